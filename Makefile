@@ -1,0 +1,68 @@
+# Everything works from a fresh clone: each target first makes .venv when it is missing or out of date.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := --constraint constraints.txt
+
+# Nothing that is run from here reports to anybody.
+export DO_NOT_TRACK := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help setup demo test test-all lint type check compat lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## create .venv and install everything from constraints.txt
+
+demo: $(READY) ## train on real data, tracked: runs flows/train.py and says where to look
+	@$(BIN)/python flows/train.py
+	@$(BIN)/flowml show training
+
+test: lint type ## all that must hold for a change: style, types, house rules, tests (not the slow ones)
+	@$(BIN)/python -m pytest -m "not slow and not soak"
+
+test-all: lint type ## the same with the slow tests
+	@$(BIN)/python -m pytest -m "not soak"
+
+check: lint $(READY) ## the quick part of it, for each commit
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -m "not slow and not e2e and not soak"
+
+lint: $(READY) ## style, formatting, and which module may import which
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --config pyproject.toml --no-cache
+
+type: $(READY) ## types: mypy on the source and on tests/typing, pyright on tests/typing
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+compat: $(READY) ## the quick tests on each Python of this machine, and on the oldest and newest libraries admitted
+	@$(BIN)/python tools/compat.py
+
+lock: $(READY) ## bring constraints.txt up to the newest versions that pyproject.toml admits
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --all-extras --group dev \
+		--no-emit-index-url --no-annotate --no-header --output-file constraints.txt pyproject.toml
+
+clean: ## remove .venv, caches and builds; .flowml, where your runs are, stays
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv installs in seconds what takes pip minutes; where it cannot, pip does the same.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
+		echo "flowml needs Python 3.10 to 3.13, which '$(PYTHON)' is not. Name another: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+		echo "'$(PYTHON)' has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing into .venv (a minute or two, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@{ $(PIP) $(LOCKED) uv && VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet $(LOCKED) --editable . --group dev; } || { \
+		$(PIP) --upgrade pip && $(PIP) $(LOCKED) --editable . --group dev; }
+	@touch $@

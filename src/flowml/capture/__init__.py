@@ -1,0 +1,1 @@
+"""The Prefect side: who is calling, with what, and when it ends."""

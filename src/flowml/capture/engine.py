@@ -1,0 +1,144 @@
+"""Who is calling: what Prefect's engine knows about the attempt that it is running now.
+
+This is the only file that reads Prefect's run contexts.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+from prefect.runtime import deployment
+
+from flowml import records, store
+from flowml.capture.guard import Log
+from flowml.capture.session import Call
+from flowml.options import Track
+
+_LABEL = "flowml.run"
+
+
+def call_of(fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]) -> Call | None:
+    """Describe the attempt that Prefect's engine has just begun of this very function.
+
+    Args:
+        fn: What Prefect holds as the flow's or task's ``fn``.
+        track: How it is tracked.
+        hints: Its annotations.
+
+    Returns:
+        The call; None if this is no such attempt: ``fn`` was called by hand, or its session is open already.
+    """
+    task = TaskRunContext.get()
+    if task is not None and task.task.fn is fn:
+        return _call_of_task(task, fn, track, hints)
+    flow = FlowRunContext.get()
+    if flow is not None and flow.flow is not None and flow.flow.fn is fn:
+        return _call_of_flow(flow, fn, track, hints)
+    return None
+
+
+def _call_of_task(
+    context: TaskRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
+) -> Call | None:
+    run = context.task_run
+    if _attempt_told(run.labels) == run.run_count:
+        return None
+    flow = FlowRunContext.get()
+    tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": context.task.name}
+    if flow is not None and flow.flow_run is not None and flow.flow is not None and run.flow_run_id:
+        tags |= _flow_tags(flow)
+    identity = records.Identity(
+        name=run.name,
+        kind="task",
+        owner=context.task.name,
+        attempt=run.run_count,
+        source=_file_of(fn),
+        tags=tags,
+    )
+    return _call(identity, run, context.parameters, track, hints)
+
+
+def _call_of_flow(
+    context: FlowRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
+) -> Call | None:
+    run, flow = context.flow_run, context.flow
+    if run is None or flow is None or _attempt_told(run.labels) == run.run_count:
+        return None
+    identity = records.Identity(
+        name=run.name,
+        kind="flow",
+        owner=flow.name,
+        attempt=run.run_count,
+        source=_file_of(fn),
+        tags=_flow_tags(context),
+    )
+    return _call(identity, run, context.parameters or {}, track, hints)
+
+
+def _call(
+    identity: records.Identity, run: Any, arguments: Mapping[str, Any], track: Track | None, hints: Mapping[str, Any]
+) -> Call:
+    def announce(opened: store.Run) -> None:
+        # Prefect sends the labels to wherever the call's children run. Assigned anew, for pydantic to see the change.
+        info = opened.info
+        told: dict[str, Any] = {"attempt": identity.attempt}
+        if info is not None:
+            told |= {"run": info.run_id, "experiment": info.experiment_id, "root": info.root_run_id}
+        run.labels = {**run.labels, _LABEL: json.dumps(told)}
+
+    return Call(identity, arguments, hints, track, _log(), _failure, announce)
+
+
+def _attempt_told(labels: Mapping[str, Any]) -> int | None:
+    told = labels.get(_LABEL)
+    return json.loads(told)["attempt"] if isinstance(told, str) else None
+
+
+def _flow_tags(context: FlowRunContext) -> dict[str, str]:
+    run, flow = context.flow_run, context.flow
+    if run is None or flow is None:
+        return {}
+    tags = {"prefect.flow_run_id": str(run.id), "prefect.flow_run_name": run.name, "prefect.flow_name": flow.name}
+    deployment_id = run.deployment_id or deployment.id
+    if deployment_id:
+        tags["prefect.deployment_id"] = str(deployment_id)
+    return tags
+
+
+def _failure(value: Any) -> BaseException | None:
+    """Return the error when the user's code returned a state that Prefect takes for a failure."""
+    if isinstance(value, State) and (value.is_failed() or value.is_crashed()):
+        return value.data if isinstance(value.data, BaseException) else RuntimeError(value.message or value.name)
+    return None
+
+
+def _log() -> Log:
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("prefect.flowml")
+
+
+def _file_of(fn: Callable[..., Any]) -> str | None:
+    try:
+        return inspect.getsourcefile(fn)
+    except TypeError:
+        return None
+
+
+def hints_of(fn: Callable[..., Any]) -> Mapping[str, Any]:
+    """Resolve a function's annotations, with their ``Annotated`` markers, in the module that it was written in."""
+    target = fn if hasattr(fn, "__annotations__") else type(fn).__call__
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except Exception:  # noqa: BLE001 - a name that exists only for type checkers: what is known unresolved must do
+        return dict(getattr(target, "__annotations__", {}))

@@ -1,0 +1,41 @@
+"""What the user's code can ask for while it runs: log something more, see the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowml import describe, records, store
+from flowml.capture.session import current
+
+
+def log(**values: Any) -> None:
+    """Log values to the run of the flow or task that is running here, each by its type.
+
+    A number is a metric, text a parameter, a frame a dataset, a figure or a path a file, a fitted estimator a model.
+    Outside a tracked call, and where tracking is off, it does nothing.
+
+    Args:
+        **values: What to log, by name.
+
+    Example:
+        >>> flowml.log(accuracy=0.9, confusion=figure)
+    """
+    session = current()
+    if session is None or session.run is store.NO_RUN:
+        return
+    with session.guard("log values"):
+        session.put(describe.named(values))
+
+
+def current_run() -> records.CurrentRun | None:
+    """Return the MLflow run of the flow or task that is running here.
+
+    Returns:
+        The run; None outside a tracked call, and where tracking is off.
+
+    Example:
+        >>> flowml.current_run().run_id
+        'f3c1…'
+    """
+    session = current()
+    return session.run.info if session else None

@@ -1,0 +1,197 @@
+"""The story of one tracked call.
+
+Open its run, describe what goes in, let the user's code work, describe what comes out, close.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from flowml import describe, records, settings, store
+from flowml.capture.guard import Log, forget, guarded
+from flowml.options import Track, marker_of
+
+_current: ContextVar[Session | None] = ContextVar("flowml_session", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known about one call when it begins."""
+
+    identity: records.Identity
+    arguments: Mapping[str, Any]
+    hints: Mapping[str, Any]  # resolved annotations by argument name, and "return"
+    track: Track | None  # None: not tracked, nor what is called inside
+    log: Log
+    failure: Callable[[Any], BaseException | None]  # the error in a returned value, where the orchestrator sees one
+    announce: Callable[[store.Run], None]  # told of the run, to pass it on to where this context does not reach
+
+
+class Session:
+    """One tracked call, from its beginning to its end.
+
+    Attributes:
+        call: What was called, by whom, with what.
+        run: Where its records go.
+    """
+
+    __slots__ = ("_ended", "_overflows", "_params", "_steps", "call", "run")
+
+    def __init__(self, call: Call, run: store.Run) -> None:
+        self.call = call
+        self.run = run
+        self._steps = 0
+        self._ended = 0
+        self._params: set[str] = set()
+        self._overflows = 0
+
+    @classmethod
+    def begin(cls, call: Call) -> Session:
+        """Open the run and log the inputs, before the user's code can change them."""
+        caller = current()
+        session = cls(call, store.NO_RUN)
+        with session.guard("open the run"):
+            if caller is None:
+                forget()
+                settings.reload()
+            session.run = session._open(caller)
+            call.announce(session.run)
+        if session.run is not store.NO_RUN:
+            with session.guard("log the inputs"):
+                session.put(describe.inputs(_chosen(call), call.hints))
+        return session
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make this the current session, and its run MLflow's active one, while the user's code runs."""
+        token = _current.set(self)
+        try:
+            with self.run.active():
+                yield
+        finally:
+            _current.reset(token)
+
+    def put(self, found: list[records.Record]) -> None:
+        """Log records; what the run has too many parameters for goes to a file."""
+        room = describe.MOST_PARAMS - len(self._params)
+        if sum(isinstance(record, records.Param) for record in found) > room:
+            self._overflows += 1
+            found = describe.fit(found, most_params=room, overflow=f"params/{self._overflows}.json")
+        self._params.update(record.key for record in found if isinstance(record, records.Param))
+        self.run.put(found)
+
+    def yielded(self, value: Any) -> None:
+        """Log one value of a generator, at the next step."""
+        if self._logs_outputs:
+            with self.guard("log what was yielded"):
+                call = self.call
+                self.put(describe.yielded(value, call.identity.owner, self._steps, call.hints.get("return")))
+        self._steps += 1
+
+    def returned(self, value: Any) -> None:
+        """Log the outputs and close the run; a returned failure closes it as one."""
+        self._ended = _now()
+        error = self.call.failure(value)
+        if error is not None:
+            self.failed(error)
+            return
+        if self._logs_outputs:
+            with self.guard("log the outputs"):
+                call = self.call
+                self.put(describe.outputs(value, call.identity.owner, call.hints.get("return"), inputs=call.arguments))
+        self._close("FINISHED")
+
+    def failed(self, error: BaseException) -> None:
+        """Log the error with its traceback and close the run as failed."""
+        self._ended = self._ended or _now()
+        with self.guard("log the error"):
+            lines = traceback.format_exception(type(error), error, error.__traceback__)
+            self.run.put(
+                [
+                    records.Tag("flowml.error_type", type(error).__qualname__),
+                    records.Tag("flowml.error", describe.mask(str(error))[:1000]),
+                    records.Text("traceback.txt", describe.mask("".join(lines))),
+                ]
+            )
+        self._close("FAILED")
+
+    def _open(self, caller: Session | None) -> store.Run:
+        track = self.call.track
+        if track is None or not settings.current().enabled:
+            return store.NO_RUN
+        return store.open_run(self.call.identity, track=track, parent=caller.run if caller else None)
+
+    def _close(self, status: records.Status) -> None:
+        with self.guard("close the run"):
+            self.run.close(status, self._ended)
+
+    @property
+    def _logs_outputs(self) -> bool:
+        return self.run is not store.NO_RUN and self.call.track is not None and self.call.track.outputs
+
+    def guard(self, doing: str) -> AbstractContextManager[None]:
+        """Keep what goes wrong inside from the user's code; ``doing`` says in the log what was tried."""
+        track = self.call.track
+        wanted = (track.on_error if track else None) or settings.current().on_error
+        return guarded(doing, self.call.log, raising=wanted == "raise")
+
+
+_OFF = Session(
+    Call(
+        records.Identity(name="", kind="flow", owner="", attempt=0, source=None, tags={}),
+        arguments={},
+        hints={},
+        track=None,
+        log=logging.getLogger("prefect.flowml"),
+        failure=lambda _: None,
+        announce=lambda _: None,
+    ),
+    store.NO_RUN,
+)
+
+
+def current() -> Session | None:
+    """Return the session whose user code is running here, if any."""
+    return _current.get()
+
+
+def is_off() -> bool:
+    """Tell whether nothing is tracked here: inside `disabled`, or inside a call that has no run."""
+    session = _current.get()
+    return session is not None and session.run is store.NO_RUN
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Turn tracking off for the flows and tasks that are called inside; they are then exactly Prefect's.
+
+    Example:
+        >>> with flowml.disabled():
+        ...     training()
+    """
+    token = _current.set(_OFF)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _chosen(call: Call) -> Mapping[str, Any]:
+    """Return the arguments that ``Track(inputs=...)`` lets through."""
+    wanted = call.track.inputs if call.track else False
+    if wanted is True:
+        return call.arguments
+    if wanted is False:
+        return {name: value for name, value in call.arguments.items() if marker_of(call.hints.get(name))}
+    return {name: value for name, value in call.arguments.items() if name in wanted}
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,100 @@
+"""Four ways to run a function - sync, async, generator, async generator - round one session."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any
+
+from flowml.capture.session import Call, Session
+
+
+def run(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run ``fn`` as a tracked call; returns just what calling it would."""
+    if inspect.isasyncgenfunction(fn):
+        return _async_generator(call, fn(*args, **kwargs))
+    if inspect.isgeneratorfunction(fn):
+        return _generator(call, fn(*args, **kwargs))
+    if inspect.iscoroutinefunction(fn):
+        return _coroutine(call, fn(*args, **kwargs))
+    return _function(call, fn, args, kwargs)
+
+
+def _function(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    session = Session.begin(call)
+    try:
+        with session.active():
+            result = fn(*args, **kwargs)
+    except BaseException as error:
+        session.failed(error)
+        raise
+    session.returned(result)
+    return result
+
+
+async def _coroutine(call: Call, body: Coroutine[Any, Any, Any]) -> Any:
+    session = Session.begin(call)
+    try:
+        with session.active():
+            result = await body
+    except BaseException as error:
+        session.failed(error)
+        raise
+    session.returned(result)
+    return result
+
+
+def _generator(call: Call, body: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    # The body runs in its consumer's context: the session is made active for each resume, never in between.
+    session = Session.begin(call)
+    resume: Callable[[Any], Any] = body.send
+    given: Any = None
+    try:
+        while True:
+            with session.active():
+                value = resume(given)
+            session.yielded(value)
+            try:
+                resume, given = body.send, (yield value)
+            except GeneratorExit:
+                with session.active():
+                    body.close()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - what the consumer throws belongs to the body
+                resume, given = body.throw, thrown
+    except StopIteration as stop:
+        session.returned(stop.value)
+        return stop.value
+    except GeneratorExit:
+        session.returned(None)
+        raise
+    except BaseException as error:
+        session.failed(error)
+        raise
+
+
+async def _async_generator(call: Call, body: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+    session = Session.begin(call)
+    resume: Callable[[Any], Any] = body.asend
+    given: Any = None
+    try:
+        while True:
+            with session.active():
+                value = await resume(given)
+            session.yielded(value)
+            try:
+                resume, given = body.asend, (yield value)
+            except GeneratorExit:
+                with session.active():
+                    await body.aclose()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - what the consumer throws belongs to the body
+                resume, given = body.athrow, thrown
+    except StopAsyncIteration:
+        session.returned(None)
+    except GeneratorExit:
+        session.returned(None)
+        raise
+    except BaseException as error:
+        session.failed(error)
+        raise

@@ -1,0 +1,203 @@
+"""NumPy arrays, SciPy's sparse ones and torch tensors as MLflow datasets; arrays of no dimension are numbers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from flowml import options, records
+from flowml.describe import datasets
+from flowml.describe.dispatch import register, register_lazy
+from flowml.describe.metrics import number, sampled
+from flowml.describe.place import Place
+from flowml.describe.scalars import scalar, text
+from flowml.describe.text import short
+from flowml.describe.values import describe
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+def _number(value: Any, place: Place) -> Iterator[records.Record]:
+    """A NumPy scalar: what Python has for it."""
+    if value.dtype.kind in "mM":  # in nanoseconds, they would come out as bare ints
+        yield from text(str(value), place)
+        return
+    plain = value.item()
+    if type(plain) is type(value):  # longdouble: Python has nothing as long
+        metric = number(value)
+        if place.role == "output" and metric is not None:
+            yield records.Metric(place.name, metric)
+        else:
+            yield records.Param(place.label, str(value))
+        return
+    yield from describe(plain, place)
+
+
+def _array(value: npt.NDArray[Any], place: Place) -> Iterator[records.Record]:
+    """An array: its type, shape and fingerprint; its content only when asked for."""
+    if value.ndim == 0:
+        yield from _zero_dimensions(value, place)
+        return
+    if isinstance(place.marker, options.Artifact):
+        yield _array_file(value, place)
+        return
+    yield _dataset(
+        place,
+        "numpy.ndarray",
+        dtype=_dtype_name(value.dtype),
+        shape=value.shape,
+        content=_content(value),
+        size=value.nbytes,
+    )
+    if datasets.is_saved(place):
+        import numpy as np
+
+        target = io.BytesIO()
+        np.savez_compressed(target, allow_pickle=False, data=value)
+        yield datasets.blob(place, ".npz", target.getvalue())
+
+
+def _zero_dimensions(value: npt.NDArray[Any], place: Place) -> Iterator[records.Record]:
+    inner = value.item()
+    yield from (scalar(str(value), place) if type(inner) is type(value) else describe(inner, place))
+
+
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    """Name a type of elements as MLflow does."""
+    return {"U": "str", "S": "bytes", "V": str(dtype)}.get(dtype.kind, dtype.name)
+
+
+def _dataset(  # noqa: PLR0913 - each by its name
+    place: Place, kind: str, *, dtype: str, shape: Sequence[int], content: bytes, size: int, **more: Any
+) -> records.Dataset:
+    import math
+
+    count = math.prod(shape)
+    profile = {
+        "num_rows": shape[0],
+        "num_elements": count,
+        "features_shape": list(shape),
+        "features_size": count,
+        "features_nbytes": size,
+        **more,
+    }
+    fingerprint = datasets.digest(dtype, str(tuple(shape)), content)
+    return records.Dataset(place.name, place.role, fingerprint, kind, datasets.tensorspec(dtype, shape), profile)
+
+
+def _content(value: npt.NDArray[Any]) -> bytes:
+    """Take an even sample of the elements, without a copy of the rest."""
+    import numpy as np
+
+    values = np.asarray(value)
+    if values.size > datasets.MOST_CELLS:
+        chosen = np.asarray(sampled(values.size, datasets.MOST_ROWS))
+        values = values[np.unravel_index(chosen, values.shape)]
+    if values.dtype.hasobject:
+        return "\n".join(short(item) for item in values.flat).encode("utf-8", "backslashreplace")
+    return values.tobytes()
+
+
+def _array_file(value: npt.NDArray[Any], place: Place) -> records.Record:
+    import numpy as np
+
+    path = place.path(".npy")
+    target = io.BytesIO()
+    match PurePosixPath(path).suffix.lower():
+        case ".csv" | ".txt":
+            lines = io.StringIO()
+            np.savetxt(lines, value, delimiter=",", fmt="%s")
+            return records.Text(path, lines.getvalue())
+        case ".npz":
+            np.savez_compressed(target, allow_pickle=False, data=value)
+        case _:
+            np.save(target, value, allow_pickle=False)
+    return records.Blob(path, target.getvalue())
+
+
+def _sparse(value: Any, place: Place) -> Iterator[records.Record]:
+    """A sparse matrix or array, by the values that it stores."""
+    import numpy as np
+
+    stored = [getattr(value, name, None) for name in ("data", "indices", "indptr", "row", "col", "offsets")]
+    parts = [_content(part) for part in stored if isinstance(part, np.ndarray) and not part.dtype.hasobject]
+    if not parts and value.nnz <= datasets.MOST_CELLS:
+        whole = value.tocoo()
+        parts = [_content(whole.data), *map(_content, whole.coords)]
+    size = sum(part.nbytes for part in stored if isinstance(part, np.ndarray))
+    kind = f"scipy.sparse.{type(value).__name__}"
+    fingerprint = datasets.digest(*parts).encode()
+    yield _dataset(
+        place,
+        kind,
+        dtype=value.dtype.name,
+        shape=value.shape,
+        content=fingerprint,
+        size=size,
+        num_stored=int(value.nnz),
+    )
+    if datasets.is_saved(place):
+        from scipy import sparse
+
+        target = io.BytesIO()
+        sparse.save_npz(target, value if hasattr(value, "indptr") else value.tocsr())
+        yield datasets.blob(place, ".npz", target.getvalue())
+
+
+def _tensor(value: Any, place: Place) -> Iterator[records.Record]:
+    """A torch tensor, on whichever device it is."""
+    import torch  # type: ignore[import-not-found, unused-ignore]
+
+    if value.ndim == 0:
+        yield from describe(value.item(), place)
+        return
+    tensor = value.detach()
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if tensor.layout is not torch.strided or tensor.device.type == "meta" or not tensor.numel():
+        content = b""
+    else:
+        import numpy as np
+
+        chosen = np.unravel_index(np.asarray(sampled(tensor.numel(), datasets.MOST_ROWS)), tuple(tensor.shape))
+        sample = tensor[tuple(torch.as_tensor(axis, device=tensor.device) for axis in chosen)].cpu()
+        content = (sample if sample.dtype != torch.bfloat16 else sample.float()).numpy().tobytes()
+    size = tensor.numel() * tensor.element_size()
+    yield _dataset(place, "torch.Tensor", dtype=dtype, shape=tuple(tensor.shape), content=content, size=size)
+    if datasets.is_saved(place):
+        import numpy as np
+
+        target = io.BytesIO()
+        np.savez_compressed(target, allow_pickle=False, data=tensor.cpu().numpy())
+        yield datasets.blob(place, ".npz", target.getvalue())
+
+
+def _load_numpy() -> None:
+    import numpy as np
+
+    register(np.generic, _number)
+    register(np.ndarray, _array)
+
+
+def _load_scipy() -> None:
+    from scipy.sparse import csr_matrix
+
+    for family in csr_matrix.__mro__:
+        if family.__name__ in {"spmatrix", "_spbase", "SparseABC"}:
+            register(family, _sparse)
+
+
+def _load_torch() -> None:
+    import torch
+
+    register(torch.Tensor, _tensor)
+
+
+def register_all() -> None:
+    """Register each library for when it is met."""
+    register_lazy("numpy", _load_numpy)
+    register_lazy("scipy.sparse", _load_scipy)
+    register_lazy("torch", _load_torch)

@@ -1,0 +1,110 @@
+"""What a call was given and what it gave, described and within the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flowml import options, records
+from flowml.describe import hints, metrics, registered
+from flowml.describe.limits import fit
+from flowml.describe.place import Place
+from flowml.describe.text import fingerprint, full_name, type_name
+from flowml.describe.values import describe
+
+
+def inputs(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> list[records.Record]:
+    """Describe what a call was given.
+
+    Args:
+        arguments: The bound arguments by name.
+        annotations: The resolved annotations by argument name; some or all may be missing.
+
+    Returns:
+        The records, within MLflow's limits.
+    """
+    found: list[records.Record] = []
+    for name, value in arguments.items():
+        if name == "self":
+            found.append(records.Param(name, type_name(type(value))))
+        elif name == "cls" and isinstance(value, type):
+            found.append(records.Param(name, full_name(value)))
+        else:
+            annotation = annotations.get(name)
+            marker = hints.marker_in(annotation)
+            known_as = getattr(marker, "name", None) or name
+            found += describe(value, Place(known_as, "input", "", marker, annotation, arguments, known_as))
+    return fit(found)
+
+
+def outputs(
+    value: Any, name: str, annotation: Any = None, inputs: Mapping[str, Any] | None = None
+) -> list[records.Record]:
+    """Describe what a task returned.
+
+    Args:
+        value: The returned value.
+        name: The task's name: a number it returned is a metric of this name.
+        annotation: The resolved annotation of the return value.
+        inputs: What the task was given, by argument name; a model's signature and example come from it.
+
+    Returns:
+        The records, within MLflow's limits.
+    """
+    marker = hints.marker_in(annotation)
+    place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True)
+    return fit(describe(value, place), overflow="outputs.json", changed_keys="output_keys.json")
+
+
+def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[records.Record]:
+    """Describe one value that a generator yielded: numbers are metrics at its step, all else is nothing.
+
+    Args:
+        value: The yielded value: a number, or a mapping with numbers in it.
+        name: The task's name.
+        step: How many values were yielded before.
+        annotation: The resolved return annotation of the generator function.
+
+    Returns:
+        The records, within MLflow's limits.
+    """
+    annotation = hints.of_yielded(annotation)
+    marker = hints.marker_in(annotation)
+    if isinstance(marker, options.Skip):
+        return []
+    given = marker.name if isinstance(marker, options.Metric) else None
+    place = Place(given or name, "output", name, marker, annotation, prefix=given or "")
+    found: list[records.Record] = []
+    try:
+        if isinstance(value, Mapping):
+            found = metrics.from_many(value, place, step)
+        elif (number := metrics.number(value)) is not None:
+            found = [records.Metric(place.name, number, step)]
+    except Exception:  # noqa: BLE001 - a mapping of the user's may raise anything; it is no mapping of numbers
+        return []
+    keys = [record.key for record in found if isinstance(record, records.Metric)]
+    return _fit_apart(found, "yielded", keys) if found else []
+
+
+def named(values: Mapping[str, Any]) -> list[records.Record]:
+    """Describe values that the user logs by name, as in ``flowml.log(accuracy=0.9, confusion=figure)``.
+
+    Args:
+        values: Each value by the name it is to have.
+
+    Returns:
+        The records, within MLflow's limits.
+    """
+    found: list[records.Record] = []
+    for name, value in values.items():
+        found += describe(value, Place(name, "output", name, prefix=name))
+    return _fit_apart(found, "logged", values)
+
+
+def _fit_apart(found: list[records.Record], folder: str, names: Iterable[str]) -> list[records.Record]:
+    """Fit what is logged in pieces: each piece has files of its own, so that none overwrites another's."""
+    stem = f"{folder}/{fingerprint(chr(0).join(map(str, names)))}"
+    return fit(found, overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json")
+
+
+registered.register_all()

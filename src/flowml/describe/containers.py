@@ -1,0 +1,125 @@
+"""Lists, tuples, mappings, sets: one parameter where they are plain, else each element by its own type."""
+
+from __future__ import annotations
+
+import array
+import collections
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from flowml import records
+from flowml.describe import hints, metrics
+from flowml.describe.dispatch import find, register, register_abstract
+from flowml.describe.place import Place
+from flowml.describe.plain import MOST_ITEMS, plain, scalar_text
+from flowml.describe.scalars import text
+from flowml.describe.text import as_json, cut, short, type_name
+from flowml.describe.values import describe
+
+MOST_KEYS = 10_000  # of one mapping that are looked at
+MOST_PARTS = 100  # frames, models, figures of one list that are each described
+
+
+def mapping(value: Any, place: Place) -> Iterator[records.Record]:
+    """Each item by its own type."""
+    is_dict = isinstance(value, dict)
+    count = dict.__len__(value) if is_dict else len(value)
+    if count == 0:
+        if place.role == "input":
+            yield records.Param(place.label, "{}")
+        return
+    hint = hints.of_item(place.annotation)
+    items = dict.items(value) if is_dict else value.items()
+    for key, item in islice(items, MOST_KEYS):
+        yield from describe(item, place.child(key, value, annotation=hint))
+    if count > MOST_KEYS:
+        yield records.Tag(f"flowml.cut.{place.name}", f"the first {MOST_KEYS:,} of {count:,} keys")
+
+
+def sequence(value: Any, place: Place) -> Iterator[records.Record]:
+    """A list: numbers are a metric's history, scalars one parameter, all else is described one by one."""
+    items = value if type(value) is list else list(islice(_iterate(value), MOST_KEYS))
+    found = metrics.history(items, place) if place.role == "output" and items else None
+    yield from _elements(items, value, place) if found is None else found
+
+
+def tuple_(value: Any, place: Place) -> Iterator[records.Record]:
+    """A tuple: as an output, each element by its own type."""
+    items = tuple.__getitem__(value, slice(None))
+    if place.role == "input" or not items:
+        yield from _elements(items, value, place)
+        return
+    if len(items) > MOST_ITEMS:
+        yield from sequence(list(items), place)
+        return
+    only_mapping = sum(isinstance(item, dict) for item in items) == 1
+    for index, item in enumerate(items):
+        hint = hints.of_element(place.annotation, index)
+        bare = place.returned and only_mapping and isinstance(item, dict)
+        yield from describe(item, place.element(index, value, annotation=hint, bare=bare))
+
+
+def _elements(items: Any, value: Any, place: Place) -> Iterator[records.Record]:
+    """One parameter for what JSON can hold; else what is more than a scalar one by one, and the rest in short."""
+    known, data = plain(items)
+    if known:
+        yield from text(as_json(data), place)
+        return
+    parts = 0
+    for index, item in enumerate(items[:MOST_ITEMS]):
+        if parts < MOST_PARTS and _is_rich(item):
+            hint = hints.of_element(place.annotation, index)
+            yield from describe(item, place.element(index, value, annotation=hint))
+            parts += 1
+    count = _length(value)
+    if parts < count:
+        yield records.Param(place.label, cut(f"{type_name(type(value))} of {count:,}: {short(items, 200)}"))
+
+
+def _is_rich(item: Any) -> bool:
+    """Tell whether it is worth records of its own: a frame, a model, a figure, a user's registered type."""
+    kind = type(item)
+    if kind in _POOR or scalar_text(item) is not None:
+        return False
+    describer = find(kind)
+    return describer is not None and describer not in (mapping, sequence, tuple_, set_)
+
+
+_POOR = frozenset({dict, list, tuple, set, frozenset, str, int, float, bool, type(None), bytes})
+
+
+def set_(value: Any, place: Place) -> Iterator[records.Record]:
+    """A set, in an order which does not change from run to run."""
+    known, data = plain(frozenset(_iterate(value))) if _length(value) <= MOST_ITEMS else (False, None)
+    if known:
+        yield from text(as_json(data), place)
+    else:
+        yield records.Param(place.label, cut(f"{type_name(type(value))} of {_length(value):,}: {short(value, 200)}"))
+
+
+_STANDARD: tuple[Any, ...] = (list, tuple, set, frozenset, collections.deque, array.array)
+
+
+def _iterate(value: Any) -> Iterator[Any]:
+    """Iterate past whatever a subclass does to ``__iter__``."""
+    kind = next(kind for kind in _STANDARD if kind in type(value).__mro__)
+    return iter(kind.__iter__(value))
+
+
+def _length(value: Any) -> int:
+    """Count past whatever a subclass does to ``__len__``."""
+    kind = next(kind for kind in _STANDARD if kind in type(value).__mro__)
+    return int(kind.__len__(value))
+
+
+def register_all() -> None:
+    """Register the standard containers."""
+    register(dict, mapping)
+    register(list, sequence)
+    register(collections.deque, sequence)
+    register(array.array, sequence)
+    register(tuple, tuple_)
+    register(set, set_)
+    register(frozenset, set_)
+    register_abstract(lambda kind: issubclass(kind, Mapping) and kind.__module__ != "os", mapping)

@@ -1,0 +1,77 @@
+"""Values with named fields: dataclasses, named tuples, attrs classes and pydantic models."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from flowml import records
+from flowml.describe import hints
+from flowml.describe.dispatch import Describer, register, register_lazy, register_shape
+from flowml.describe.place import Place
+from flowml.describe.scalars import secret
+from flowml.describe.text import type_name
+from flowml.describe.values import describe
+
+
+def _describer(names: Callable[[type], Iterable[str]]) -> Describer:
+    """Make the describer of a family of classes from the way to their fields' names."""
+
+    def fields(value: Any, place: Place) -> Iterator[records.Record]:
+        kind = type(value)
+        annotations = hints.of_fields(kind)
+        empty = True
+        for name in names(kind):
+            try:
+                item = object.__getattribute__(value, name)
+            except AttributeError:  # a field that was never set
+                continue
+            empty = False
+            yield from describe(item, place.child(name, value, annotation=annotations.get(name)))
+        if empty and place.role == "input":
+            yield records.Param(place.label, f"{type_name(kind)}()")
+
+    return fields
+
+
+_dataclass = _describer(lambda kind: kind.__dataclass_fields__)  # type: ignore[attr-defined]
+_named_tuple = _describer(lambda kind: kind._fields)  # type: ignore[attr-defined]
+_attrs = _describer(lambda kind: [field.name for field in kind.__attrs_attrs__])  # type: ignore[attr-defined]
+
+
+def _pydantic(value: Any, place: Place) -> Iterator[records.Record]:
+    annotations = {name: _with_metadata(field) for name, field in type(value).__pydantic_fields__.items()}
+    fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
+    if not fields and place.role == "input":
+        yield records.Param(place.label, f"{type_name(type(value))}()")
+    for name, item in fields.items():
+        yield from describe(item, place.child(name, value, annotation=annotations.get(name)))
+
+
+def _with_metadata(field: Any) -> Any:
+    """Put pydantic's field back into the form in which it was annotated."""
+    from typing import Annotated
+
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+def _load_pydantic() -> None:
+    from pydantic import BaseModel
+
+    register(BaseModel, _pydantic)
+
+
+def _load_pydantic_secrets() -> None:
+    types = sys.modules["pydantic.types"]
+    for name in ("Secret", "SecretStr", "SecretBytes"):
+        register(getattr(types, name), secret)
+
+
+def register_all() -> None:
+    """Register the shapes, and pydantic for when it is met."""
+    register_shape(lambda kind: "__attrs_attrs__" in kind.__dict__, _attrs)
+    register_shape(lambda kind: "__dataclass_fields__" in kind.__dict__, _dataclass)
+    register_shape(lambda kind: issubclass(kind, tuple) and "_fields" in kind.__dict__, _named_tuple)
+    register_lazy("pydantic.main", _load_pydantic)
+    register_lazy("pydantic.types", _load_pydantic_secrets)

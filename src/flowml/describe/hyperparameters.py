@@ -1,0 +1,104 @@
+"""The settings of a model, as each library keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flowml.describe.plain import plain
+from flowml.describe.secrets import is_secret_name
+from flowml.describe.text import as_json, full_name, short, type_name
+
+_MOST = 1_000
+
+
+def is_shown(name: str) -> bool:
+    """Whether a setting may be shown."""
+    return not is_secret_name(name)
+
+
+def none(_: Any) -> Iterable[tuple[str, str]]:
+    """A model with no settings that can be told."""
+    return ()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, type) or type(value).__name__ == "function":
+        return full_name(value)
+    known, data = plain(value, most=100)
+    if isinstance(data, str):
+        return data
+    return (
+        (repr(data) if value is None or isinstance(value, (bool, float)) else as_json(data)) if known else short(value)
+    )
+
+
+def _settings(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in list(values.items())[:_MOST]:
+        if not _holds_estimator(value):
+            yield str(name), _text(value)
+
+
+def of_estimator(model: Any) -> Iterator[tuple[str, str]]:
+    """Settings of an estimator in scikit-learn's manner, those of estimators inside it by their own names."""
+    try:
+        values = model.get_params(deep=True)
+    except (AttributeError, TypeError):
+        values = {}
+    yield from _settings(values)
+
+
+def _holds_estimator(value: Any) -> bool:
+    """Tell an estimator, or the list of named ones that a pipeline has; their settings come by themselves."""
+    if isinstance(value, (list, tuple)):
+        return any(_holds_estimator(item) for item in value[:100])
+    return hasattr(type(value), "get_params")
+
+
+def of_xgboost(booster: Any) -> Iterator[tuple[str, str]]:
+    """Settings of a trained booster: what XGBoost saves as text."""
+    learner = json.loads(booster.save_config())["learner"]
+    yield "booster", str(learner["learner_train_param"]["booster"])
+    yield "objective", str(learner["learner_train_param"]["objective"])
+    yield from _settings(learner["gradient_booster"].get("tree_train_param", {}))
+    yield "num_boosted_rounds", str(booster.num_boosted_rounds())
+
+
+def of_lightgbm(booster: Any) -> Iterator[tuple[str, str]]:
+    """Settings that a LightGBM booster was trained with."""
+    yield from _settings(booster.params)
+    yield "num_trees", str(booster.num_trees())
+
+
+def of_torch(module: Any) -> Iterator[tuple[str, str]]:
+    """Size of a network."""
+    parameters = list(module.parameters())
+    yield "type", type_name(type(module))
+    yield "num_parameters", str(sum(part.numel() for part in parameters))
+    yield "num_trainable", str(sum(part.numel() for part in parameters if part.requires_grad))
+
+
+def of_keras(model: Any) -> Iterator[tuple[str, str]]:
+    """Size of a network, and how it is trained."""
+    yield "type", type_name(type(model))
+    yield "num_parameters", str(model.count_params())
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None:
+        yield from ((f"optimizer.{name}", text) for name, text in _settings(optimizer.get_config()))
+
+
+def of_statsmodels(results: Any) -> Iterator[tuple[str, str]]:
+    """What a statistical model was estimated with."""
+    model = results.model
+    yield "type", type_name(type(model))
+    for name in ("formula", "nobs", "order", "seasonal_order", "trend"):
+        value = getattr(model, name, None)
+        if value is not None:
+            yield name, _text(value)
+
+
+def of_pipeline(pipeline: Any) -> Iterator[tuple[str, str]]:
+    """Task and model of a transformers pipeline."""
+    yield "task", str(pipeline.task)
+    yield "model", str(getattr(pipeline.model, "name_or_path", type_name(type(pipeline.model))))

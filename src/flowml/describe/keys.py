@@ -1,0 +1,78 @@
+"""Names that MLflow accepts, made of any text, and the way back to the text."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from functools import lru_cache
+
+from flowml.describe.secrets import mask
+from flowml.describe.text import clean, fingerprint
+
+LONGEST = 250  # characters of a key in MLflow
+_ALLOWED = r"\w.\- /" if os.name == "nt" else r"\w.\- /:"
+_LEGAL = re.compile(rf"[{_ALLOWED}]+\Z")
+_ILLEGAL = re.compile(rf"[^{_ALLOWED}]")
+
+
+class Keys:
+    """Gives each text one legal key and no two texts the same; remembers which were changed."""
+
+    def __init__(self) -> None:
+        self.changed: dict[str, str] = {}
+        self._taken: dict[str, str] = {}
+
+    def legal(self, text: str) -> str:
+        """Give the key for a text: the text itself where MLflow accepts it."""
+        if len(text) <= LONGEST and _is_fine(text) and self._taken.setdefault(text, text) == text:
+            return text
+        original = clean(mask(text))
+        key = _closest(original)
+        if self._taken.setdefault(key, text) != text:
+            key = _with_mark(key, text)
+            self._taken[key] = text
+        if key != original or original != text:
+            self.changed[key] = original
+        return key
+
+
+@lru_cache(maxsize=4096)
+def _is_fine(text: str) -> bool:
+    """Tell whether a key can stay as it is; the same few names come again with each call."""
+    return _LEGAL.match(text) is not None and not _is_other_path(text) and mask(text) == text
+
+
+def _is_other_path(text: str) -> bool:
+    """Keys may become files: MLflow refuses those that would resolve to another name."""
+    if "/" not in text and "." not in text:
+        return False
+    normal = posixpath.normpath(text)
+    return normal != text or normal == "." or normal.startswith(("..", "/"))
+
+
+def _closest(text: str) -> str:
+    key = _ILLEGAL.sub("_", text)
+    if _is_other_path(key):
+        key = "/".join(part if part.strip(".") else "_" * len(part) for part in key.split("/") if part).lstrip("/")
+    if key.startswith(".."):
+        key = f"__{key[2:]}"
+    if len(key) > LONGEST:
+        key = _with_mark(key, text)
+    return key or "_"
+
+
+def _with_mark(key: str, text: str) -> str:
+    """Tell keys apart that would be the same."""
+    return f"{key[: LONGEST - 9]}_{fingerprint(text)[:8]}"
+
+
+def legal_path(path: str) -> str:
+    """Give an artifact path that stays inside the run's artifacts."""
+    parts = [part for part in clean(path).replace("\\", "/").split("/") if part.strip(". ")]
+    return "/".join(part[:200] for part in parts) or "file"
+
+
+def legal_model_name(name: str) -> str:
+    """Give a model name that MLflow accepts."""
+    return re.sub(r"[/:.%\"']", "-", clean(mask(name)))[:LONGEST] or "model"

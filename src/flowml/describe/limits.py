@@ -1,0 +1,164 @@
+"""A run's records within MLflow's limits, with nothing lost: what is too much for the table goes to a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from flowml import records
+from flowml.describe.keys import Keys, legal_model_name, legal_path
+from flowml.describe.secrets import mask, mask_known
+from flowml.describe.text import as_json, clean, cut, fingerprint, short
+
+MOST_PARAMS = 200
+MOST_POINTS = 10_000  # of all metrics of one call
+LONGEST_PARAM = 6_000
+LONGEST_TAG = 8_000
+_PREVIEW = 500
+_LARGEST_SCHEMA = 1_048_575
+_LARGEST_PROFILE = 16_777_215
+_MOST_STEPS = 2**63 - 1
+
+
+def fit(
+    found: Iterable[records.Record],
+    *,
+    most_params: int = MOST_PARAMS,
+    overflow: str = "inputs.json",
+    changed_keys: str = "keys.json",
+) -> list[records.Record]:
+    """Bring a run's records within MLflow's limits, and secrets out of them.
+
+    Keys get legal characters and lengths; of two parameters with one key the last counts; a long value becomes a
+    preview with its SHA-256; parameters beyond ``most_params`` are left out. What was changed or left out stands in
+    full in two files among the artifacts. What is within the limits stays as it is, so fitting twice is harmless.
+
+    Args:
+        found: The records.
+        most_params: How many parameters may stand in the table.
+        overflow: The JSON file for long values and for parameters beyond the limit, by key.
+        changed_keys: The JSON file for the original of each key that was changed.
+
+    Returns:
+        The records to log.
+    """
+    return _Fitting(most_params, overflow, changed_keys).fit(found)
+
+
+class _Fitting:
+    def __init__(self, most_params: int, overflow: str, changed_keys: str) -> None:
+        self.most_params = most_params
+        self.overflow = overflow
+        self.changed_keys = changed_keys
+        self.keys = Keys()
+        self.params: dict[str, str] = {}
+        self.whole: dict[str, str] = {}
+        self.originals: dict[str, str] = {}
+        self.metrics: dict[tuple[str, int], records.Metric] = {}
+        self.points_left_out = 0
+        self.tags: dict[str, records.Tag] = {}
+        self.others: list[records.Record] = []
+
+    def fit(self, found: Iterable[records.Record]) -> list[records.Record]:
+        for record in found:
+            self._take(record)
+        return self._result()
+
+    def _take(self, record: records.Record) -> None:
+        match record:
+            case records.Param(key, value):
+                self._param(_text(key), _text(value))
+            case records.Metric():
+                self._metric(record)
+            case records.Tag(key, value):
+                legal = self.keys.legal(_text(key))
+                self.tags[legal] = records.Tag(legal, cut(mask(clean(_text(value))), LONGEST_TAG))
+            case records.Text(path, text) if path in (self.overflow, self.changed_keys) and _is_object(text):
+                (self.whole if path == self.overflow else self.originals).update(json.loads(text))
+            case records.Text(path, text):
+                hide = mask_known if path.endswith((".html", ".svg")) else mask
+                self.others.append(records.Text(legal_path(path), hide(clean(text))))
+            case records.Blob(path, data):
+                self.others.append(records.Blob(legal_path(path), data))
+            case records.File(path, source):
+                self.others.append(records.File(legal_path(path) if path else "", source))
+            case records.Dataset():
+                self.others.append(_dataset(record))
+            case records.Model(name) | records.ModelInput(name):
+                self.others.append(replace(record, name=legal_model_name(name)))
+
+    def _param(self, key: str, value: str) -> None:
+        key, value = self.keys.legal(key), mask(clean(value))
+        if key in self.params:  # the last one counts, and stands last
+            del self.params[key]
+            self.whole.pop(key, None)
+        if len(value) > LONGEST_PARAM:
+            self.whole[key] = value
+            told = f"{len(value):,} characters, sha256:{fingerprint(value)}, whole in {self.overflow}"
+            value = f"{value[:_PREVIEW]}… ({told})"
+        self.params[key] = value
+
+    def _metric(self, metric: records.Metric) -> None:
+        number = _float(metric.value)
+        if number is None:
+            return
+        step = min(max(metric.step, -_MOST_STEPS), _MOST_STEPS)
+        point = records.Metric(self.keys.legal(_text(metric.key)), number, step)
+        place = (point.key, step)
+        if place in self.metrics or len(self.metrics) < MOST_POINTS:
+            self.metrics[place] = point
+        else:
+            self.points_left_out += 1
+
+    def _result(self) -> list[records.Record]:
+        kept = list(self.params.items())
+        if len(kept) > self.most_params:
+            beyond = kept[self.most_params :]
+            kept = kept[: self.most_params]
+            self.whole = {**dict(beyond), **self.whole}
+            text = f"{self.most_params} of {len(self.params):,} parameters; the rest is in {self.overflow}"
+            self.tags["flowml.params_truncated"] = records.Tag("flowml.params_truncated", text)
+        if self.points_left_out:
+            text = f"{MOST_POINTS:,} of {MOST_POINTS + self.points_left_out:,} points"
+            self.tags["flowml.metrics_truncated"] = records.Tag("flowml.metrics_truncated", text)
+        self.originals.update(self.keys.changed)
+        files = [
+            records.Text(path, as_json(content))
+            for path, content in ((self.overflow, self.whole), (self.changed_keys, self.originals))
+            if content
+        ]
+        params = [records.Param(key, value) for key, value in kept]
+        return [*params, *self.metrics.values(), *self.tags.values(), *self.others, *files]
+
+
+def _text(value: Any) -> str:
+    """Read what should be text; a describer of the user's may have put anything there."""
+    return value if type(value) is str else short(value)
+
+
+def _float(value: Any) -> float | None:
+    try:
+        return None if value is None or isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _is_object(text: str) -> bool:
+    return text.startswith("{") and text.endswith("}")
+
+
+def _dataset(record: records.Dataset) -> records.Dataset:
+    schema, profile = dict(record.schema), dict(record.profile)
+    columns = schema.get("mlflow_colspec")
+    if isinstance(columns, list):
+        while columns and len(json.dumps(schema)) > _LARGEST_SCHEMA:
+            columns = columns[: len(columns) // 2]
+            schema, profile = {"mlflow_colspec": columns}, {**profile, "schema_columns": len(columns)}
+    elif len(json.dumps(schema)) > _LARGEST_SCHEMA:
+        schema = {}
+    if len(json.dumps(profile)) > _LARGEST_PROFILE:
+        profile = {name: profile[name] for name in ("num_rows", "num_elements") if name in profile}
+    name = cut(mask(clean(record.name)), 500) or "dataset"
+    return replace(record, name=name, digest=record.digest[:36], schema=schema, profile=profile)

@@ -1,0 +1,121 @@
+"""Where a value stands: the one thing a describer is told about besides the value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any
+
+from flowml import options, records
+from flowml.describe.hints import marker_in
+from flowml.describe.secrets import is_secret_name
+from flowml.describe.text import clean, key_text
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands, and what it is to be called.
+
+    Attributes:
+        name: Its full name: ``df``, ``config.optimizer.lr``, ``train.0``; that of its metric, dataset, model or file.
+        role: ``"input"`` of a call or ``"output"``.
+        task: The task's name, for outputs.
+        marker: What the user's ``Annotated[...]`` says about it.
+        annotation: Its annotation, where elements and fields look for markers of their own.
+        inputs: What the call was given, by argument name.
+        prefix: What the keys of its fields start with; empty where they are used as they are.
+        returned: Whether it is the returned value itself, rather than a part of it.
+        depth: How many values it stands inside.
+        above: The ids of these values, to notice a circle.
+    """
+
+    name: str
+    role: records.Role
+    task: str = ""
+    marker: options.Marker | None = None
+    annotation: Any = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str = ""
+    returned: bool = False
+    depth: int = 0
+    above: tuple[int, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What a parameter made of this value is called: its name, or ``return``."""
+        return "return" if self.returned else self.name
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its name says that it must not be shown."""
+        if self.returned:
+            return False
+        return _is_secret(self.name) if len(self.name) < _LONG else _is_secret.__wrapped__(self.name)
+
+    def key(self, part: object) -> str:
+        """Name a parameter or metric made of a part of this value."""
+        text = key_text(part)
+        return f"{self.prefix}.{text}" if self.prefix else text
+
+    def path(self, suffix: str, folder: str = "") -> str:
+        """Name an artifact made of this value.
+
+        Args:
+            suffix: The ending with its dot, such as ``".png"``; ignored when the user's marker names the file.
+            folder: A folder among the artifacts.
+        """
+        chosen = self.chosen_path
+        if chosen is not None:
+            return chosen if PurePosixPath(chosen).suffix else chosen + suffix
+        name = re.sub(r"[^\w.\- ]", "_", clean(self.name)).strip(". ") or "value"
+        return f"{folder}/{name[:120]}{suffix}" if folder else f"{name[:120]}{suffix}"
+
+    @property
+    def chosen_path(self) -> str | None:
+        """The artifact's path when the user's marker names one."""
+        return self.marker.path if isinstance(self.marker, options.Artifact) else None
+
+    def child(self, part: object, value: Any = None, *, annotation: Any = None, bare: bool = False) -> Place:
+        """Give the place of a part of this value: of a field, an element, an item.
+
+        Args:
+            part: The field's name or the element's position.
+            value: This value (not the part): given, a circle back to it is noticed.
+            annotation: The part's annotation, with its marker.
+            bare: Whether the keys of the part's own fields are used as they are.
+        """
+        marker = marker_in(annotation)
+        inherited = _INHERITED.get(type(self.marker))
+        given = getattr(marker, "name", None)
+        name = given or self.key(part)
+        return Place(
+            name,
+            self.role,
+            self.task,
+            marker or inherited,
+            annotation,
+            self.inputs,
+            "" if bare and not given else name,
+            returned=False,
+            depth=self.depth + 1,
+            above=self.above if value is None else (*self.above, id(value)),
+        )
+
+    def element(self, index: int, value: Any, *, annotation: Any = None, bare: bool = False) -> Place:
+        """Give the place of an element: ``<name>.<index>``, unless its marker names it."""
+        return replace(self, prefix=self.name).child(index, value, annotation=annotation, bare=bare)
+
+
+# "As a parameter" and "as metrics" hold for all that is in the value; the other markers are about the value itself.
+_INHERITED: Mapping[type, options.Marker] = {options.Param: options.Param(), options.Metric: options.Metric()}
+
+
+_LONG = 500  # characters of a name that is not worth keeping in mind
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
+    return any(map(is_secret_name, name.split(".")))

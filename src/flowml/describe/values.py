@@ -1,0 +1,54 @@
+"""The one way from a value to its records: markers and secrets first, then the type's describer, never an exception."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowml import options, records
+from flowml.describe import markers
+from flowml.describe.dispatch import find
+from flowml.describe.place import Place
+from flowml.describe.secrets import MASK, mask
+from flowml.describe.text import SHORT, clean, cut, type_name, typed
+
+DEEPEST = 8  # values inside values; what stands deeper is shown in short
+
+
+def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911 - one line for each case
+    """Describe one value; whatever happens on the way, something comes out."""
+    marker = place.marker
+    if type(marker) is options.Skip:
+        return []
+    if place.is_secret and not (value is None or type(value) is bool):
+        return [] if place.role == "output" else [records.Param(place.label, MASK)]
+    try:
+        if place.above and id(value) in place.above:
+            return [records.Param(place.label, f"<circular reference to a {type_name(type(value))}>")]
+        if place.depth > DEEPEST:
+            return fallback(value, place)
+        if marker is not None:
+            marked = markers.describe(value, place, describe)
+            if marked is not None:
+                return marked
+        describer = find(type(value))
+        if describer is None:
+            return fallback(value, place)
+        found = describer(value, place)
+        return found if type(found) is list else list(found)
+    except Exception as error:  # noqa: BLE001 - a user's object or describer may raise anything
+        return _not_described(value, place, error)
+
+
+def fallback(value: Any, place: Place) -> list[records.Record]:
+    """Describe a value of which nothing is known, by its type and a short repr."""
+    if type(place.marker) is options.Artifact:
+        return [records.Text(place.path(".txt"), typed(value))]
+    return [records.Param(place.label, typed(value))]
+
+
+def _not_described(value: Any, place: Place, error: Exception) -> list[records.Record]:
+    try:
+        reason = mask(clean(f"{type_name(type(error))}: {error}"))
+    except Exception:  # noqa: BLE001 - even the error's own text may raise
+        reason = type_name(type(error))
+    return [records.Param(place.label, cut(f"{type_name(type(value))} (not described: {reason})", SHORT))]

@@ -1,0 +1,42 @@
+"""What can go wrong in flowml.
+
+FlowmlError
+├── SettingsError    a setting has a value that flowml cannot use
+└── TrackingError    MLflow could not be reached or refused what it was sent
+"""
+
+from __future__ import annotations
+
+
+class FlowmlError(Exception):
+    """Anything that flowml itself raises."""
+
+
+class SettingsError(FlowmlError, ValueError):
+    """A setting has a value that flowml cannot use.
+
+    Attributes:
+        setting: The setting's name.
+        value: What it was set to.
+    """
+
+    def __init__(self, message: str, *, setting: str, value: object) -> None:
+        super().__init__(message)
+        self.setting = setting
+        self.value = value
+
+
+class TrackingError(FlowmlError):
+    """MLflow could not be reached, or refused what it was sent.
+
+    Raised into your code only with ``on_error="raise"``; otherwise it is a warning and your flow goes on.
+
+    Attributes:
+        uri: The tracking URI, without credentials.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, *, uri: str = "", remedy: str = "") -> None:
+        super().__init__(f"{message} {remedy}".strip())
+        self.uri = uri
+        self.remedy = remedy

@@ -1,0 +1,195 @@
+"""What a user can say about tracking: ``track=`` on a flow or task, and markers on single values."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+RunChoice: TypeAlias = Literal["own", "parent", "none"]
+OnError: TypeAlias = Literal["warn", "raise"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """How one flow or task is tracked; pass it as ``track=``.
+
+    Args:
+        inputs: Log the arguments: all, none, or only those named.
+        outputs: Log what is returned or yielded.
+        run: ``"own"`` opens a run for each call; ``"parent"`` logs into the caller's run; ``"none"`` logs nothing
+            here, while what is called inside goes on being tracked under the caller's run.
+        experiment: The MLflow experiment, for a flow that is not called by another. Default: the flow's name.
+        tags: Tags for each run.
+        on_error: ``"warn"`` lets your code go on when MLflow fails; ``"raise"`` raises `TrackingError`.
+            Default: the setting ``on_error``.
+
+    Raises:
+        TypeError: If an option does not exist or has the wrong type.
+        ValueError: If an option has a value that is not among those allowed.
+
+    Example:
+        >>> Track(inputs=["learning_rate"], tags={"team": "risk"}).run
+        'own'
+    """
+
+    inputs: bool | Collection[str] = True
+    outputs: bool = True
+    run: RunChoice = "own"
+    experiment: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    on_error: OnError | None = None
+
+    def __new__(cls, **options: object) -> Self:
+        """Refuse options that do not exist, and say which do."""
+        allowed = [option.name for option in dataclasses.fields(cls)]
+        for name in options:
+            if name not in allowed:
+                near = difflib.get_close_matches(name, allowed, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                msg = f"Track has no option {name!r}; it takes {', '.join(allowed)}.{hint}"
+                raise TypeError(msg)
+        return object.__new__(cls)
+
+    def __post_init__(self) -> None:
+        named = isinstance(self.inputs, Collection) and not isinstance(self.inputs, str) and _all_text(self.inputs)
+        _check("inputs", self.inputs, named or isinstance(self.inputs, bool), "True, False or a list of argument names")
+        _check("outputs", self.outputs, isinstance(self.outputs, bool), "True or False")
+        _choose("run", self.run, get_args(RunChoice))
+        some_name = self.experiment is None or (isinstance(self.experiment, str) and bool(self.experiment.strip()))
+        _check("experiment", self.experiment, some_name, "a name, or None for the flow's own")
+        text = isinstance(self.tags, Mapping) and _all_text(self.tags) and _all_text(self.tags.values())
+        _check("tags", self.tags, text, "a mapping of text to text")
+        if self.on_error is not None:
+            _choose("on_error", self.on_error, get_args(OnError))
+
+    @classmethod
+    def parse(cls, value: Track | bool) -> Track | None:  # noqa: FBT001 - as it is written in track=
+        """Read what was passed as ``track=``: None stands for "not at all".
+
+        Raises:
+            TypeError: If it is neither a bool nor a `Track`.
+        """
+        if isinstance(value, Track):
+            return value
+        if value is True:
+            return cls()
+        if value is False:
+            return None
+        msg = f"track= takes True, False or a flowml.Track, not {value!r}."
+        raise TypeError(msg)
+
+
+def _check(option: str, value: object, fits: bool, allowed: str) -> None:  # noqa: FBT001 - private, and clear here
+    if not fits:
+        msg = f"Track({option}=...) takes {allowed}, not {value!r}."
+        raise TypeError(msg)
+
+
+def _choose(option: str, value: object, allowed: Collection[str]) -> None:
+    choices = " or ".join(map(repr, allowed))
+    _check(option, value, isinstance(value, str), choices)
+    if value not in allowed:
+        msg = f"Track({option}=...) takes {choices}, not {value!r}."
+        raise ValueError(msg)
+
+
+def _all_text(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+class Marker:
+    """What an ``Annotated`` value can carry to say how it is logged."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Param(Marker):
+    """Log this value as a parameter, whatever its type.
+
+    Example:
+        ``def count(df: pd.DataFrame) -> Annotated[int, Param("rows")]: ...``
+    """
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric(Marker):
+    """Log this number (or mapping or list of numbers) as metrics, also where it would be a parameter."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset(Marker):
+    """Log this table or array as an MLflow dataset.
+
+    Args:
+        name: The dataset's name. Default: the argument's or the task's.
+        save: Also store the content, as Parquet or ``.npz``.
+    """
+
+    name: str | None = None
+    save: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Model(Marker):
+    """Log this value as an MLflow model.
+
+    Args:
+        name: The logged model's name. Default: the task's.
+        register: Register it in the model registry under this name.
+        alias: Give the new version this alias; needs ``register``.
+        trust: Full names of types that loading the model may create, beyond those of scikit-learn, NumPy and SciPy.
+
+    Raises:
+        ValueError: If ``alias`` is given without ``register``.
+
+    Example:
+        ``def fit(df: pd.DataFrame) -> Annotated[Pipeline, Model("clf", register="churn", alias="challenger")]: ...``
+    """
+
+    name: str | None = None
+    register: str | None = None
+    alias: str | None = None
+    trust: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.alias and not self.register:
+            msg = f"Model(alias={self.alias!r}) needs register=: an alias names a version of a registered model."
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact(Marker):
+    """Log this value as a file among the run's artifacts.
+
+    Args:
+        path: Where, such as ``"report.json"``. The ending chooses the form where there is a choice. Default: by type.
+    """
+
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip(Marker):
+    """Do not log this value at all."""
+
+
+def marker_of(annotation: Any) -> Marker | None:
+    """Find the marker in ``Annotated[X, marker]``; the last one wins."""
+    found = None
+    for part in getattr(annotation, "__metadata__", ()):
+        if isinstance(part, Marker):
+            found = part
+        elif isinstance(part, type) and issubclass(part, Marker):
+            found = part()
+    return found

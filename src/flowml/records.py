@@ -1,0 +1,128 @@
+"""The vocabulary of flowml: the things that can be logged, and who they belong to.
+
+``describe`` turns values into records, ``store`` writes them to MLflow, and neither knows the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+Role: TypeAlias = Literal["input", "output"]
+Status: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One value that went into a run, as text."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number at one step."""
+
+    key: str
+    value: float
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A note about the run itself."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A table, array or matrix that a run read or made: its shape and fingerprint, not its content."""
+
+    name: str
+    role: Role
+    digest: str  # at most 36 characters, MLflow's limit
+    kind: str  # the type it was described from, such as "pandas.DataFrame"
+    schema: Mapping[str, Any]  # in MLflow's form: {"mlflow_colspec": [...]} or {"mlflow_tensorspec": {...}}
+    profile: Mapping[str, Any]  # {"num_rows": 569, "num_elements": 17070, ...}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained model that a run made."""
+
+    name: str
+    value: Any
+    flavor: str  # the MLflow module that can save it, such as "sklearn"
+    inputs: Mapping[str, Any] = field(default_factory=dict)  # what the task was given; the signature comes from it
+    register: str | None = None
+    alias: str | None = None
+    trust: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """A model that a run was given; linked to the run that logged it when that is known."""
+
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text file among the run's artifacts."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A binary file among the run's artifacts."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file or folder on this machine, to be copied to the run's artifacts."""
+
+    path: str  # the folder among the artifacts, "" for the top
+    source: Path
+
+
+Record: TypeAlias = Param | Metric | Tag | Dataset | Model | ModelInput | Text | Blob | File
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRun:
+    """The MLflow run of one flow or task.
+
+    Attributes:
+        run_id: Its id.
+        experiment_id: The id of its experiment.
+        root_run_id: The id of the outermost flow's run.
+        url: Its page in MLflow's UI; None when no server is known.
+    """
+
+    run_id: str
+    experiment_id: str
+    root_run_id: str
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose run it is: what a run is called, where it belongs, and the tags that lead back to the orchestrator."""
+
+    name: str
+    kind: Literal["flow", "task"]
+    owner: str  # the flow's or task's own name: names the experiment of a root run, and its metrics
+    attempt: int
+    source: str | None  # the file that the function was written in
+    tags: Mapping[str, str]

@@ -1,0 +1,117 @@
+"""flowml's settings: the environment's ``FLOWML_*`` over ``[tool.flowml]`` in pyproject.toml over the defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    PyprojectTomlConfigSettingsSource,
+    SettingsConfigDict,
+)
+
+from flowml.errors import SettingsError
+from flowml.options import OnError
+
+
+class Settings(BaseSettings):
+    """Every setting of flowml; ``docs/settings.md`` is the same table with examples.
+
+    Example:
+        >>> Settings(timeout=5).timeout
+        5.0
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLOWML_",
+        pyproject_toml_table_header=("tool", "flowml"),
+        pyproject_toml_depth=8,
+        extra="forbid",
+        frozen=True,
+    )
+
+    enabled: bool = Field(True, description="Track at all. Off, flows and tasks are exactly Prefect's.")
+    tracking_uri: str | None = Field(
+        None, description="Where MLflow keeps runs. Default: what MLflow was told, else a SQLite file in `home`."
+    )
+    registry_uri: str | None = Field(None, description="Where MLflow keeps registered models. Default: with the runs.")
+    experiment: str | None = Field(
+        None, description="The experiment of every flow. Default: what MLflow was told, else the flow's name."
+    )
+    home: Path = Field(
+        Path(".flowml"), description="Folder of the embedded MLflow store; relative to the project's folder."
+    )
+    on_error: OnError = Field(
+        "warn", description='When MLflow fails: "warn" once and go on, or "raise" `TrackingError`.'
+    )
+    timeout: float = Field(
+        15.0, gt=0, description="Seconds to wait for MLflow before going on without it; ten times as long for files."
+    )
+    adopt_active_run: bool = Field(
+        True, description="Put a flow's run under the MLflow run that is active when the flow is called."
+    )
+    mlflow_ui_url: str | None = Field(
+        None, description="Where people open MLflow. Default: the tracking URI, if it is a server."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over pyproject.toml over defaults."""
+        return init_settings, env_settings, PyprojectTomlConfigSettingsSource(settings_cls)
+
+
+_lock = Lock()
+_current: Settings | None = None
+
+
+def current() -> Settings:
+    """Return the settings in force; they are read once, and again at each `reload`."""
+    return _current or reload()
+
+
+def reload() -> Settings:
+    """Read the settings again, as each outermost flow does when it begins.
+
+    Raises:
+        SettingsError: If one cannot be used; the message names it, its value and what is allowed.
+    """
+    global _current  # noqa: PLW0603 - the one place that holds them
+    with _lock:
+        try:
+            _current = Settings()
+        except ValidationError as error:
+            raise _explain(error) from None
+        return _current
+
+
+def project_folder() -> Path:
+    """Return the project's folder: the nearest one upwards with a pyproject.toml or .git, else this one."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").is_file() or (folder / ".git").exists():
+            return folder
+    return here
+
+
+def _explain(error: ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    known = ", ".join(Settings.model_fields)
+    if first["type"] == "extra_forbidden":
+        message = f"flowml has no setting {name!r} (in [tool.flowml] of pyproject.toml); it has {known}."
+    else:
+        message = (
+            f"The setting {name} (FLOWML_{name.upper()}, or {name} in [tool.flowml]) "
+            f"cannot be {first['input']!r}: {first['msg']}."
+        )
+    return SettingsError(message, setting=name, value=first.get("input"))

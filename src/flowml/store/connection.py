@@ -1,0 +1,160 @@
+"""Which MLflow to write to, and the client that reaches it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flowml import settings
+from flowml.errors import TrackingError
+from flowml.store import embedded
+from flowml.store.trouble import explained, masked
+from flowml.store.writer import Writer
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_lock = Lock()
+_chosen: str | None = None  # what flowml told MLflow to use, to tell it from what the user said
+
+
+class Connection:
+    """One MLflow store, as one client sees it.
+
+    Attributes:
+        uri: The tracking URI.
+        client: MLflow's client for it.
+        writer: The one sender of records to it.
+    """
+
+    def __init__(self, uri: str, registry_uri: str | None) -> None:
+        from mlflow import MlflowClient
+
+        self.uri = uri
+        self.registry_uri = registry_uri
+        with explained(uri):
+            _check_reachable(uri)
+            self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
+        self.writer = Writer(self.client, uri)
+        self._experiments: dict[str, str] = {}
+
+    def experiment_id(self, name: str) -> str:
+        """Return the experiment of this name, creating it when there is none.
+
+        Raises:
+            TrackingError: If it was deleted, or MLflow fails.
+        """
+        if name not in self._experiments:
+            with explained(self.uri):
+                self._experiments[name] = self._get_or_create(name)
+        return self._experiments[name]
+
+    def _get_or_create(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return self.client.create_experiment(name, artifact_location=embedded.artifacts(self.uri, name))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)  # another process was faster
+        if found is None or found.lifecycle_stage == "deleted":
+            msg = f"the MLflow experiment {name!r} was deleted."
+            number = found.experiment_id if found else "?"
+            remedy = (
+                f"Restore it with `mlflow experiments restore --experiment-id {number}`, "
+                "or choose another: Track(experiment=...) or FLOWML_EXPERIMENT."
+            )
+            raise TrackingError(msg, uri=masked(self.uri), remedy=remedy)
+        return str(found.experiment_id)
+
+    def page_of(self, experiment_id: str, run_id: str) -> str | None:
+        """Return the address of a run's page in MLflow's UI, or None when no server is known."""
+        ui = settings.current().mlflow_ui_url or (self.uri if self.uri.startswith("http") else None)
+        return f"{ui.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if ui else None
+
+
+def connect() -> Connection:
+    """Return the connection to the MLflow that is in force here, and point plain ``mlflow.*`` calls at it too.
+
+    Raises:
+        TrackingError: If it cannot be reached or the URI makes no sense.
+    """
+    uri, registry_uri = _resolve()
+    connection = _connection(uri, registry_uri)
+    _tell_mlflow(uri, registry_uri)
+    return connection
+
+
+@cache
+def _connection(uri: str, registry_uri: str | None) -> Connection:
+    if embedded.is_embedded(uri):
+        with explained(uri):
+            embedded.prepare(uri)
+    return Connection(uri, registry_uri)
+
+
+def _resolve() -> tuple[str, str | None]:
+    """Choose: flowml's setting, what the user told MLflow, the embedded store."""
+    import mlflow
+    from mlflow.tracking import is_tracking_uri_set
+
+    wanted = settings.current()
+    if wanted.tracking_uri:
+        uri = wanted.tracking_uri
+    elif is_tracking_uri_set() and mlflow.get_tracking_uri() != _chosen:
+        uri = mlflow.get_tracking_uri()
+    else:
+        uri = embedded.default_uri()
+    return _absolute(uri), wanted.registry_uri
+
+
+def _tell_mlflow(uri: str, registry_uri: str | None) -> None:
+    """Point plain MLflow calls at the same store; only when it differs, for this resets MLflow's tracing."""
+    global _chosen  # noqa: PLW0603 - the one place that holds it
+    import mlflow
+
+    with _lock:
+        if mlflow.get_tracking_uri() != uri:
+            mlflow.set_tracking_uri(uri)
+            _chosen = uri
+        if registry_uri and mlflow.get_registry_uri() != registry_uri:
+            mlflow.set_registry_uri(registry_uri)
+
+
+def _absolute(uri: str) -> str:
+    """Make a relative SQLite path absolute, so that it names the same file in every process."""
+    prefix, separator, path = uri.partition(":///")
+    if (
+        separator
+        and prefix.startswith("sqlite")
+        and path
+        and path != ":memory:"
+        and not path.startswith(("/", "file:"))
+    ):
+        return f"{prefix}:///{Path(path).resolve()}"
+    return uri
+
+
+def _check_reachable(uri: str) -> None:
+    """Knock at a server's door: without it, MLflow's own first call to a dead one blocks for minutes."""
+    parts = urlsplit(uri)
+    if parts.scheme in {"http", "https"}:
+        if not parts.hostname:
+            msg = "the URI names no host"
+            raise ValueError(msg)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname, port), timeout=min(5.0, settings.current().timeout)):
+            pass
+
+
+# Connections and threads do not survive a fork: the child makes its own.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_connection.cache_clear)

@@ -1,0 +1,100 @@
+"""The store of a project that configured none: a SQLite file and a folder of artifacts, under the project's folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flowml import settings
+
+_FILE = "mlflow.db"
+
+
+def default_uri() -> str:
+    """Return the embedded store's tracking URI, with an absolute path."""
+    return f"sqlite:///{_home() / _FILE}"
+
+
+def is_embedded(uri: str) -> bool:
+    """Tell whether a tracking URI is the embedded store of this project."""
+    return uri == default_uri()
+
+
+def artifacts(uri: str, experiment: str) -> str | None:
+    """Return where an experiment's artifacts go; None leaves it to MLflow, which knows best for any other store."""
+    if not is_embedded(uri):
+        return None
+    folder = re.sub(r"[^\w.-]+", "-", experiment)
+    return (_home() / "artifacts" / folder).as_uri()
+
+
+def prepare(uri: str) -> None:
+    """Make the folder and the database's tables, once, also when several processes start together.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    from filelock import FileLock
+    from mlflow import MlflowClient
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        msg = f"{path} cannot be written"
+        raise PermissionError(msg)
+    _ignore_in_git(path.parent)
+    _use_write_ahead_log(str(path))
+    with FileLock(path.with_suffix(".lock")), _without_chatter("mlflow.store.db.utils"):
+        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+
+
+def _home() -> Path:
+    home = settings.current().home.expanduser()
+    return Path(os.path.realpath(home if home.is_absolute() else settings.project_folder() / home))
+
+
+@contextmanager
+def _without_chatter(logger: str) -> Iterator[None]:
+    """Keep the news of each table that is made out of the user's terminal."""
+    talker = logging.getLogger(logger)
+    level = talker.level
+    talker.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        talker.setLevel(level)
+
+
+def _ignore_in_git(folder: Path) -> None:
+    note = folder / ".gitignore"
+    if not note.exists():
+        note.write_text("*\n")
+
+
+@lru_cache(maxsize=16)
+def _use_write_ahead_log(path: str) -> None:
+    """Let readers and a writer work at the same time, and a commit not wait for the disk.
+
+    Source: https://www.sqlite.org/wal.html and https://www.sqlite.org/pragma.html#pragma_synchronous
+    (NORMAL keeps the file consistent through a power cut; the last commits may be lost).
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    @event.listens_for(Engine, "connect")
+    def _(connection: Any, _record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection) and _file_of(connection) == path:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA busy_timeout=30000")
+
+
+def _file_of(connection: sqlite3.Connection) -> str:
+    return os.path.realpath(str(connection.execute("PRAGMA database_list").fetchone()[2]))

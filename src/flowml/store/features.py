@@ -1,0 +1,64 @@
+"""Reads from a fitted model which columns it was fitted on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from flowml.store.examples import EXAMPLE_ROWS
+
+_MADE_UP = re.compile(r"(Column_)?\d+")  # what LightGBM and CatBoost call the columns of an array
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The columns that a model takes, as far as it knows: names in order, or only how many."""
+
+    names: tuple[str, ...] = ()
+    count: int | None = None
+
+
+def features_of(model: Any, flavor: str) -> Features:
+    """Read a model's feature names, and their number, in whichever way its library keeps them."""
+    names = _first(model, "feature_names_in_", "feature_names_", "feature_names", "feature_name")
+    count = _first(model, "n_features_in_", "num_features", "num_feature")
+    if flavor in {"keras", "tensorflow"}:
+        shape = _first(model, "input_shape")
+        count = shape[1] if isinstance(shape, tuple) and len(shape[1:]) == 1 else None
+    names = tuple(str(name) for name in names) if names is not None else ()
+    if names and all(_MADE_UP.fullmatch(name) for name in names):
+        return Features((), len(names))
+    return Features(names, int(count) if count else len(names) or None)
+
+
+def _first(model: Any, *attributes: str) -> Any:
+    """The first of these attributes or methods that the model can answer; unfitted parts raise."""
+    for attribute in attributes:
+        try:
+            value = getattr(model, attribute)
+            value = value() if callable(value) else value
+        except Exception:  # noqa: BLE001, S112 - the next attribute may answer
+            continue
+        if value is not None:
+            return value
+    return None
+
+
+def fitted_frame(results: Any) -> Any:
+    """The first rows that a statsmodels model was fitted on, which its results keep: None if they do not.
+
+    A formula takes the raw columns that its right side names, other models take the design matrix. Time series models
+    predict from dates, so no frame describes them.
+    """
+    model = getattr(results, "model", None)
+    data = getattr(model, "data", None)
+    if data is None or hasattr(results, "forecast"):
+        return None
+    formula, frame = getattr(model, "formula", None), getattr(data, "frame", None)
+    if isinstance(formula, str) and frame is not None:
+        right = set(re.findall(r"\w+", formula.partition("~")[2]))
+        columns = [column for column in frame.columns if str(column) in right]
+        return frame[columns].head(EXAMPLE_ROWS) if columns else None
+    exog = getattr(data, "orig_exog", None)
+    return None if exog is None else exog[:EXAMPLE_ROWS]

@@ -1,0 +1,171 @@
+"""Logs models: serialize in the user's thread, send in the writer's.
+
+Does what ``mlflow.<flavor>.log_model`` does, but through one explicit client instead of MLflow's global state, with
+pip requirements found in this process instead of a second one, and a signature and example from the task's inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowml.store import logged
+from flowml.store.logged import model_id_of
+from flowml.store.quiet import mlflow_muted
+from flowml.store.registration import register
+from flowml.store.serialize import write
+
+if TYPE_CHECKING:
+    import mlflow
+    from mlflow.entities import LoggedModel
+
+    from flowml import records
+
+__all__ = ["SavedModel", "model_id_of", "save", "send"]
+
+_logger = logging.getLogger(__name__)
+_METRICS_A_BATCH = 1000  # MLflow's limit
+_NOT_IN_NAMES = re.compile(r"""[/:.%"']""")  # characters that MLflow refuses in a logged model's name
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """A model serialized in a private temporary folder: later changes to the object cannot change what is logged.
+
+    The folder goes when the model is sent, or with `discard`. When sending fails it stays, for another attempt.
+    """
+
+    name: str
+    folder: Path
+    register: str | None
+    alias: str | None
+    original: weakref.ref[Any] | None  # the object, while it lives and if it can be referred to
+    content: str | None  # its fingerprint
+    known: str | None  # the id it was logged under before; the folder is empty then
+    scratch: tempfile.TemporaryDirectory[str]
+
+    def discard(self) -> None:
+        """Remove the folder without sending the model."""
+        self.scratch.cleanup()
+
+
+def save(record: records.Model) -> SavedModel:
+    """Serialize a model with its signature, input example and exact requirements; once for each model.
+
+    Runs in the thread of the user's task and asks no server. scikit-learn and LightGBM estimators are saved in the safe
+    skops format; where that is not possible (a transformer of your own that `Model(trust=...)` does not name, a lambda)
+    nothing is lost: the model is saved by cloudpickle, and a warning says what to pass.
+
+    Args:
+        record: The model and what the task was given.
+
+    Returns:
+        The saved model, for `send`.
+
+    Raises:
+        Exception: Whatever the model's library or MLflow raises when the model cannot be serialized.
+    """
+    scratch = tempfile.TemporaryDirectory(prefix="flowml-model-")
+    try:
+        folder = Path(scratch.name) / "model"
+        content = logged.fingerprint_of(record.value)
+        known = logged.unchanged_model_id_of(record.value, content)
+        if known is None:
+            with mlflow_muted():
+                write(record, folder)
+        return SavedModel(
+            name=_NOT_IN_NAMES.sub("_", record.name) or "model",
+            folder=folder,
+            register=record.register,
+            alias=record.alias,
+            original=logged.reference_to(record.value),
+            content=content,
+            known=known,
+            scratch=scratch,
+        )
+    except BaseException:
+        scratch.cleanup()
+        raise
+
+
+def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experiment_id: str) -> str:
+    """Create the logged model, upload it, and link it to its run; register it if that was asked.
+
+    A model that was logged before is linked and registered, not logged again.
+
+    Args:
+        client: The client to send with; MLflow's global state is not touched.
+        saved: What `save` returned.
+        run_id: The run that made the model.
+        experiment_id: The run's experiment.
+
+    Returns:
+        The id of the logged model, which loads as ``models:/<id>`` and ``runs:/<run id>/<name>``.
+
+    Raises:
+        Exception: Whatever MLflow raises. The logged model is then marked as failed, and `saved` can be sent again.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    model = client.get_logged_model(saved.known) if saved.known else _upload(client, saved, run_id, experiment_id)
+    client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
+    if saved.register:
+        register(client, saved.register, model, run_id=run_id, alias=saved.alias)
+    if saved.original is not None:
+        logged.remember(saved.original, model.model_id, saved.content)
+    saved.discard()
+    return str(model.model_id)
+
+
+def _upload(client: mlflow.MlflowClient, saved: SavedModel, run_id: str, experiment_id: str) -> LoggedModel:
+    run = client.get_run(run_id)
+    created = client.create_logged_model(
+        experiment_id, name=saved.name, source_run_id=run_id, params=dict(run.data.params)
+    )
+    try:
+        _write_identity(saved.folder, created.artifact_location, created.model_id, run_id)
+        client.log_model_artifacts(created.model_id, str(saved.folder))
+        client.finalize_logged_model(created.model_id, "READY")
+    except BaseException:
+        _mark_failed(client, created.model_id)
+        raise
+    _link_metrics(client, run_id, list(run.data.metrics), created.model_id)
+    return created
+
+
+def _write_identity(folder: Path, location: str, model_id: str, run_id: str) -> None:
+    """Write into the MLmodel file what is known only once the server has a logged model."""
+    from mlflow.models import Model
+
+    description = Model.load(str(folder))
+    description.artifact_path = location
+    description.model_uuid = description.model_id = model_id
+    description.run_id = run_id
+    description.save(str(folder / "MLmodel"))
+
+
+def _mark_failed(client: mlflow.MlflowClient, model_id: str) -> None:
+    try:
+        client.finalize_logged_model(model_id, "FAILED")
+    except Exception:
+        # The caller hears of the error that came first; this one says only that the mark is missing.
+        _logger.warning("The logged model %s could not be marked as failed.", model_id, exc_info=True)
+
+
+def _link_metrics(client: mlflow.MlflowClient, run_id: str, keys: list[str], model_id: str) -> None:
+    """Show the run's first-step metrics beside the model, as log_model does."""
+    from mlflow.entities import Metric
+
+    linked = [
+        Metric(metric.key, metric.value, metric.timestamp, metric.step, model_id=model_id, run_id=run_id)
+        for key in keys
+        for metric in client.get_metric_history(run_id, key)
+        if metric.step == 0 and metric.model_id is None
+    ]
+    for start in range(0, len(linked), _METRICS_A_BATCH):
+        client.log_batch(run_id, metrics=linked[start : start + _METRICS_A_BATCH])

@@ -1,0 +1,107 @@
+"""Follows references between the modules loaded in this process: which libraries does this one bring along?"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import sys
+import threading
+from collections.abc import Iterable
+from types import CodeType, FunctionType, ModuleType
+
+# mlflow is pinned by MLflow itself; pytest would come and go with who else in this process has loaded skops.
+_NOT_FOLLOWED = frozenset({"mlflow", "pytest", "setuptools", "pkg_resources", "__main__", "databricks"})
+
+_references: dict[str, set[str]] = {}  # top-level module → the top-level modules that it refers to
+_scanned: set[str] = set()
+_scanning = threading.Lock()
+
+
+def distributions_of(module: str) -> list[str]:
+    """Name the installed distributions that provide a top-level module: ``"sklearn"`` → ``["scikit-learn"]``."""
+    return _module_owners().get(module, [])
+
+
+@functools.cache
+def _module_owners() -> dict[str, list[str]]:
+    # The standard library's own in Python 3.10 misses packages without a top_level.txt.
+    import importlib_metadata
+
+    return {module: sorted(set(owners)) for module, owners in importlib_metadata.packages_distributions().items()}
+
+
+def reachable(roots: Iterable[str]) -> set[str]:
+    """Name all top-level modules that these refer to, directly or through others, themselves included."""
+    with _scanning:
+        loaded = _loaded_by_library()
+        reached: set[str] = set()
+        waiting = list(roots)
+        while waiting:
+            top = waiting.pop()
+            if top in reached or top.startswith("_") or top in sys.stdlib_module_names:
+                continue
+            reached.add(top)
+            waiting += _references_of(top, loaded.get(top, [])) - _NOT_FOLLOWED
+        return reached
+
+
+def _loaded_by_library() -> dict[str, list[str]]:
+    loaded: dict[str, list[str]] = {}
+    for name in list(sys.modules):
+        loaded.setdefault(name.partition(".")[0], []).append(name)
+    return loaded
+
+
+def _references_of(top: str, names: list[str]) -> set[str]:
+    """Scan the modules of one library that are new since the last time."""
+    found = _references.setdefault(top, set())
+    is_own_code = not distributions_of(top)
+    for name in names:
+        module = sys.modules.get(name)
+        if name in _scanned or not isinstance(module, ModuleType) or _is_importing(module):
+            continue
+        _scanned.add(name)
+        for value in list(vars(module).values()):
+            found |= _origin(value)
+            # A library's imports inside of functions are options; in the user's own code they are needed.
+            if is_own_code and isinstance(value, FunctionType | type) and value.__module__ == name:
+                found |= imports_in_class(value) if isinstance(value, type) else _imports_in(value.__code__)
+    return found - {top}
+
+
+def _is_importing(module: ModuleType) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def _origin(value: object) -> set[str]:
+    """Name the library that a module-level value comes from; exact types only, as lazy stand-ins run code."""
+    if type(value) is ModuleType:
+        name: object = value.__name__
+    elif type(value) is FunctionType or isinstance(value, type):
+        name = value.__module__
+    else:
+        return set()
+    return {name.partition(".")[0]} if isinstance(name, str) else set()
+
+
+def imports_in_class(cls: type) -> set[str]:
+    """Name the libraries imported inside of the methods of a class and of its bases outside MLflow."""
+    methods = (
+        value.__wrapped__ if hasattr(value, "__wrapped__") else value
+        for base in cls.__mro__
+        if base is not object and not base.__module__.startswith("mlflow.")
+        for value in vars(base).values()
+    )
+    return {name for method in methods if isinstance(method, FunctionType) for name in _imports_in(method.__code__)}
+
+
+def _imports_in(code: CodeType) -> set[str]:
+    found = {
+        str(step.argval).partition(".")[0]
+        for step in dis.get_instructions(code)
+        if step.opname == "IMPORT_NAME" and step.argval
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _imports_in(constant)
+    return found

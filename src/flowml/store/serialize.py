@@ -1,0 +1,87 @@
+"""Writes a model's folder: the model in its flavor's format, MLmodel file, signature, example and requirements."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from flowml import records
+from flowml.store.requirements import requirements_of
+from flowml.store.signature import describe_interface
+from flowml.store.skops_trust import NotSkopsError, types_to_trust
+
+_logger = logging.getLogger("flowml.store.models")
+
+
+def write(record: records.Model, folder: Path) -> None:
+    """Serialize a model into a folder that does not exist yet.
+
+    Args:
+        record: The model and what the task was given.
+        folder: Where to.
+
+    Raises:
+        Exception: Whatever the model's library or MLflow raises when the model cannot be serialized.
+    """
+    signature, example = describe_interface(record.value, record.flavor, record.inputs)
+    options: dict[str, Any] = {"signature": signature, "input_example": example if _can_be_stored(example) else None}
+    if record.flavor in {"sklearn", "lightgbm"} and hasattr(record.value, "get_params"):
+        _save_estimator(record, folder, options)
+    else:
+        _flavor_save(record, folder, options)
+    _write_requirements(record, folder)
+
+
+def _save_estimator(record: records.Model, folder: Path, options: dict[str, Any]) -> None:
+    """Save by skops if its types can be trusted, else by cloudpickle with one warning."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        trusted = types_to_trust(record.value, record.trust, folder.parent)
+        try:
+            _flavor_save(record, folder, options | {"serialization_format": "skops", "skops_trusted_types": trusted})
+        except MlflowException as error:  # MLflow reads it back, and that failed
+            reason = f"skops cannot read it back ({error.__cause__ or error})"
+            raise NotSkopsError(reason) from error
+    except NotSkopsError as obstacle:
+        _logger.warning("Model %r is saved by cloudpickle: %s.", record.name, obstacle.reason)
+        shutil.rmtree(folder, ignore_errors=True)
+        _flavor_save(record, folder, options | {"serialization_format": "cloudpickle"})
+
+
+def _flavor_save(record: records.Model, folder: Path, options: dict[str, Any]) -> None:
+    module = importlib.import_module(f"mlflow.{record.flavor}")
+    # An empty list of requirements keeps MLflow from inferring them; the real ones follow.
+    options = options | {"path": str(folder), "pip_requirements": []}
+    if record.flavor == "pyfunc":
+        module.save_model(python_model=record.value, **options)
+    else:
+        module.save_model(record.value, **options)
+
+
+def _write_requirements(record: records.Model, folder: Path) -> None:
+    """Add the requirements to MLflow's own, in both files that MLflow keeps them in."""
+    found = requirements_of(record.value, record.flavor, folder)
+    listed = folder / "requirements.txt"
+    own = listed.read_text().split()
+    listed.write_text("\n".join([*own, *found]))
+    conda = folder / "conda.yaml"
+    lines = conda.read_text().splitlines()
+    last = max(number for number, line in enumerate(lines) if line.strip() == f"- {own[-1]}")
+    indent = lines[last].partition("-")[0]
+    lines[last + 1 : last + 1] = [f"{indent}- {requirement}" for requirement in found]
+    conda.write_text("\n".join(lines) + "\n")
+
+
+def _can_be_stored(example: Any) -> bool:
+    """Whether MLflow can write the example as JSON; if not, the model goes without one."""
+    from mlflow.models import convert_input_example_to_serving_input
+
+    try:
+        convert_input_example_to_serving_input(example)
+    except Exception:  # noqa: BLE001 - MLflow refuses what it cannot write in many ways
+        return False
+    return True

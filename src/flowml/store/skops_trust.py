@@ -1,0 +1,71 @@
+"""Decides whether a scikit-learn model can be saved in the safe skops format, and which types that needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from flowml.store.references import distributions_of
+
+# Top-level module → the distributions that may own it, so that a local file named "scipy.py" is not trusted.
+_KNOWN = {
+    "sklearn": {"scikit-learn"},
+    "numpy": {"numpy"},
+    "scipy": {"scipy"},
+    "xgboost": {"xgboost", "xgboost-cpu"},
+    "lightgbm": {"lightgbm"},
+    "catboost": {"catboost"},
+}
+_PLAIN_CONTAINERS = frozenset({"collections.OrderedDict", "collections.defaultdict"})
+
+
+class NotSkopsError(Exception):
+    """The model cannot be saved in the skops format as it is.
+
+    Attributes:
+        reason: Why, and what the user can do, in one sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def types_to_trust(model: Any, trust: Collection[str], scratch: Path) -> list[str]:
+    """Find the types that loading this model from skops must be allowed to create.
+
+    Types of installed scikit-learn, NumPy, SciPy, XGBoost, LightGBM and CatBoost are trusted by name, since who
+    loads the model trusts these libraries anyway. All others must be named by the user.
+
+    Args:
+        model: A fitted estimator.
+        trust: Full names of further types that the user trusts.
+        scratch: A folder for the trial copy, which is removed again.
+
+    Raises:
+        NotSkopsError: If skops cannot write the model, or the model holds a type that is not trusted.
+    """
+    import skops.io
+
+    trial = scratch / "trial.skops"
+    try:
+        skops.io.dump(model, trial)
+        found: list[str] = skops.io.get_untrusted_types(file=trial)
+    except Exception as error:
+        reason = f"skops cannot write it ({type(error).__name__}: {error})"
+        raise NotSkopsError(reason) from error
+    finally:
+        trial.unlink(missing_ok=True)
+    unknown = sorted(name for name in found if not (name in trust or _is_known(name)))
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        reason = f"it holds types that skops does not know; if you trust them, pass Model(trust=({names},))"
+        raise NotSkopsError(reason)
+    return found
+
+
+def _is_known(type_name: str) -> bool:
+    module = type_name.partition(".")[0]
+    owners = _KNOWN.get(module, set())
+    return type_name in _PLAIN_CONTAINERS or not owners.isdisjoint(distributions_of(module))

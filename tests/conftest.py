@@ -1,0 +1,79 @@
+"""A real Prefect server for the session, and a real SQLite MLflow for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+os.environ |= {  # before Prefect and MLflow are imported: tests report to nobody
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from flowml import settings
+from flowml.capture import guard
+from flowml.store import connection, embedded
+
+
+@pytest.fixture(autouse=True)
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let flowml's own bugs fail the tests instead of being logged."""
+    monkeypatch.setattr(guard, "strict", True)
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """Start one Prefect server for the whole session, with a database of its own."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    # The heartbeat's thread is joined once a second: without it a test is a second faster.
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make MLflow's tables once, to be copied."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    embedded.prepare(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a copy of the file alone must hold everything
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Path]:
+    """Work in an empty project folder whose embedded store is ready, with nothing set in the environment."""
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "FLOWML_"))]:
+        if name not in {"MLFLOW_DISABLE_TELEMETRY", "MLFLOW_TRACKING_URI"}:
+            monkeypatch.delenv(name)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / ".flowml").mkdir()
+    shutil.copy(empty_store, tmp_path / ".flowml" / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(None)
+    settings.reload()
+    yield tmp_path
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.tracking.fluent._active_experiment_id = None
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def client(project: Path, prefect_server: None) -> MlflowClient:
+    """A client of the project's store, with Prefect ready to run flows."""
+    return connection.connect().client

@@ -1,0 +1,207 @@
+"""Models: known by their type, with flavor, hyper-parameters and what they were trained on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import catboost
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+import statsmodels.formula.api as smf
+import xgboost
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from flowml import describe, options, records
+
+RNG = np.random.default_rng(0)
+X = RNG.random((40, 3))
+Y = (X[:, 0] > 0.5).astype(int)
+
+
+def models(found) -> list[records.Model]:
+    """Give the models."""
+    return [r for r in found if isinstance(r, records.Model)]
+
+
+def params(found) -> dict[str, str]:
+    """Give the parameters."""
+    return {r.key: r.value for r in found if isinstance(r, records.Param)}
+
+
+MODELS = {
+    "logistic regression": ("sklearn", lambda: LogisticRegression(C=2.0).fit(X, Y), {"fit.C": "2.0"}),
+    "forest": ("sklearn", lambda: RandomForestClassifier(n_estimators=3).fit(X, Y), {"fit.n_estimators": "3"}),
+    "transformer": ("sklearn", lambda: StandardScaler().fit(X), {"fit.with_mean": "True"}),
+    "pipeline": (
+        "sklearn",
+        lambda: make_pipeline(StandardScaler(), LogisticRegression(C=3.0)).fit(X, Y),
+        {"fit.logisticregression__C": "3.0"},
+    ),
+    "grid search": (
+        "sklearn",
+        lambda: GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2).fit(X, Y),
+        {"fit.param_grid": '{"C": [0.1, 1.0]}', "fit.estimator__C": "1.0"},
+    ),
+    "xgboost estimator": (
+        "xgboost",
+        lambda: xgboost.XGBClassifier(n_estimators=2).fit(X, Y),
+        {"fit.n_estimators": "2"},
+    ),
+    "xgboost booster": (
+        "xgboost",
+        lambda: xgboost.train({"max_depth": 2}, xgboost.DMatrix(X, Y), 2),
+        {"fit.max_depth": "2", "fit.num_boosted_rounds": "2"},
+    ),
+    "lightgbm estimator": (
+        "lightgbm",
+        lambda: lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(X, Y),
+        {"fit.n_estimators": "2"},
+    ),
+    "lightgbm booster": (
+        "lightgbm",
+        lambda: lightgbm.train({"num_leaves": 4, "verbose": -1}, lightgbm.Dataset(X, Y), 2),
+        {"fit.num_leaves": "4"},
+    ),
+    "catboost": (
+        "catboost",
+        lambda: catboost.CatBoostClassifier(iterations=2, verbose=0, allow_writing_files=False).fit(X, Y),
+        {"fit.iterations": "2"},
+    ),
+    "statsmodels": ("statsmodels", lambda: sm.OLS(Y, X).fit(), {"fit.type": "OLS", "fit.nobs": "40.0"}),
+    "statsmodels formula": (
+        "statsmodels",
+        lambda: smf.ols("y ~ x", pd.DataFrame({"x": X[:, 0], "y": Y})).fit(),
+        {"fit.formula": "y ~ x"},
+    ),
+}
+
+
+@pytest.mark.parametrize("flavor, make, expected", MODELS.values(), ids=MODELS.keys())
+def test_a_fitted_model_is_logged_with_its_flavor_and_hyper_parameters(flavor, make, expected):
+    """As an output it is a model that knows what it was trained on; as an input its settings and a link."""
+    value = make()
+    found = describe.outputs(value, "fit", None, {"X": X})
+    [model] = models(found)
+    assert model.value is value
+    assert (model.name, model.flavor) == ("fit", flavor)
+    assert model.inputs["X"] is X
+    assert expected.items() <= params(found).items()
+
+    given = describe.inputs({"fit": value}, {})
+    assert not models(given)
+    assert [r.value for r in given if isinstance(r, records.ModelInput)] == [value]
+    assert expected.items() <= params(given).items()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(C=0.5),
+        make_pipeline(LogisticRegression()),
+        xgboost.XGBClassifier(),
+        lightgbm.LGBMRegressor(),
+        catboost.CatBoost(),
+    ],
+    ids=lambda e: type(e).__name__,
+)
+def test_an_unfitted_estimator_is_no_model(estimator):
+    """Only its settings are logged."""
+    found = describe.outputs(estimator, "make")
+    assert not models(found)
+    assert params(found)["return"] == f"{type(estimator).__name__} (not fitted)"
+
+
+def test_estimators_inside_an_estimator_are_settings_by_name_only():
+    """No parameter holds the repr of another estimator."""
+    found = params(describe.outputs(make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y), "fit"))
+    assert "fit.steps" not in found
+    assert "fit.standardscaler" not in found
+    assert found["fit.standardscaler__copy"] == "True"
+
+
+def test_the_marker_names_and_registers():
+    """Model(...) goes into the record, also inside Optional and in a tuple."""
+    marker = options.Model("clf", register="churn", alias="challenger", trust=("my.Type",))
+    fitted = LogisticRegression().fit(X, Y)
+    annotation = Annotated[LogisticRegression, marker]
+    for value, hint in [
+        (fitted, annotation),
+        (fitted, Optional[annotation]),  # noqa: UP045 - the older spelling works as well
+        (fitted, annotation | None),
+        ((fitted, 0.5), tuple[annotation, float]),
+    ]:
+        [model] = models(describe.outputs(value, "fit", hint))
+        assert (model.name, model.register, model.alias, model.trust) == ("clf", "churn", "challenger", ("my.Type",))
+
+
+def test_several_models_are_each_described():
+    """In a tuple, list or mapping each model is its own, with a name that MLflow accepts."""
+    fitted = LogisticRegression().fit(X, Y)
+    assert [m.name for m in models(describe.outputs((fitted, fitted), "fit"))] == ["fit-0", "fit-1"]
+    assert [m.name for m in models(describe.outputs([fitted, fitted], "fit"))] == ["fit-0", "fit-1"]
+    found = describe.outputs({"model": fitted, "accuracy": 0.9}, "fit")
+    assert [m.name for m in models(found)] == ["model"]
+    assert records.Metric("accuracy", 0.9) in found
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow warns when its pyfunc is imported
+def test_a_python_model_is_a_pyfunc():
+    """MLflow's own model class is saved by its own flavor."""
+    import mlflow.pyfunc
+
+    class Doubles(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input):  # noqa: ARG002 - MLflow's names
+            return model_input * 2
+
+    [model] = models(describe.outputs(Doubles(), "fit"))
+    assert model.flavor == "pyfunc"
+
+
+def test_an_estimator_of_no_known_library_is_a_model_only_when_marked():
+    """What has fit and predict has settings; a marker says that it is to be saved."""
+
+    class Mean:
+        def fit(self, _X):
+            return self
+
+        def predict(self, X):
+            return X
+
+        def get_params(self, deep=True):  # noqa: ARG002, FBT002 - scikit-learn's names
+            return {"window": 3}
+
+    found = describe.outputs(Mean(), "fit")
+    assert not models(found)
+    assert params(found)["fit.window"] == "3"
+    [model] = models(describe.outputs(Mean(), "fit", Annotated[Mean, options.Model()]))
+    assert model.flavor == "sklearn"
+
+
+def test_an_estimator_with_broken_settings_is_logged_all_the_same():
+    """get_params of a user's own class may raise."""
+
+    class Broken(BaseEstimator):
+        def __init__(self, *args):  # noqa: ARG002 - what scikit-learn refuses
+            self.fitted_ = True
+
+        def fit(self, _X):
+            return self
+
+    [model] = models(describe.outputs(Broken(), "fit"))
+    assert model.flavor == "sklearn"
+
+
+def test_a_torch_module_is_a_model():
+    """Networks are known by their size."""
+    torch = pytest.importorskip("torch")
+    found = describe.outputs(torch.nn.Linear(2, 3), "fit")
+    assert models(found)[0].flavor == "pytorch"
+    assert params(found)["fit.num_parameters"] == "9"

@@ -1,0 +1,278 @@
+"""Tables and arrays: MLflow datasets with schema, size and a fingerprint, at no great cost."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import subprocess
+import sys
+import time
+import tracemalloc
+from typing import Annotated
+
+import mlflow.data
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy import sparse
+
+from flowml import describe, options, records
+
+
+def dataset(value, **more) -> records.Dataset:
+    """Describe a value as an argument and give its dataset."""
+    [found] = [r for r in describe.inputs({"data": value}, more) if isinstance(r, records.Dataset)]
+    return found
+
+
+COLUMNS = {
+    "int": [1, 2],
+    "int32": np.array([1, 2], "int32"),
+    "uint8": np.array([1, 2], "uint8"),
+    "float": [1.0, 2.0],
+    "float32": np.array([1, 2], "float32"),
+    "gap": [1.0, None],
+    "bool": [True, False],
+    "text": ["a", "b"],
+    "text_gap": ["a", None],
+    "category": pd.Categorical(["a", "b"]),
+    "bytes": [b"a", b"b"],
+    "time": pd.to_datetime(["2020-01-01", "2021-01-01"]),
+    "time_utc": pd.to_datetime(["2020-01-01", "2021-01-01"]).tz_localize("UTC"),
+    "date": [dt.date(2020, 1, 1)] * 2,
+    "Int64": pd.array([1, None], dtype="Int64"),
+    "boolean": pd.array([True, None], dtype="boolean"),
+    "string": pd.array(["a", None], dtype="string"),
+    "list": [[1], [2]],
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_pandas_schema_is_the_one_that_mlflow_makes(column):
+    """Types, names and gaps are those of mlflow.data, and so is the profile."""
+    frame = pd.DataFrame({column: COLUMNS[column]})
+    theirs = mlflow.data.from_pandas(frame).to_dict()
+    ours = dataset(frame)
+    assert dict(ours.schema) == json.loads(theirs["schema"])
+    assert dict(ours.profile) == json.loads(theirs["profile"])
+    assert (ours.name, ours.role, ours.kind) == ("data", "input", "pandas.DataFrame")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 4)),
+        np.zeros(3, "int32"),
+        np.array(["a", "b"]),
+        np.zeros((2, 2), bool),
+        np.zeros((2, 3, 4), "float16"),
+    ],
+    ids=str,
+)
+def test_an_array_schema_is_the_one_that_mlflow_makes(array):
+    """Type and shape are those of mlflow.data."""
+    theirs = mlflow.data.from_numpy(array).to_dict()
+    ours = dataset(array)
+    assert dict(ours.schema) == json.loads(theirs["schema"])
+    assert json.loads(theirs["profile"]).items() <= dict(ours.profile).items()
+    assert ours.profile["num_rows"] == array.shape[0]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_polars_schema_is_the_one_that_mlflow_makes():
+    """Types and names are those of mlflow.data."""
+    frame = pl.DataFrame(
+        {
+            "a": [1, 2],
+            "b": ["x", None],
+            "c": [1.5, 2.5],
+            "d": [[1], [2]],
+            "e": [dt.date(2020, 1, 1)] * 2,
+            "f": [True, False],
+        }
+    )
+    theirs = mlflow.data.from_polars(frame).to_dict()
+    ours = dataset(frame)
+    assert dict(ours.schema) == json.loads(theirs["schema"])
+    assert dict(ours.profile) == json.loads(theirs["profile"])
+
+
+def test_integer_column_names_stay_integers():
+    """A frame without names has MLflow's names: positions."""
+    assert [c["name"] for c in dataset(pd.DataFrame([[1, 2.0]])).schema["mlflow_colspec"]] == [0, 1]
+
+
+TABLES = {
+    "pandas": lambda changed: pd.DataFrame({"x": [1, 2, 3], "y": ["a", "b", changed]}),
+    "pandas lists": lambda changed: pd.DataFrame({"x": [[1], [2], [changed]]}),
+    "pandas series": lambda changed: pd.Series(["a", "b", changed]),
+    "pandas wide index": lambda changed: pd.DataFrame({"x": [1, 2]}, index=["a", changed]),
+    "polars": lambda changed: pl.DataFrame({"x": [1, 2, 3], "y": ["a", "b", changed]}),
+    "polars series": lambda changed: pl.Series("x", ["a", "b", changed]),
+    "arrow": lambda changed: pa.table({"x": [1, 2, 3], "y": ["a", "b", changed]}),
+    "arrow batch": lambda changed: pa.RecordBatch.from_pydict({"x": [1, 2], "y": ["a", changed]}),
+    "arrow array": lambda changed: pa.array(["a", changed]),
+    "numpy": lambda changed: np.array([[1, 2], [3, ord(changed)]]),
+    "numpy objects": lambda changed: np.array(["a", {"b": changed}], dtype=object),
+    "csr": lambda changed: sparse.csr_matrix([[0, 1], [ord(changed), 0]]),
+    "csr array": lambda changed: sparse.csr_array([[0, 1], [ord(changed), 0]]),
+    "coo": lambda changed: sparse.coo_array([[0, 1], [ord(changed), 0]]),
+    "dok": lambda changed: sparse.dok_array(np.array([[0, 1], [ord(changed), 0]])),
+    "lil": lambda changed: sparse.lil_matrix([[0, 1], [ord(changed), 0]]),
+}
+
+
+@pytest.mark.parametrize("make", TABLES.values(), ids=TABLES.keys())
+def test_equal_content_has_an_equal_digest_and_one_changed_cell_another(make):
+    """The fingerprint depends on the content alone."""
+    first, same, other = dataset(make("c")), dataset(make("c")), dataset(make("d"))
+    assert first == same
+    assert first.digest != other.digest
+    assert len(first.digest) <= 36
+    assert first.schema == other.schema
+
+
+def test_the_digest_is_the_same_in_another_process():
+    """Hash randomisation does not reach it."""
+    code = (
+        "import pandas as pd, numpy as np; from flowml import describe, records;"
+        "values = {'a': pd.DataFrame({'x': [1, 2], 'y': ['a', 'b']}), 'b': np.arange(4.0)};"
+        "print([r.digest for r in describe.inputs(values, {}) if isinstance(r, records.Dataset)])"
+    )
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    here = [dataset(value).digest for value in (pd.DataFrame({"x": [1, 2], "y": ["a", "b"]}), np.arange(4.0))]
+    assert there.strip() == str(here)
+
+
+def test_content_is_stored_only_when_asked():
+    """Dataset(save=True) adds the content as Parquet or .npz, and nothing else does."""
+    save = options.Dataset("train", save=True)
+    values = {
+        "f": pd.DataFrame({"x": [1, 2]}),
+        "g": pl.DataFrame({"x": [1]}),
+        "h": pa.table({"x": [1]}),
+        "n": np.arange(3),
+        "s": sparse.eye(3).tocsr(),
+    }
+    assert not [r for r in describe.inputs(values, {}) if isinstance(r, records.Blob)]
+    for name, value in values.items():
+        found = describe.inputs({name: value}, {name: Annotated[type(value), save]})
+        [blob] = [r for r in found if isinstance(r, records.Blob)]
+        [described] = [r for r in found if isinstance(r, records.Dataset)]
+        assert described.name == "train"
+        if name in "ns":
+            assert blob.path == "data/train.npz"
+            assert np.load(io.BytesIO(blob.data)).files
+        else:
+            assert blob.path == "data/train.parquet"
+            assert pq.read_table(io.BytesIO(blob.data)).num_rows == len(value)
+
+
+def test_outputs_are_named_after_their_task_or_element():
+    """A frame is named after the task, in a tuple by its marker or position."""
+    frame = pd.DataFrame({"x": [1]})
+    annotation = tuple[Annotated[pd.DataFrame, options.Dataset("train")], pd.DataFrame]
+    names = [r.name for r in describe.outputs((frame, frame), "split", annotation)]
+    assert names == ["train", "split.1"]
+    [one] = describe.outputs(frame, "load")
+    assert (one.name, one.role) == ("load", "output")
+
+
+def test_lists_and_mappings_of_frames_are_described_one_by_one():
+    """Each frame in a container is a dataset of its own."""
+    frame = pd.DataFrame({"x": [1]})
+    found = describe.inputs({"parts": [frame, frame], "by_name": {"a": frame}}, {})
+    assert [r.name for r in found if isinstance(r, records.Dataset)] == ["parts.0", "parts.1", "by_name.a"]
+
+
+def test_a_schema_of_very_many_columns_is_cut_and_says_so():
+    """A thousand columns are listed, and the profile has the true number."""
+    described = dataset(pd.DataFrame(np.zeros((2, 3000))))
+    assert len(described.schema["mlflow_colspec"]) == 1000
+    assert described.profile["num_columns"] == 3000
+    assert described.profile["num_elements"] == 6000
+
+
+def test_a_lazy_frame_stays_lazy():
+    """What would have to be computed is described by its type."""
+    assert describe.inputs({"q": pl.LazyFrame({"x": [1]})}, {}) == [records.Param("q", "LazyFrame")]
+
+
+def test_numpy_scalars_and_arrays_of_no_dimension_are_numbers():
+    """They are what Python has for them."""
+    assert describe.outputs(np.float32(0.5), "score") == [records.Metric("score", 0.5)]
+    assert describe.outputs(np.array(2), "score") == [records.Metric("score", 2.0)]
+    assert describe.outputs(np.bool_(True), "ok") == [records.Param("return", "True")]  # noqa: FBT003
+    assert describe.inputs({"a": np.int64(3), "t": np.datetime64("2020-01-01", "ns")}, {}) == [
+        records.Param("a", "3"),
+        records.Param("t", "2020-01-01T00:00:00.000000000"),
+    ]
+
+
+def test_empty_tables_and_arrays_are_described():
+    """No rows or no columns is a size like any other."""
+    for value in (
+        pd.DataFrame(),
+        pd.DataFrame({"x": []}),
+        pl.DataFrame(),
+        pa.table({}),
+        np.zeros((0, 3)),
+        np.zeros((3, 0)),
+    ):
+        assert dataset(value).profile["num_elements"] == 0
+
+
+def test_a_torch_tensor_is_a_dataset_and_a_loss_a_number():
+    """Tensors are arrays; one of no dimension is a number, also with a gradient."""
+    torch = pytest.importorskip("torch")
+    assert dataset(torch.zeros(2, 3)).schema == dataset(np.zeros((2, 3), "float32")).schema
+    assert describe.outputs(torch.tensor(0.5, requires_grad=True), "loss") == [records.Metric("loss", 0.5)]
+
+
+def measured(value) -> tuple[float, float]:
+    """Give the seconds and the megabytes that describing takes."""
+    dataset(value)  # libraries load and caches fill on first use
+    start = time.perf_counter()
+    dataset(value)
+    seconds = time.perf_counter() - start
+    tracemalloc.start()
+    dataset(value)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return seconds, peak / 1e6
+
+
+def large(kind: str):
+    """Make a large value, as cheaply as can be."""
+    rows = 10_000_000
+    match kind:
+        case "numpy 1 GB":
+            return np.zeros((rows, 13))
+        case "pandas":
+            return pd.DataFrame(
+                {name: np.zeros(rows) for name in "abc"} | {"text": np.full(rows, "x")[:rows].astype(object)}
+            )
+        case "pandas wide":
+            return pd.DataFrame(np.zeros((10_000, 5_000)))
+        case "polars":
+            return pl.DataFrame({"a": np.zeros(rows), "b": np.zeros(rows, "int32")}).with_columns(
+                pl.lit("x").alias("t")
+            )
+        case "arrow":
+            return pa.table({"a": np.zeros(rows), "b": np.zeros(rows, "int32")})
+        case _:
+            return sparse.csr_matrix((np.ones(rows), np.zeros(rows, "int32"), np.arange(rows + 1)), shape=(rows, 1))
+
+
+@pytest.mark.parametrize("kind", ["numpy 1 GB", "pandas", "pandas wide", "polars", "arrow", "csr"])
+def test_describing_ten_million_rows_or_a_gigabyte_costs_little(kind):
+    """Less than half a second, and less than 50 MB besides the value."""
+    seconds, megabytes = measured(large(kind))
+    assert seconds < 0.5
+    assert megabytes < 50

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import mlflow
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from sklearn import linear_model, pipeline, preprocessing
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from flowml import records
+from flowml.store import logged, models
+
+
+@pytest.fixture
+def send(client, run):
+    """Send a saved model to the run."""
+    return lambda saved: models.send(client, saved, run_id=run.info.run_id, experiment_id=run.info.experiment_id)
+
+
+def small_model() -> linear_model.LinearRegression:
+    """A model that fits in a moment."""
+    return linear_model.LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+
+
+def record_of(model, **options) -> records.Model:
+    """A record as `describe` makes it for a scikit-learn model."""
+    return records.Model(options.pop("name", "model"), model, "sklearn", **options)
+
+
+class Clip(TransformerMixin, BaseEstimator):
+    """A transformer of the user's own."""
+
+    def fit(self, X, _y=None):
+        """Learn the highest value."""
+        self.high_ = X.max()
+        return self
+
+    def transform(self, X):
+        """Clip to it."""
+        return X.clip(upper=self.high_) if isinstance(X, pd.DataFrame) else np.minimum(X, self.high_)
+
+
+def own_pipeline() -> pipeline.Pipeline:
+    """A pipeline with the user's own transformer."""
+    return pipeline.make_pipeline(Clip(), linear_model.Ridge()).fit(np.eye(4), np.arange(4))
+
+
+# --- what is logged --------------------------------------------------------------------------------------
+
+
+def test_a_logged_model_loads_and_predicts_the_same(fitted, send, run, global_uri):
+    """Each kind of model loads from its id and from its run, and predicts what the original predicts."""
+    model_id = send(models.save(fitted.record()))
+    for uri in (f"models:/{model_id}", f"runs:/{run.info.run_id}/model"):
+        predicted = mlflow.pyfunc.load_model(uri).predict(fitted.data)
+        np.testing.assert_allclose(np.asarray(predicted, dtype=float), fitted.expected())
+
+
+def test_a_torch_module_loads_and_predicts_the_same(send, global_uri):
+    """A torch module loads from its id and predicts what the original predicts."""
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Linear(4, 2)
+    rows = np.eye(4, dtype="float32")
+    model_id = send(models.save(records.Model("net", module, "pytorch", inputs={"X": rows})))
+    expected = module(torch.from_numpy(rows)).detach().numpy()
+    np.testing.assert_allclose(mlflow.pyfunc.load_model(f"models:/{model_id}").predict(rows), expected)
+
+
+def test_every_model_described_by_its_inputs_has_signature_and_example(fitted, send, global_uri):
+    """All but Python models without column hints carry a signature, and those of a library an example too."""
+    model_id = send(models.save(fitted.record()))
+    info = mlflow.models.get_model_info(f"models:/{model_id}")
+    if fitted.flavor == "pyfunc":
+        assert (info.signature is not None) == isinstance(fitted.data, list)
+    else:
+        assert info.signature.inputs is not None
+        assert info.signature.outputs is not None
+        example = mlflow.pyfunc.load_model(f"models:/{model_id}").input_example
+        assert len(example) <= 5
+        assert "target" not in getattr(example, "columns", [])
+
+
+def test_the_mlmodel_file_is_what_log_model_writes(client, send, run, global_uri):
+    """The MLmodel file carries the ids that log_model writes, and no key is missing."""
+    model_id = send(models.save(record_of(small_model(), inputs={"X": np.eye(1)})))
+    ours = mlflow.models.Model.load(f"models:/{model_id}").to_dict()
+    assert (ours["model_id"], ours["model_uuid"], ours["run_id"]) == (model_id, model_id, run.info.run_id)
+    assert ours["artifact_path"] == client.get_logged_model(model_id).artifact_location
+    signature = mlflow.models.infer_signature(np.eye(1), np.eye(1)[0])
+    with mlflow.start_run(experiment_id=run.info.experiment_id):
+        theirs = mlflow.sklearn.log_model(
+            small_model(), name="model", signature=signature, input_example=np.eye(1), pip_requirements=[]
+        )
+    assert ours.keys() == mlflow.models.Model.load(theirs.model_uri).to_dict().keys()
+
+
+def test_the_logged_model_is_ready_and_linked_to_its_run(client, send, run):
+    """The logged model is READY, is the run's output, and shows the run's parameters and first-step metrics."""
+    client.log_param(run.info.run_id, "depth", 3)
+    client.log_metric(run.info.run_id, "accuracy", 0.9)
+    client.log_metric(run.info.run_id, "loss", 0.1, step=7)
+    model_id = send(models.save(record_of(small_model())))
+    logged = client.get_logged_model(model_id)
+    assert logged.status.value == "READY"
+    assert logged.source_run_id == run.info.run_id
+    assert logged.params == {"depth": "3"}
+    assert [(metric.key, metric.value) for metric in logged.metrics] == [("accuracy", 0.9)]
+    assert [output.model_id for output in client.get_run(run.info.run_id).outputs.model_outputs] == [model_id]
+
+
+def test_later_changes_to_the_object_are_not_logged(send, global_uri):
+    """What is logged is the model at the moment of saving."""
+    model = small_model()
+    saved = models.save(record_of(model))
+    model.coef_[:] = 100
+    loaded = mlflow.sklearn.load_model(f"models:/{send(saved)}")
+    assert loaded.coef_ == pytest.approx([2.0])
+
+
+def test_a_name_that_mlflow_refuses_is_made_fit(client, send):
+    """Characters that MLflow does not allow in a model's name become underscores."""
+    model_id = send(models.save(record_of(small_model(), name="fit v1.0: a/b")))
+    assert client.get_logged_model(model_id).name == "fit v1_0_ a_b"
+
+
+# --- formats ---------------------------------------------------------------------------------------------
+
+
+def format_of(saved: models.SavedModel) -> str:
+    """The format that a scikit-learn model was saved in."""
+    return mlflow.models.Model.load(str(saved.folder)).flavors["sklearn"]["serialization_format"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("logistic", "random forest", "gradient boosting", "hist gradient boosting", "k-means", "support vectors"),
+        *("perceptron", "calibrated", "stacking", "grid search", "mixed pipeline", "lightgbm in a pipeline"),
+        "xgboost in a pipeline",
+    ],
+)
+def test_estimators_of_known_libraries_are_saved_in_the_safe_format(fit, name, caplog):
+    """Estimators made of known libraries' parts need no word from the user to be saved by skops."""
+    assert format_of(models.save(fit(name).record())) == "skops"
+    assert caplog.records == []
+
+
+def test_an_unknown_type_falls_back_with_one_warning(send, caplog, global_uri):
+    """A transformer of the user's own is saved by cloudpickle, and the warning says what to pass for skops."""
+    model = own_pipeline()
+    saved = models.save(record_of(model))
+    assert format_of(saved) == "cloudpickle"
+    assert len(caplog.records) == 1
+    assert "Model(trust=(" in caplog.text
+    assert f"{Clip.__module__}.Clip" in caplog.text
+    loaded = mlflow.pyfunc.load_model(f"models:/{send(saved)}")
+    np.testing.assert_allclose(loaded.predict(np.eye(4)), model.predict(np.eye(4)))
+
+
+def test_a_trusted_type_is_saved_in_the_safe_format(send, caplog, global_uri):
+    """What the warning says to pass works."""
+    model = own_pipeline()
+    saved = models.save(record_of(model, trust=(f"{Clip.__module__}.Clip",)))
+    assert format_of(saved) == "skops"
+    assert caplog.records == []
+    loaded = mlflow.pyfunc.load_model(f"models:/{send(saved)}")
+    np.testing.assert_allclose(loaded.predict(np.eye(4)), model.predict(np.eye(4)))
+
+
+def test_a_lambda_falls_back_too(send, global_uri):
+    """A model that skops cannot write at all is logged nevertheless."""
+    doubled = preprocessing.FunctionTransformer(lambda X: X * 2)
+    model = pipeline.make_pipeline(doubled, linear_model.Ridge()).fit(np.eye(4), np.arange(4))
+    saved = models.save(record_of(model))
+    assert format_of(saved) == "cloudpickle"
+    loaded = mlflow.pyfunc.load_model(f"models:/{send(saved)}")
+    np.testing.assert_allclose(loaded.predict(np.eye(4)), model.predict(np.eye(4)))
+
+
+def test_saving_is_quiet(fitted, caplog, capfd):
+    """Saving prints and logs nothing, though MLflow has advice for many of these models."""
+    mlflow_log = logging.getLogger("mlflow")
+    mlflow_log.addHandler(caplog.handler)
+    try:
+        models.save(fitted.record())
+    finally:
+        mlflow_log.removeHandler(caplog.handler)
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_threads_still_hear_mlflow(fit, caplog):
+    """Muting MLflow's advice while a model is saved does not touch what it tells another thread."""
+    log = logging.getLogger("mlflow.sklearn")
+    log.addHandler(caplog.handler)
+    heard = []
+
+    class Loud(linear_model.LinearRegression):
+        def predict(self, X):
+            log.warning("from the saving thread")
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(log.warning, "from another thread").result()
+            heard.append(True)
+            return super().predict(X)
+
+    try:
+        models.save(record_of(Loud().fit([[0.0], [1.0]], [0.0, 2.0]), inputs={"X": np.eye(1)}))
+    finally:
+        log.removeHandler(caplog.handler)
+    messages = {entry.getMessage() for entry in caplog.records if entry.name == "mlflow.sklearn"}
+    assert heard == [True]
+    assert messages == {"from another thread"}
+
+
+# --- the registry ----------------------------------------------------------------------------------------
+
+
+def test_a_registered_version_loads_by_its_alias(client, send, run, global_uri):
+    """Registering makes a READY version that knows its run and loads by alias."""
+    saved = models.save(record_of(small_model(), register="house", alias="challenger"))
+    model_id = send(saved)
+    version = client.get_model_version_by_alias("house", "challenger")
+    assert version.status == "READY"
+    assert version.run_id == run.info.run_id
+    assert version.tags == {"flowml.run_id": run.info.run_id}
+    assert version.source == f"models:/{model_id}"
+    assert mlflow.pyfunc.load_model("models:/house@challenger").predict(np.array([[3.0]])) == pytest.approx([6.0])
+
+
+def test_an_alias_moves_to_the_newest_version(client, send):
+    """Registering again makes the next version and moves the alias to it."""
+    for _ in range(2):
+        send(models.save(record_of(small_model(), register="moved", alias="champion")))
+    assert client.get_model_version_by_alias("moved", "champion").version == 2
+
+
+def test_registering_does_not_need_the_global_tracking_uri(client, send, tmp_path, monkeypatch):
+    """A version is made in the client's store even when the process's global URI points elsewhere."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/elsewhere.db")
+    try:
+        send(models.save(record_of(small_model(), register="elsewhere")))
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert client.get_model_version("elsewhere", "1").status == "READY"
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
+def test_two_threads_may_register_under_one_new_name(client, send):
+    """Both get a version when two runs create the same registered model at once."""
+    saved = [models.save(record_of(small_model(), register="together")) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(send, saved))
+    assert {version.version for version in client.search_model_versions("name='together'")} == {1, 2}
+
+
+# --- life of a saved model -------------------------------------------------------------------------------
+
+
+def test_sending_removes_the_temporary_folder(send):
+    """Nothing is left on disk once a model is sent."""
+    saved = models.save(record_of(small_model()))
+    assert saved.folder.exists()
+    send(saved)
+    assert not saved.folder.parent.exists()
+
+
+def test_a_failed_upload_is_marked_and_can_be_retried(client, send, run, tmp_path, global_uri):
+    """When the upload fails the logged model is FAILED, the error is raised, and sending again works."""
+    (tmp_path / "artifacts").write_text("in the way of the folder")
+    saved = models.save(record_of(small_model()))
+    with pytest.raises((OSError, MlflowException)):
+        send(saved)
+    states = [logged.status.value for logged in client.search_logged_models([run.info.experiment_id])]
+    assert states == ["FAILED"]
+    (tmp_path / "artifacts").unlink()
+    assert mlflow.pyfunc.load_model(f"models:/{send(saved)}").predict(np.array([[3.0]])) == pytest.approx([6.0])
+
+
+def test_what_cannot_be_saved_raises_and_leaves_nothing(tmp_path, monkeypatch):
+    """A model that cannot be serialized raises from save, and its folder is gone."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model = small_model()
+    model.log_ = (number for number in range(3))
+    with pytest.raises(Exception, match="generator"):
+        models.save(record_of(model))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_object_remembers_its_logged_model(send):
+    """The very object that was logged leads to its logged model; an equal copy does not."""
+    model = small_model()
+    assert models.model_id_of(model) is None
+    model_id = send(models.save(record_of(model)))
+    assert models.model_id_of(model) == model_id
+    assert models.model_id_of(copy.deepcopy(model)) is None
+
+
+def test_a_dead_object_is_forgotten(send):
+    """Remembering does not keep the model in memory, and its address may serve another object."""
+    model = small_model()
+    key = id(model)
+    send(models.save(record_of(model)))
+    del model
+    gc.collect()
+    assert key not in logged._logged
+
+
+@pytest.mark.parametrize("value", [3, "text", None, [1], {"a": 1}, (1,)], ids=repr)
+def test_values_that_cannot_be_remembered_are_unknown(value):
+    """Asking for the logged model of any value at all is allowed."""
+    assert models.model_id_of(value) is None
