@@ -1,13 +1,18 @@
 """Prefect flows and tasks that track themselves in MLflow: ``from flowml import flow, task``."""
 
-from flowml import describe
-from flowml.capture.log import current_run, log
-from flowml.capture.prefect import Flow, MaterializingTask, Task
-from flowml.capture.session import disabled
-from flowml.decorators import flow, materialize, task
-from flowml.errors import FlowmlError, SettingsError, TrackingError
-from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
-from flowml.records import CurrentRun
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowml import describe
+    from flowml.capture.carry import carry
+    from flowml.capture.log import current_run, log
+    from flowml.capture.prefect import Flow, MaterializingTask, Task
+    from flowml.capture.session import disabled
+    from flowml.decorators import flow, materialize, task
+    from flowml.errors import FlowmlError, SettingsError, TrackingError
+    from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
+    from flowml.records import CurrentRun
 
 __all__ = [
     "Artifact",
@@ -24,6 +29,7 @@ __all__ = [
     "Task",
     "Track",
     "TrackingError",
+    "carry",
     "current_run",
     "describe",
     "disabled",
@@ -32,3 +38,31 @@ __all__ = [
     "materialize",
     "task",
 ]
+
+_HOMES = {
+    "capture.carry": ["carry"],
+    "capture.log": ["current_run", "log"],
+    "capture.prefect": ["Flow", "MaterializingTask", "Task"],
+    "capture.session": ["disabled"],
+    "decorators": ["flow", "materialize", "task"],
+    "errors": ["FlowmlError", "SettingsError", "TrackingError"],
+    "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
+    "records": ["CurrentRun"],
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: MLflow and the command line import the package without Prefect."""
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"flowml.{home}"), name)
+            globals()[name] = value
+            return value
+    if name == "describe":
+        return import_module("flowml.describe")
+    msg = f"module 'flowml' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 RunChoice: TypeAlias = Literal["own", "parent", "none"]
 OnError: TypeAlias = Literal["warn", "raise"]
 
+AUTOLOG_LIBRARIES = {
+    "sklearn": "sklearn",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "statsmodels": "statsmodels",
+    "keras": "keras",
+    "tensorflow": "tensorflow",
+    "pytorch": "lightning",
+    "transformers": "transformers",
+}
+"""What ``Track(autolog=...)`` can name, and the library it is about."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
@@ -22,6 +34,8 @@ class Track:
     Args:
         inputs: Log the arguments: all, none, or only those named.
         outputs: Log what is returned or yielded.
+        autolog: Turn MLflow's autologging on inside this call only: for the libraries in use, or for those named, such
+            as ``"sklearn"``. The models are flowml's to log, when the task returns them.
         run: ``"own"`` opens a run for each call; ``"parent"`` logs into the caller's run; ``"none"`` logs nothing
             here, while what is called inside goes on being tracked under the caller's run.
         experiment: The MLflow experiment, for a flow that is not called by another. Default: the flow's name.
@@ -40,6 +54,7 @@ class Track:
 
     inputs: bool | Collection[str] = True
     outputs: bool = True
+    autolog: bool | str | Collection[str] = False
     run: RunChoice = "own"
     experiment: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +75,11 @@ class Track:
         named = isinstance(self.inputs, Collection) and not isinstance(self.inputs, str) and _all_text(self.inputs)
         _check("inputs", self.inputs, named or isinstance(self.inputs, bool), "True, False or a list of argument names")
         _check("outputs", self.outputs, isinstance(self.outputs, bool), "True or False")
+        flavors = [self.autolog] if isinstance(self.autolog, str) else self.autolog
+        if not isinstance(flavors, bool):
+            _check("autolog", self.autolog, isinstance(flavors, Collection), "True, False or names of libraries")
+            for flavor in flavors:
+                _choose("autolog", flavor, AUTOLOG_LIBRARIES)
         _choose("run", self.run, get_args(RunChoice))
         some_name = self.experiment is None or (isinstance(self.experiment, str) and bool(self.experiment.strip()))
         _check("experiment", self.experiment, some_name, "a name, or None for the flow's own")

@@ -117,6 +117,23 @@ class CurrentRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """What a call in another process needs to know of the run it belongs under; it holds no credentials.
+
+    Attributes:
+        run: The run that the call was made in; None if nothing is tracked there.
+        tracking_uri: The store that the run is in, without credentials.
+        registry_uri: The model registry, if it is another.
+        task_run_id: The Prefect task run that the call was made in, if only ``run`` above it is known.
+    """
+
+    run: CurrentRun | None
+    tracking_uri: str
+    registry_uri: str | None = None
+    task_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Whose run it is: what a run is called, where it belongs, and the tags that lead back to the orchestrator."""
 

@@ -6,24 +6,24 @@ This is the only file that reads Prefect's run contexts.
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import typing
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment
+from prefect.utilities.urls import url_for
 
-from flowml import records, store
+from flowml import records
+from flowml.capture import labels
 from flowml.capture.guard import Log
 from flowml.capture.session import Call
 from flowml.options import Track
-
-_LABEL = "flowml.run"
 
 
 def call_of(fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]) -> Call | None:
@@ -50,28 +50,33 @@ def _call_of_task(
     context: TaskRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
 ) -> Call | None:
     run = context.task_run
-    if _attempt_told(run.labels) == run.run_count:
+    if labels.attempt_noted(run.labels) == run.run_count:
         return None
-    flow = FlowRunContext.get()
-    tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": context.task.name}
-    if flow is not None and flow.flow_run is not None and flow.flow is not None and run.flow_run_id:
-        tags |= _flow_tags(flow)
     identity = records.Identity(
         name=run.name,
         kind="task",
         owner=context.task.name,
         attempt=run.run_count,
         source=_file_of(fn),
-        tags=tags,
+        tags=_task_tags(context),
     )
-    return _call(identity, run, context.parameters, track, hints)
+    return Call(
+        identity,
+        context.parameters,
+        hints,
+        track,
+        _log(),
+        failure=_failure,
+        find_caller=partial(labels.caller_of_task, context),
+        announce=partial(labels.note, run, run.run_count),
+    )
 
 
 def _call_of_flow(
     context: FlowRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
 ) -> Call | None:
     run, flow = context.flow_run, context.flow
-    if run is None or flow is None or _attempt_told(run.labels) == run.run_count:
+    if run is None or flow is None or labels.attempt_noted(run.labels) == run.run_count:
         return None
     identity = records.Identity(
         name=run.name,
@@ -81,26 +86,36 @@ def _call_of_flow(
         source=_file_of(fn),
         tags=_flow_tags(context),
     )
-    return _call(identity, run, context.parameters or {}, track, hints)
+
+    def announce(caller: records.Caller) -> None:
+        labels.note(run, run.run_count, caller)
+        labels.keep(run)
+
+    return Call(
+        identity,
+        context.parameters or {},
+        hints,
+        track,
+        _log(),
+        failure=_failure,
+        find_caller=partial(labels.caller_of_flow, context),
+        announce=announce,
+    )
 
 
-def _call(
-    identity: records.Identity, run: Any, arguments: Mapping[str, Any], track: Track | None, hints: Mapping[str, Any]
-) -> Call:
-    def announce(opened: store.Run) -> None:
-        # Prefect sends the labels to wherever the call's children run. Assigned anew, for pydantic to see the change.
-        info = opened.info
-        told: dict[str, Any] = {"attempt": identity.attempt}
-        if info is not None:
-            told |= {"run": info.run_id, "experiment": info.experiment_id, "root": info.root_run_id}
-        run.labels = {**run.labels, _LABEL: json.dumps(told)}
-
-    return Call(identity, arguments, hints, track, _log(), _failure, announce)
+def tags_here() -> dict[str, str]:
+    """Return the tags that lead from a run opened here back to Prefect; none outside its flows and tasks."""
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    if task is not None:
+        return _task_tags(task)
+    return _flow_tags(flow) if flow is not None else {}
 
 
-def _attempt_told(labels: Mapping[str, Any]) -> int | None:
-    told = labels.get(_LABEL)
-    return json.loads(told)["attempt"] if isinstance(told, str) else None
+def _task_tags(context: TaskRunContext) -> dict[str, str]:
+    run, flow = context.task_run, FlowRunContext.get()
+    tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": context.task.name}
+    tags |= _page("prefect.task_run_url", run)
+    return tags | _flow_tags(flow) if flow is not None and run.flow_run_id else tags
 
 
 def _flow_tags(context: FlowRunContext) -> dict[str, str]:
@@ -108,10 +123,15 @@ def _flow_tags(context: FlowRunContext) -> dict[str, str]:
     if run is None or flow is None:
         return {}
     tags = {"prefect.flow_run_id": str(run.id), "prefect.flow_run_name": run.name, "prefect.flow_name": flow.name}
+    tags |= _page("prefect.flow_run_url", run)
     deployment_id = run.deployment_id or deployment.id
-    if deployment_id:
-        tags["prefect.deployment_id"] = str(deployment_id)
-    return tags
+    return tags | ({"prefect.deployment_id": str(deployment_id)} if deployment_id else {})
+
+
+def _page(tag: str, run: FlowRun | TaskRun) -> dict[str, str]:
+    """Name a run's page in Prefect's UI, if there is a server that has one."""
+    url = url_for(run)
+    return {tag: url} if url else {}
 
 
 def _failure(value: Any) -> BaseException | None:

@@ -31,7 +31,8 @@ class Call:
     track: Track | None  # None: not tracked, nor what is called inside
     log: Log
     failure: Callable[[Any], BaseException | None]  # the error in a returned value, where the orchestrator sees one
-    announce: Callable[[store.Run], None]  # told of the run, to pass it on to where this context does not reach
+    find_caller: Callable[[], records.Caller | None]  # asked who called, where no session is current to say so
+    announce: Callable[[records.Caller], None]  # told of the run, to pass it on to where this context does not reach
 
 
 class Session:
@@ -62,7 +63,7 @@ class Session:
                 forget()
                 settings.reload()
             session.run = session._open(caller)
-            call.announce(session.run)
+            call.announce(session.run.as_caller())
         if session.run is not store.NO_RUN:
             with session.guard("log the inputs"):
                 session.put(describe.inputs(_chosen(call), call.hints))
@@ -73,7 +74,7 @@ class Session:
         """Make this the current session, and its run MLflow's active one, while the user's code runs."""
         token = _current.set(self)
         try:
-            with self.run.active():
+            with self.run.active(), store.autologging(self.call.track.autolog if self.call.track else False):
                 yield
         finally:
             _current.reset(token)
@@ -126,7 +127,11 @@ class Session:
         track = self.call.track
         if track is None or not settings.current().enabled:
             return store.NO_RUN
-        return store.open_run(self.call.identity, track=track, parent=caller.run if caller else None)
+        if caller is not None:
+            return store.open_run(self.call.identity, track=track, parent=caller.run)
+        elsewhere = self.call.find_caller()
+        parent = store.join(elsewhere) if elsewhere else None
+        return store.open_run(self.call.identity, track=track, parent=parent)
 
     def _close(self, status: records.Status) -> None:
         with self.guard("close the run"):
@@ -151,6 +156,7 @@ _OFF = Session(
         track=None,
         log=logging.getLogger("prefect.flowml"),
         failure=lambda _: None,
+        find_caller=lambda: None,
         announce=lambda _: None,
     ),
     store.NO_RUN,

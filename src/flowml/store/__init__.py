@@ -1,5 +1,6 @@
 """The MLflow side: where runs are kept, opened, written and closed."""
 
-from flowml.store.runs import NO_RUN, Run, open_run
+from flowml.store.autolog import autologging
+from flowml.store.runs import NO_RUN, Run, join, open_run
 
-__all__ = ["NO_RUN", "Run", "open_run"]
+__all__ = ["NO_RUN", "Run", "autologging", "join", "open_run"]

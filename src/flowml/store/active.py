@@ -4,20 +4,21 @@ MLflow keeps the stack of active runs in a thread-local variable. Asyncio tasks 
 calls in two of them would log into each other's runs. Here a stack of our own takes its place wherever a flowml session
 is active, in a context variable; everywhere else MLflow's own stack is used, untouched.
 
-This is the only file that touches private names of MLflow; `_install` checks that they are what it expects.
+Only this file and `autolog` touch private names of MLflow; `_install` checks that they are what it expects.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowml import records
+from flowml.store.autolog import follow_context
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
@@ -29,8 +30,9 @@ _here: ContextVar[Stack | None] = ContextVar("flowml_active_runs", default=None)
 class Stack:
     """The active runs of one session: its own, and those that the user's code opens on top."""
 
-    def __init__(self, entity: MlflowRun) -> None:
-        self.entity = entity
+    def __init__(self, info: records.CurrentRun, entity: Callable[[], MlflowRun]) -> None:
+        self.info = info
+        self._entity = entity
         self._runs: list[ActiveRun] | None = None
 
     @property
@@ -39,14 +41,14 @@ class Stack:
         if self._runs is None:
             from mlflow import ActiveRun
 
-            self._runs = [ActiveRun(self.entity)]
+            self._runs = [ActiveRun(self._entity())]
         return self._runs
 
     def close_what_was_left_open(self, status: records.Status) -> None:
         """End the runs which the user's code started and did not end, as MLflow does when a script ends."""
         import mlflow
 
-        left = [run for run in self._runs or [] if run.info.run_id != self.entity.info.run_id]
+        left = [run for run in self._runs or [] if run.info.run_id != self.info.run_id]
         if left:
             with activated(self):
                 for _ in left:
@@ -135,8 +137,9 @@ def _install() -> bool:
 
         def get_experiment_id(self) -> str | None:
             stack = _here.get()
-            return str(stack.entity.info.experiment_id) if stack else None
+            return stack.info.experiment_id if stack else None
 
+    follow_context()
     fluent._active_run_stack = ContextStack(list)  # type: ignore[no-untyped-call] # noqa: SLF001
     registry._default_experiment_provider_registry.register(SessionsExperiment)  # noqa: SLF001
     return True

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from flowml import settings
 from flowml.errors import TrackingError
 from flowml.store import embedded
-from flowml.store.trouble import explained, masked
+from flowml.store.trouble import explained, masked, without_credentials
 from flowml.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -81,13 +81,22 @@ class Connection:
         return f"{ui.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if ui else None
 
 
-def connect() -> Connection:
-    """Return the connection to the MLflow that is in force here, and point plain ``mlflow.*`` calls at it too.
+def connect(uri: str | None = None, registry_uri: str | None = None) -> Connection:
+    """Return the connection to an MLflow, and point plain ``mlflow.*`` calls at it too.
+
+    Args:
+        uri: The tracking URI that a caller in another process told, without credentials. Default: that in force here.
+        registry_uri: The registry's, if it is another.
+
+    Returns:
+        The connection; each store has one in a process.
 
     Raises:
         TrackingError: If it cannot be reached or the URI makes no sense.
     """
-    uri, registry_uri = _resolve()
+    own, own_registry = _resolve()
+    if uri is None or uri == without_credentials(own):
+        uri, registry_uri = own, own_registry  # with the credentials that are known here
     connection = _connection(uri, registry_uri)
     _tell_mlflow(uri, registry_uri)
     return connection
@@ -95,8 +104,10 @@ def connect() -> Connection:
 
 @cache
 def _connection(uri: str, registry_uri: str | None) -> Connection:
-    if embedded.is_embedded(uri):
-        with explained(uri):
+    with explained(uri):
+        if uri.startswith("sqlite:///"):
+            embedded.tune(uri)
+        if embedded.is_embedded(uri):
             embedded.prepare(uri)
     return Connection(uri, registry_uri)
 

@@ -7,8 +7,8 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ def prepare(uri: str) -> None:
         msg = f"{path} cannot be written"
         raise PermissionError(msg)
     _ignore_in_git(path.parent)
-    _use_write_ahead_log(str(path))
     with FileLock(path.with_suffix(".lock")), _without_chatter("mlflow.store.db.utils"):
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers and a writer work at the same time
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
@@ -78,22 +79,24 @@ def _ignore_in_git(folder: Path) -> None:
         note.write_text("*\n")
 
 
-@lru_cache(maxsize=16)
-def _use_write_ahead_log(path: str) -> None:
-    """Let readers and a writer work at the same time, and a commit not wait for the disk.
+@cache
+def tune(uri: str) -> None:
+    """Let a SQLite store wait for a busy database, and not for the disk at each commit where its log makes that safe.
 
-    Source: https://www.sqlite.org/wal.html and https://www.sqlite.org/pragma.html#pragma_synchronous
-    (NORMAL keeps the file consistent through a power cut; the last commits may be lost).
+    Source: https://www.sqlite.org/pragma.html#pragma_synchronous: with a write-ahead log, NORMAL keeps the file
+    consistent through a power cut; the last commits may be lost.
     """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
+    path = os.path.realpath(uri.removeprefix("sqlite:///"))
+
     @event.listens_for(Engine, "connect")
     def _(connection: Any, _record: Any) -> None:
         if isinstance(connection, sqlite3.Connection) and _file_of(connection) == path:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA busy_timeout=30000")
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _file_of(connection: sqlite3.Connection) -> str:

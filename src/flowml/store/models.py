@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml.store import logged
+from flowml.store.autolog import autologged_model_id_of
 from flowml.store.logged import model_id_of
 from flowml.store.quiet import mlflow_muted
 from flowml.store.registration import register
@@ -47,6 +48,7 @@ class SavedModel:
     original: weakref.ref[Any] | None  # the object, while it lives and if it can be referred to
     content: str | None  # its fingerprint
     known: str | None  # the id it was logged under before; the folder is empty then
+    autologged: str | None  # the id that MLflow's autologging gave it, perhaps in another run
     scratch: tempfile.TemporaryDirectory[str]
 
     def discard(self) -> None:
@@ -86,6 +88,7 @@ def save(record: records.Model) -> SavedModel:
             original=logged.reference_to(record.value),
             content=content,
             known=known,
+            autologged=autologged_model_id_of(record.value),
             scratch=scratch,
         )
     except BaseException:
@@ -112,7 +115,7 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
     """
     from mlflow.entities import LoggedModelOutput
 
-    model = client.get_logged_model(saved.known) if saved.known else _upload(client, saved, run_id, experiment_id)
+    model = _logged_before(client, saved, run_id) or _upload(client, saved, run_id, experiment_id)
     client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     if saved.register:
         register(client, saved.register, model, run_id=run_id, alias=saved.alias)
@@ -120,6 +123,13 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
         logged.remember(saved.original, model.model_id, saved.content)
     saved.discard()
     return str(model.model_id)
+
+
+def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) -> LoggedModel | None:
+    if saved.known:
+        return client.get_logged_model(saved.known)
+    model = client.get_logged_model(saved.autologged) if saved.autologged else None
+    return model if model is not None and model.source_run_id == run_id else None
 
 
 def _upload(client: mlflow.MlflowClient, saved: SavedModel, run_id: str, experiment_id: str) -> LoggedModel:

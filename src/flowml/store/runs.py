@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from flowml import records, settings
 from flowml.store import active
 from flowml.store.connection import Connection, connect
-from flowml.store.trouble import explained
+from flowml.store.trouble import explained, without_credentials
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -32,6 +33,9 @@ class Run(Protocol):
     def active(self) -> AbstractContextManager[None]:
         """Make it the run that plain ``mlflow.*`` calls go to."""
 
+    def as_caller(self) -> records.Caller:
+        """Tell what calls in other processes need, to hang under it."""
+
     def close(self, status: records.Status, ended: int) -> None:
         """End it, at a time in milliseconds since 1970; all its records are in MLflow afterwards."""
 
@@ -48,6 +52,10 @@ class _NoRun:
         """Leave MLflow's active run as it is."""
         return nullcontext()
 
+    def as_caller(self) -> records.Caller:
+        """Tell that nothing is tracked here."""
+        return records.Caller(None, "")
+
     def close(self, status: records.Status, ended: int) -> None:
         """End nothing."""
 
@@ -55,31 +63,53 @@ class _NoRun:
 NO_RUN: Run = _NoRun()
 
 
-class _OwnRun:
-    """A run of its own in MLflow."""
+class _JoinedRun:
+    """A run that another process opened, and will close."""
 
     info: records.CurrentRun | None
 
-    def __init__(self, connection: Connection, entity: MlflowRun, root_run_id: str | None, *, rolls_up: bool) -> None:
-        self._connection = connection
-        self._id, self._experiment_id = str(entity.info.run_id), str(entity.info.experiment_id)
-        self._stack = active.Stack(entity)
-        self._rolls_up = rolls_up
-        page = connection.page_of(self._experiment_id, self._id)
-        self.info = records.CurrentRun(self._id, self._experiment_id, root_run_id or self._id, page)
+    def __init__(
+        self, connection: Connection, info: records.CurrentRun, entity: Callable[[], MlflowRun] | None = None
+    ) -> None:
+        self.info = info
+        self.connection = connection
+        self._told = info
+        self._stack = active.Stack(info, entity or (lambda: connection.client.get_run(info.run_id)))
 
     def put(self, found: Iterable[records.Record]) -> None:
         """Hand the records to the store's writer."""
-        self._connection.writer.put(self._id, self._experiment_id, found)
+        self.connection.writer.put(self._told.run_id, self._told.experiment_id, found)
 
     def active(self) -> AbstractContextManager[None]:
         """Make this run the active one in this context."""
         return active.activated(self._stack)
 
+    def as_caller(self) -> records.Caller:
+        """Tell of this run and its store."""
+        return records.Caller(self.info, without_credentials(self.connection.uri), self.connection.registry_uri)
+
+    def close(self, status: records.Status, ended: int) -> None:  # noqa: ARG002 - the one who opened it says when
+        """Send what is left; ending it is for whoever opened it."""
+        self._stack.close_what_was_left_open(status)
+        self.connection.writer.flush(self._told.run_id)
+
+
+class _OwnRun(_JoinedRun):
+    """A run of its own in MLflow."""
+
+    def __init__(self, connection: Connection, entity: MlflowRun, root_run_id: str | None, *, rolls_up: bool) -> None:
+        run_id, experiment_id = str(entity.info.run_id), str(entity.info.experiment_id)
+        page = connection.page_of(experiment_id, run_id)
+        super().__init__(
+            connection, records.CurrentRun(run_id, experiment_id, root_run_id or run_id, page), lambda: entity
+        )
+        self._rolls_up = rolls_up
+
     def close(self, status: records.Status, ended: int) -> None:
         """Send what is left and end the run, and those that the user's code left open below it."""
         self._stack.close_what_was_left_open(status)
-        self._connection.writer.close(self._id, self._experiment_id, status, ended, rolls_up=self._rolls_up)
+        told = self._told
+        self.connection.writer.close(told.run_id, told.experiment_id, status, ended, rolls_up=self._rolls_up)
 
 
 class _ParentsRun:
@@ -88,10 +118,45 @@ class _ParentsRun:
     def __init__(self, parent: Run) -> None:
         self.info = parent.info
         self.put = parent.put
-        self.active = nullcontext
+        self.active = parent.active
+        self.as_caller = parent.as_caller
+        self._parent = parent
 
     def close(self, status: records.Status, ended: int) -> None:
-        """Leave it to the caller."""
+        """Leave it to the caller; send what is left only if the caller is elsewhere."""
+        if not isinstance(self._parent, _OwnRun):
+            self._parent.close(status, ended)
+
+
+def join(caller: records.Caller) -> Run:
+    """Return the run of a call in another process.
+
+    Args:
+        caller: What it told.
+
+    Returns:
+        The run, to hang others under; one that ignores everything if nothing is tracked there.
+
+    Raises:
+        TrackingError: If its MLflow cannot be reached.
+    """
+    if caller.run is None:
+        return NO_RUN
+    connection = connect(caller.tracking_uri, caller.registry_uri)
+    return _JoinedRun(connection, _started_by(connection, caller) or caller.run)
+
+
+def _started_by(connection: Connection, caller: records.Caller) -> records.CurrentRun | None:
+    """Find the run of a task of which only the Prefect id is known."""
+    if caller.run is None or caller.task_run_id is None:
+        return None
+    experiment_id, mine = caller.run.experiment_id, f"tags.`prefect.task_run_id` = '{caller.task_run_id}'"
+    with explained(connection.uri):
+        found = connection.client.search_runs([experiment_id], mine, max_results=1)
+    if not found:
+        return None
+    run_id = found[0].info.run_id
+    return dataclasses.replace(caller.run, run_id=run_id, url=connection.page_of(experiment_id, run_id))
 
 
 def open_run(identity: records.Identity, *, track: Track, parent: Run | None) -> Run:
@@ -114,7 +179,8 @@ def open_run(identity: records.Identity, *, track: Track, parent: Run | None) ->
         return NO_RUN
     if track.run == "parent":
         return _ParentsRun(parent)
-    return _create(connect(), identity, track, parent.info.experiment_id, parent.info)
+    connection = parent.connection if isinstance(parent, _JoinedRun) else connect()
+    return _create(connection, identity, track, parent.info.experiment_id, parent.info)
 
 
 def _open_root(identity: records.Identity, track: Track) -> Run:
@@ -178,4 +244,5 @@ def _process_tags() -> Mapping[str, str]:
     """Return the tags that are the same for every run of this process: user, source, commit, flowml's version."""
     from mlflow.tracking.context.registry import resolve_tags
 
-    return {**resolve_tags(), "flowml.version": version("prefect-flowml")}
+    same = {tag: value for tag, value in resolve_tags().items() if not tag.startswith(("prefect.", "flowml."))}
+    return {**same, "flowml.version": version("prefect-flowml")}

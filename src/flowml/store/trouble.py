@@ -24,6 +24,16 @@ def masked(uri: str) -> str:
     ).geturl()
 
 
+def without_credentials(uri: str) -> str:
+    """Return the URI without user and password."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return uri
+    host = parts.netloc.rpartition("@")[2]
+    return uri if host == parts.netloc else parts._replace(netloc=host).geturl()
+
+
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
     """Turn whatever MLflow, its database or the network raises into a `TrackingError`."""

@@ -104,6 +104,15 @@ class Writer:
         waiting = self._waiting.get(run_id)
         self._wait(finish, uploads=waiting is not None and any(map(batches.is_upload, waiting.found)))
 
+    def flush(self, run_id: str) -> None:
+        """Send what a run has waiting, and wait for that.
+
+        Raises:
+            TrackingError: If MLflow refuses or does not answer in time.
+        """
+        if run_id in self._waiting:
+            self._wait(lambda: self._send(run_id))
+
     def _wait(self, job: Callable[[], T], *, uploads: bool = False) -> T:
         """Let the sender do a job and wait for it within the budget."""
         if self._down and time.monotonic() < self._down[0]:

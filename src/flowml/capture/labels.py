@@ -1,0 +1,92 @@
+"""How a call in another process learns which run it belongs under: Prefect carries the labels of its runs there.
+
+A call notes its run in the labels of its Prefect run. They are in the context that Prefect sends along with a task to
+another process or machine; those of a flow run are also kept by Prefect's API, for flows that it starts by deployment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from contextvars import Token
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, TaskRun, TaskRunResult
+from prefect.context import ContextModel, FlowRunContext, TaskRunContext
+
+from flowml import records
+
+LABEL = "flowml.run"
+
+C = TypeVar("C", bound=ContextModel)
+
+
+def note(run: FlowRun | TaskRun, attempt: int, caller: records.Caller) -> None:
+    """Note the run of an attempt; assigned anew, for pydantic to see that the labels were set."""
+    run.labels = {**run.labels, LABEL: json.dumps({"attempt": attempt, **dataclasses.asdict(caller)})}
+
+
+def keep(run: FlowRun) -> None:
+    """Let Prefect's API keep a flow run's label, for flows that this one starts by deployment."""
+    with get_client(sync_client=True) as client:
+        client.update_flow_run_labels(run.id, {LABEL: run.labels[LABEL]})
+
+
+def attempt_noted(labels: Mapping[str, Any]) -> int | None:
+    """Return the attempt that has begun to be tracked, if one has."""
+    noted = labels.get(LABEL)
+    return json.loads(noted)["attempt"] if isinstance(noted, str) else None
+
+
+def caller_of_task(context: TaskRunContext) -> records.Caller | None:
+    """Find who called a task, where no session of this process says so: the task round it, or its flow."""
+    for outer in _outwards(context):
+        if outer.task_run.id != context.task_run.id and outer.task_run.flow_run_id == context.task_run.flow_run_id:
+            return _caller(outer.task_run.labels)
+    flow = FlowRunContext.get()
+    return _caller(flow.flow_run.labels) if flow and flow.flow_run and context.task_run.flow_run_id else None
+
+
+def caller_of_flow(context: FlowRunContext) -> records.Caller | None:
+    """Find who called a flow, where no session of this process says so: a task, a flow, or one in another process."""
+    task = TaskRunContext.get()
+    if task is not None:
+        return _caller(task.task_run.labels)
+    for outer in _outwards(context):
+        if outer.flow_run and context.flow_run and outer.flow_run.id != context.flow_run.id:
+            return _caller(outer.flow_run.labels)
+    stand_in_id = context.flow_run.parent_task_run_id if context.flow_run else None
+    return _caller_by_deployment(stand_in_id) if stand_in_id else None
+
+
+def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
+    """Ask Prefect's API for the flow that started this one; a task run stands in it for this flow run."""
+    with get_client(sync_client=True) as client:
+        stand_in = client.read_task_run(stand_in_id)
+        parent = client.read_flow_run(stand_in.flow_run_id) if stand_in.flow_run_id else None
+    found = _caller(parent.labels) if parent else None
+    starters = stand_in.task_inputs.get("__parents__", [])
+    started_by = next((starter.id for starter in starters if isinstance(starter, TaskRunResult)), None)
+    return dataclasses.replace(found, task_run_id=str(started_by)) if found and started_by else found
+
+
+def _caller(labels: Mapping[str, Any]) -> records.Caller | None:
+    noted = labels.get(LABEL)
+    if not isinstance(noted, str):
+        return None
+    told = json.loads(noted)
+    run = records.CurrentRun(**told["run"]) if told["run"] else None
+    return records.Caller(run, told["tracking_uri"], told["registry_uri"], told["task_run_id"])
+
+
+def _outwards(context: C) -> Iterator[C]:
+    """Go from a context to those that it was entered in."""
+    inner: C | None = context
+    while inner is not None:
+        yield inner
+        token = inner._token  # noqa: SLF001 - Prefect has no public way outwards
+        outer = token.old_value if token is not None else None
+        inner = None if outer is Token.MISSING else outer

@@ -1,0 +1,83 @@
+"""MLflow's autologging, for one task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlflow
+import pytest
+from flowml import Track, flow, task
+from mlflow import MlflowClient
+from mlflow.utils.autologging_utils import get_autologging_config
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from tests.runs import all_runs, run_of, runs_of
+
+INPUTS, TARGET = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+
+
+def test_it_is_on_in_that_task_only(client: MlflowClient) -> None:
+    """A mapped task with autologging has the estimator's params; another, at the same time, has none."""
+
+    @task(track=Track(autolog="sklearn"))
+    def with_autolog(strength: float) -> float:
+        return float(LogisticRegression(C=strength).fit(INPUTS, TARGET).coef_[0][0])
+
+    @task
+    def without(strength: float) -> float:
+        return float(LogisticRegression(C=strength).fit(INPUTS, TARGET).coef_[0][0])
+
+    @flow
+    def pipeline() -> None:
+        futures = [*with_autolog.map([0.5, 2.0]), *without.map([0.5, 2.0])]
+        for future in futures:
+            future.wait()
+
+    pipeline()
+    for run in runs_of(client, "with_autolog"):
+        assert run.data.params["C"] == run.data.params["strength"]
+        assert "training_accuracy_score" in run.data.metrics
+    for run in runs_of(client, "without"):
+        assert run.data.params.keys() == {"strength"}
+    assert len(all_runs(client)) == 5
+    assert {run.info.status for run in all_runs(client)} == {"FINISHED"}
+    LinearRegression().fit(INPUTS, TARGET)
+    assert len(all_runs(client)) == 5
+    assert get_autologging_config("sklearn", "disable", True) is True
+
+
+def test_a_returned_model_is_logged_once(client: MlflowClient) -> None:
+    """With the task's autologging, and with the user's own, the model that the task returns is one logged model."""
+
+    @task(track=Track(autolog=True))
+    def tracked() -> Any:
+        return LinearRegression().fit(INPUTS, TARGET)
+
+    @task
+    def users_own() -> Any:
+        mlflow.sklearn.autolog(log_model_signatures=False, log_input_examples=False)
+        try:
+            return LinearRegression().fit(INPUTS, TARGET)
+        finally:
+            mlflow.sklearn.autolog(disable=True)
+
+    @flow
+    def pipeline() -> None:
+        tracked()
+        users_own()
+
+    pipeline()
+    for name in ("tracked", "users_own"):
+        run = run_of(client, name)
+        assert run.data.params["fit_intercept"] == "True"
+        assert len(client.get_run(run.info.run_id).outputs.model_outputs) == 1
+    experiments = [run_of(client, "tracked").info.experiment_id]
+    assert len(client.search_logged_models(experiments)) == 2
+
+
+def test_wrong_names_are_refused() -> None:
+    """A library that MLflow cannot autolog is named at decoration."""
+    with pytest.raises(ValueError, match=r"Track\(autolog=...\) takes 'sklearn' or .*, not 'sk-learn'"):
+        Track(autolog="sk-learn")
+    with pytest.raises(TypeError, match=r"Track\(autolog=...\) takes True, False or names of libraries, not 3"):
+        Track(autolog=3)  # type: ignore[arg-type]

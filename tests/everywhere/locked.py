@@ -1,0 +1,19 @@
+"""A task whose module has something beside it that cannot be pickled."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from tests.everywhere.probe import probe
+
+from flowml import task
+
+LOCK = threading.Lock()
+
+
+@task(name="probe")
+def guarded_probe(number: int, depth: int) -> dict[str, Any]:
+    """Be the probe."""
+    answer: dict[str, Any] = probe.fn(number, depth)
+    return answer
