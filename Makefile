@@ -10,6 +10,8 @@ LOCKED := --constraint constraints.txt
 export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
+# A machine that is busy or slow needs longer than Prefect's 20 seconds to start its temporary server.
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

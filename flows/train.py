@@ -7,19 +7,16 @@ import argparse
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib as mpl
 import pandas as pd
+from matplotlib.figure import Figure
 from prefect import unmapped
-from sklearn import compose, datasets, ensemble, linear_model, metrics, model_selection, pipeline, preprocessing
+from sklearn import compose, datasets, ensemble, impute, linear_model, metrics, model_selection, pipeline, preprocessing
 
 from flowml import Model, flow, task
 
-mpl.use("Agg")  # tasks run in threads: draw without a window
-CANDIDATES = [
-    *(linear_model.LogisticRegression(C=c, max_iter=2000) for c in (0.1, 1.0)),
-    *(ensemble.RandomForestClassifier(n_estimators=n, random_state=0) for n in (50, 200)),
-    *(ensemble.GradientBoostingClassifier(learning_rate=rate, random_state=0) for rate in (0.05, 0.1)),
-]
+CANDIDATES = [linear_model.LogisticRegression(C=c, max_iter=2000) for c in (0.1, 1.0)]
+CANDIDATES += [ensemble.RandomForestClassifier(n_estimators=n, random_state=0) for n in (50, 200)]
+CANDIDATES += [ensemble.GradientBoostingClassifier(learning_rate=rate, random_state=0) for rate in (0.05, 0.1)]
 Champion = Annotated[pipeline.Pipeline, Model(register="classifier", alias="champion")]
 
 
@@ -27,7 +24,7 @@ Champion = Annotated[pipeline.Pipeline, Model(register="classifier", alias="cham
 def validate(table: pd.DataFrame, target: str) -> pd.DataFrame:
     if table[target].nunique() != 2:
         raise ValueError(f"the target {target!r} has {table[target].nunique()} classes; this flow takes 2")
-    return table.dropna().drop_duplicates()
+    return table.dropna(subset=[target]).drop_duplicates()
 
 
 @task
@@ -36,27 +33,27 @@ def split(table: pd.DataFrame, target: str, test_size: float = 0.25) -> dict[str
     return dict(zip(("train", "test"), halves, strict=True))
 
 
-@task
+@task(task_run_name="fit {candidate}")
 def fit(candidate, train: pd.DataFrame, target: str) -> pipeline.Pipeline:
     numbers, words = (compose.make_column_selector(dtype_include=kind) for kind in ("number", ["object", "string"]))
-    scale, encode = preprocessing.StandardScaler(), preprocessing.OneHotEncoder(handle_unknown="ignore")
+    scale = pipeline.make_pipeline(impute.SimpleImputer(), preprocessing.StandardScaler())
+    encode = preprocessing.OneHotEncoder(handle_unknown="ignore")
     prepare = compose.make_column_transformer((scale, numbers), (encode, words))
     return pipeline.make_pipeline(prepare, candidate).fit(train.drop(columns=target), train[target])
 
 
 @task
 def evaluate(model: pipeline.Pipeline, test: pd.DataFrame, target: str) -> dict[str, float]:
-    truth, chances = test[target], model.predict_proba(test.drop(columns=target))
-    accuracy = metrics.accuracy_score(truth, model.classes_[chances.argmax(axis=1)])
+    inputs, truth, chances = test.drop(columns=target), test[target], model.predict_proba(test.drop(columns=target))
     auc, loss = metrics.roc_auc_score(truth, chances[:, 1]), metrics.log_loss(truth, chances)
-    return {"accuracy": accuracy, "roc_auc": auc, "log_loss": loss}
+    return {"accuracy": model.score(inputs, truth), "roc_auc": auc, "log_loss": loss}
 
 
 @task
 def register(model: pipeline.Pipeline, test: pd.DataFrame, target: str) -> tuple[Champion, dict]:
-    kinds, held_out = (metrics.ConfusionMatrixDisplay, metrics.RocCurveDisplay), test.drop(columns=target)
-    matrix, curve = (kind.from_estimator(model, held_out, test[target]).figure_ for kind in kinds)
-    return model, {"confusion_matrix": matrix, "roc_curve": curve}
+    shown = {"confusion_matrix": metrics.ConfusionMatrixDisplay, "roc_curve": metrics.RocCurveDisplay}
+    held_out = model, test.drop(columns=target), test[target]
+    return model, {name: kind.from_estimator(*held_out, ax=Figure().subplots()).figure_ for name, kind in shown.items()}
 
 
 @flow
@@ -67,7 +64,7 @@ def training(data: Path | None = None, target: str = "target") -> dict[str, floa
     scores = evaluate.map(models, unmapped(test), target).result()
     best = max(range(len(models)), key=lambda number: scores[number]["roc_auc"])
     register(models[best], test, target)
-    return {"winner": type(models[best][-1]).__name__, **scores[best]}
+    return {"winner": str(models[best][-1]), **scores[best]}
 
 
 if __name__ == "__main__":
@@ -75,6 +72,8 @@ if __name__ == "__main__":
     cli.add_argument("--data", type=Path)
     cli.add_argument("--target", default="target")
     given = cli.parse_args()
-    if given.data and not (given.data.is_file() and given.target in pd.read_csv(given.data, nrows=0)):
-        cli.exit(2, f"train.py: {given.data} is not a CSV file with a column {given.target!r}\n")
+    if given.data and not given.data.is_file():
+        cli.exit(2, f"train.py: there is no file {given.data}\n")
+    if given.data and given.target not in (columns := pd.read_csv(given.data, nrows=0).columns):
+        cli.exit(2, f"train.py: there is no column {given.target!r}; there are {', '.join(columns)}\n")
     training(**vars(given))

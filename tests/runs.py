@@ -23,6 +23,8 @@ def runs_of(client: MlflowClient, name: str) -> list[Run]:
 
     def owner(run: Run) -> str | None:
         tags = run.data.tags
+        if "flowml.kind" not in tags:
+            return None  # opened by hand
         return tags.get("prefect.task_name") or tags.get("prefect.flow_name")
 
     return [run for run in all_runs(client) if owner(run) == name]

@@ -63,7 +63,7 @@ def install(setting: Setting) -> Path:
     python = venv / "bin" / "python"
     target = ["--python", str(python)]
     if not python.exists():
-        uv("venv", "--quiet", "--clear", "--python", str(setting.python), str(venv))
+        uv("venv", "--quiet", "--clear", "--seed", "--python", str(setting.python), str(venv))
     project = ["--editable", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:dev"]
     if setting.libraries == "locked":
         uv("pip", "install", "--quiet", *target, "--constraint", str(ROOT / "constraints.txt"), *project)
@@ -85,14 +85,24 @@ def uv(*arguments: str) -> None:
 
 def check(setting: Setting) -> str:
     """Install and test one setting; return what to print about it."""
-    print(f"\n=== {setting.name}", flush=True)
+    print(f"\n=== {setting.name}: installing", flush=True)
     try:
         python = install(setting)
     except subprocess.CalledProcessError:
         return "FAILED to install"
     shown = "import importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in ('prefect', 'mlflow')), sep=', ')"
     versions = subprocess.run([python, "-c", shown], capture_output=True, text=True, check=False).stdout.strip()
-    tests = [python, "-m", "pytest", "-m", QUICK, "-q", "-o", f"cache_dir={VENVS / setting.name / 'pytest'}"]
+    tests = [
+        python,
+        "-m",
+        "pytest",
+        "-m",
+        QUICK,
+        "-q",
+        "--maxfail=10",
+        "-o",
+        f"cache_dir={VENVS / setting.name / 'pytest'}",
+    ]
     # A newer Prefect migrates the database in its home, and an older one cannot start on it any more.
     home = {"PREFECT_HOME": str(VENVS / setting.name / "prefect")}
     passed = subprocess.run(tests, cwd=ROOT, env=os.environ | home, check=False).returncode == 0

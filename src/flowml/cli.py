@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 
 import cyclopts
 
 app = cyclopts.App(
-    name="flowml", help="Prefect flows and tasks that track themselves in MLflow.", version_flags=["--version"]
+    name="flowml",
+    help="Prefect flows and tasks that track themselves in MLflow.",
+    version=version("prefect-flowml"),
+    version_flags=["--version"],
 )
 
 
 @app.command
-def show(flow: str) -> None:
+def show(flow: str, /) -> None:
     """Show the latest run of a flow: each of its runs, its metrics, and where to look further.
 
     Args:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 RunChoice: TypeAlias = Literal["own", "parent", "none"]
+Children: TypeAlias = Literal["all", "failed", "none"]
 OnError: TypeAlias = Literal["warn", "raise"]
 
 AUTOLOG_LIBRARIES = {
@@ -38,6 +39,9 @@ class Track:
             as ``"sklearn"``. The models are flowml's to log, when the task returns them.
         run: ``"own"`` opens a run for each call; ``"parent"`` logs into the caller's run; ``"none"`` logs nothing
             here, while what is called inside goes on being tracked under the caller's run.
+        children: Which of the calls made inside get runs of their own: all, those that failed, or none. Of the others
+            a summary is kept here: how many, how long, their metrics, and a table with a row for each. A call that logs
+            by plain ``mlflow.*`` gets its run in any case, as does one in another process.
         experiment: The MLflow experiment, for a flow that is not called by another. Default: the flow's name.
         tags: Tags for each run.
         on_error: ``"warn"`` lets your code go on when MLflow fails; ``"raise"`` raises `TrackingError`.
@@ -56,6 +60,7 @@ class Track:
     outputs: bool = True
     autolog: bool | str | Collection[str] = False
     run: RunChoice = "own"
+    children: Children = "all"
     experiment: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     on_error: OnError | None = None
@@ -81,6 +86,7 @@ class Track:
             for flavor in flavors:
                 _choose("autolog", flavor, AUTOLOG_LIBRARIES)
         _choose("run", self.run, get_args(RunChoice))
+        _choose("children", self.children, get_args(Children))
         some_name = self.experiment is None or (isinstance(self.experiment, str) and bool(self.experiment.strip()))
         _check("experiment", self.experiment, some_name, "a name, or None for the flow's own")
         text = isinstance(self.tags, Mapping) and _all_text(self.tags) and _all_text(self.tags.values())

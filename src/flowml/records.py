@@ -124,13 +124,13 @@ class Caller:
         run: The run that the call was made in; None if nothing is tracked there.
         tracking_uri: The store that the run is in, without credentials.
         registry_uri: The model registry, if it is another.
-        task_run_id: The Prefect task run that the call was made in, if only ``run`` above it is known.
+        tag: Finds the run that the call was made in, where it was not yet created and ``run`` is the root above it.
     """
 
     run: CurrentRun | None
     tracking_uri: str
     registry_uri: str | None = None
-    task_run_id: str | None = None
+    tag: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,5 +141,7 @@ class Identity:
     kind: Literal["flow", "task"]
     owner: str  # the flow's or task's own name: names the experiment of a root run, and its metrics
     attempt: int
+    started: int  # when the attempt began, in milliseconds since 1970
     source: str | None  # the file that the function was written in
     tags: Mapping[str, str]
+    tag: tuple[str, str]  # the one that finds it

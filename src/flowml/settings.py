@@ -79,6 +79,14 @@ def current() -> Settings:
     return _current or reload()
 
 
+def on_error() -> OnError:
+    """Return what to do when MLflow fails; "warn" also where the settings themselves cannot be read."""
+    try:
+        return current().on_error
+    except SettingsError:
+        return "warn"
+
+
 def reload() -> Settings:
     """Read the settings again, as each outermost flow does when it begins.
 

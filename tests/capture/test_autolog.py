@@ -6,12 +6,12 @@ from typing import Any
 
 import mlflow
 import pytest
-from flowml import Track, flow, task
 from mlflow import MlflowClient
 from mlflow.utils.autologging_utils import get_autologging_config
 from sklearn.linear_model import LinearRegression, LogisticRegression
-
 from tests.runs import all_runs, run_of, runs_of
+
+from flowml import Track, flow, task
 
 INPUTS, TARGET = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
 

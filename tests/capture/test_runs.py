@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -392,7 +393,14 @@ def test_the_flow_carries_its_childrens_metrics(client: MlflowClient) -> None:
 
     pipeline()
     assert flow_run(client).data.metrics == pytest.approx(
-        {"double": 6, "evaluate.accuracy.min": 0.1, "evaluate.accuracy.mean": 0.2, "evaluate.accuracy.max": 0.3}
+        {
+            "double": 6,
+            "evaluate.accuracy.min": 0.1,
+            "evaluate.accuracy.mean": 0.2,
+            "evaluate.accuracy.p50": 0.2,
+            "evaluate.accuracy.p95": 0.3,
+            "evaluate.accuracy.max": 0.3,
+        }
     )
 
 
@@ -445,12 +453,90 @@ def test_a_run_has_at_most_200_params(client: MlflowClient) -> None:
     pipeline()
     run = run_of(client, "wide")
     assert len(run.data.params) == 200
-    assert run.data.tags["flowml.params_truncated"].startswith("0 of 100 parameters")
+    assert run.data.tags["flowml.params_truncated"].startswith("100 more parameters are in params/")
     names = {item.path for item in client.list_artifacts(run.info.run_id, "params")}
     whole: dict[str, str] = {}
     for name in names:
         whole |= json.loads(Path(client.download_artifacts(run.info.run_id, name)).read_text())
     assert len(whole.keys() | run.data.params.keys()) == 350
+
+
+def test_start_run_without_nested_works_in_a_task(client: MlflowClient) -> None:
+    """Code that opened its own MLflow run in each task goes on working; that run is under the task's."""
+
+    @task
+    def train(rate: float) -> float:
+        with mlflow.start_run(run_name="by hand"):
+            mlflow.log_param("rate", rate)
+        return rate
+
+    @flow
+    def pipeline() -> list[float]:
+        return train.map([0.1, 0.2]).result()
+
+    assert pipeline() == [0.1, 0.2]
+    children = {run.info.run_id for run in runs_of(client, "train")}
+    by_hand = [run for run in all_runs(client) if run.info.run_name == "by hand"]
+    assert {parent_of(run) for run in by_hand} == children
+    assert {run.data.tags["prefect.task_name"] for run in by_hand} == {"train"}
+    assert len({run.data.tags["flowml.root_run_id"] for run in all_runs(client)}) == 1
+
+
+def test_a_flows_own_metric_stays_its_own(client: MlflowClient) -> None:
+    """Where a flow and its task log a metric of one name, each run has its own value."""
+
+    @task(name="score")
+    def inner() -> float:
+        return 0.9
+
+    @flow(name="score")
+    def outer() -> float:
+        return inner() + 0.05
+
+    outer()
+    assert flow_run(client).data.metrics["score"] == pytest.approx(0.95)
+
+
+def test_a_param_that_comes_again_with_another_value_is_kept_beside(client: MlflowClient) -> None:
+    """An output that is called like an input, and a value logged twice, do not clash."""
+
+    @task
+    def clean(name: str) -> dict[str, str]:
+        flowml.log(name=name.title())
+        return {"name": name.strip()}
+
+    @flow
+    def pipeline() -> None:
+        clean(" ada ")
+
+    pipeline()
+    params = run_of(client, "clean").data.params
+    assert params == {"name": " ada ", "name.2": " Ada ", "name.3": "ada"}
+
+
+def test_the_user_sees_the_own_error_also_with_on_error_raise(client: MlflowClient, project: Path) -> None:
+    """A body's exception is what the caller gets, whatever becomes of the tracking."""
+    (project / ".flowml" / "artifacts").write_text("a file where the folder should be")
+
+    @flow(track=Track(on_error="raise"))
+    def failing() -> None:
+        flowml.log(report="long " * 1000)
+        raise KeyError("the user's")
+
+    with pytest.raises(KeyError, match="the user's"):
+        failing()
+
+
+def test_raise_tells_at_the_end_what_was_not_logged(client: MlflowClient, project: Path) -> None:
+    """With ``on_error="raise"`` a flow whose records could not all be logged fails with a TrackingError."""
+    (project / ".flowml" / "artifacts").write_text("a file where the folder should be")
+
+    @flow(track=Track(on_error="raise"))
+    def writing() -> str:
+        return "long " * 1000
+
+    with pytest.raises(flowml.TrackingError):
+        writing()
 
 
 class TestTrack:
@@ -526,6 +612,83 @@ class TestTrack:
         pipeline()
         churn = client.get_experiment_by_name("churn")
         assert {run.info.experiment_id for run in all_runs(client)} == {churn.experiment_id}
+
+    def test_children_can_be_summed_up(self, client: MlflowClient) -> None:
+        """``children="failed"`` keeps a run for each failure; the flow has counts, spreads and a table of the rest."""
+
+        @task
+        def score(number: int) -> float:
+            if number == 13:
+                raise ValueError("unlucky")
+            return float(number)
+
+        @task
+        def logs_itself() -> None:
+            mlflow.log_param("by", "hand")
+
+        @flow(track=Track(children="failed"))
+        def fan_out() -> None:
+            score.map(list(range(1, 21))).wait()
+            logs_itself()
+
+        fan_out()
+        root = flow_run(client)
+        (failed,) = runs_of(client, "score")
+        assert (failed.info.status, failed.data.params["number"]) == ("FAILED", "13")
+        assert run_of(client, "logs_itself").data.params == {"by": "hand"}
+        metrics = root.data.metrics
+        assert (metrics["score.count"], metrics["score.failed"]) == (19, 0)
+        found = [metrics[f"score.{part}"] for part in ("min", "mean", "p50", "p95", "max")]
+        assert found == [1, pytest.approx((210 - 13) / 19), 10, 20, 20]
+        assert metrics["score.seconds.max"] >= metrics["score.seconds.min"] >= 0
+        table = Path(client.download_artifacts(root.info.run_id, "children/score.csv")).read_text().splitlines()
+        assert table[0] == "run,status,seconds,number,score"
+        assert len(table) == 20
+
+    def test_children_can_be_left_out(self, client: MlflowClient) -> None:
+        """``children="none"`` leaves the flow's run alone, with the failures counted."""
+
+        @task
+        def fragile(number: int) -> int:
+            return 1 // number
+
+        @flow(track=Track(children="none"))
+        def fan_out() -> None:
+            fragile.map([0, 1, 2]).wait()
+
+        fan_out()
+        (root,) = all_runs(client)
+        assert (root.data.metrics["fragile.count"], root.data.metrics["fragile.failed"]) == (3, 1)
+
+    def test_a_name_that_is_no_argument_is_refused(self) -> None:
+        """``Track(inputs=...)`` is checked against the function when it is decorated."""
+        with pytest.raises(ValueError, match=r"names 'rat', which is no argument of fit: rate, names"):
+
+            @task(track=Track(inputs=["rat"]))
+            def fit(rate: float, names: list[str]) -> float:
+                return rate
+
+
+def test_threads_of_the_users_own_can_take_the_run_along(client: MlflowClient) -> None:
+    """What a function in the user's thread pool logs by plain MLflow is in the task's run, with ``flowml.carry``."""
+
+    @task
+    def train(folds: int) -> float:
+        def fold(number: int) -> float:
+            mlflow.log_metric("fold", number, step=number)
+            return double.fn(number)
+
+        with ThreadPoolExecutor(4) as pool:
+            return sum(pool.map(flowml.carry(fold), range(folds)))
+
+    @flow
+    def pipeline() -> float:
+        return train(8)
+
+    pipeline()
+    run = run_of(client, "train")
+    assert len(client.get_metric_history(run.info.run_id, "fold")) == 8
+    assert len(all_runs(client)) == 2
 
 
 def test_disabled_is_plain_prefect(client: MlflowClient) -> None:

@@ -44,7 +44,7 @@ def test_of_five_thousand_keys_two_hundred_are_parameters():
     rest = json.loads(texts(found)["inputs.json"])
     assert len(rest) == 4800
     assert rest["x.k4999"] == "4999"
-    assert tags(found) == {"flowml.params_truncated": "200 of 5,000 parameters; the rest is in inputs.json"}
+    assert tags(found) == {"flowml.params_truncated": "4,800 more parameters are in inputs.json"}
 
 
 def test_a_long_history_is_sampled_evenly():

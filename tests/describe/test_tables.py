@@ -208,7 +208,7 @@ def test_numpy_scalars_and_arrays_of_no_dimension_are_numbers():
     """They are what Python has for them."""
     assert describe.outputs(np.float32(0.5), "score") == [records.Metric("score", 0.5)]
     assert describe.outputs(np.array(2), "score") == [records.Metric("score", 2.0)]
-    assert describe.outputs(np.bool_(True), "ok") == [records.Param("return", "True")]  # noqa: FBT003
+    assert describe.outputs(np.bool_(True), "ok") == [records.Param("return", "True")]
     assert describe.inputs({"a": np.int64(3), "t": np.datetime64("2020-01-01", "ns")}, {}) == [
         records.Param("a", "3"),
         records.Param("t", "2020-01-01T00:00:00.000000000"),

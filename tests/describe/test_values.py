@@ -163,7 +163,7 @@ def test_what_a_task_returned_is_described_by_its_type(value, expected):
 def test_markers_win_over_types():
     """An annotation says how a value is logged, in a tuple that of each element."""
     assert describe.outputs(3, "count", Annotated[int, options.Param("rows")]) == [records.Param("rows", "3")]
-    assert describe.outputs(True, "ok", Annotated[bool, options.Metric()]) == [records.Metric("ok", 1.0)]  # noqa: FBT003
+    assert describe.outputs(True, "ok", Annotated[bool, options.Metric()]) == [records.Metric("ok", 1.0)]
     assert describe.outputs({"a": 1}, "t", Annotated[dict, options.Metric("valid")]) == [records.Metric("valid.a", 1.0)]
     assert describe.outputs({"a": 1}, "t", Annotated[dict, options.Param()]) == [records.Param("a", "1")]
     assert describe.outputs({"a": 1}, "t", Annotated[dict, options.Artifact("r.json")]) == [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from tests.everywhere.probe import probe
 
@@ -13,7 +12,7 @@ LOCK = threading.Lock()
 
 
 @task(name="probe")
-def guarded_probe(number: int, depth: int) -> dict[str, Any]:
+def guarded_probe(number: int, depth: int) -> dict[str, int]:
     """Be the probe."""
-    answer: dict[str, Any] = probe.fn(number, depth)
+    answer: dict[str, int] = probe.fn(number, depth)
     return answer

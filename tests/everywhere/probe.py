@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import mlflow
 
+import flowml
 from flowml import task
 
 
@@ -32,8 +33,8 @@ class Job(NamedTuple):
 
 
 @task
-def probe(number: int, depth: int) -> dict[str, Any]:
-    """Log the number everywhere, and return which run MLflow has active."""
+def probe(number: int, depth: int) -> dict[str, int]:
+    """Log the number everywhere, and by flowml which run is MLflow's active one."""
     for _ in steps(number, depth):
         pass
     if depth >= Depth.FULL:
@@ -42,7 +43,7 @@ def probe(number: int, depth: int) -> dict[str, Any]:
 
 
 @task(name="probe")
-async def probe_async(number: int, depth: int) -> dict[str, Any]:
+async def probe_async(number: int, depth: int) -> dict[str, int]:
     """Do the same, giving way to other probes at each step."""
     await asyncio.sleep(0)
     for _ in steps(number, depth):
@@ -54,7 +55,7 @@ async def probe_async(number: int, depth: int) -> dict[str, Any]:
 
 
 @task(name="probe")
-def probe_generator(number: int, depth: int) -> Iterator[dict[str, Any]]:
+def probe_generator(number: int, depth: int) -> Iterator[dict[str, int]]:
     """Do the same, handing something out at each step."""
     for _ in steps(number, depth):
         yield answer(number)
@@ -64,7 +65,7 @@ def probe_generator(number: int, depth: int) -> Iterator[dict[str, Any]]:
 
 
 @task(name="probe")
-async def probe_async_generator(number: int, depth: int) -> AsyncIterator[dict[str, Any]]:
+async def probe_async_generator(number: int, depth: int) -> AsyncIterator[dict[str, int]]:
     """Do the same as an async generator."""
     await asyncio.sleep(0)
     for _ in steps(number, depth):
@@ -77,6 +78,9 @@ async def probe_async_generator(number: int, depth: int) -> AsyncIterator[dict[s
 
 def steps(number: int, depth: int) -> Iterator[None]:
     """Log by plain MLflow; between any two steps others may run."""
+    yield
+    active = mlflow.active_run()
+    flowml.log(active_run=active.info.run_id if active else "none")
     yield
     if depth >= Depth.PLAIN:
         mlflow.log_param("by_hand", number)
@@ -107,10 +111,9 @@ def steps(number: int, depth: int) -> Iterator[None]:
         yield
 
 
-def answer(number: int) -> dict[str, Any]:
-    """Return the number as a result, and the id of the run that is active for plain MLflow."""
-    active = mlflow.active_run()
-    return {"answer": number * 3, "active_run": active.info.run_id if active else "none"}
+def answer(number: int) -> dict[str, int]:
+    """Return what flowml then logs by itself."""
+    return {"answer": number * 3}
 
 
 @mlflow.trace(name="square")

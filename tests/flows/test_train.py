@@ -85,7 +85,7 @@ def test_the_flows_return_value_is_on_its_run(store: MlflowClient) -> None:
     assert {key: root.data.metrics[key] for key in best.data.metrics} == best.data.metrics
     assert set(best.data.metrics) == {"accuracy", "roc_auc", "log_loss"}
     assert best.data.metrics["roc_auc"] > 0.98
-    assert root.data.params["winner"] == "LogisticRegression"
+    assert root.data.params["winner"].startswith("LogisticRegression(")
     assert root.data.params["target"] == "target"
 
 
@@ -157,8 +157,8 @@ def test_it_takes_a_users_own_table(tmp_path: Path, api_url: str) -> None:
 @pytest.mark.parametrize(
     "content,expected",
     [
-        pytest.param(None, "is not a CSV file with a column 'churned'", id="no file"),
-        pytest.param("age,plan\n1,a\n", "is not a CSV file with a column 'churned'", id="no column"),
+        pytest.param(None, "there is no file {table}", id="no file"),
+        pytest.param("age,plan\n1,a\n", "there is no column 'churned'; there are age, plan", id="no column"),
     ],
 )
 def test_a_missing_file_or_column_is_one_line(tmp_path: Path, api_url: str, content: str | None, expected: str) -> None:
@@ -169,5 +169,4 @@ def test_a_missing_file_or_column_is_one_line(tmp_path: Path, api_url: str, cont
     done = train("--data", str(table), "--target", "churned", folder=tmp_path, api_url=api_url)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert str(table) in line
-    assert expected in line
+    assert line == f"train.py: {expected.format(table=table)}"

@@ -23,7 +23,13 @@ def stored(project: Path) -> MlflowClient:
 
 def stack(client: MlflowClient, name: str) -> active.Stack:
     """Make a stack with a new run."""
-    return active.Stack(client.create_run("0", run_name=name))
+    entity = client.create_run("0", run_name=name)
+    return active.Stack(lambda: entity)
+
+
+def run_id_of(mine: active.Stack) -> str:
+    """Return the id of a stack's own run."""
+    return str(mine.runs[0].info.run_id)
 
 
 def test_each_context_has_its_own_active_run(stored: MlflowClient) -> None:
@@ -36,14 +42,14 @@ def test_each_context_has_its_own_active_run(stored: MlflowClient) -> None:
             await asyncio.sleep(0)
             current = mlflow.active_run()
             assert current is not None
-            assert current.info.run_id == mine.entity.info.run_id
+            assert current.info.run_id == run_id_of(mine)
 
     async def both(stacks: list[active.Stack]) -> None:
         await asyncio.gather(*(work(mine, number) for number, mine in enumerate(stacks)))
 
     stacks = [stack(stored, "a"), stack(stored, "b")]
     asyncio.run(both(stacks))
-    assert [stored.get_run(mine.entity.info.run_id).data.params for mine in stacks] == [{"id": "0"}, {"id": "1"}]
+    assert [stored.get_run(run_id_of(mine)).data.params for mine in stacks] == [{"id": "0"}, {"id": "1"}]
     assert mlflow.active_run() is None
 
 
@@ -77,7 +83,7 @@ def test_another_mlflow_is_said_once_and_sync_code_still_works(
             mine = stack(stored, name)
             with active.activated(mine):
                 mlflow.log_param("name", name)
-            assert stored.get_run(mine.entity.info.run_id).data.params == {"name": name}
+            assert stored.get_run(run_id_of(mine)).data.params == {"name": name}
 
         async def asynchronous() -> object:
             with active.activated(stack(stored, "three")):

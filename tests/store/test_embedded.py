@@ -18,10 +18,13 @@ from flowml import records
 from flowml.options import Track
 from flowml.store import open_run
 
-owner = records.Identity(name=sys.argv[1], kind="task", owner="race", attempt=1, source=None, tags={})
+owner = records.Identity(
+    name=sys.argv[1], kind="task", owner="race", attempt=1, started=0, source=None, tags={}, tag=("", "")
+)
 run = open_run(owner, track=Track(), parent=None)
 run.put([records.Param("who", sys.argv[1]), records.Metric("value", 1.0)])
 run.close("FINISHED", 0)
+run.settle()
 """
 
 
@@ -71,3 +74,35 @@ def test_two_processes_may_start_at_once(tmp_path: Path) -> None:
 def test_a_relative_sqlite_uri_is_made_absolute(project: Path, given: str, expected: str) -> None:
     """It names the same file in a worker that runs in another folder."""
     assert connection._absolute(given) == expected.format(here=project)
+
+
+BEFORE = """
+import mlflow
+from flowml import records
+from flowml.options import Track
+from flowml.store import open_run
+
+def track(name):
+    owner = records.Identity(
+        name=name, kind="flow", owner=name, attempt=1, started=1, source=None, tags={}, tag=("", "")
+    )
+    run = open_run(owner, track=Track(), parent=None)
+    run.close("FINISHED", 2)
+    run.settle()
+    return run.info
+
+with mlflow.start_run() as outer:
+    inside = track("inside")
+    mlflow.log_metric("still", 1.0)
+assert mlflow.get_run(inside.run_id).data.tags["mlflow.parentRunId"] == outer.info.run_id
+chosen = mlflow.set_experiment("mine")
+assert track("chosen").experiment_id == chosen.experiment_id
+"""
+
+
+def test_mlflow_that_is_in_use_already_is_used(tmp_path: Path) -> None:
+    """A script that opened a run, or chose an experiment, before its first flow has the flow in the same store."""
+    (tmp_path / "pyproject.toml").touch()
+    ran = subprocess.run([sys.executable, "-c", BEFORE], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert not (tmp_path / ".flowml").exists()

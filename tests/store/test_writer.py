@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from flowml.options import Track
 from flowml.store import Run, open_run
 from flowml.store.connection import connect
 
-OWNER = records.Identity(name="a run", kind="task", owner="tests", attempt=1, source=None, tags={})
+OWNER = records.Identity(
+    name="a run", kind="task", owner="tests", attempt=1, started=0, source=None, tags={}, tag=("", "")
+)
 
 
 @pytest.fixture
@@ -43,6 +46,7 @@ def test_more_than_one_request_holds_is_sent_in_parts(opened: Run, stored: Mlflo
     found += [records.Metric("loss", float(step), step) for step in range(2500)]
     opened.put(found)
     opened.close("FINISHED", 1)
+    opened.settle()
     data = data_of(stored, opened)
     assert len(data.params) == 250
     assert {f"t{number}" for number in range(250)} <= data.tags.keys()
@@ -50,12 +54,16 @@ def test_more_than_one_request_holds_is_sent_in_parts(opened: Run, stored: Mlflo
     assert len(stored.get_metric_history(opened.info.run_id, "loss")) == 2500
 
 
-def test_a_param_that_changes_is_sent_once(opened: Run, stored: MlflowClient) -> None:
-    """Params of one key coalesce to the last, where MLflow would refuse the second."""
-    opened.put([records.Param("rate", "0.1")])
-    opened.put([records.Param("rate", "0.2")])
+def test_the_users_own_params_win(opened: Run, stored: MlflowClient) -> None:
+    """A param that the user logged by MLflow keeps the user's value, and nothing else of the batch is lost."""
+    opened.put([records.Param("rate", "0.1"), records.Param("depth", "3"), records.Metric("loss", 0.5)])
+    assert opened.info is not None
+    stored.log_param(opened.info.run_id, "rate", "the user's")
     opened.close("FINISHED", 1)
-    assert data_of(stored, opened).params == {"rate": "0.2"}
+    opened.settle()
+    data = data_of(stored, opened)
+    assert data.params == {"rate": "the user's", "depth": "3"}
+    assert data.metrics == {"loss": 0.5}
 
 
 def test_a_long_task_shows_its_metrics_while_it_works(opened: Run, stored: MlflowClient) -> None:
@@ -69,6 +77,7 @@ def test_a_long_task_shows_its_metrics_while_it_works(opened: Run, stored: Mlflo
         arrived.wait(0.05)
     assert arrived.is_set()
     opened.close("FINISHED", 1)
+    opened.settle()
 
 
 def test_files_of_all_kinds_are_uploaded(opened: Run, stored: MlflowClient, tmp_path: Path) -> None:
@@ -85,6 +94,7 @@ def test_files_of_all_kinds_are_uploaded(opened: Run, stored: MlflowClient, tmp_
         ]
     )
     opened.close("FINISHED", 1)
+    opened.settle()
     assert opened.info is not None
     root = Path(stored.download_artifacts(opened.info.run_id, ""))
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
@@ -95,43 +105,60 @@ def test_files_of_all_kinds_are_uploaded(opened: Run, stored: MlflowClient, tmp_
 def test_the_run_ends_when_its_body_did(opened: Run, stored: MlflowClient) -> None:
     """The end time is the one given, not that of the sending."""
     opened.close("FAILED", 1_700_000_000_000)
+    opened.settle()
     assert opened.info is not None
     info = stored.get_run(opened.info.run_id).info
     assert (info.status, info.end_time) == ("FAILED", 1_700_000_000_000)
 
 
-def test_what_mlflow_refuses_is_an_error_and_the_run_is_closed(opened: Run, stored: MlflowClient) -> None:
-    """A record that MLflow cannot take is told when the run is closed, and does not leave it open."""
-    opened.put([records.Param("in/../valid", "x")])
+def test_what_mlflow_refuses_is_told_and_the_rest_is_logged(opened: Run, stored: MlflowClient) -> None:
+    """A record that MLflow can never take is told when all is settled; the run has the others and is closed."""
+    opened.put([records.Tag("in/../valid", "x"), records.Text("notes.txt", "kept")])
+    opened.close("FINISHED", 1)
     with pytest.raises(TrackingError, match=r"in/\.\./valid"):
-        opened.close("FINISHED", 1)
+        opened.settle()
     assert opened.info is not None
     assert stored.get_run(opened.info.run_id).info.status == "FINISHED"
+    assert [item.path for item in stored.list_artifacts(opened.info.run_id)] == ["notes.txt"]
 
 
-def test_a_store_that_hangs_costs_the_timeout_once(
+def test_a_failed_upload_sends_nothing_twice(opened: Run, stored: MlflowClient, project: Path) -> None:
+    """When files cannot be uploaded, metrics are in MLflow once, and stay so."""
+    (project / ".flowml" / "artifacts").write_text("a file where the folder should be")
+    opened.put([records.Metric("loss", 0.5), records.Text("notes.txt", "lost")])
+    opened.close("FINISHED", 1)
+    with pytest.raises(TrackingError):
+        opened.settle()
+    with pytest.raises(TrackingError):
+        opened.settle()
+    assert opened.info is not None
+    assert len(stored.get_metric_history(opened.info.run_id, "loss")) == 1
+
+
+def test_a_store_that_hangs_delays_nobody_and_loses_nothing(
     opened: Run, stored: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When MLflow does not answer in time there is an error, and the next call does not wait again."""
-    import sqlite3
-
-    monkeypatch.setenv("FLOWML_TIMEOUT", "0.3")
+    """While the store is blocked, logging and closing return at once, settling after the timeout; then all arrives."""
+    assert opened.info is not None
+    monkeypatch.setenv("FLOWML_TIMEOUT", "0.05")
     settings.reload()
     blocker = sqlite3.connect(connect().uri.removeprefix("sqlite:///"))
     blocker.execute("BEGIN EXCLUSIVE")
     opened.put([records.Param("late", "but not lost")])
-    with pytest.raises(TrackingError, match=r"did not answer within 0.3 s. Check the server, or raise FLOWML_TIMEOUT"):
-        opened.close("FINISHED", 1)
-    monkeypatch.setenv("FLOWML_TIMEOUT", "1000")
+    child = open_run(OWNER, track=Track(), parent=opened)
+    child.put([records.Metric("inner", 1.0)])
+    child.close("FAILED", 2)
+    opened.close("FINISHED", 3)
+    with pytest.raises(TrackingError, match=r"did not answer .* FLOWML_TIMEOUT"):
+        opened.settle()
+    monkeypatch.setenv("FLOWML_TIMEOUT", "60")
     settings.reload()
-    with pytest.raises(TrackingError, match=r"did not answer within 0\.3 s"):
-        open_run(OWNER, track=Track(), parent=None)
     blocker.rollback()
     blocker.close()
-    done = threading.Event()
-    for _ in range(200):
-        if data_of(stored, opened).params == {"late": "but not lost"}:
-            done.set()
-            break
-        done.wait(0.05)
-    assert done.is_set()
+    opened.settle()
+    assert child.info is not None
+    first, second = stored.get_run(opened.info.run_id), stored.get_run(child.info.run_id)
+    assert (first.info.status, second.info.status) == ("FINISHED", "FAILED")
+    assert first.data.params == {"late": "but not lost"}
+    assert second.data.metrics == {"inner": 1}
+    assert second.data.tags["mlflow.parentRunId"] == opened.info.run_id

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 import typing
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -57,8 +58,10 @@ def _call_of_task(
         kind="task",
         owner=context.task.name,
         attempt=run.run_count,
+        started=time.time_ns() // 1_000_000,
         source=_file_of(fn),
         tags=_task_tags(context),
+        tag=("prefect.task_run_id", str(run.id)),
     )
     return Call(
         identity,
@@ -83,8 +86,10 @@ def _call_of_flow(
         kind="flow",
         owner=flow.name,
         attempt=run.run_count,
+        started=time.time_ns() // 1_000_000,
         source=_file_of(fn),
         tags=_flow_tags(context),
+        tag=("prefect.flow_run_id", str(run.id)),
     )
 
     def announce(caller: records.Caller) -> None:

@@ -34,11 +34,11 @@ def guarded(doing: str, log: Log, *, raising: bool) -> Iterator[None]:
     except FlowmlError as error:
         if raising:
             raise
-        _say_once(log, f"flowml: could not {doing}: {error} Your code goes on; this is not tracked.")
+        _say_once(doing, str(error), log)
     except Exception as error:
         if strict:
             raise
-        _say_once(log, f"flowml: could not {doing}: {type(error).__name__}: {error}. Your code goes on.")
+        _say_once(doing, f"{type(error).__name__}: {error}.", log)
         log.debug("flowml: could not %s", doing, exc_info=True)
 
 
@@ -47,7 +47,8 @@ def forget() -> None:
     _said.clear()
 
 
-def _say_once(log: Log, message: str) -> None:
-    if message not in _said:
-        _said[message] = None
-        log.warning(message)
+def _say_once(doing: str, why: str, log: Log) -> None:
+    """Say each thing once in a flow run: what could not be done, and why."""
+    if doing not in _said and why not in _said:
+        log.warning("flowml: could not %s: %s Your code goes on.", doing, why)
+    _said.update({doing: None, why: None})

@@ -70,7 +70,7 @@ def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
     found = _caller(parent.labels) if parent else None
     starters = stand_in.task_inputs.get("__parents__", [])
     started_by = next((starter.id for starter in starters if isinstance(starter, TaskRunResult)), None)
-    return dataclasses.replace(found, task_run_id=str(started_by)) if found and started_by else found
+    return dataclasses.replace(found, tag=("prefect.task_run_id", str(started_by))) if found and started_by else found
 
 
 def _caller(labels: Mapping[str, Any]) -> records.Caller | None:
@@ -79,7 +79,8 @@ def _caller(labels: Mapping[str, Any]) -> records.Caller | None:
         return None
     told = json.loads(noted)
     run = records.CurrentRun(**told["run"]) if told["run"] else None
-    return records.Caller(run, told["tracking_uri"], told["registry_uri"], told["task_run_id"])
+    tag = tuple(told["tag"]) if told["tag"] else None
+    return records.Caller(run, told["tracking_uri"], told["registry_uri"], tag)
 
 
 def _outwards(context: C) -> Iterator[C]:

@@ -6,7 +6,9 @@ Prefect's own cache keys it *is* the user's function. Only a call by Prefect's e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
 import prefect
@@ -60,6 +62,12 @@ class Tracked(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot 
         self._self_track = track
         self._self_hints: Mapping[str, Any] | None = None
 
+    def __copy__(self) -> Tracked:
+        return Tracked(self.__wrapped__, self._self_track)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tracked:
+        return Tracked(copy.deepcopy(self.__wrapped__, memo), self._self_track)
+
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function; as a tracked call if this is Prefect's attempt at it."""
         fn, track = self.__wrapped__, self._self_track
@@ -80,6 +88,8 @@ class _Tracking:
     def _start(self, track: Track | None) -> None:
         self.track = track
         self.fn = Tracked(_function_of(self.fn), track)
+        if track and not isinstance(track.inputs, bool):
+            _check_names(track.inputs, self.fn)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "fn": _function_of(self.fn)}
@@ -170,3 +180,11 @@ def adopt(made: Any, kind: type[T], track: Track | None) -> T:
 
 def _function_of(fn: Any) -> Any:
     return fn.__wrapped__ if isinstance(fn, Tracked) else fn
+
+
+def _check_names(wanted: Collection[str], fn: Callable[..., Any]) -> None:
+    arguments = inspect.signature(fn).parameters
+    unknown = [name for name in wanted if name not in arguments]
+    if unknown:
+        msg = f"Track(inputs=...) names {unknown[0]!r}, which is no argument of {fn.__name__}: {', '.join(arguments)}."
+        raise ValueError(msg)

@@ -16,7 +16,7 @@ from typing import Any
 
 from flowml import describe, records, settings, store
 from flowml.capture.guard import Log, forget, guarded
-from flowml.options import Track, marker_of
+from flowml.options import Track
 
 _current: ContextVar[Session | None] = ContextVar("flowml_session", default=None)
 
@@ -50,7 +50,7 @@ class Session:
         self.run = run
         self._steps = 0
         self._ended = 0
-        self._params: set[str] = set()
+        self._params: dict[str, str] = {}
         self._overflows = 0
 
     @classmethod
@@ -63,10 +63,14 @@ class Session:
                 forget()
                 settings.reload()
             session.run = session._open(caller)
-            call.announce(session.run.as_caller())
-        if session.run is not store.NO_RUN:
-            with session.guard("log the inputs"):
-                session.put(describe.inputs(_chosen(call), call.hints))
+        try:
+            session._announce()
+            if session.run is not store.NO_RUN:
+                with session.guard("log the inputs"):
+                    session.put(describe.inputs(_chosen(call), call.hints))
+        except BaseException as error:
+            session.failed(error)
+            raise
         return session
 
     @contextmanager
@@ -81,12 +85,20 @@ class Session:
 
     def put(self, found: list[records.Record]) -> None:
         """Log records; what the run has too many parameters for goes to a file."""
+        found = [self._renamed(record) if isinstance(record, records.Param) else record for record in found]
         room = describe.MOST_PARAMS - len(self._params)
         if sum(isinstance(record, records.Param) for record in found) > room:
             self._overflows += 1
             found = describe.fit(found, most_params=room, overflow=f"params/{self._overflows}.json")
-        self._params.update(record.key for record in found if isinstance(record, records.Param))
+        self._params |= {record.key: record.value for record in found if isinstance(record, records.Param)}
         self.run.put(found)
+
+    def _renamed(self, param: records.Param) -> records.Param:
+        """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""
+        key, number = param.key, 2
+        while self._params.get(key, param.value) != param.value:
+            key, number = f"{param.key}.{number}", number + 1
+        return records.Param(key, param.value)
 
     def yielded(self, value: Any) -> None:
         """Log one value of a generator, at the next step."""
@@ -97,7 +109,7 @@ class Session:
         self._steps += 1
 
     def returned(self, value: Any) -> None:
-        """Log the outputs and close the run; a returned failure closes it as one."""
+        """Log the outputs and close the run; a returned failure closes it as one. `settle` is the caller's to call."""
         self._ended = _now()
         error = self.call.failure(value)
         if error is not None:
@@ -110,18 +122,31 @@ class Session:
         self._close("FINISHED")
 
     def failed(self, error: BaseException) -> None:
-        """Log the error with its traceback and close the run as failed."""
+        """Log the error with its traceback and close the run as failed; what the user sees is this error alone."""
         self._ended = self._ended or _now()
-        with self.guard("log the error"):
-            lines = traceback.format_exception(type(error), error, error.__traceback__)
-            self.run.put(
-                [
-                    records.Tag("flowml.error_type", type(error).__qualname__),
-                    records.Tag("flowml.error", describe.mask(str(error))[:1000]),
-                    records.Text("traceback.txt", describe.mask("".join(lines))),
-                ]
-            )
+        with self.guard("log the error", raising=False):
+            self.run.put(_records_of(error))
         self._close("FAILED")
+        self.settle(raising=False)
+
+    def settle(self, *, raising: bool = True) -> None:
+        """Wait until all that was logged is in MLflow, if this is the outermost call in this process.
+
+        Raises:
+            TrackingError: If something is not, and ``on_error="raise"`` asks to know.
+        """
+        with self.guard("log everything", raising=raising):
+            self.run.settle()
+
+    def _announce(self) -> None:
+        """Tell calls in other processes of this run; that it has none, if it cannot be created now."""
+        told = store.NO_RUN.as_caller(self.call.identity.tag)
+        try:
+            with self.guard("create the run"):
+                told = self.run.as_caller(self.call.identity.tag)
+        finally:
+            with self.guard("tell other processes of the run"):
+                self.call.announce(told)
 
     def _open(self, caller: Session | None) -> store.Run:
         track = self.call.track
@@ -134,23 +159,23 @@ class Session:
         return store.open_run(self.call.identity, track=track, parent=parent)
 
     def _close(self, status: records.Status) -> None:
-        with self.guard("close the run"):
+        with self.guard("close the run", raising=False):
             self.run.close(status, self._ended)
 
     @property
     def _logs_outputs(self) -> bool:
         return self.run is not store.NO_RUN and self.call.track is not None and self.call.track.outputs
 
-    def guard(self, doing: str) -> AbstractContextManager[None]:
+    def guard(self, doing: str, *, raising: bool = True) -> AbstractContextManager[None]:
         """Keep what goes wrong inside from the user's code; ``doing`` says in the log what was tried."""
         track = self.call.track
-        wanted = (track.on_error if track else None) or settings.current().on_error
-        return guarded(doing, self.call.log, raising=wanted == "raise")
+        wanted = (track.on_error if track else None) or settings.on_error()
+        return guarded(doing, self.call.log, raising=raising and wanted == "raise")
 
 
 _OFF = Session(
     Call(
-        records.Identity(name="", kind="flow", owner="", attempt=0, source=None, tags={}),
+        records.Identity(name="", kind="flow", owner="", attempt=0, started=0, source=None, tags={}, tag=("", "")),
         arguments={},
         hints={},
         track=None,
@@ -192,11 +217,24 @@ def disabled() -> Iterator[None]:
 def _chosen(call: Call) -> Mapping[str, Any]:
     """Return the arguments that ``Track(inputs=...)`` lets through."""
     wanted = call.track.inputs if call.track else False
-    if wanted is True:
-        return call.arguments
-    if wanted is False:
-        return {name: value for name, value in call.arguments.items() if marker_of(call.hints.get(name))}
+    if isinstance(wanted, bool):
+        return call.arguments if wanted else {}
     return {name: value for name, value in call.arguments.items() if name in wanted}
+
+
+def _records_of(error: BaseException) -> list[records.Record]:
+    """Describe an error; its type comes through also where its own text fails."""
+    kind = type(error)
+    try:
+        text = str(error)
+    except Exception as another:  # noqa: BLE001 - a __str__ of the user's
+        text = f"<its text failed with {type(another).__name__}>"
+    lines = traceback.format_exception(kind, error, error.__traceback__)
+    return [
+        records.Tag("flowml.error_type", kind.__qualname__),
+        records.Tag("flowml.error", describe.mask(text)[:1000]),
+        records.Text("traceback.txt", describe.mask("".join(lines))),
+    ]
 
 
 def _now() -> int:

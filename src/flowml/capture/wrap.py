@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 from flowml.capture.session import Call, Session
@@ -16,7 +17,7 @@ def run(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     if inspect.isgeneratorfunction(fn):
         return _generator(call, fn(*args, **kwargs))
     if inspect.iscoroutinefunction(fn):
-        return _coroutine(call, fn(*args, **kwargs))
+        return _coroutine(call, fn, args, kwargs)
     return _function(call, fn, args, kwargs)
 
 
@@ -29,18 +30,20 @@ def _function(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs:
         session.failed(error)
         raise
     session.returned(result)
+    session.settle()
     return result
 
 
-async def _coroutine(call: Call, body: Coroutine[Any, Any, Any]) -> Any:
+async def _coroutine(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     session = Session.begin(call)
     try:
         with session.active():
-            result = await body
+            result = await fn(*args, **kwargs)
     except BaseException as error:
         session.failed(error)
         raise
     session.returned(result)
+    await asyncio.to_thread(session.settle)  # the event loop goes on meanwhile
     return result
 
 
@@ -64,6 +67,7 @@ def _generator(call: Call, body: Generator[Any, Any, Any]) -> Generator[Any, Any
                 resume, given = body.throw, thrown
     except StopIteration as stop:
         session.returned(stop.value)
+        session.settle()
         return stop.value
     except GeneratorExit:
         session.returned(None)
@@ -92,6 +96,7 @@ async def _async_generator(call: Call, body: AsyncGenerator[Any, Any]) -> AsyncG
                 resume, given = body.athrow, thrown
     except StopAsyncIteration:
         session.returned(None)
+        await asyncio.to_thread(session.settle)
     except GeneratorExit:
         session.returned(None)
         raise

@@ -118,7 +118,7 @@ class _Fitting:
             beyond = kept[self.most_params :]
             kept = kept[: self.most_params]
             self.whole = {**dict(beyond), **self.whole}
-            text = f"{self.most_params} of {len(self.params):,} parameters; the rest is in {self.overflow}"
+            text = f"{len(beyond):,} more parameters are in {self.overflow}"
             self.tags["flowml.params_truncated"] = records.Tag("flowml.params_truncated", text)
         if self.points_left_out:
             text = f"{MOST_POINTS:,} of {MOST_POINTS + self.points_left_out:,} points"

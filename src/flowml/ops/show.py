@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from flowml.store.connection import connect
+from flowml import settings
+from flowml.store import embedded
+from flowml.store.connection import connect, is_there
+from flowml.store.trouble import masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,15 +35,28 @@ def show(flow_name: str) -> None:
     Example:
         >>> show("training")
     """
+    if not is_there():
+        msg = f"there is no store at {embedded.default_uri()} yet; run a flow first."
+        raise LookupError(msg)
     connection = connect()
     root = _latest(connection.client, flow_name)
     if root is None:
-        msg = f"MLflow at {connection.uri} holds no run of a flow named {flow_name!r}; run it first."
+        msg = f"MLflow at {masked(connection.uri)} holds no run of a flow named {flow_name!r}; run it first."
         raise LookupError(msg)
     console = Console()
     console.print(_table(root, _below(connection.client, root)))
-    console.print(f"MLflow's UI:   [bold]mlflow ui --backend-store-uri {connection.uri}[/]", soft_wrap=True)
-    console.print("Prefect's UI:  [bold]prefect server start[/]", soft_wrap=True)
+    uri = masked(connection.uri)
+    ui = settings.current().mlflow_ui_url or (uri if uri.startswith("http") else None)
+    console.print(
+        f"MLflow's UI:   [bold]{ui or _command('mlflow') + ' ui --backend-store-uri ' + uri}[/]", soft_wrap=True
+    )
+    console.print(f"Prefect's UI:  [bold]{_command('prefect')} server start[/]", soft_wrap=True)
+
+
+def _command(name: str) -> str:
+    """Name a command so that it can be pasted: with its folder, if the shell would not find it."""
+    here = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) or not here.exists() else str(here)
 
 
 def _latest(client: MlflowClient, flow_name: str) -> Run | None:

@@ -9,6 +9,8 @@ Only this file and `autolog` touch private names of MLflow; `_install` checks th
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -30,8 +32,7 @@ _here: ContextVar[Stack | None] = ContextVar("flowml_active_runs", default=None)
 class Stack:
     """The active runs of one session: its own, and those that the user's code opens on top."""
 
-    def __init__(self, info: records.CurrentRun, entity: Callable[[], MlflowRun]) -> None:
-        self.info = info
+    def __init__(self, entity: Callable[[], MlflowRun]) -> None:
         self._entity = entity
         self._runs: list[ActiveRun] | None = None
 
@@ -48,7 +49,7 @@ class Stack:
         """End the runs which the user's code started and did not end, as MLflow does when a script ends."""
         import mlflow
 
-        left = [run for run in self._runs or [] if run.info.run_id != self.info.run_id]
+        left = (self._runs or [])[1:]
         if left:
             with activated(self):
                 for _ in left:
@@ -77,6 +78,13 @@ def users_run() -> MlflowRun | None:
     return None if _here.get() else fluent.active_run()
 
 
+def is_in_use() -> bool:
+    """Tell whether the user has a run active, or an experiment chosen, by MLflow itself."""
+    from mlflow.tracking import fluent
+
+    return bool(fluent.active_run() or users_experiment_id())
+
+
 def users_experiment_id() -> str | None:
     """Return the experiment that the user chose by ``mlflow.set_experiment`` or the environment."""
     from mlflow.tracking import fluent
@@ -95,6 +103,7 @@ def _ignore_inherited_run_id() -> None:
 @lru_cache(maxsize=1)
 def _install() -> bool:
     """Put the context-aware stack in place of MLflow's; False, and one warning, if MLflow is not as expected."""
+    import mlflow
     from mlflow.tracking import fluent
     from mlflow.tracking.default_experiment import registry
 
@@ -137,12 +146,28 @@ def _install() -> bool:
 
         def get_experiment_id(self) -> str | None:
             stack = _here.get()
-            return stack.info.experiment_id if stack else None
+            return str(stack.runs[0].info.experiment_id) if stack else None
 
     follow_context()
+    mlflow.start_run = fluent.start_run = _nesting(fluent.start_run)
     fluent._active_run_stack = ContextStack(list)  # type: ignore[no-untyped-call] # noqa: SLF001
     registry._default_experiment_provider_registry.register(SessionsExperiment)  # noqa: SLF001
     return True
+
+
+def _nesting(start_run: Callable[..., Any]) -> Callable[..., Any]:
+    """Let ``mlflow.start_run()`` in a task open a run under the task's, as code written without flowml does."""
+
+    @functools.wraps(start_run)
+    def start(*args: Any, **kwargs: Any) -> Any:
+        stack = _here.get()
+        if stack is not None and len(stack.runs) == 1:
+            bound = inspect.signature(start_run).bind_partial(*args, **kwargs)
+            bound.arguments["nested"] = True
+            return start_run(*bound.args, **bound.kwargs)
+        return start_run(*args, **kwargs)
+
+    return start
 
 
 @contextmanager

@@ -1,29 +1,32 @@
-"""Records as MLflow's own entities, in as few calls as its limits allow."""
+"""What a run has to send as MLflow's own entities, in as few calls as its limits allow.
+
+Each function takes away what it has sent, so that after a failure only the rest is sent again.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowml import records
 from flowml.store import models
+from flowml.store.trouble import may_pass
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModelInput
 
+    from flowml.store.outgoing import Outgoing
+
 T = TypeVar("T")
-Sendable: TypeAlias = "records.Record | models.SavedModel"
 
 # MLflow's limits for one request: mlflow/utils/validation.py
 _PARAMS = _TAGS = 100
-_METRICS = 1000
-_ITEMS = 1000
+_METRICS = 800  # with 100 of each of the others it is the limit of 1,000 for all
 _TAG_VALUE = 8000
 
 
@@ -32,56 +35,48 @@ def tags_of(tags: Mapping[str, Any]) -> dict[str, str]:
     return {key[:250]: str(value)[:_TAG_VALUE] for key, value in tags.items()}
 
 
-def is_upload(record: Sendable) -> bool:
-    """Tell whether sending it may take long."""
-    return isinstance(record, models.SavedModel | records.File | records.Blob)
-
-
-def send(client: MlflowClient, run_id: str, experiment_id: str, found: Sequence[Sendable]) -> None:
-    """Log a run's records: the small ones in one batch, datasets in one call, files in one upload, then models."""
-    _send_batch(client, run_id, found)
-    _send_inputs(client, run_id, found)
-    _send_files(client, run_id, found)
-    for model in found:
-        if isinstance(model, models.SavedModel):
-            models.send(client, model, run_id=run_id, experiment_id=experiment_id)
-
-
-def _send_batch(client: MlflowClient, run_id: str, found: Iterable[Any]) -> None:
+def send_batch(client: MlflowClient, run_id: str, out: Outgoing, *, with_params: bool) -> None:
+    """Send metrics and tags, and parameters too if it is time for them."""
     from mlflow.entities import Metric, Param, RunTag
 
-    now = time.time_ns() // 1_000_000
-    params: dict[str, Param] = {}
-    tags: dict[str, RunTag] = {}
-    metrics: list[Metric] = []
-    for record in found:
-        match record:
-            case records.Param(key, value):
-                params[key] = Param(key, value)
-            case records.Tag(key, value):
-                tags[key] = RunTag(key, value[:_TAG_VALUE])
-            case records.Metric(key, number, step):
-                metrics.append(Metric(key, number, now, step))
-    cuts: list[list[list[Any]]] = [
-        _cut(list(params.values()), _PARAMS),
-        _cut(list(tags.values()), _TAGS),
-        _cut(metrics, _METRICS),
-    ]
-    for some_params, some_tags, some_metrics in _together(cuts):
-        room = _ITEMS - len(some_params) - len(some_tags)
-        client.log_batch(run_id, metrics=some_metrics[:room], params=some_params, tags=some_tags)
-        if some_metrics[room:]:
-            client.log_batch(run_id, metrics=some_metrics[room:])
+    out.tags = tags_of(out.tags)
+    while out.metrics or out.tags or (with_params and out.params):
+        metrics, tags = out.metrics[:_METRICS], list(out.tags.items())[:_TAGS]
+        params = list(out.params.items())[:_PARAMS] if with_params else []
+        sent_metrics = [Metric(metric.key, metric.value, taken, metric.step) for metric, taken in metrics]
+        sent_params, sent_tags = [Param(*param) for param in params], [RunTag(*tag) for tag in tags]
+        try:
+            client.log_batch(run_id, metrics=sent_metrics, params=sent_params, tags=sent_tags)
+        except Exception as error:
+            if may_pass(error) or not params:
+                raise
+            # One of the parameters is there with another value, logged by the user: theirs stays.
+            client.log_batch(run_id, metrics=sent_metrics, tags=sent_tags)
+            _send_those_that_fit(client, run_id, sent_params)
+        del out.metrics[: len(metrics)]
+        for key, _ in tags:
+            del out.tags[key]
+        for key, _ in params:
+            del out.params[key]
 
 
-def _send_inputs(client: MlflowClient, run_id: str, found: Iterable[Any]) -> None:
+def _send_those_that_fit(client: MlflowClient, run_id: str, params: Sequence[Any]) -> None:
+    there = client.get_run(run_id).data.params
+    fitting = [param for param in params if param.key not in there]
+    if fitting:
+        client.log_batch(run_id, params=fitting)
+
+
+def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
+    """Send the datasets that the run read or made, and the models it was given."""
     from mlflow.entities import LoggedModelInput
 
-    datasets = [_dataset_input(run_id, record) for record in found if isinstance(record, records.Dataset)]
-    ids = {models.model_id_of(record.value) for record in found if isinstance(record, records.ModelInput)}
+    datasets = [_dataset_input(run_id, record) for record in out.inputs if isinstance(record, records.Dataset)]
+    ids = {models.model_id_of(record.value) for record in out.inputs if isinstance(record, records.ModelInput)}
     linked: list[LoggedModelInput] = [LoggedModelInput(model_id) for model_id in sorted(filter(None, ids))]
     if datasets or linked:
         client.log_inputs(run_id, datasets=datasets, models=linked or None)
+    out.inputs.clear()
 
 
 def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
@@ -99,9 +94,10 @@ def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", record.role)])
 
 
-def _send_files(client: MlflowClient, run_id: str, found: Iterable[Any]) -> None:
+def send_files(client: MlflowClient, run_id: str, out: Outgoing) -> None:
+    """Upload the files, small ones together."""
     with tempfile.TemporaryDirectory(prefix="flowml-") as folder:
-        for record in found:
+        for record in out.files:
             match record:
                 case records.Text(path, text):
                     _place(folder, path).write_text(text, encoding="utf-8", errors="replace")
@@ -113,19 +109,17 @@ def _send_files(client: MlflowClient, run_id: str, found: Iterable[Any]) -> None
                     client.log_artifact(run_id, str(source), path or None)
         if any(Path(folder).iterdir()):
             client.log_artifacts(run_id, folder)
+    out.files.clear()
+
+
+def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id: str) -> None:
+    """Log the models."""
+    while out.models:
+        models.send(client, out.models[0], run_id=run_id, experiment_id=experiment_id)
+        del out.models[0]
 
 
 def _place(folder: str, path: str) -> Path:
     place = Path(folder, path)
     place.parent.mkdir(parents=True, exist_ok=True)
     return place
-
-
-def _cut(items: list[T], size: int) -> list[list[T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _together(cuts: list[list[list[Any]]]) -> Iterator[list[list[Any]]]:
-    """Pair the first part of each kind, then the second, and so on."""
-    for index in range(max(map(len, cuts))):
-        yield [parts[index] if index < len(parts) else [] for parts in cuts]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from flowml import settings
 from flowml.errors import TrackingError
-from flowml.store import embedded
+from flowml.store import active, embedded
 from flowml.store.trouble import explained, masked, without_credentials
 from flowml.store.writer import Writer
 
@@ -77,7 +77,8 @@ class Connection:
 
     def page_of(self, experiment_id: str, run_id: str) -> str | None:
         """Return the address of a run's page in MLflow's UI, or None when no server is known."""
-        ui = settings.current().mlflow_ui_url or (self.uri if self.uri.startswith("http") else None)
+        server = without_credentials(self.uri) if self.uri.startswith("http") else None
+        ui = settings.current().mlflow_ui_url or server
         return f"{ui.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if ui else None
 
 
@@ -112,8 +113,21 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
     return Connection(uri, registry_uri)
 
 
+def is_there() -> bool:
+    """Tell whether there is a store to read: one that somebody configured, or an embedded one that was made."""
+    uri, _ = _resolve()
+    return not embedded.is_embedded(uri) or Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def uses_mlflows_own() -> bool:
+    """Tell whether the store in force is the one that plain ``mlflow.*`` calls go to already."""
+    import mlflow
+
+    return _resolve()[0] == _absolute(mlflow.get_tracking_uri())
+
+
 def _resolve() -> tuple[str, str | None]:
-    """Choose: flowml's setting, what the user told MLflow, the embedded store."""
+    """Choose: flowml's setting, what the user told MLflow or has in use there, the embedded store."""
     import mlflow
     from mlflow.tracking import is_tracking_uri_set
 
@@ -122,6 +136,8 @@ def _resolve() -> tuple[str, str | None]:
         uri = wanted.tracking_uri
     elif is_tracking_uri_set() and mlflow.get_tracking_uri() != _chosen:
         uri = mlflow.get_tracking_uri()
+    elif _chosen is None and active.is_in_use():
+        uri = mlflow.get_tracking_uri()  # MLflow's default: a run or experiment of the user's is there
     else:
         uri = embedded.default_uri()
     return _absolute(uri), wanted.registry_uri

@@ -1,31 +1,32 @@
-"""One MLflow run for each tracked call: found its parent, created, written, closed."""
+"""What a call's records go to: its own run, one that another process opened, the caller's, a summary, or nothing."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
-from flowml import records, settings
+from flowml import records
 from flowml.store import active
-from flowml.store.connection import Connection, connect
-from flowml.store.trouble import explained, without_credentials
+from flowml.store.fold import Child, Tally
+from flowml.store.outgoing import Closing, Created, Outgoing
+from flowml.store.trouble import without_credentials
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities import Run as Entity
 
-    from flowml.options import Track
+    from flowml.options import Children
+    from flowml.store.connection import Connection
 
 
 class Run(Protocol):
     """Where the records of one call go."""
 
-    info: records.CurrentRun | None
-    """Which MLflow run it is; None when there is none."""
+    @property
+    def info(self) -> records.CurrentRun | None:
+        """Which MLflow run it is; None when there is none. Waits until it is created."""
 
     def put(self, found: Iterable[records.Record]) -> None:
         """Log records."""
@@ -33,11 +34,14 @@ class Run(Protocol):
     def active(self) -> AbstractContextManager[None]:
         """Make it the run that plain ``mlflow.*`` calls go to."""
 
-    def as_caller(self) -> records.Caller:
-        """Tell what calls in other processes need, to hang under it."""
+    def as_caller(self, tag: tuple[str, str]) -> records.Caller:
+        """Tell what calls in other processes need to hang under it; the tag finds it where it is not created yet."""
 
     def close(self, status: records.Status, ended: int) -> None:
-        """End it, at a time in milliseconds since 1970; all its records are in MLflow afterwards."""
+        """End it, at a time in milliseconds since 1970; does not wait."""
+
+    def settle(self) -> None:
+        """Wait until all that was logged is in MLflow, if this is the outermost run of the process."""
 
 
 class _NoRun:
@@ -52,197 +56,191 @@ class _NoRun:
         """Leave MLflow's active run as it is."""
         return nullcontext()
 
-    def as_caller(self) -> records.Caller:
+    def as_caller(self, tag: tuple[str, str]) -> records.Caller:  # noqa: ARG002 - there is nothing under it
         """Tell that nothing is tracked here."""
         return records.Caller(None, "")
 
     def close(self, status: records.Status, ended: int) -> None:
         """End nothing."""
 
+    def settle(self) -> None:
+        """Wait for nothing."""
+
 
 NO_RUN: Run = _NoRun()
 
 
-class _JoinedRun:
+class JoinedRun:
     """A run that another process opened, and will close."""
 
-    info: records.CurrentRun | None
-
-    def __init__(
-        self, connection: Connection, info: records.CurrentRun, entity: Callable[[], MlflowRun] | None = None
-    ) -> None:
-        self.info = info
+    def __init__(self, connection: Connection, out: Outgoing) -> None:
         self.connection = connection
-        self._told = info
-        self._stack = active.Stack(info, entity or (lambda: connection.client.get_run(info.run_id)))
+        self.out = out
+        self._stack = active.Stack(self._entity)
+
+    @property
+    def info(self) -> records.CurrentRun | None:
+        """Which run it is, with its page."""
+        info = self.connection.writer.wait(self.out.created).info
+        return dataclasses.replace(info, url=self.connection.page_of(info.experiment_id, info.run_id))
 
     def put(self, found: Iterable[records.Record]) -> None:
         """Hand the records to the store's writer."""
-        self.connection.writer.put(self._told.run_id, self._told.experiment_id, found)
+        self.connection.writer.put(self.out, found)
 
     def active(self) -> AbstractContextManager[None]:
         """Make this run the active one in this context."""
         return active.activated(self._stack)
 
-    def as_caller(self) -> records.Caller:
+    def as_caller(self, tag: tuple[str, str]) -> records.Caller:  # noqa: ARG002 - it is created
         """Tell of this run and its store."""
-        return records.Caller(self.info, without_credentials(self.connection.uri), self.connection.registry_uri)
+        uri, registry_uri = without_credentials(self.connection.uri), self.connection.registry_uri
+        return records.Caller(self.info, uri, registry_uri)
 
     def close(self, status: records.Status, ended: int) -> None:  # noqa: ARG002 - the one who opened it says when
-        """Send what is left; ending it is for whoever opened it."""
+        """Leave ending it to whoever opened it."""
         self._stack.close_what_was_left_open(status)
-        self.connection.writer.flush(self._told.run_id)
+
+    def settle(self) -> None:
+        """Wait until all that was logged to it here is in MLflow."""
+        self.connection.writer.flush()
+
+    def _entity(self) -> Entity:
+        created = self.connection.writer.wait(self.out.created)
+        if created.entity is not None:
+            return created.entity
+        return self.connection.writer.ask(lambda: self.connection.client.get_run(created.info.run_id))
 
 
-class _OwnRun(_JoinedRun):
-    """A run of its own in MLflow."""
+class OwnRun(JoinedRun):
+    """A run of its own in MLflow.
 
-    def __init__(self, connection: Connection, entity: MlflowRun, root_run_id: str | None, *, rolls_up: bool) -> None:
-        run_id, experiment_id = str(entity.info.run_id), str(entity.info.experiment_id)
-        page = connection.page_of(experiment_id, run_id)
-        super().__init__(
-            connection, records.CurrentRun(run_id, experiment_id, root_run_id or run_id, page), lambda: entity
-        )
-        self._rolls_up = rolls_up
+    Args:
+        connection: The store it is in.
+        out: What it has to send; the run is created with the rest.
+        above: The run it hangs under; None for a root.
+        is_flow: Whether it is a flow's: such a run carries its children's metrics.
+        children: Which of its children get runs.
+    """
+
+    def __init__(
+        self, connection: Connection, out: Outgoing, above: JoinedRun | None, *, is_flow: bool, children: Children
+    ) -> None:
+        super().__init__(connection, out)
+        self.children = children
+        self.tally = Tally()
+        self._above = above
+        self._is_flow = is_flow
+        connection.writer.tell(out)
+
+    def as_caller(self, tag: tuple[str, str]) -> records.Caller:
+        """Tell of a root, which is waited for; of another run, tell how it is found near the root."""
+        if self._above is None:
+            return super().as_caller(tag)
+        return dataclasses.replace(self._above.as_caller(tag), tag=tag)
 
     def close(self, status: records.Status, ended: int) -> None:
-        """Send what is left and end the run, and those that the user's code left open below it."""
+        """End the run, and those that the user's code left open below it."""
         self._stack.close_what_was_left_open(status)
-        told = self._told
-        self.connection.writer.close(told.run_id, told.experiment_id, status, ended, rolls_up=self._rolls_up)
+        self.put(self.tally.records())
+        self.out.closing = Closing(status, ended, rolls_up=self._is_flow)
+        self.connection.writer.tell(self.out)
+
+    def settle(self) -> None:
+        """Wait until all is in MLflow, if this is the outermost run of the process.
+
+        Raises:
+            TrackingError: If something is not.
+        """
+        if not isinstance(self._above, OwnRun):
+            self.connection.writer.flush()
+            if self.out.problems:
+                raise self.out.problems[0]
 
 
-class _ParentsRun:
+class FoldedRun:
+    """A call that gets a run only when something needs it: its failure, or plain ``mlflow.*`` calls inside."""
+
+    def __init__(self, under: OwnRun, identity: records.Identity, create: Callable[[], OwnRun]) -> None:
+        self.under = under
+        self._identity = identity
+        self._create = create
+        self._started = time.time_ns() // 1_000_000
+        self._found: list[records.Record] = []
+        self._run: OwnRun | None = None
+        self._stack = active.Stack(lambda: self._open()._entity())  # noqa: SLF001 - of the same family
+
+    @property
+    def info(self) -> records.CurrentRun | None:
+        """Which MLflow run it is; asking opens it."""
+        return self._open().info
+
+    def put(self, found: Iterable[records.Record]) -> None:
+        """Keep the records until it is known what becomes of them."""
+        self._found += found
+
+    def active(self) -> AbstractContextManager[None]:
+        """Make it the active run; it is opened when something asks for that."""
+        return active.activated(self._stack)
+
+    def as_caller(self, tag: tuple[str, str]) -> records.Caller:
+        """Tell of the run above: what is called in other processes hangs under that."""
+        return dataclasses.replace(self.under.as_caller(tag), tag=None)
+
+    def close(self, status: records.Status, ended: int) -> None:
+        """Sum it up on the run above, or log it as a run."""
+        if self._run is None and (status == "FINISHED" or self.under.children == "none"):
+            params = {record.key: record.value for record in self._found if isinstance(record, records.Param)}
+            metrics = {record.key: record.value for record in self._found if isinstance(record, records.Metric)}
+            seconds = (ended - self._started) / 1000
+            self.under.tally.add(Child(self._identity.owner, self._identity.name, status, seconds, params, metrics))
+            return
+        self._stack.close_what_was_left_open(status)
+        run = self._open()
+        run.put(self._found)
+        run.close(status, ended)
+
+    def settle(self) -> None:
+        """Leave the waiting to the run above."""
+
+    def _open(self) -> OwnRun:
+        if self._run is None:
+            self._run = self._create()
+        return self._run
+
+
+class ParentsRun:
     """The caller's run, for a call with ``Track(run="parent")``: its records go there, and closing leaves it open."""
 
     def __init__(self, parent: Run) -> None:
-        self.info = parent.info
-        self.put = parent.put
+        self._parent = parent
         self.active = parent.active
         self.as_caller = parent.as_caller
-        self._parent = parent
+
+    @property
+    def info(self) -> records.CurrentRun | None:
+        """Which run the caller's is."""
+        return self._parent.info
+
+    def put(self, found: Iterable[records.Record]) -> None:
+        """Hand the records to the caller's run; an error is the caller's own affair, who may handle it."""
+        self._parent.put(record for record in found if not _tells_of_error(record))
 
     def close(self, status: records.Status, ended: int) -> None:
-        """Leave it to the caller; send what is left only if the caller is elsewhere."""
-        if not isinstance(self._parent, _OwnRun):
-            self._parent.close(status, ended)
+        """Leave it to the caller."""
+
+    def settle(self) -> None:
+        """Wait for what was logged, if the caller is in another process."""
+        if not isinstance(self._parent, OwnRun | FoldedRun):
+            self._parent.settle()
 
 
-def join(caller: records.Caller) -> Run:
-    """Return the run of a call in another process.
-
-    Args:
-        caller: What it told.
-
-    Returns:
-        The run, to hang others under; one that ignores everything if nothing is tracked there.
-
-    Raises:
-        TrackingError: If its MLflow cannot be reached.
-    """
-    if caller.run is None:
-        return NO_RUN
-    connection = connect(caller.tracking_uri, caller.registry_uri)
-    return _JoinedRun(connection, _started_by(connection, caller) or caller.run)
+def _tells_of_error(record: records.Record) -> bool:
+    return isinstance(record, records.Tag) and record.key.startswith("flowml.error")
 
 
-def _started_by(connection: Connection, caller: records.Caller) -> records.CurrentRun | None:
-    """Find the run of a task of which only the Prefect id is known."""
-    if caller.run is None or caller.task_run_id is None:
-        return None
-    experiment_id, mine = caller.run.experiment_id, f"tags.`prefect.task_run_id` = '{caller.task_run_id}'"
-    with explained(connection.uri):
-        found = connection.client.search_runs([experiment_id], mine, max_results=1)
-    if not found:
-        return None
-    run_id = found[0].info.run_id
-    return dataclasses.replace(caller.run, run_id=run_id, url=connection.page_of(experiment_id, run_id))
-
-
-def open_run(identity: records.Identity, *, track: Track, parent: Run | None) -> Run:
-    """Open the run of one call.
-
-    Args:
-        identity: Whose run it is.
-        track: How it is tracked.
-        parent: The run of the call it was made in; None for the outermost.
-
-    Returns:
-        The run; that of the parent, or one that ignores everything, where ``track`` or the parent says so.
-
-    Raises:
-        TrackingError: If MLflow cannot be reached or refuses.
-    """
-    if parent is None:
-        return _open_root(identity, track)
-    if parent.info is None:
-        return NO_RUN
-    if track.run == "parent":
-        return _ParentsRun(parent)
-    connection = parent.connection if isinstance(parent, _JoinedRun) else connect()
-    return _create(connection, identity, track, parent.info.experiment_id, parent.info)
-
-
-def _open_root(identity: records.Identity, track: Track) -> Run:
-    connection = connect()
-    outer = active.users_run() if settings.current().adopt_active_run else None
-    if outer is not None:
-        run_id, experiment_id = outer.info.run_id, outer.info.experiment_id
-        root_run_id = outer.data.tags.get("flowml.root_run_id", run_id)
-        above = records.CurrentRun(run_id, experiment_id, root_run_id, connection.page_of(experiment_id, run_id))
-        return _create(connection, identity, track, experiment_id, above)
-    experiment_id = _experiment_of(connection, identity, track)
-    return _reopened(connection, identity, experiment_id) or _create(connection, identity, track, experiment_id, None)
-
-
-def _experiment_of(connection: Connection, identity: records.Identity, track: Track) -> str:
-    """Choose: this flow's option, flowml's setting, what the user told MLflow, the flow's name."""
-    name = track.experiment or settings.current().experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    if name:
-        return connection.experiment_id(name)
-    return active.users_experiment_id() or connection.experiment_id(identity.owner)
-
-
-def _reopened(connection: Connection, identity: records.Identity, experiment_id: str) -> Run | None:
-    """Return the run that an earlier attempt of this flow run has, if it is a later one."""
-    flow_run_id = identity.tags.get("prefect.flow_run_id")
-    if identity.kind != "flow" or identity.attempt == 1 or flow_run_id is None:
-        return None
-    client = connection.client
-    mine = f"tags.`prefect.flow_run_id` = '{flow_run_id}' and tags.`flowml.kind` = 'flow'"
-    with explained(connection.uri):
-        found = client.search_runs([experiment_id], mine, max_results=1)
-        if not found:
-            return None
-        client.update_run(found[0].info.run_id, status="RUNNING")
-        client.set_tag(found[0].info.run_id, "flowml.attempt", str(identity.attempt))
-    return _OwnRun(connection, found[0], None, rolls_up=True)
-
-
-def _create(
-    connection: Connection,
-    identity: records.Identity,
-    track: Track,
-    experiment_id: str,
-    above: records.CurrentRun | None,
-) -> Run:
-    tags = {**_process_tags(), **identity.tags, **track.tags}
-    tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
-    if identity.source:
-        tags["mlflow.source.name"] = identity.source
-    if above:
-        tags |= {"mlflow.parentRunId": above.run_id, "flowml.root_run_id": above.root_run_id}
-    entity = connection.writer.create(experiment_id, identity.name, tags)
-    run = _OwnRun(connection, entity, above.root_run_id if above else None, rolls_up=identity.kind == "flow")
-    if above is None:
-        run.put([records.Tag("flowml.root_run_id", entity.info.run_id)])
-    return run
-
-
-@cache
-def _process_tags() -> Mapping[str, str]:
-    """Return the tags that are the same for every run of this process: user, source, commit, flowml's version."""
-    from mlflow.tracking.context.registry import resolve_tags
-
-    same = {tag: value for tag, value in resolve_tags().items() if not tag.startswith(("prefect.", "flowml."))}
-    return {**same, "flowml.version": version("prefect-flowml")}
+def joined(connection: Connection, info: records.CurrentRun) -> JoinedRun:
+    """Return a run that exists already, to hang others under."""
+    out = Outgoing(None, None)
+    out.created.set_result(Created(None, info))
+    return JoinedRun(connection, out)

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from flowml.errors import TrackingError
 
 
 def masked(uri: str) -> str:
-    """Return the URI without what should not be seen: the user's password."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return "<malformed URI>"
-    if not parts.password:
-        return uri
-    host = parts.netloc.rpartition("@")[2]
-    return SplitResult(
-        parts.scheme, f"{parts.username}:********@{host}", parts.path, parts.query, parts.fragment
-    ).geturl()
+    """Return the URI without what should not be seen: passwords and tokens, before the host or among the parameters."""
+    uri = re.sub(r"(//[^/@:\s]*):[^@\s]*@", r"\1:********@", uri)
+    uri = re.sub(r"//[^/@:\s]{20,}@", "//********@", uri)  # a token in the place of a user
+    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key)=)[^&\s]*", r"\1********", uri)
 
 
 def without_credentials(uri: str) -> str:
@@ -39,17 +33,22 @@ def explained(uri: str) -> Iterator[None]:
     """Turn whatever MLflow, its database or the network raises into a `TrackingError`."""
     try:
         yield
-    except TrackingError:
-        raise
-    except Exception as error:
-        logging.getLogger("flowml").debug("MLflow failed", exc_info=True)
-        shown = masked(uri)
-        reason = str(error).replace(uri, shown).splitlines()
-        msg = f"MLflow at {shown} failed: {type(error).__name__}: {reason[0] if reason else ''}"
-        raise TrackingError(msg[:600], uri=shown, remedy=_remedy(uri, error)) from error
+    except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
+        raise explain(uri, error) from None  # its cause would show the URI with the password
 
 
-def _remedy(uri: str, error: Exception) -> str:
+def explain(uri: str, error: BaseException) -> TrackingError:
+    """Make the error that says what to do out of what MLflow, its database or the network raised."""
+    if isinstance(error, TrackingError):
+        return error
+    logging.getLogger("flowml").debug("MLflow failed", exc_info=error)
+    shown = masked(uri)
+    reason = masked(str(error).replace(uri, shown)).splitlines()
+    msg = f"MLflow at {shown} failed: {type(error).__name__}: {reason[0] if reason else ''}"
+    return TrackingError(f"{msg[:600].rstrip('.')}.", uri=shown, remedy=_remedy(uri, error))
+
+
+def _remedy(uri: str, error: BaseException) -> str:
     text = str(error)
     if "out-of-date database schema" in text:
         return f"Run `mlflow db upgrade {masked(uri)}` (back the database up first)."
@@ -68,6 +67,18 @@ def _remedy(uri: str, error: Exception) -> str:
 
 
 def may_pass(error: Exception) -> bool:
-    """Tell whether the same call may succeed later; False where MLflow refused what it was sent."""
+    """Tell whether the same call may succeed later; False where what was sent can never be taken."""
+    from mlflow.exceptions import MlflowException
+
     refused = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
-    return getattr(error, "error_code", None) not in refused
+    refused |= {"INVALID_STATE", "PERMISSION_DENIED", "UNAUTHENTICATED"}
+    if isinstance(error, MlflowException):
+        return error.error_code not in refused
+    return is_unreachable(error)
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Tell whether the store itself could not be reached, so that nothing else can be sent to it either."""
+    if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith(("requests", "urllib3")):
+        return True
+    return "failed with exception" in str(error) or "database is locked" in str(error)

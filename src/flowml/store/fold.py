@@ -1,0 +1,93 @@
+"""Children without a run of their own: a flow that fans out to thousands keeps their summary, and the failures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from flowml import records
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What is kept of one child."""
+
+    owner: str
+    name: str
+    status: records.Status
+    seconds: float
+    params: dict[str, str]
+    metrics: dict[str, float]
+
+
+class Tally:
+    """The children of one run that are summed up on it."""
+
+    def __init__(self) -> None:
+        self._children: defaultdict[str, list[Child]] = defaultdict(list)
+        self._lock = Lock()
+
+    def add(self, child: Child) -> None:
+        """Count a child."""
+        with self._lock:
+            self._children[child.owner].append(child)
+
+    def records(self) -> Iterator[records.Record]:
+        """Sum up: how many, how long, their metrics, and a table with a row for each."""
+        for owner, children in self._children.items():
+            yield records.Metric(f"{owner}.count", float(len(children)))
+            yield records.Metric(f"{owner}.failed", float(sum(child.status != "FINISHED" for child in children)))
+            yield from summary(f"{owner}.seconds", [child.seconds for child in children])
+            found: defaultdict[str, list[float]] = defaultdict(list)
+            for child in children:
+                for key, value in child.metrics.items():
+                    found[key].append(value)
+            for key, values in found.items():
+                yield from summary(owner if key == owner else f"{owner}.{key}", values)
+            yield records.Text(f"children/{owner}.csv", _table(children))
+
+
+def summary(name: str, values: Sequence[float]) -> list[records.Metric]:
+    """Sum up many values as ``.min``, ``.mean``, ``.p50``, ``.p95`` and ``.max``; leave out those that are not finite.
+
+    Args:
+        name: What the values are.
+        values: The values, in any order.
+
+    Returns:
+        The metrics; none if no value is finite. A percentile is the nearest rank: the smallest value that at least so
+        many percent of the values do not exceed.
+    """
+    ranked = sorted(value for value in values if math.isfinite(value))
+    if not ranked:
+        return []
+    found = {
+        "min": ranked[0],
+        "mean": statistics.fmean(ranked),
+        "p50": _nearest_rank(ranked, 50),
+        "p95": _nearest_rank(ranked, 95),
+        "max": ranked[-1],
+    }
+    return [records.Metric(f"{name}.{part}", value) for part, value in found.items()]
+
+
+def _nearest_rank(ranked: Sequence[float], percent: int) -> float:
+    return ranked[max(math.ceil(len(ranked) * percent / 100) - 1, 0)]
+
+
+def _table(children: Sequence[Child]) -> str:
+    params = sorted({key for child in children for key in child.params})
+    metrics = sorted({key for child in children for key in child.metrics})
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["run", "status", "seconds", *params, *metrics])
+    for child in children:
+        values = [child.params.get(key, "") for key in params] + [child.metrics.get(key, "") for key in metrics]
+        table.writerow([child.name, child.status, f"{child.seconds:.3f}", *values])
+    return text.getvalue()

@@ -1,0 +1,130 @@
+"""Opens the run of a call: under its caller's, or as a root in the experiment that was chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from flowml import records, settings
+from flowml.store import active
+from flowml.store.connection import Connection, connect, uses_mlflows_own
+from flowml.store.outgoing import NewRun, Outgoing
+from flowml.store.runs import NO_RUN, FoldedRun, JoinedRun, OwnRun, ParentsRun, Run, joined
+
+if TYPE_CHECKING:
+    from flowml.options import Track
+
+
+def open_run(identity: records.Identity, *, track: Track, parent: Run | None) -> Run:
+    """Open the run of one call.
+
+    Args:
+        identity: Whose run it is.
+        track: How it is tracked.
+        parent: The run of the call it was made in; None for the outermost.
+
+    Returns:
+        The run; that of the parent, or one that ignores everything, where ``track`` or the parent says so.
+
+    Raises:
+        TrackingError: If MLflow cannot be reached.
+    """
+    if parent is None:
+        return _open_root(identity, track)
+    if parent is NO_RUN:
+        return NO_RUN
+    if track.run == "parent":
+        return ParentsRun(parent)
+    under = parent.under if isinstance(parent, FoldedRun) else parent
+    if isinstance(under, OwnRun) and under.children != "all":
+        return FoldedRun(under, identity, partial(_create, under.connection, identity, track, under))
+    if isinstance(under, JoinedRun):
+        return _create(under.connection, identity, track, under)
+    return NO_RUN if under.info is None else _create(connect(), identity, track, joined(connect(), under.info))
+
+
+def join(caller: records.Caller) -> Run:
+    """Return the run of a call in another process.
+
+    Args:
+        caller: What it told.
+
+    Returns:
+        The run, to hang others under; one that ignores everything if nothing is tracked there.
+
+    Raises:
+        TrackingError: If its MLflow cannot be reached.
+    """
+    if caller.run is None:
+        return NO_RUN
+    connection = connect(caller.tracking_uri, caller.registry_uri)
+    return joined(connection, _started_by(connection, caller) or caller.run)
+
+
+def _started_by(connection: Connection, caller: records.Caller) -> records.CurrentRun | None:
+    """Find the run of which only a tag is known; it may be created at this very moment."""
+    if caller.run is None or caller.tag is None:
+        return None
+    key, value = caller.tag
+    experiment_id, mine = caller.run.experiment_id, f"tags.`{key}` = '{value}'"
+    search = partial(
+        connection.client.search_runs, [experiment_id], mine, order_by=["attributes.start_time DESC"], max_results=1
+    )
+    until = time.monotonic() + settings.current().timeout
+    while not (found := connection.writer.ask(search)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return dataclasses.replace(caller.run, run_id=found[0].info.run_id, url=None) if found else None
+
+
+def _open_root(identity: records.Identity, track: Track) -> Run:
+    outer = active.users_run() if settings.current().adopt_active_run and uses_mlflows_own() else None
+    chosen = active.users_experiment_id() if uses_mlflows_own() else None
+    connection = connect()
+    if outer is not None:
+        run_id = outer.info.run_id
+        root_run_id = outer.data.tags.get("flowml.root_run_id", run_id)
+        above = joined(connection, records.CurrentRun(run_id, outer.info.experiment_id, root_run_id, None))
+        return _create(connection, identity, track, above)
+    # This flow's option, flowml's setting, what the user told MLflow, the flow's name.
+    name = track.experiment or settings.current().experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    if name is None and chosen is not None:
+        return _create(connection, identity, track, None, lambda: chosen)
+    return _create(connection, identity, track, None, partial(connection.experiment_id, name or identity.owner))
+
+
+def _create(
+    connection: Connection,
+    identity: records.Identity,
+    track: Track,
+    above: JoinedRun | None,
+    experiment: Callable[[], str] | None = None,
+) -> OwnRun:
+    tags = {**_process_tags(), **identity.tags, **track.tags}
+    tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
+    if identity.source:
+        tags["mlflow.source.name"] = identity.source
+    is_flow = identity.kind == "flow"
+    new = NewRun(
+        name=identity.name,
+        tags=tags,
+        started=identity.started,
+        experiment=experiment,
+        above=above.out if above else None,
+        reopens=identity.tags.get("prefect.flow_run_id") if is_flow and identity.attempt > 1 else None,
+    )
+    root = (above.out.root or above.out) if isinstance(above, OwnRun) else None
+    return OwnRun(connection, Outgoing(new, root), above, is_flow=is_flow, children=track.children)
+
+
+@cache
+def _process_tags() -> Mapping[str, str]:
+    """Return the tags that are the same for every run of this process: user, source, commit, flowml's version."""
+    from mlflow.tracking.context.registry import resolve_tags
+
+    same = {tag: value for tag, value in resolve_tags().items() if not tag.startswith(("prefect.", "flowml."))}
+    return {**same, "flowml.version": version("prefect-flowml")}

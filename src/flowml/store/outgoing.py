@@ -1,0 +1,105 @@
+"""What one run has to send: taken from the user's threads at once, sent by the writer's in order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from flowml import records
+from flowml.errors import TrackingError
+from flowml.store.models import SavedModel
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+Sendable: TypeAlias = records.Record | SavedModel
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is to be created.
+
+    Attributes:
+        name: What it is called.
+        tags: Its tags, but for those that lead to the runs above it.
+        started: When its call began, in milliseconds since 1970.
+        experiment: Asked, when it is created, for the id of its experiment; None if that is the one of the run above.
+        above: What the run it hangs under has to send, its creation too; None for a root.
+        reopens: The Prefect flow run whose run is gone on with, if there is one already.
+    """
+
+    name: str
+    tags: Mapping[str, str]
+    started: int
+    experiment: Callable[[], str] | None
+    above: Outgoing | None = None
+    reopens: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A run as MLflow knows it; the entity is left out where another process created it."""
+
+    entity: MlflowRun | None
+    info: records.CurrentRun
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How and when a run ended, in milliseconds since 1970."""
+
+    status: records.Status
+    ended: int
+    rolls_up: bool
+
+
+@dataclass(eq=False)
+class Outgoing:
+    """What one run has to send.
+
+    User threads only append to ``incoming`` and set ``closing``; the rest is the writer thread's.
+    """
+
+    new: NewRun | None
+    root: Outgoing | None
+    created: Future[Created] = field(default_factory=Future)
+    incoming: deque[Sendable] = field(default_factory=deque)
+    closing: Closing | None = None
+    since: float = field(default_factory=time.monotonic)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[tuple[records.Metric, int]] = field(default_factory=list)  # with the time it was taken
+    inputs: list[records.Dataset | records.ModelInput] = field(default_factory=list)
+    files: list[records.Text | records.Blob | records.File] = field(default_factory=list)
+    models: list[SavedModel] = field(default_factory=list)
+    tries: int = 0
+    problems: list[TrackingError] = field(default_factory=list)
+
+    def sort(self) -> None:
+        """Sort what came in by what it is sent with; of one param or tag the last counts."""
+        now = time.time_ns() // 1_000_000
+        while self.incoming:
+            match self.incoming.popleft():
+                case records.Param(key, value):
+                    self.params[key] = value
+                case records.Tag(key, value):
+                    self.tags[key] = value
+                case records.Metric() as metric:
+                    self.metrics.append((metric, now))
+                case records.Dataset() | records.ModelInput() as given:
+                    self.inputs.append(given)
+                case SavedModel() as model:
+                    self.models.append(model)
+                case records.Text() | records.Blob() | records.File() as file:
+                    self.files.append(file)
+                case records.Model():
+                    msg = "a model is saved before it is sent"
+                    raise TypeError(msg)
+
+    def note(self, problem: TrackingError) -> None:
+        """Note what could not be sent, where the outermost flow will tell it."""
+        (self.root or self).problems.append(problem)
