@@ -16,7 +16,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all lint type check compat lock clean
+.PHONY: help setup demo test test-all lint type check compat bench docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,13 @@ type: $(READY) ## types: mypy on the source and on tests/typing, pyright on test
 
 compat: $(READY) ## the quick tests on each Python of this machine, and on the oldest and newest libraries admitted
 	@$(BIN)/python tools/compat.py
+
+bench: $(READY) ## what tracking costs, against bare Prefect and hand-written tracking, side by side
+	@$(BIN)/python benchmarks/overhead.py
+	@$(BIN)/python benchmarks/overhead.py --body 0.05
+
+docs: $(READY) ## check that what the pages and the README say is true
+	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_settings.py tests/describe/test_page.py
 
 lock: $(READY) ## bring constraints.txt up to the newest versions that pyproject.toml admits
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --all-extras --group dev \

@@ -22,8 +22,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOCAL_STORAGE_PATH, tempor
 
 pytest.register_assert_rewrite("tests.everywhere.stores")
 
-from tests.everywhere.stores import Store
-from tests.everywhere.ways import DEPLOYMENT
+from tests.everywhere.stores import Store  # noqa: E402 - after its asserts were asked to be rewritten
+from tests.everywhere.ways import DEPLOYMENT  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,12 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        f"{folder}/artifacts",
+    ]
     address = f"http://127.0.0.1:{port}"
 
     def healthy() -> bool:
@@ -115,7 +120,7 @@ def task_worker(tmp_path_factory: pytest.TempPathFactory, elsewhere: Mapping[str
 def child(arguments: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run Python in a process of its own, with only what it is given of MLflow's environment; end it at the end."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "FLOWML_"))}
-    inherited |= {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(ROOT)}
+    inherited |= {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments], env={**inherited, **environment}, cwd=ROOT, stdout=output, stderr=output

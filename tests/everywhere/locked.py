@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from tests.everywhere.probe import probe
-
 from flowml import task
+from tests.everywhere.probe import probe
 
 LOCK = threading.Lock()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from prefect.task_worker import serve
+
 from tests.everywhere.probe import probe
 from tests.everywhere.ways import DEPLOYMENT, served_flow
 

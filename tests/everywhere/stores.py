@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
+
 from tests.everywhere.probe import Depth, Job, fitted
 
 
@@ -65,7 +67,7 @@ def expect(store: Store, tree: Tree, *, above: Run | None = None) -> None:
     assert Counter(run.info.status for run in runs) == {"FINISHED": len(runs)}
     assert {run.info.experiment_id for run in runs} == {store.experiment_id}
     (root,) = [run for run in runs if _parent(run) == (above.info.run_id if above else None)]
-    assert {run.data.tags.get("flowml.root_run_id") for run in runs} == {(above or root).info.run_id}
+    assert {run.data.tags.get("flowml.root_run_id") for run in runs} == {root.info.run_id}
     attempts = [run.data.tags["prefect.task_run_id"] for run in runs if run.data.tags.get("flowml.kind") == "task"]
     assert len(attempts) == len(set(attempts))
     pages = {_label(run): _page(store, run) for run in runs if _label(run).startswith("probe")}
@@ -73,7 +75,9 @@ def expect(store: Store, tree: Tree, *, above: Run | None = None) -> None:
     assert pages == {f"probe {job.number}": _expected_page(job) for job in jobs}
     assert _models(store, runs) == {f"probe {job.number}": job.number for job in jobs if job.depth >= Depth.MODEL}
     traced = [job.number for job in sorted(jobs) if job.depth >= Depth.FULL]
-    assert _traces(store, runs, len(traced)) == [(f"probe {number}", {"number": number}, number**2) for number in traced]
+    assert _traces(store, runs, len(traced)) == [
+        (f"probe {number}", {"number": number}, number**2) for number in traced
+    ]
     _expect_callers(store, runs, tree)
 
 
@@ -207,14 +211,15 @@ def _traces(store: Store, runs: list[Run], expected: int) -> list[tuple[str, Any
     end = time.monotonic() + 15
     while True:
         found = store.client.search_traces(locations=[store.experiment_id], max_results=500)
-        rows = [
-            (labels.get(trace.info.trace_metadata.get("mlflow.sourceRun", ""), "no run"), span.inputs, span.outputs)
-            for trace in found
-            for span in trace.data.spans
-        ]
-        if len(rows) >= expected or time.monotonic() > end:
-            return sorted(rows, key=lambda row: row[1]["number"])
+        done = [trace for trace in found if trace.info.trace_metadata.get("mlflow.trace.infoFinalized") == "true"]
+        if len(done) == len(found) >= expected or time.monotonic() > end:
+            break
         time.sleep(0.2)
+    rows = []
+    for trace in found:
+        source = trace.info.trace_metadata.get("mlflow.sourceRun")
+        rows += [(labels.get(source, f"unknown run {source}"), span.inputs, span.outputs) for span in trace.data.spans]
+    return sorted(rows, key=lambda row: row[1]["number"])
 
 
 def _expect_callers(store: Store, runs: list[Run], tree: Tree) -> None:
@@ -254,5 +259,6 @@ def _rolled_up(tree: Tree) -> dict[str, float]:
             rolled[key] = found[0]
         else:
             rolled |= {f"{key}.min": min(found), f"{key}.mean": statistics.fmean(found), f"{key}.max": max(found)}
+            for percent in (50, 95):
+                rolled[f"{key}.p{percent}"] = float(np.percentile(found, percent, method="inverted_cdf"))
     return rolled
-

@@ -13,6 +13,9 @@ from typing import Annotated, Any, TypeAlias
 from prefect.context import with_context
 from prefect.deployments import run_deployment
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+
+import flowml
+from flowml import Skip, flow, task
 from tests.everywhere.locked import guarded_probe
 from tests.everywhere.probe import (
     Depth,
@@ -23,9 +26,6 @@ from tests.everywhere.probe import (
     probe_generator,
 )
 from tests.everywhere.stores import Caller, Tree
-
-import flowml
-from flowml import Skip, flow, task
 
 Jobs: TypeAlias = Annotated[Sequence[Job], Skip()]
 
@@ -315,14 +315,14 @@ class Way:
         run: Runs the flow.
         jobs: What the probe is called with.
         tree: What is then expected.
-        slow: On which stores it is for `make test-all` only.
+        slow: Whether it is for `make test-all` only; with a server each is.
         needs: The fixtures that it takes.
     """
 
     run: Callable[[Jobs], None]
     jobs: Sequence[Job]
     tree: Callable[[Jobs], Tree] = under_the_flow
-    slow: tuple[str, ...] = ()
+    slow: bool = False
     needs: tuple[str, ...] = ()
 
     @property
@@ -331,19 +331,17 @@ class Way:
         return self.run.__name__
 
 
-BOTH = ("sqlite", "http")
-
 WAYS = [
     Way(direct, ALONE),
     Way(return_state, ALONE),
     Way(submitted, FEW),
-    Way(mapped, MANY, slow=("http",)),
-    Way(gathered, FIFTY, slow=("http",)),
+    Way(mapped, MANY, slow=True),
+    Way(gathered, FIFTY),
     Way(async_submitted, FEW),
-    Way(process_pool, ALONE),
-    Way(process_pool_with_a_lock, some(1, Depth.FULL)),
-    Way(dask, ALONE, slow=BOTH),
-    Way(ray, ALONE, slow=BOTH),
+    Way(process_pool, ALONE, slow=True),
+    Way(process_pool_with_a_lock, some(1, Depth.FULL), slow=True),
+    Way(dask, ALONE, slow=True),
+    Way(ray, ALONE, slow=True),
     Way(task_in_task, ALONE, under_a_task),
     Way(submitted_in_task, FEW, under_a_task),
     Way(subflow, ALONE, under_a_subflow),
@@ -352,10 +350,10 @@ WAYS = [
     Way(subflows_in_threads, FEW, under_two_subflows),
     Way(generators, FEW),
     Way(async_generators, FEW),
-    Way(deployed, SERVED, under_the_served_flow, slow=BOTH, needs=("deployment",)),
-    Way(deployed_in_task, SERVED, under_the_served_flow_in_a_task, slow=BOTH, needs=("deployment",)),
-    Way(delayed, some(2, Depth.MODEL, Depth.FULL), slow=BOTH, needs=("task_worker",)),
-    Way(user_pool_fork, ALONE),
-    Way(user_pool_spawn, ALONE),
+    Way(deployed, SERVED, under_the_served_flow, slow=True, needs=("deployment",)),
+    Way(deployed_in_task, SERVED, under_the_served_flow_in_a_task, slow=True, needs=("deployment",)),
+    Way(delayed, some(2, Depth.MODEL, Depth.FULL), slow=True, needs=("task_worker",)),
+    Way(user_pool_fork, ALONE, slow=True),
+    Way(user_pool_spawn, ALONE, slow=True),
     Way(user_threads, FEW, under_a_task),
 ]

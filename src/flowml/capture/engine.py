@@ -14,10 +14,9 @@ from functools import partial
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext, _deployment_id
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
-from prefect.runtime import deployment
 from prefect.utilities.urls import url_for
 
 from flowml import records
@@ -51,7 +50,7 @@ def _call_of_task(
     context: TaskRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
 ) -> Call | None:
     run = context.task_run
-    if labels.attempt_noted(run.labels) == run.run_count:
+    if labels.attempt_noted(run) == run.run_count:
         return None
     identity = records.Identity(
         name=run.name,
@@ -79,7 +78,7 @@ def _call_of_flow(
     context: FlowRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
 ) -> Call | None:
     run, flow = context.flow_run, context.flow
-    if run is None or flow is None or labels.attempt_noted(run.labels) == run.run_count:
+    if run is None or flow is None or labels.attempt_noted(run) == run.run_count:
         return None
     identity = records.Identity(
         name=run.name,
@@ -129,7 +128,8 @@ def _flow_tags(context: FlowRunContext) -> dict[str, str]:
         return {}
     tags = {"prefect.flow_run_id": str(run.id), "prefect.flow_run_name": run.name, "prefect.flow_name": flow.name}
     tags |= _page("prefect.flow_run_url", run)
-    deployment_id = run.deployment_id or deployment.id
+    # prefect.runtime.deployment.id asks the API each time; the variable holds what a subflow inherits.
+    deployment_id = run.deployment_id or _deployment_id.get()
     return tags | ({"prefect.deployment_id": str(deployment_id)} if deployment_id else {})
 
 

@@ -26,7 +26,8 @@ C = TypeVar("C", bound=ContextModel)
 
 def note(run: FlowRun | TaskRun, attempt: int, caller: records.Caller) -> None:
     """Note the run of an attempt; assigned anew, for pydantic to see that the labels were set."""
-    run.labels = {**run.labels, LABEL: json.dumps({"attempt": attempt, **dataclasses.asdict(caller)})}
+    noted = {"of": str(run.id), "attempt": attempt, **dataclasses.asdict(caller)}
+    run.labels = {**run.labels, LABEL: json.dumps(noted)}
 
 
 def keep(run: FlowRun) -> None:
@@ -35,10 +36,11 @@ def keep(run: FlowRun) -> None:
         client.update_flow_run_labels(run.id, {LABEL: run.labels[LABEL]})
 
 
-def attempt_noted(labels: Mapping[str, Any]) -> int | None:
-    """Return the attempt that has begun to be tracked, if one has."""
-    noted = labels.get(LABEL)
-    return json.loads(noted)["attempt"] if isinstance(noted, str) else None
+def attempt_noted(run: FlowRun | TaskRun) -> int | None:
+    """Return the attempt that has begun to be tracked; Prefect's API copies a flow's labels to its tasks."""
+    noted = run.labels.get(LABEL)
+    told = json.loads(noted) if isinstance(noted, str) else {}
+    return told["attempt"] if told.get("of") == str(run.id) else None
 
 
 def caller_of_task(context: TaskRunContext) -> records.Caller | None:

@@ -13,6 +13,7 @@ import functools
 import inspect
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -78,6 +79,14 @@ def users_run() -> MlflowRun | None:
     return None if _here.get() else fluent.active_run()
 
 
+def flush_traces() -> None:
+    """Wait for the traces that MLflow sends by itself, if any: a worker process may be killed right after."""
+    if "mlflow.tracing.export.async_export_queue" in sys.modules:
+        import mlflow
+
+        mlflow.flush_trace_async_logging()
+
+
 def is_in_use() -> bool:
     """Tell whether the user has a run active, or an experiment chosen, by MLflow itself."""
     from mlflow.tracking import fluent
@@ -133,7 +142,8 @@ def _install() -> bool:
             original.set(value)
 
         def get_all_thread_values(self) -> Any:
-            return original.get_all_thread_values()
+            stack = _here.get()
+            return original.get_all_thread_values() if stack is None else {0: stack.runs}
 
         def reset(self) -> None:
             original.reset()
@@ -161,11 +171,15 @@ def _nesting(start_run: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(start_run)
     def start(*args: Any, **kwargs: Any) -> Any:
         stack = _here.get()
-        if stack is not None and len(stack.runs) == 1:
-            bound = inspect.signature(start_run).bind_partial(*args, **kwargs)
-            bound.arguments["nested"] = True
-            return start_run(*bound.args, **bound.kwargs)
-        return start_run(*args, **kwargs)
+        if stack is None:
+            return start_run(*args, **kwargs)
+        _ignore_inherited_run_id()
+        given = inspect.signature(start_run).bind_partial(*args, **kwargs).arguments
+        given["nested"] = given.get("nested") or len(stack.runs) == 1
+        if not given.get("run_id"):
+            # Not the experiment that this process, or its environment, has for runs of its own.
+            given["experiment_id"] = given.get("experiment_id") or str(stack.runs[0].info.experiment_id)
+        return start_run(**given)
 
     return start
 

@@ -86,10 +86,9 @@ def _open_root(identity: records.Identity, track: Track) -> Run:
     chosen = active.users_experiment_id() if uses_mlflows_own() else None
     connection = connect()
     if outer is not None:
-        run_id = outer.info.run_id
-        root_run_id = outer.data.tags.get("flowml.root_run_id", run_id)
-        above = joined(connection, records.CurrentRun(run_id, outer.info.experiment_id, root_run_id, None))
-        return _create(connection, identity, track, above)
+        run_id, experiment_id = outer.info.run_id, outer.info.experiment_id
+        users = joined(connection, records.CurrentRun(run_id, experiment_id, run_id, None))
+        return _create(connection, identity, track, users, lambda: experiment_id)
     # This flow's option, flowml's setting, what the user told MLflow, the flow's name.
     name = track.experiment or settings.current().experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if name is None and chosen is not None:
@@ -114,6 +113,7 @@ def _create(
         tags=tags,
         started=identity.started,
         experiment=experiment,
+        is_root=experiment is not None,
         above=above.out if above else None,
         reopens=identity.tags.get("prefect.flow_run_id") if is_flow and identity.attempt > 1 else None,
     )

@@ -27,7 +27,8 @@ class NewRun:
         name: What it is called.
         tags: Its tags, but for those that lead to the runs above it.
         started: When its call began, in milliseconds since 1970.
-        experiment: Asked, when it is created, for the id of its experiment; None if that is the one of the run above.
+        experiment: Asked for the id of a root's experiment, when it is created; None below a root.
+        is_root: Whether it is the outermost flow's; it may still hang under a run of the user's.
         above: What the run it hangs under has to send, its creation too; None for a root.
         reopens: The Prefect flow run whose run is gone on with, if there is one already.
     """
@@ -36,6 +37,7 @@ class NewRun:
     tags: Mapping[str, str]
     started: int
     experiment: Callable[[], str] | None
+    is_root: bool
     above: Outgoing | None = None
     reopens: str | None = None
 

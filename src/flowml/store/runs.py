@@ -104,6 +104,7 @@ class JoinedRun:
     def settle(self) -> None:
         """Wait until all that was logged to it here is in MLflow."""
         self.connection.writer.flush()
+        active.flush_traces()
 
     def _entity(self) -> Entity:
         created = self.connection.writer.wait(self.out.created)
@@ -153,7 +154,7 @@ class OwnRun(JoinedRun):
             TrackingError: If something is not.
         """
         if not isinstance(self._above, OwnRun):
-            self.connection.writer.flush()
+            super().settle()
             if self.out.problems:
                 raise self.out.problems[0]
 

@@ -246,13 +246,15 @@ class Writer:
         experiment_id = above.experiment_id if above else new.experiment() if new.experiment else "0"
         entity = self._reopened(new, experiment_id)
         if entity is None:
-            told = {"mlflow.parentRunId": above.run_id, "flowml.root_run_id": above.root_run_id} if above else {}
+            told = {"mlflow.parentRunId": above.run_id} if above else {}
+            if above and not new.is_root:
+                told["flowml.root_run_id"] = above.root_run_id
             tags = batches.tags_of({**new.tags, **told})
             entity = self._client.create_run(experiment_id, new.started, tags, new.name)
         run_id = str(entity.info.run_id)
-        if above is None:
+        if new.is_root:
             out.tags["flowml.root_run_id"] = run_id
-        root_run_id = above.root_run_id if above else run_id
+        root_run_id = above.root_run_id if above and not new.is_root else run_id
         out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
 
     def _reopened(self, new: NewRun, experiment_id: str) -> MlflowRun | None:

@@ -1,0 +1,52 @@
+"""What the README and the pages say is true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.runs import run_of, runs_of
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_readmes_first_example_is_the_hello_flow(client: MlflowClient) -> None:
+    """The example runs as it stands, is that of flows/hello.py, and leaves the runs that the README shows."""
+    readme = (ROOT / "README.md").read_text()
+    example = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[0]
+    copied = (ROOT / "flows" / "hello.py").read_text()
+    body = example.partition("\n\n\n")[2].rpartition("\n\n\n")[0]
+    assert body in copied
+    path = Path("hello.py")
+    path.write_text(example)
+    exec(compile(example, str(path.resolve()), "exec"), {"__name__": "example"})
+    root = run_of(client, "hello")
+    assert root.data.params == {"names": '["Ada", "Grace", "Katherine"]'}
+    assert root.data.metrics["best"] == 18
+    assert sorted(run.data.metrics["score"] for run in runs_of(client, "score")) == [6, 10, 18]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page is a file of the project."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.e2e
+def test_the_benchmark_counts_right() -> None:
+    """At a small size the benchmark runs, and finds each contestant's runs complete in MLflow."""
+    ran = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "overhead.py", "--tasks", "3", "--rounds", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "complete runs counted in MLflow: {'sequence': 5, 'by hand': 5}" in ran.stdout
