@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Annotated, Any, TypeAlias
 
@@ -27,6 +28,7 @@ from tests.everywhere.probe import (
 )
 from tests.everywhere.stores import Caller, Tree
 
+ROOT = Path(__file__).parents[2]
 Jobs: TypeAlias = Annotated[Sequence[Job], Skip()]
 
 DEPLOYMENT = "served-flow/everywhere"
@@ -138,7 +140,9 @@ def ray(jobs: Jobs) -> None:
     """Map over the processes of a Ray cluster."""
     from prefect_ray import RayTaskRunner
 
-    mapped(jobs, RayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False}))
+    # Ray's workers do not start in this folder, and the probe's module is to be found from it.
+    found = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+    mapped(jobs, RayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False, "runtime_env": found}))
 
 
 def task_in_task(jobs: Jobs) -> None:

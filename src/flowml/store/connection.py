@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from flowml import settings
 from flowml.errors import TrackingError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _lock = Lock()
 _chosen: str | None = None  # what flowml told MLflow to use, to tell it from what the user said
+
+
+_connections: WeakSet[Connection] = WeakSet()
 
 
 class Connection:
@@ -41,6 +45,7 @@ class Connection:
             _check_reachable(uri)
             self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
         self.writer = Writer(self.client, uri)
+        _connections.add(self)
         self._experiments: dict[str, str] = {}
 
     def experiment_id(self, name: str) -> str:
@@ -182,6 +187,19 @@ def _check_reachable(uri: str) -> None:
             pass
 
 
-# Connections and threads do not survive a fork: the child makes its own.
+def _forget_inherited() -> None:
+    """Let a forked child open connections of its own: SQLite's must not be carried across a fork."""
+    _connection.cache_clear()
+    for store in _stores():
+        engine = getattr(store, "engine", None)
+        if engine is not None:
+            engine.dispose(close=False)
+
+
+def _stores() -> list[object]:
+    clients = [connection.client for connection in _connections]
+    return [getattr(getattr(client, "_tracking_client", None), "store", None) for client in clients]
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_connection.cache_clear)
+    os.register_at_fork(after_in_child=_forget_inherited)

@@ -72,6 +72,8 @@ def _started_by(connection: Connection, caller: records.Caller) -> records.Curre
         return None
     key, value = caller.tag
     experiment_id, mine = caller.run.experiment_id, f"tags.`{key}` = '{value}'"
+    if key == "prefect.flow_run_id":
+        mine += " and tags.`flowml.kind` = 'flow'"  # its tasks have the id too
     search = partial(
         connection.client.search_runs, [experiment_id], mine, order_by=["attributes.start_time DESC"], max_results=1
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -76,6 +77,7 @@ class JoinedRun:
     def __init__(self, connection: Connection, out: Outgoing) -> None:
         self.connection = connection
         self.out = out
+        self.pid = os.getpid()  # a forked child has its parent's runs, but not the thread that sends for them
         self._stack = active.Stack(self._entity)
 
     @property
@@ -136,7 +138,7 @@ class OwnRun(JoinedRun):
 
     def as_caller(self, tag: tuple[str, str]) -> records.Caller:
         """Tell of a root, which is waited for; of another run, tell how it is found near the root."""
-        if self._above is None:
+        if self._above is None or (self.out.new is not None and self.out.new.is_root):
             return super().as_caller(tag)
         return dataclasses.replace(self._above.as_caller(tag), tag=tag)
 
@@ -153,7 +155,7 @@ class OwnRun(JoinedRun):
         Raises:
             TrackingError: If something is not.
         """
-        if not isinstance(self._above, OwnRun):
+        if not isinstance(self._above, OwnRun) or self._above.pid != os.getpid():
             super().settle()
             if self.out.problems:
                 raise self.out.problems[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -10,6 +11,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet  # a class of its own before Python 3.11
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from flowml import records, settings
 from flowml.errors import TrackingError
@@ -33,6 +35,18 @@ _TRIES = 5  # of one step of one run, while other runs can be sent
 _PATIENCE = (1.0, 2.0, 5.0, 15.0)  # seconds between tries while MLflow fails; the last one again and again
 
 
+_writers: WeakSet[Writer] = WeakSet()
+
+
+def _begin_again() -> None:
+    for writer in _writers:
+        writer.begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
+
+
 class Writer:
     """Sends what runs log to one MLflow store, in the order in which it was logged.
 
@@ -48,11 +62,12 @@ class Writer:
     def __init__(self, client: MlflowClient, uri: str) -> None:
         self._client = client
         self._uri = uri
-        self._starting = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
-        self._reset()
+        self.begin()
+        _writers.add(self)
 
-    def _reset(self) -> None:
-        """Begin with nothing to send: also in a forked child, whose parent sends its own."""
+    def begin(self) -> None:
+        """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
+        self._starting = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
         self._told: queue.SimpleQueue[Outgoing | Job] = queue.SimpleQueue()
         self._waiting: dict[Outgoing, None] = {}
         self._failures = 0
