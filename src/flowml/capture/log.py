@@ -38,4 +38,8 @@ def current_run() -> records.CurrentRun | None:
         'f3c1…'
     """
     session = current()
-    return session.run.info if session else None
+    if session is None:
+        return None
+    with session.guard("tell of the run"):
+        return session.run.info
+    return None

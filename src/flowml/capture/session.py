@@ -115,11 +115,16 @@ class Session:
         if error is not None:
             self.failed(error)
             return
+        try:
+            self._log_outputs(value)
+        finally:
+            self._close("FINISHED")
+
+    def _log_outputs(self, value: Any) -> None:
         if self._logs_outputs:
             with self.guard("log the outputs"):
                 call = self.call
                 self.put(describe.outputs(value, call.identity.owner, call.hints.get("return"), inputs=call.arguments))
-        self._close("FINISHED")
 
     def failed(self, error: BaseException) -> None:
         """Log the error with its traceback and close the run as failed; what the user sees is this error alone."""

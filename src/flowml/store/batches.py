@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,35 +37,54 @@ def tags_of(tags: Mapping[str, Any]) -> dict[str, str]:
 
 
 def send_batch(client: MlflowClient, run_id: str, out: Outgoing, *, with_params: bool) -> None:
-    """Send metrics and tags, and parameters too if it is time for them."""
+    """Send metrics and tags, and parameters too if it is time for them.
+
+    Raises:
+        Exception: What MLflow raises; of what it refuses for good, the first, when all the rest is sent.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
+    refused: Exception | None = None
     out.tags = tags_of(out.tags)
     while out.metrics or out.tags or (with_params and out.params):
         metrics, tags = out.metrics[:_METRICS], list(out.tags.items())[:_TAGS]
         params = list(out.params.items())[:_PARAMS] if with_params else []
-        sent_metrics = [Metric(metric.key, metric.value, taken, metric.step) for metric, taken in metrics]
-        sent_params, sent_tags = [Param(*param) for param in params], [RunTag(*tag) for tag in tags]
+        batch: dict[str, Any] = {
+            "metrics": [Metric(metric.key, metric.value, taken, metric.step) for metric, taken in metrics],
+            "params": [Param(*param) for param in params],
+            "tags": [RunTag(*tag) for tag in tags],
+        }
         try:
-            client.log_batch(run_id, metrics=sent_metrics, params=sent_params, tags=sent_tags)
+            client.log_batch(run_id, **batch)
         except Exception as error:
-            if may_pass(error) or not params:
+            if may_pass(error):
                 raise
-            # One of the parameters is there with another value, logged by the user: theirs stays.
-            client.log_batch(run_id, metrics=sent_metrics, tags=sent_tags)
-            _send_those_that_fit(client, run_id, sent_params)
+            refused = refused or _send_one_by_one(client, run_id, batch)
         del out.metrics[: len(metrics)]
         for key, _ in tags:
             del out.tags[key]
         for key, _ in params:
             del out.params[key]
+    if refused:
+        raise refused
 
 
-def _send_those_that_fit(client: MlflowClient, run_id: str, params: Sequence[Any]) -> None:
+def _send_one_by_one(client: MlflowClient, run_id: str, batch: Mapping[str, list[Any]]) -> Exception | None:
+    """Send what is not refused; a parameter that the user logged keeps the user's value, and is no error."""
+    refused: Exception | None = None
     there = client.get_run(run_id).data.params
-    fitting = [param for param in params if param.key not in there]
-    if fitting:
-        client.log_batch(run_id, params=fitting)
+    for kind, entities in batch.items():
+        for entity in entities:
+            if kind == "params" and entity.key in there:
+                continue
+            alone: dict[str, Any] = {kind: [entity]}
+            try:
+                client.log_batch(run_id, **alone)
+            except Exception as error:
+                if may_pass(error):
+                    raise
+                refused = refused or error
+    return refused
 
 
 def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
@@ -74,9 +94,9 @@ def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
     datasets = [_dataset_input(run_id, record) for record in out.inputs if isinstance(record, records.Dataset)]
     ids = {models.model_id_of(record.value) for record in out.inputs if isinstance(record, records.ModelInput)}
     linked: list[LoggedModelInput] = [LoggedModelInput(model_id) for model_id in sorted(filter(None, ids))]
-    if datasets or linked:
-        client.log_inputs(run_id, datasets=datasets, models=linked or None)
-    out.inputs.clear()
+    with _taking_away(out.inputs):
+        if datasets or linked:
+            client.log_inputs(run_id, datasets=datasets, models=linked or None)
 
 
 def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
@@ -95,28 +115,59 @@ def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
 
 
 def send_files(client: MlflowClient, run_id: str, out: Outgoing) -> None:
-    """Upload the files, small ones together."""
-    with tempfile.TemporaryDirectory(prefix="flowml-") as folder:
+    """Upload the files, small ones together; one that is gone keeps no other back."""
+    missing: OSError | None = None
+    with _taking_away(out.files), tempfile.TemporaryDirectory(prefix="flowml-") as folder:
         for record in out.files:
-            match record:
-                case records.Text(path, text):
-                    _place(folder, path).write_text(text, encoding="utf-8", errors="replace")
-                case records.Blob(path, data):
-                    _place(folder, path).write_bytes(data)
-                case records.File(path, source) if source.is_dir():
-                    shutil.copytree(source, Path(folder, path, source.name), dirs_exist_ok=True)
-                case records.File(path, source):
-                    client.log_artifact(run_id, str(source), path or None)
+            try:
+                _collect(client, run_id, record, folder)
+            except (FileNotFoundError, PermissionError) as error:
+                missing = missing or error
         if any(Path(folder).iterdir()):
             client.log_artifacts(run_id, folder)
-    out.files.clear()
+        if missing:
+            raise missing
+
+
+def _collect(client: MlflowClient, run_id: str, record: Any, folder: str) -> None:
+    """Put a small file with the others that are uploaded together, and upload a file of the user's on its own."""
+    match record:
+        case records.Text(path, text):
+            _place(folder, path).write_text(text, encoding="utf-8", errors="replace")
+        case records.Blob(path, data):
+            _place(folder, path).write_bytes(data)
+        case records.File(path, source) if source.is_dir():
+            shutil.copytree(source, Path(folder, path, source.name), dirs_exist_ok=True)
+        case records.File(path, source):
+            client.log_artifact(run_id, str(source), path or None)
 
 
 def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id: str) -> None:
-    """Log the models."""
+    """Log the models; one that is refused keeps no other back."""
+    refused: Exception | None = None
     while out.models:
-        models.send(client, out.models[0], run_id=run_id, experiment_id=experiment_id)
+        try:
+            models.send(client, out.models[0], run_id=run_id, experiment_id=experiment_id)
+        except Exception as error:
+            if may_pass(error):
+                raise
+            refused = refused or error
+            out.models[0].discard()
         del out.models[0]
+    if refused:
+        raise refused
+
+
+@contextmanager
+def _taking_away(sent: list[Any]) -> Iterator[None]:
+    """Take away what was sent, or refused for good; leave it where the same may succeed later."""
+    try:
+        yield
+    except Exception as error:
+        if not may_pass(error):
+            sent.clear()
+        raise
+    sent.clear()
 
 
 def _place(folder: str, path: str) -> Path:

@@ -52,11 +52,11 @@ class Connection:
         """Return the experiment of this name, creating it when there is none.
 
         Raises:
-            TrackingError: If it was deleted, or MLflow fails.
+            TrackingError: If it was deleted.
+            Exception: What MLflow raises when it fails.
         """
         if name not in self._experiments:
-            with explained(self.uri):
-                self._experiments[name] = self._get_or_create(name)
+            self._experiments[name] = self._get_or_create(name)
         return self._experiments[name]
 
     def _get_or_create(self, name: str) -> str:

@@ -9,7 +9,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 
 from flowml import records
 
@@ -31,7 +31,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._children: defaultdict[str, list[Child]] = defaultdict(list)
-        self._lock = Lock()
+        self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
 
     def add(self, child: Child) -> None:
         """Count a child."""
@@ -40,7 +40,9 @@ class Tally:
 
     def records(self) -> Iterator[records.Record]:
         """Sum up: how many, how long, their metrics, and a table with a row for each."""
-        for owner, children in self._children.items():
+        with self._lock:
+            kept = {owner: list(children) for owner, children in self._children.items()}
+        for owner, children in kept.items():
             yield records.Metric(f"{owner}.count", float(len(children)))
             yield records.Metric(f"{owner}.failed", float(sum(child.status != "FINISHED" for child in children)))
             yield from summary(f"{owner}.seconds", [child.seconds for child in children])

@@ -78,7 +78,10 @@ class Outgoing:
     inputs: list[records.Dataset | records.ModelInput] = field(default_factory=list)
     files: list[records.Text | records.Blob | records.File] = field(default_factory=list)
     models: list[SavedModel] = field(default_factory=list)
+    own_metrics: set[str] = field(default_factory=set)  # their names
     tries: int = 0
+    tried_in: int = -1  # the pass over all runs in which a step failed last
+    closed: bool = False
     problems: list[TrackingError] = field(default_factory=list)
 
     def sort(self) -> None:
@@ -91,6 +94,7 @@ class Outgoing:
                 case records.Tag(key, value):
                     self.tags[key] = value
                 case records.Metric() as metric:
+                    self.own_metrics.add(metric.key)
                     self.metrics.append((metric, now))
                 case records.Dataset() | records.ModelInput() as given:
                     self.inputs.append(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from flowml import records
@@ -16,16 +17,15 @@ _PAGE = 1000
 _METRICS = 1000
 
 
-def roll_up(client: MlflowClient, run_id: str, experiment_id: str) -> None:
+def roll_up(client: MlflowClient, run_id: str, experiment_id: str, own: Collection[str]) -> None:
     """Log the last metrics of the children that finished on their parent, as ``<task>.<metric>``.
 
-    What the parent logged itself under such a name stays.
+    What the parent logged itself under such a name, one of ``own``, stays.
 
     Where several children of one task have the metric (a mapped task), it is their `summary`.
     """
     from mlflow.entities import Metric
 
-    own = client.get_run(run_id).data.metrics
     found: defaultdict[str, list[float]] = defaultdict(list)
     token: str | None = None
     while True:

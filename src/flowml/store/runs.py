@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from threading import RLock
 from typing import TYPE_CHECKING, Protocol
 
 from flowml import records
@@ -96,8 +97,12 @@ class JoinedRun:
 
     def as_caller(self, tag: tuple[str, str]) -> records.Caller:  # noqa: ARG002 - it is created
         """Tell of this run and its store."""
-        uri, registry_uri = without_credentials(self.connection.uri), self.connection.registry_uri
-        return records.Caller(self.info, uri, registry_uri)
+        registry_uri = self.connection.registry_uri
+        return records.Caller(
+            self.info,
+            without_credentials(self.connection.uri),
+            without_credentials(registry_uri) if registry_uri else None,
+        )
 
     def close(self, status: records.Status, ended: int) -> None:  # noqa: ARG002 - the one who opened it says when
         """Leave ending it to whoever opened it."""
@@ -144,10 +149,11 @@ class OwnRun(JoinedRun):
 
     def close(self, status: records.Status, ended: int) -> None:
         """End the run, and those that the user's code left open below it."""
-        self._stack.close_what_was_left_open(status)
-        self.put(self.tally.records())
-        self.out.closing = Closing(status, ended, rolls_up=self._is_flow)
-        self.connection.writer.tell(self.out)
+        try:
+            self._stack.close_what_was_left_open(status)
+            self.put(self.tally.records())
+        finally:
+            self.connection.writer.close(self.out, Closing(status, ended, rolls_up=self._is_flow))
 
     def settle(self) -> None:
         """Wait until all is in MLflow, if this is the outermost run of the process.
@@ -171,6 +177,7 @@ class FoldedRun:
         self._started = time.time_ns() // 1_000_000
         self._found: list[records.Record] = []
         self._run: OwnRun | None = None
+        self._lock = RLock()  # carried threads may ask at the same time
         self._stack = active.Stack(lambda: self._open()._entity())  # noqa: SLF001 - of the same family
 
     @property
@@ -198,18 +205,21 @@ class FoldedRun:
             seconds = (ended - self._started) / 1000
             self.under.tally.add(Child(self._identity.owner, self._identity.name, status, seconds, params, metrics))
             return
-        self._stack.close_what_was_left_open(status)
         run = self._open()
-        run.put(self._found)
-        run.close(status, ended)
+        try:
+            self._stack.close_what_was_left_open(status)
+            run.put(self._found)
+        finally:
+            run.close(status, ended)
 
     def settle(self) -> None:
         """Leave the waiting to the run above."""
 
     def _open(self) -> OwnRun:
-        if self._run is None:
-            self._run = self._create()
-        return self._run
+        with self._lock:
+            if self._run is None:
+                self._run = self._create()
+            return self._run
 
 
 class ParentsRun:

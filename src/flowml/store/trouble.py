@@ -13,9 +13,13 @@ from flowml.errors import TrackingError
 
 def masked(uri: str) -> str:
     """Return the URI without what should not be seen: passwords and tokens, before the host or among the parameters."""
-    uri = re.sub(r"(//[^/@:\s]*):[^@\s]*@", r"\1:********@", uri)
+    uri = re.sub(r"(//[^/@:\s]*):[^\s/]*@", r"\1:********@", uri)
     uri = re.sub(r"//[^/@:\s]{20,}@", "//********@", uri)  # a token in the place of a user
-    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key)=)[^&\s]*", r"\1********", uri)
+    return re.sub(
+        r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key|sig|signature|credential)=)[^&\s]*",
+        r"\1********",
+        uri,
+    )
 
 
 def without_credentials(uri: str) -> str:
@@ -25,7 +29,9 @@ def without_credentials(uri: str) -> str:
     except ValueError:
         return uri
     host = parts.netloc.rpartition("@")[2]
-    return uri if host == parts.netloc else parts._replace(netloc=host).geturl()
+    kept = [part for part in parts.query.split("&") if masked(f"?{part}") == f"?{part}"]
+    changed = parts._replace(netloc=host, query="&".join(kept))
+    return uri if changed == parts else changed.geturl()
 
 
 @contextmanager
@@ -79,6 +85,11 @@ def may_pass(error: Exception) -> bool:
 
 def is_unreachable(error: BaseException) -> bool:
     """Tell whether the store itself could not be reached, so that nothing else can be sent to it either."""
+    answer = getattr(error, "response", None)
+    if answer is not None:
+        return answer.status_code in {429, 502, 503, 504}
+    if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
+        return True
     if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith(("requests", "urllib3")):
         return True
     return "failed with exception" in str(error) or "database is locked" in str(error)

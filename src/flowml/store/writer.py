@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import threading
@@ -9,29 +10,28 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet  # a class of its own before Python 3.11
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from flowml import records, settings
 from flowml.errors import TrackingError
-from flowml.store import batches, models, rollup
-from flowml.store.outgoing import Created, Outgoing
-from flowml.store.trouble import explain, is_unreachable, masked, may_pass
+from flowml.store import models
+from flowml.store.outgoing import Closing, Outgoing
+from flowml.store.sender import LaterError, Sender, StoreGoneError
+from flowml.store.trouble import explain, masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
-
-    from flowml.store.outgoing import NewRun
 
 T = TypeVar("T")
 Job: TypeAlias = "tuple[Callable[[], Any], Future[Any]]"
 
 _LINGER = 1.0  # seconds that records wait for company before they are sent on their own
-_TRIES = 5  # of one step of one run, while other runs can be sent
 _PATIENCE = (1.0, 2.0, 5.0, 15.0)  # seconds between tries while MLflow fails; the last one again and again
 
 
@@ -60,15 +60,15 @@ class Writer:
     """
 
     def __init__(self, client: MlflowClient, uri: str) -> None:
-        self._client = client
         self._uri = uri
+        self._sender = Sender(client, uri)
         self.begin()
         _writers.add(self)
 
     def begin(self) -> None:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
         self._starting = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
-        self._told: queue.SimpleQueue[Outgoing | Job] = queue.SimpleQueue()
+        self._told: queue.SimpleQueue[Outgoing | _Close | Job] = queue.SimpleQueue()
         self._waiting: dict[Outgoing, None] = {}
         self._failures = 0
         self._next_try = 0.0
@@ -98,6 +98,10 @@ class Writer:
         """Say that a run has something new to send; never waits."""
         self._hand_over(out)
 
+    def close(self, out: Outgoing, closing: Closing) -> None:
+        """Say that a run has ended; it is closed when all that was handed over before is sent. Never waits."""
+        self._hand_over(_Close(out, closing))
+
     def ask(self, job: Callable[[], T]) -> T:
         """Let the sender do something in its turn, and wait for it, at most the setting ``timeout``.
 
@@ -118,9 +122,17 @@ class Writer:
         Raises:
             TrackingError: If something is not sent yet.
         """
-        result: Future[None] = Future()
-        self._hand_over((partial(self._send_waiting, force=True), result))
-        self.wait(result, patience or 10 * settings.current().timeout)
+        until = time.monotonic() + (patience or 10 * settings.current().timeout)
+        hiccups = time.monotonic() + settings.current().timeout
+        while True:
+            result: Future[None] = Future()
+            self._hand_over((partial(self._send_waiting, force=True), result))
+            try:
+                return self.wait(result, max(0.0, until - time.monotonic()))
+            except TrackingError:
+                if not result.done() or time.monotonic() >= min(until, hiccups):
+                    raise
+                time.sleep(0.2)  # MLflow failed, and may not the next time
 
     def wait(self, result: Future[T], patience: float | None = None) -> T:
         """Wait for a result of the sender, at most so many seconds, or the setting ``timeout``.
@@ -143,7 +155,11 @@ class Writer:
                     remedy = "Check the server, or raise FLOWML_TIMEOUT."
                     raise TrackingError(message, uri=shown, remedy=remedy) from None
 
-    def _hand_over(self, item: Outgoing | Job) -> None:
+    def is_working(self) -> bool:
+        """Tell whether the sender has begun, so that it may have something left to send."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _hand_over(self, item: Outgoing | _Close | Job) -> None:
         if self._thread is None or not self._thread.is_alive():
             with self._starting:
                 if self._thread is None or not self._thread.is_alive():
@@ -160,6 +176,8 @@ class Writer:
             if isinstance(item, tuple):
                 self._do(*item)
             else:
+                if isinstance(item, _Close):
+                    item.out.closing, item = item.closing, item.out
                 if item is not None:
                     self._waiting.pop(item, None)  # to the end: a flow is closed after the tasks that were before it
                     self._waiting[item] = None
@@ -189,106 +207,37 @@ class Writer:
         Raises:
             TrackingError: If MLflow fails in a way that may pass; all that is left waits.
         """
-        failed: TrackingError | None = None
+        self._sender.begin_pass()
+        failed: dict[Outgoing, TrackingError] = {}
         for out in list(self._waiting):
+            root = out.root or out
+            if out.closing and out.closing.rolls_up and root in failed:
+                continue  # it is closed after its children
             due = force or out.closing or not out.created.done() or time.monotonic() - out.since >= _LINGER
             try:
-                if due and self._send(out):
+                if due and self._sender.send(out):
                     self._waiting.pop(out, None)
-            except _StoreGoneError as gone:
+            except StoreGoneError as gone:
                 raise gone.problem from None
-            except TrackingError as error:
-                failed = error  # this run's own; the others need not wait for it
-        if failed:
-            raise failed
+            except LaterError as later:
+                failed[root] = later.problem  # this run's own; those of other flows need not wait for it
+        for problem in failed.values():
+            raise problem
         self._failures, self._next_try = 0, 0.0
 
-    def _send(self, out: Outgoing) -> bool:
-        """Send what a run has; True if nothing of it has to wait for later."""
-        if not out.created.done() and not self._step(out, partial(self._create, out)):
-            return True
-        if out.created.exception() is not None:
-            return True
-        closing = out.closing  # read before what came in: whatever is logged after it is too late
-        out.sort()
-        info = out.created.result().info
-        run_id, client = info.run_id, self._client
-        if closing and out.problems:
-            out.tags["flowml.tracking_error"] = str(out.problems[0])
-        self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None))
-        self._step(out, partial(batches.send_inputs, client, run_id, out))
-        self._step(out, partial(batches.send_files, client, run_id, out))
-        self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id))
-        if closing is None:
-            out.since = time.monotonic()
-            return not out.params
-        if closing.rolls_up:
-            self._step(out, partial(rollup.roll_up, client, run_id, info.experiment_id))
-        end = partial(client.set_terminated, run_id, status=closing.status, end_time=closing.ended)
-        self._step(out, end)
-        out.closing = None
-        return True
 
-    def _step(self, out: Outgoing, job: Callable[[], object]) -> bool:
-        """Do one step of a run; what MLflow refuses for good is noted and left out, and the other steps are done.
+@dataclass(frozen=True, slots=True)
+class _Close:
+    """What the sender is handed when a run has ended."""
 
-        Raises:
-            TrackingError: If it may succeed later.
-        """
-        try:
-            job()
-        except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
-            problem = explain(self._uri, error)
-            if is_unreachable(error):
-                raise _StoreGoneError(problem) from None
-            out.tries += 1
-            if may_pass(error) and out.tries < _TRIES:
-                raise problem from None
-            out.note(problem)
-            if not out.created.done():
-                out.created.set_exception(problem)
-            return False
-        out.tries = 0
-        return True
-
-    def _create(self, out: Outgoing) -> None:
-        new = out.new
-        if new is None:
-            return
-        if new.above and not new.above.created.done():
-            self._step(new.above, partial(self._create, new.above))
-        above = new.above.created.result(0).info if new.above else None
-        experiment_id = above.experiment_id if above else new.experiment() if new.experiment else "0"
-        entity = self._reopened(new, experiment_id)
-        if entity is None:
-            told = {"mlflow.parentRunId": above.run_id} if above else {}
-            if above and not new.is_root:
-                told["flowml.root_run_id"] = above.root_run_id
-            tags = batches.tags_of({**new.tags, **told})
-            entity = self._client.create_run(experiment_id, new.started, tags, new.name)
-        run_id = str(entity.info.run_id)
-        if new.is_root:
-            out.tags["flowml.root_run_id"] = run_id
-        root_run_id = above.root_run_id if above and not new.is_root else run_id
-        out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
-
-    def _reopened(self, new: NewRun, experiment_id: str) -> MlflowRun | None:
-        """Go on in the run of an earlier attempt of the same flow run, if there is one."""
-        if new.reopens is None:
-            return None
-        mine = f"tags.`prefect.flow_run_id` = '{new.reopens}' and tags.`flowml.kind` = 'flow'"
-        found = self._client.search_runs([experiment_id], mine, max_results=1)
-        if not found:
-            return None
-        run_id = found[0].info.run_id
-        self._client.update_run(run_id, status="RUNNING")
-        self._client.set_tag(run_id, "flowml.attempt", new.tags["flowml.attempt"])
-        return found[0]
+    out: Outgoing
+    closing: Closing
 
 
-class _StoreGoneError(Exception):
-    """The store cannot be reached: nothing else needs to be tried now."""
-
-    def __init__(self, problem: TrackingError) -> None:
-        super().__init__(problem)
-        self.problem = problem
+@atexit.register
+def _flush_at_exit() -> None:
+    """Send what nobody waited for, such as a generator task that was left early; give up after the usual time."""
+    for writer in list(_writers):
+        if writer.is_working():
+            with suppress(TrackingError):
+                writer.flush(settings.current().timeout)

@@ -1,0 +1,149 @@
+"""Sends what one run has, step by step: create it, log what came in, close it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flowml import records
+from flowml.errors import TrackingError
+from flowml.store import batches, rollup
+from flowml.store.outgoing import Created, NewRun, Outgoing
+from flowml.store.trouble import explain, is_unreachable, may_pass
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+_TRIES = 5  # of one step of one run, while other runs can be sent
+
+
+class LaterError(Exception):
+    """A step failed that may succeed later, while other runs can be sent."""
+
+    def __init__(self, problem: TrackingError) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class StoreGoneError(LaterError):
+    """The store cannot be reached: nothing else needs to be tried now."""
+
+
+class Sender:
+    """Sends to one MLflow store; only the writer's thread uses it.
+
+    Args:
+        client: MLflow's client for the store.
+        uri: The store's tracking URI.
+    """
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        self._client = client
+        self._uri = uri
+        self._pass = 0
+
+    def begin_pass(self) -> None:
+        """Begin to go through all runs: a step that failed is not tried twice in one pass."""
+        self._pass += 1
+
+    def send(self, out: Outgoing) -> bool:
+        """Send what a run has.
+
+        Returns:
+            True if nothing of it has to wait for later.
+
+        Raises:
+            LaterError: If a step failed that may succeed later.
+            StoreGoneError: If nothing can be sent now.
+        """
+        if not out.created.done() and not self._step(out, partial(self._create, out)):
+            return True
+        if out.created.exception() is not None:
+            return True
+        closing = out.closing  # read before what came in: whatever is logged after it is too late
+        out.sort()
+        info = out.created.result().info
+        run_id, client = info.run_id, self._client
+        self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
+        self._step(out, partial(batches.send_inputs, client, run_id, out))
+        self._step(out, partial(batches.send_files, client, run_id, out))
+        self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id))
+        if closing is None:
+            out.since = time.monotonic()
+            return out.closed or not out.params
+        if closing.rolls_up:
+            self._step(out, partial(rollup.roll_up, client, run_id, info.experiment_id, out.own_metrics))
+        if out.problems:
+            told = str(out.problems[0])
+            self._step(out, partial(client.set_tag, run_id, "flowml.tracking_error", told))
+        end = partial(client.set_terminated, run_id, status=closing.status, end_time=closing.ended)
+        self._step(out, end)
+        out.closing, out.closed = None, True
+        return True
+
+    def _step(self, out: Outgoing, job: Callable[[], object]) -> bool:
+        """Do one step of a run; what MLflow refuses for good is noted and left out, and the other steps are done.
+
+        Raises:
+            LaterError: If it may succeed later.
+            StoreGoneError: If nothing can be sent now.
+        """
+        try:
+            job()
+        except (StoreGoneError, LaterError):
+            raise  # of the run above, which has to be created first
+        except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
+            problem = explain(self._uri, error)
+            if is_unreachable(error):
+                raise StoreGoneError(problem) from None
+            out.tries, out.tried_in = out.tries + 1, self._pass
+            if may_pass(error) and out.tries < _TRIES:
+                raise LaterError(problem) from None
+            out.note(problem)
+            if not out.created.done():
+                out.created.set_exception(problem)
+            return False
+        out.tries = 0
+        return True
+
+    def _create(self, out: Outgoing) -> None:
+        new = out.new
+        if new is None:
+            return
+        if new.above and not new.above.created.done():
+            if new.above.tried_in == self._pass:
+                raise LaterError(TrackingError("the run above is not created yet."))
+            self._step(new.above, partial(self._create, new.above))
+        above = new.above.created.result(0).info if new.above else None
+        experiment_id = above.experiment_id if above else new.experiment() if new.experiment else "0"
+        entity = self._reopened(new, experiment_id)
+        if entity is None:
+            told = {"mlflow.parentRunId": above.run_id} if above else {}
+            if above and not new.is_root:
+                told["flowml.root_run_id"] = above.root_run_id
+            tags = batches.tags_of({**new.tags, **told})
+            entity = self._client.create_run(experiment_id, new.started, tags, new.name)
+        run_id = str(entity.info.run_id)
+        if new.is_root:
+            out.tags["flowml.root_run_id"] = run_id
+        root_run_id = above.root_run_id if above and not new.is_root else run_id
+        out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
+
+    def _reopened(self, new: NewRun, experiment_id: str) -> MlflowRun | None:
+        """Go on in the run of an earlier attempt of the same flow run, if there is one."""
+        if new.reopens is None:
+            return None
+        mine = f"tags.`prefect.flow_run_id` = '{new.reopens}' and tags.`flowml.kind` = 'flow'"
+        found = self._client.search_runs([experiment_id], mine, max_results=1)
+        if not found:
+            return None
+        run_id = found[0].info.run_id
+        self._client.update_run(run_id, status="RUNNING")
+        self._client.set_tag(run_id, "flowml.attempt", new.tags["flowml.attempt"])
+        for tag in ("flowml.error", "flowml.error_type", "flowml.tracking_error"):
+            if tag in found[0].data.tags:
+                self._client.delete_tag(run_id, tag)
+        return found[0]
