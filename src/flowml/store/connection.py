@@ -7,7 +7,7 @@ import socket
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -44,6 +44,7 @@ class Connection:
         with explained(uri):
             _check_reachable(uri)
             self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
+        _hush(self.client)
         self.writer = Writer(self.client, uri)
         _connections.add(self)
         self._experiments: dict[str, str] = {}
@@ -85,6 +86,13 @@ class Connection:
         server = without_credentials(self.uri) if self.uri.startswith("http") else None
         ui = settings.current().mlflow_ui_url or server
         return f"{ui.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if ui else None
+
+
+def _hush(client: MlflowClient) -> None:
+    """Keep MLflow from printing a line for each closed run, with the server's address and the password in it."""
+    inner: Any = getattr(client, "_tracking_client", None)
+    if hasattr(inner, "_log_url"):
+        inner._log_url = lambda _: None  # noqa: SLF001 - MLflow can be told so only for the whole process
 
 
 def connect(uri: str | None = None, registry_uri: str | None = None) -> Connection:
