@@ -39,7 +39,7 @@ def test_every_way_is_right(request: pytest.FixtureRequest, store: Store, way: W
 
 
 IN_A_USERS_RUN = [
-    pytest.param(way, id=way.name, marks=[] if way.name == "direct" else SLOW)
+    pytest.param(way, id=way.name, marks=SLOW)
     for way in WAYS
     if way.name in {"direct", "async_submitted", "process_pool", "user_threads"}
 ]

@@ -138,6 +138,7 @@ def test_the_winner_is_registered_once(store: MlflowClient) -> None:
     assert np.mean(champion.predict(frame.drop(columns="target")) == frame["target"]) > 0.95
 
 
+@pytest.mark.slow
 def test_it_takes_a_users_own_table(tmp_path: Path, api_url: str) -> None:
     """A CSV file with words, gaps and a named target is trained on."""
     rng = np.random.default_rng(0)
