@@ -147,7 +147,7 @@ _ASSIGNED = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 # Cheap to look for, so that the patterns run only on text that can hold a secret.
-_SIGNS = re.compile("://|sk[-_]|rk_|gh._|github_|glpat-|A[KS]IA|AIza|xox|hf_|pypi-|npm_|pn._|eyJ|PRIVATE KEY")
+_SIGNS = re.compile("sk[-_]|rk_|gh._|github_|glpat-|A[KS]IA|AIza|xox|hf_|pypi-|npm_|pn._|eyJ|PRIVATE KEY|://")
 _NAMES = ("pass", "pwd", "secret", "token", "key", "cred", "dsn", "auth", "bearer", "jwt", "cookie", "conn", "basic ")
 _SHOWN = frozenset({"none", "null", "true", "false", "", MASK})
 
