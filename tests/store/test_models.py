@@ -297,10 +297,41 @@ def test_what_cannot_be_saved_raises_and_leaves_nothing(tmp_path, monkeypatch):
 def test_an_object_remembers_its_logged_model(send):
     """The very object that was logged leads to its logged model; an equal copy does not."""
     model = small_model()
-    assert models.model_id_of(model) is None
+    assert logged.serialized_of(model) is None
     model_id = send(models.save(record_of(model)))
-    assert models.model_id_of(model) == model_id
-    assert models.model_id_of(copy.deepcopy(model)) is None
+    serialized = logged.serialized_of(model)
+    assert serialized is not None
+    assert set(serialized.ids.values()) == {model_id}
+    assert logged.serialized_of(copy.deepcopy(model)) is None
+
+
+def test_a_model_that_is_not_sent_yet_is_not_logged_twice(client, send, run):
+    """What two tasks return is one logged model, in whichever order they are sent, and its files then are gone."""
+    model = small_model()
+    first, second = models.save(record_of(model)), models.save(record_of(model, register="house"))
+    assert send(second) == send(first)
+    assert len(client.search_logged_models([run.info.experiment_id])) == 1
+    assert not first.folder.exists()
+
+
+def test_a_changed_model_is_logged_again(client, send, run):
+    """An object that is fitted anew before the first is sent is two logged models, each as it was."""
+    model = small_model()
+    first = models.save(record_of(model))
+    model.fit([[0.0], [1.0]], [0.0, 3.0])
+    second = models.save(record_of(model))
+    assert send(first) != send(second)
+
+
+def test_registering_again_after_a_failure_makes_no_second_version(client, send, monkeypatch):
+    """When the alias fails after the version is made, trying again goes on with that version."""
+    saved = models.save(record_of(small_model(), register="resumed", alias="champion"))
+    with monkeypatch.context() as broken:
+        broken.setattr(type(client), "set_registered_model_alias", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            send(saved)
+    send(saved)
+    assert str(client.get_model_version_by_alias("resumed", "champion").version) == "1"
 
 
 def test_a_dead_object_is_forgotten(send):
@@ -310,10 +341,10 @@ def test_a_dead_object_is_forgotten(send):
     send(models.save(record_of(model)))
     del model
     gc.collect()
-    assert key not in logged._logged
+    assert key not in logged._known
 
 
 @pytest.mark.parametrize("value", [3, "text", None, [1], {"a": 1}, (1,)], ids=repr)
 def test_values_that_cannot_be_remembered_are_unknown(value):
     """Asking for the logged model of any value at all is allowed."""
-    assert models.model_id_of(value) is None
+    assert logged.serialized_of(value) is None

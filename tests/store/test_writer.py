@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from sklearn.linear_model import LinearRegression
 
 from flowml import TrackingError, records, settings
 from flowml.options import Track
@@ -162,3 +163,25 @@ def test_a_store_that_hangs_delays_nobody_and_loses_nothing(
     assert first.data.params == {"late": "but not lost"}
     assert second.data.metrics == {"inner": 1}
     assert second.data.tags["mlflow.parentRunId"] == opened.info.run_id
+
+
+def test_a_model_given_on_before_it_is_sent_is_logged_once(stored: MlflowClient) -> None:
+    """While the sender is busy a second run returns the same model: both link to one logged model."""
+    model = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+    first, second, third = (open_run(OWNER, track=Track(), parent=None) for _ in range(3))
+    go_on = threading.Event()
+    busy = threading.Thread(target=connect().writer.ask, args=(go_on.wait,))
+    busy.start()
+    for run in (first, second):
+        run.put([records.Model("model", model, "sklearn")])
+    third.put([records.ModelInput("model", model)])
+    for run in (first, second, third):
+        run.close("FINISHED", 1)
+    go_on.set()
+    busy.join()
+    first.settle()
+    runs = [stored.get_run(run.info.run_id) for run in (first, second, third) if run.info]
+    linked = [[output.model_id for output in run.outputs.model_outputs] for run in runs[:2]]
+    linked.append([given.model_id for given in runs[2].inputs.model_inputs])
+    (logged,) = stored.search_logged_models([runs[0].info.experiment_id])
+    assert linked == [[logged.model_id]] * 3

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowml import records
 from flowml.store import models
+from flowml.store.logged import Serialized
 from flowml.store.trouble import may_pass
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
     from mlflow.entities import LoggedModelInput
 
     datasets = [_dataset_input(run_id, record) for record in out.inputs if isinstance(record, records.Dataset)]
-    ids = {models.model_id_of(record.value) for record in out.inputs if isinstance(record, records.ModelInput)}
+    ids = {given.ids.get(client.tracking_uri) for given in out.inputs if isinstance(given, Serialized)}
     linked: list[LoggedModelInput] = [LoggedModelInput(model_id) for model_id in sorted(filter(None, ids))]
     with _taking_away(out.inputs):
         if datasets or linked:

@@ -1,36 +1,111 @@
-"""Remembers which object was logged as which model: a task that is given it links to it, and none logs it twice."""
+"""Remembers which object was serialized as which model: none is logged twice, and a task given it links to it."""
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
 
+class Serialized:
+    """A model as it was at one moment: its files while they are still to be sent, its ids once they are.
+
+    A task that returns what another returned shares them, so that whichever is sent first uploads and the other links.
+
+    Attributes:
+        content: The object's fingerprint at that moment; None if it has none.
+        folder: Where the files are while somebody holds them.
+        ids: The logged model's id in each store that has it, by tracking URI.
+    """
+
+    def __init__(self, content: str | None) -> None:
+        self.content = content
+        self.folder = Path()
+        self.ids: dict[str, str] = {}
+        self._holders = 0
+        self._lock = Lock()
+        self._is_written = False
+
+    def hold(self, uri: str, write: Callable[[Path], None]) -> None:
+        """Keep the files until `release`, writing them first if they are not there and the store has not got them.
+
+        Raises:
+            Exception: Whatever ``write`` raises; nothing is left then.
+        """
+        with self._lock:
+            if not self._is_written and uri not in self.ids:
+                scratch = Path(tempfile.mkdtemp(prefix="flowml-model-"))
+                self.folder = scratch / "model"
+                self._finalizer = weakref.finalize(self, _remove, scratch, os.getpid())
+                self._finalizer.atexit = False  # it would come before the writer's last flush
+                _written.add(self)
+                try:
+                    write(self.folder)
+                except BaseException:
+                    self.clear()
+                    raise
+                self._is_written = True
+            self._holders += 1
+
+    def release(self) -> None:
+        """Remove the files, if nobody else holds them."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0 and self._is_written:
+                self.clear()
+                self._is_written = False
+
+    def clear(self) -> None:
+        """Remove the files, whoever holds them."""
+        if self._finalizer.detach():  # not called: finalizers do nothing late in the process's end
+            _remove(self.folder.parent, os.getpid())
+
+
+_written: weakref.WeakSet[Serialized] = weakref.WeakSet()
+
+
+@atexit.register
+def _remove_what_was_not_sent() -> None:
+    """Leave no files behind; the writer, which is imported later, flushes before."""
+    for serialized in list(_written):
+        serialized.clear()
+
+
 @dataclass(frozen=True, slots=True)
-class _Logged:
+class _Known:
     reference: weakref.ref[Any]
-    model_id: str
-    content: str | None  # a fingerprint of what was logged, to see that the object has changed since
+    serialized: Serialized
 
 
-_logged: dict[int, _Logged] = {}  # by identity: equality and hashes belong to the user's class
+_known: dict[int, _Known] = {}  # by identity: equality and hashes belong to the user's class
+_lock = Lock()
 
 
-def model_id_of(value: object) -> str | None:
-    """Give the id of the logged model that this very object was logged as in this process, if it was."""
-    found = _logged.get(id(value))
-    return found.model_id if found is not None and found.reference() is value else None
+def serialized_of(value: object) -> Serialized | None:
+    """Give what this very object was serialized as last in this process, if it was."""
+    found = _known.get(id(value))
+    return found.serialized if found is not None and found.reference() is value else None
 
 
-def unchanged_model_id_of(value: object, content: str | None) -> str | None:
-    """Give the same, but only if the object is still what was logged."""
-    model_id = model_id_of(value)
-    return model_id if model_id and content and _logged[id(value)].content == content else None
+def unchanged_or_new(value: object) -> Serialized:
+    """Give what this very object was serialized as, if it still is the same, or else something to serialize it to."""
+    content = _fingerprint_of(value)
+    with _lock:
+        found = serialized_of(value)
+        if found is None or content is None or found.content != content:
+            found = Serialized(content)
+            _remember(value, found)
+        return found
 
 
-def fingerprint_of(value: object) -> str | None:
-    """Fingerprint an object's content; None if it cannot be."""
+def _fingerprint_of(value: object) -> str | None:
     import joblib
 
     try:
@@ -39,25 +114,41 @@ def fingerprint_of(value: object) -> str | None:
         return None
 
 
-def reference_to(value: object) -> weakref.ref[Any] | None:
-    """Refer to an object without keeping it alive; None if its type does not allow that."""
-    try:
-        return weakref.ref(value)
-    except TypeError:
-        return None
-
-
-def remember(original: weakref.ref[Any], model_id: str, content: str | None) -> None:
-    """Note that this object, if it still lives, is that logged model."""
-    value = original()
-    if value is None:
-        return
+def _remember(value: object, serialized: Serialized) -> None:
     key = id(value)
-    _logged[key] = _Logged(weakref.ref(value, lambda dead: _forget(key, dead)), model_id, content)
+    try:
+        reference = weakref.ref(value, lambda dead: _forget(key, dead))
+    except TypeError:  # an object that cannot be referred to is not recognised
+        return
+    _known[key] = _Known(reference, serialized)
 
 
 def _forget(key: int, dead: weakref.ref[Any]) -> None:
     """Drop a dead object's entry, unless its address already belongs to another."""
-    entry = _logged.get(key)
+    entry = _known.get(key)
     if entry is not None and entry.reference is dead:
-        del _logged[key]
+        del _known[key]
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """Remove files that were never sent; a forked child leaves them to the process that is sending them."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_what_was_sent() -> None:
+    """Let a forked child serialize for itself what its parent has not sent yet."""
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = Lock()
+    _written.clear()
+    for key, entry in list(_known.items()):
+        if entry.serialized.ids:
+            sent = Serialized(entry.serialized.content)
+            sent.ids = dict(entry.serialized.ids)
+            _known[key] = _Known(entry.reference, sent)
+        else:
+            del _known[key]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_what_was_sent)

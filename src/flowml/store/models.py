@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flowml.store import logged
 from flowml.store.autolog import autologged_model_id_of
-from flowml.store.logged import model_id_of
+from flowml.store.logged import Serialized, unchanged_or_new
 from flowml.store.quiet import mlflow_muted
 from flowml.store.registration import register
 from flowml.store.serialize import write
 
 if TYPE_CHECKING:
     import mlflow
-    from mlflow.entities import LoggedModel
+    from mlflow.entities import LoggedModel, Run
 
     from flowml import records
-
-__all__ = ["SavedModel", "model_id_of", "save", "send"]
 
 _logger = logging.getLogger(__name__)
 _METRICS_A_BATCH = 1000  # MLflow's limit
@@ -36,27 +31,28 @@ _NOT_IN_NAMES = re.compile(r"""[/:.%"']""")  # characters that MLflow refuses in
 
 @dataclass(frozen=True, slots=True)
 class SavedModel:
-    """A model serialized in a private temporary folder: later changes to the object cannot change what is logged.
+    """A model serialized to private files: later changes to the object cannot change what is logged.
 
-    The folder goes when the model is sent, or with `discard`. When sending fails it stays, for another attempt.
+    The files go when the model is sent, or with `discard`. When sending fails they stay, for another attempt.
     """
 
     name: str
-    folder: Path
     register: str | None
     alias: str | None
-    original: weakref.ref[Any] | None  # the object, while it lives and if it can be referred to
-    content: str | None  # its fingerprint
-    known: str | None  # the id it was logged under before; the folder is empty then
+    serialized: Serialized
     autologged: str | None  # the id that MLflow's autologging gave it, perhaps in another run
-    scratch: tempfile.TemporaryDirectory[str]
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.serialized.folder
 
     def discard(self) -> None:
-        """Remove the folder without sending the model."""
-        self.scratch.cleanup()
+        """Let the files go without sending the model."""
+        self.serialized.release()
 
 
-def save(record: records.Model) -> SavedModel:
+def save(record: records.Model, *, uri: str = "") -> SavedModel:
     """Serialize a model with its signature, input example and exact requirements; once for each model.
 
     Runs in the thread of the user's task and asks no server. scikit-learn and LightGBM estimators are saved in the safe
@@ -65,6 +61,7 @@ def save(record: records.Model) -> SavedModel:
 
     Args:
         record: The model and what the task was given.
+        uri: The tracking URI of the store it is for: what that has already is not written again.
 
     Returns:
         The saved model, for `send`.
@@ -72,28 +69,20 @@ def save(record: records.Model) -> SavedModel:
     Raises:
         Exception: Whatever the model's library or MLflow raises when the model cannot be serialized.
     """
-    scratch = tempfile.TemporaryDirectory(prefix="flowml-model-")
-    try:
-        folder = Path(scratch.name) / "model"
-        content = logged.fingerprint_of(record.value)
-        known = logged.unchanged_model_id_of(record.value, content)
-        if known is None:
-            with mlflow_muted():
-                write(record, folder)
-        return SavedModel(
-            name=_NOT_IN_NAMES.sub("_", record.name) or "model",
-            folder=folder,
-            register=record.register,
-            alias=record.alias,
-            original=logged.reference_to(record.value),
-            content=content,
-            known=known,
-            autologged=autologged_model_id_of(record.value),
-            scratch=scratch,
-        )
-    except BaseException:
-        scratch.cleanup()
-        raise
+
+    def write_quietly(folder: Path) -> None:
+        with mlflow_muted():
+            write(record, folder)
+
+    serialized = unchanged_or_new(record.value)
+    serialized.hold(uri, write_quietly)
+    return SavedModel(
+        name=_NOT_IN_NAMES.sub("_", record.name) or "model",
+        register=record.register,
+        alias=record.alias,
+        serialized=serialized,
+        autologged=autologged_model_id_of(record.value),
+    )
 
 
 def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experiment_id: str) -> str:
@@ -115,25 +104,27 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
     """
     from mlflow.entities import LoggedModelOutput
 
-    model = _logged_before(client, saved, run_id) or _upload(client, saved, run_id, experiment_id)
-    client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
+    run = client.get_run(run_id)
+    model = _logged_before(client, saved, run_id) or _upload(client, saved, run, experiment_id)
+    saved.serialized.ids[client.tracking_uri] = str(model.model_id)  # now: what follows may have to be tried again
+    if model.model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
+        client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     if saved.register:
         register(client, saved.register, model, run_id=run_id, alias=saved.alias)
-    if saved.original is not None:
-        logged.remember(saved.original, model.model_id, saved.content)
     saved.discard()
     return str(model.model_id)
 
 
 def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) -> LoggedModel | None:
-    if saved.known:
-        return client.get_logged_model(saved.known)
+    known = saved.serialized.ids.get(client.tracking_uri)
+    if known:
+        return client.get_logged_model(known)
     model = client.get_logged_model(saved.autologged) if saved.autologged else None
     return model if model is not None and model.source_run_id == run_id else None
 
 
-def _upload(client: mlflow.MlflowClient, saved: SavedModel, run_id: str, experiment_id: str) -> LoggedModel:
-    run = client.get_run(run_id)
+def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str) -> LoggedModel:
+    run_id = run.info.run_id
     created = client.create_logged_model(
         experiment_id, name=saved.name, source_run_id=run_id, params=dict(run.data.params)
     )

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from flowml import records
 from flowml.errors import TrackingError
+from flowml.store.logged import Serialized
 from flowml.store.models import SavedModel
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
-Sendable: TypeAlias = records.Record | SavedModel
+Sendable: TypeAlias = records.Record | SavedModel | Serialized  # the last for a model that was given
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Outgoing:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[tuple[records.Metric, int]] = field(default_factory=list)  # with the time it was taken
-    inputs: list[records.Dataset | records.ModelInput] = field(default_factory=list)
+    inputs: list[records.Dataset | Serialized] = field(default_factory=list)
     files: list[records.Text | records.Blob | records.File] = field(default_factory=list)
     models: list[SavedModel] = field(default_factory=list)
     own_metrics: set[str] = field(default_factory=set)  # their names
@@ -96,14 +97,14 @@ class Outgoing:
                 case records.Metric() as metric:
                     self.own_metrics.add(metric.key)
                     self.metrics.append((metric, now))
-                case records.Dataset() | records.ModelInput() as given:
+                case records.Dataset() | Serialized() as given:
                     self.inputs.append(given)
                 case SavedModel() as model:
                     self.models.append(model)
                 case records.Text() | records.Blob() | records.File() as file:
                     self.files.append(file)
-                case records.Model():
-                    msg = "a model is saved before it is sent"
+                case records.Model() | records.ModelInput():
+                    msg = "a model is serialized before it is sent"
                     raise TypeError(msg)
 
     def note(self, problem: TrackingError) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import mlflow
     from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
 
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _VERSIONS_TAG = "mlflow.modelVersions"  # where MLflow's UI looks for the versions made from a logged model
@@ -33,14 +34,21 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
     except MlflowException as error:  # there already, or created by another run at this moment
         if error.error_code != _EXISTS:
             raise
-    version = client.create_model_version(
-        name, _source(client, logged), run_id=run_id, tags={"flowml.run_id": run_id}, model_id=logged.model_id
+    source = _source(client, logged)
+    version = _made_before(client, name, source, run_id) or client.create_model_version(
+        name, source, run_id=run_id, tags={"flowml.run_id": run_id}, model_id=logged.model_id
     )
     made = [*json.loads(logged.tags.get(_VERSIONS_TAG, "[]")), {"name": name, "version": version.version}]
     client.set_logged_model_tags(logged.model_id, {_VERSIONS_TAG: json.dumps(made)})
     if alias:
         client.set_registered_model_alias(name, alias, version.version)
     return str(version.version)
+
+
+def _made_before(client: mlflow.MlflowClient, name: str, source: str, run_id: str) -> ModelVersion | None:
+    """Find the version that an earlier try made, which failed after that."""
+    mine = client.search_model_versions(f"run_id = '{run_id}'")
+    return next((version for version in mine if (version.name, version.source) == (name, source)), None)
 
 
 def _source(client: mlflow.MlflowClient, logged: LoggedModel) -> str:

@@ -19,6 +19,7 @@ from weakref import WeakSet
 from flowml import records, settings
 from flowml.errors import TrackingError
 from flowml.store import models
+from flowml.store.logged import serialized_of
 from flowml.store.outgoing import Closing, Outgoing
 from flowml.store.sender import LaterError, Sender, StoreGoneError
 from flowml.store.trouble import explain, masked
@@ -82,9 +83,12 @@ class Writer:
         """
         problem: TrackingError | None = None
         for record in found:
-            if isinstance(record, records.Model):
+            if isinstance(record, records.ModelInput):
+                known = serialized_of(record.value)  # asked now: the object may be fitted anew before it is sent
+                out.incoming.extend([known] if known else [])
+            elif isinstance(record, records.Model):
                 try:
-                    out.incoming.append(models.save(record))
+                    out.incoming.append(models.save(record, uri=self._uri))
                 except Exception as error:  # noqa: BLE001 - of whatever library the model comes from
                     msg = f"the model {record.name!r} could not be serialized: {type(error).__name__}: {error}."
                     problem = TrackingError(msg, uri=masked(self._uri))
