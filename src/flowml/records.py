@@ -73,6 +73,13 @@ class ModelInput:
 
 
 @dataclass(frozen=True, slots=True)
+class Reused:
+    """A result that came from a cache, made by another run; the key is where it is kept."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A text file among the run's artifacts."""
 
@@ -96,7 +103,7 @@ class File:
     source: Path
 
 
-Record: TypeAlias = Param | Metric | Tag | Dataset | Model | ModelInput | Text | Blob | File
+Record: TypeAlias = Param | Metric | Tag | Dataset | Model | ModelInput | Reused | Text | Blob | File
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +187,35 @@ def test_a_model_given_on_before_it_is_sent_is_logged_once(stored: MlflowClient)
     linked.append([given.model_id for given in runs[2].inputs.model_inputs])
     (logged,) = stored.search_logged_models([runs[0].info.experiment_id])
     assert linked == [[logged.model_id]] * 3
+
+
+def write_in_a_child(reached: Any) -> None:
+    """Log a run in a forked process."""
+    run = open_run(OWNER, track=Track(), parent=None)
+    run.close("FINISHED", 1)
+    run.settle()
+    reached.put(run.info)
+
+
+def test_a_fork_waits_for_what_is_being_sent(stored: MlflowClient) -> None:
+    """A process that is forked while the sender writes can write too."""
+    writing = threading.Event()
+
+    def write() -> None:
+        with closing(stored._tracking_client.store.engine.raw_connection()) as connection:
+            connection.cursor().execute("BEGIN IMMEDIATE")
+            writing.set()
+            threading.Event().wait(0.5)
+            connection.rollback()
+
+    busy = threading.Thread(target=connect().writer.ask, args=(write,))
+    busy.start()
+    assert writing.wait(20)
+    context = multiprocessing.get_context("fork")
+    reached = context.Queue()
+    process = context.Process(target=write_in_a_child, args=(reached,))
+    process.start()
+    busy.join()
+    info = reached.get(timeout=60)
+    process.join()
+    assert stored.get_run(info.run_id).info.status == "FINISHED"

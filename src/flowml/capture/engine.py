@@ -15,7 +15,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext, _deployment_id
-from prefect.exceptions import MissingContextError
+from prefect.exceptions import MissingContextError, Pause
 from prefect.logging import get_run_logger
 from prefect.utilities.urls import url_for
 
@@ -23,6 +23,7 @@ from flowml import records
 from flowml.capture import labels
 from flowml.capture.guard import Log
 from flowml.capture.session import Call
+from flowml.capture.verdict import watched
 from flowml.options import Track
 
 
@@ -57,7 +58,7 @@ def _call_of_task(
         kind="task",
         owner=context.task.name,
         attempt=run.run_count,
-        started=time.time_ns() // 1_000_000,
+        started=_started(run),
         source=_file_of(fn),
         tags=_task_tags(context),
         tag=("prefect.task_run_id", str(run.id)),
@@ -69,6 +70,8 @@ def _call_of_task(
         track,
         _log(),
         failure=_failure,
+        is_pause=_is_pause,
+        watch=watched.get(run.id),
         find_caller=partial(labels.caller_of_task, context),
         announce=partial(labels.note, run, run.run_count),
     )
@@ -85,7 +88,7 @@ def _call_of_flow(
         kind="flow",
         owner=flow.name,
         attempt=run.run_count,
-        started=time.time_ns() // 1_000_000,
+        started=_started(run),
         source=_file_of(fn),
         tags=_flow_tags(context),
         tag=("prefect.flow_run_id", str(run.id)),
@@ -102,6 +105,8 @@ def _call_of_flow(
         track,
         _log(),
         failure=_failure,
+        is_pause=_is_pause,
+        watch=watched.get(run.id),
         find_caller=partial(labels.caller_of_flow, context),
         announce=announce,
     )
@@ -144,6 +149,16 @@ def _failure(value: Any) -> BaseException | None:
     if isinstance(value, State) and (value.is_failed() or value.is_crashed()):
         return value.data if isinstance(value.data, BaseException) else RuntimeError(value.message or value.name)
     return None
+
+
+def _is_pause(error: BaseException) -> bool:
+    return isinstance(error, Pause)
+
+
+def _started(run: FlowRun | TaskRun) -> int:
+    """Return when the attempt began, in milliseconds since 1970, as Prefect has it."""
+    running = run.state is not None and run.state.is_running()
+    return round(run.state.timestamp.timestamp() * 1000) if run.state and running else time.time_ns() // 1_000_000
 
 
 def _log() -> Log:

@@ -75,6 +75,12 @@ def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
     return dataclasses.replace(found, tag=("prefect.task_run_id", str(started_by))) if found and started_by else found
 
 
+def caller_in_api(flow_run_id: UUID) -> records.Caller | None:
+    """Return what the process of a flow run told of its run."""
+    with get_client(sync_client=True) as client:
+        return _caller(client.read_flow_run(flow_run_id).labels)
+
+
 def _caller(labels: Mapping[str, Any]) -> records.Caller | None:
     noted = labels.get(LABEL)
     if not isinstance(noted, str):

@@ -15,9 +15,10 @@ import prefect
 import prefect.tasks
 import wrapt
 
-from flowml.capture import wrap
+from flowml.capture import hooks, wrap
 from flowml.capture.engine import call_of, hints_of
 from flowml.capture.session import is_off
+from flowml.capture.states import listen
 from flowml.options import Track
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+listen()
 
 
 class FlowOptions(TypedDict, total=False):
@@ -90,6 +93,8 @@ class _Tracking:
         self.fn = Tracked(_function_of(self.fn), track)
         if track and not isinstance(track.inputs, bool):
             _check_names(track.inputs, self.fn)
+        if track and isinstance(self, prefect.Flow):
+            hooks.attach(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "fn": _function_of(self.fn)}

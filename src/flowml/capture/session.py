@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -16,6 +16,7 @@ from typing import Any
 
 from flowml import describe, records, settings, store
 from flowml.capture.guard import Log, forget, guarded
+from flowml.capture.verdict import Verdict, Watch, records_of
 from flowml.options import Track
 
 _current: ContextVar[Session | None] = ContextVar("flowml_session", default=None)
@@ -31,6 +32,8 @@ class Call:
     track: Track | None  # None: not tracked, nor what is called inside
     log: Log
     failure: Callable[[Any], BaseException | None]  # the error in a returned value, where the orchestrator sees one
+    is_pause: Callable[[BaseException], bool]  # whether this is no error, but the orchestrator's way to leave the body
+    watch: Watch | None  # where the verdict on this attempt comes in; None: it ends as its body does
     find_caller: Callable[[], records.Caller | None]  # asked who called, where no session is current to say so
     announce: Callable[[records.Caller], None]  # told of the run, to pass it on to where this context does not reach
 
@@ -43,18 +46,18 @@ class Session:
         run: Where its records go.
     """
 
-    __slots__ = ("_ended", "_overflows", "_params", "_steps", "call", "run")
+    __slots__ = ("_error", "_overflows", "_params", "_steps", "call", "run")
 
     def __init__(self, call: Call, run: store.Run) -> None:
         self.call = call
         self.run = run
         self._steps = 0
-        self._ended = 0
+        self._error: BaseException | None = None
         self._params: dict[str, str] = {}
         self._overflows = 0
 
     @classmethod
-    def begin(cls, call: Call) -> Session:
+    def begin(cls, call: Call, *, inputs: bool = True) -> Session:
         """Open the run and log the inputs, before the user's code can change them."""
         caller = current()
         session = cls(call, store.NO_RUN)
@@ -62,10 +65,12 @@ class Session:
             if caller is None:
                 forget()
                 settings.reload()
-            session.run = session._open(caller)
+            session._open(caller)
+        if call.watch:
+            call.watch.session = session
         try:
             session._announce()
-            if session.run is not store.NO_RUN:
+            if inputs and session.run is not store.NO_RUN:
                 with session.guard("log the inputs"):
                     session.put(describe.inputs(_chosen(call), call.hints))
         except BaseException as error:
@@ -109,30 +114,50 @@ class Session:
         self._steps += 1
 
     def returned(self, value: Any) -> None:
-        """Log the outputs and close the run; a returned failure closes it as one. `settle` is the caller's to call."""
-        self._ended = _now()
-        error = self.call.failure(value)
-        if error is not None:
-            self.failed(error)
-            return
-        try:
-            self._log_outputs(value)
-        finally:
-            self._close("FINISHED")
-
-    def _log_outputs(self, value: Any) -> None:
-        if self._logs_outputs:
+        """Log the outputs; a returned failure is one."""
+        self._error = self.call.failure(value)
+        if self._error is None and self._logs_outputs:
             with self.guard("log the outputs"):
                 call = self.call
                 self.put(describe.outputs(value, call.identity.owner, call.hints.get("return"), inputs=call.arguments))
+        self._leave(Verdict("FAILED" if self._error else "FINISHED", now()))
 
     def failed(self, error: BaseException) -> None:
-        """Log the error with its traceback and close the run as failed; what the user sees is this error alone."""
-        self._ended = self._ended or _now()
-        with self.guard("log the error", raising=False):
-            self.run.put(_records_of(error))
-        self._close("FAILED")
-        self.settle(raising=False)
+        """Note the error with which the body ended; what the user sees is this error alone."""
+        if self.call.is_pause(error):
+            is_flow = self.call.identity.kind == "flow"  # it goes on later; a task is called anew then
+            self.conclude(Verdict(None if is_flow else "KILLED", now(), "Suspended"))
+            self.settle(raising=False)
+            return
+        self._error = error
+        is_stop = not isinstance(error, Exception | CancelledError) and self.call.identity.kind == "flow"
+        if is_stop:  # threads may keep the process from saying more until it is killed
+            self.conclude(Verdict("KILLED", now(), store.STOPPING))
+        else:
+            self._leave(Verdict("FAILED", now()))
+        if is_stop or self.waits_here:
+            self.settle(raising=False)
+
+    def _leave(self, verdict: Verdict) -> None:
+        """End the run with its body, if there is nobody to say how it ended."""
+        if self.call.watch is None:
+            self.conclude(verdict)
+
+    @property
+    def waits_here(self) -> bool:
+        """Whether the end of the body is the time to settle: nobody does it later, or an error is to be the call's."""
+        return self.run.is_outermost and (self.call.watch is None or self._is_strict)
+
+    def conclude(self, verdict: Verdict) -> None:
+        """End the run as the orchestrator says; a later verdict on the same attempt counts more."""
+        about = records_of(verdict, self._error, self.call.identity.attempt)
+        with self.guard("close the run", raising=False):
+            self.run.close(verdict.status, verdict.ended, about)
+
+    def tell(self, tags: Mapping[str, str]) -> None:
+        """Note something about the run that became known after its body."""
+        with self.guard("tag the run", raising=False):
+            self.run.close(None, now(), [records.Tag(key, value) for key, value in tags.items()])
 
     def settle(self, *, raising: bool = True) -> None:
         """Wait until all that was logged is in MLflow, if this is the outermost call in this process.
@@ -153,29 +178,36 @@ class Session:
             with self.guard("tell other processes of the run"):
                 self.call.announce(told)
 
-    def _open(self, caller: Session | None) -> store.Run:
+    def _open(self, caller: Session | None) -> None:
         track = self.call.track
         if track is None or not settings.current().enabled:
-            return store.NO_RUN
+            return
+        earlier = self.call.watch.session if self.call.watch else None
+        if earlier and earlier.run is not store.NO_RUN and self.call.identity.kind == "flow":
+            self.run, self._params = earlier.run, earlier._params  # noqa: SLF001 - its finished children are there
+            self.run.put([records.Tag("flowml.attempt", str(self.call.identity.attempt))])
+            return
         if caller is not None:
-            return store.open_run(self.call.identity, track=track, parent=caller.run)
-        elsewhere = self.call.find_caller()
-        parent = store.join(elsewhere) if elsewhere else None
-        return store.open_run(self.call.identity, track=track, parent=parent)
-
-    def _close(self, status: records.Status) -> None:
-        with self.guard("close the run", raising=False):
-            self.run.close(status, self._ended)
+            parent: store.Run | None = caller.run
+        else:
+            elsewhere = self.call.find_caller()
+            parent = store.join(elsewhere) if elsewhere else None
+        self.run = store.open_run(
+            self.call.identity, track=track, parent=parent, follows=earlier.run if earlier else None
+        )
 
     @property
     def _logs_outputs(self) -> bool:
         return self.run is not store.NO_RUN and self.call.track is not None and self.call.track.outputs
 
+    @property
+    def _is_strict(self) -> bool:
+        track = self.call.track
+        return ((track.on_error if track else None) or settings.on_error()) == "raise"
+
     def guard(self, doing: str, *, raising: bool = True) -> AbstractContextManager[None]:
         """Keep what goes wrong inside from the user's code; ``doing`` says in the log what was tried."""
-        track = self.call.track
-        wanted = (track.on_error if track else None) or settings.on_error()
-        return guarded(doing, self.call.log, raising=raising and wanted == "raise")
+        return guarded(doing, self.call.log, raising=raising and self._is_strict)
 
 
 _OFF = Session(
@@ -186,6 +218,8 @@ _OFF = Session(
         track=None,
         log=logging.getLogger("prefect.flowml"),
         failure=lambda _: None,
+        is_pause=lambda _: False,
+        watch=None,
         find_caller=lambda: None,
         announce=lambda _: None,
     ),
@@ -227,20 +261,6 @@ def _chosen(call: Call) -> Mapping[str, Any]:
     return {name: value for name, value in call.arguments.items() if name in wanted}
 
 
-def _records_of(error: BaseException) -> list[records.Record]:
-    """Describe an error; its type comes through also where its own text fails."""
-    kind = type(error)
-    try:
-        text = str(error)
-    except Exception as another:  # noqa: BLE001 - a __str__ of the user's
-        text = f"<its text failed with {type(another).__name__}>"
-    lines = traceback.format_exception(kind, error, error.__traceback__)
-    return [
-        records.Tag("flowml.error_type", kind.__qualname__),
-        records.Tag("flowml.error", describe.mask(text)[:1000]),
-        records.Text("traceback.txt", describe.mask("".join(lines))),
-    ]
-
-
-def _now() -> int:
+def now() -> int:
+    """Return the time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000

@@ -30,7 +30,8 @@ def _function(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs:
         session.failed(error)
         raise
     session.returned(result)
-    session.settle()
+    if session.waits_here:
+        session.settle()
     return result
 
 
@@ -43,7 +44,8 @@ async def _coroutine(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], 
         session.failed(error)
         raise
     session.returned(result)
-    await asyncio.to_thread(session.settle)  # the event loop goes on meanwhile
+    if session.waits_here:
+        await asyncio.to_thread(session.settle)  # the event loop goes on meanwhile
     return result
 
 
@@ -67,7 +69,8 @@ def _generator(call: Call, body: Generator[Any, Any, Any]) -> Generator[Any, Any
                 resume, given = body.throw, thrown
     except StopIteration as stop:
         session.returned(stop.value)
-        session.settle()
+        if session.waits_here:
+            session.settle()
         return stop.value
     except GeneratorExit:
         session.returned(None)
@@ -96,7 +99,8 @@ async def _async_generator(call: Call, body: AsyncGenerator[Any, Any]) -> AsyncG
                 resume, given = body.athrow, thrown
     except StopAsyncIteration:
         session.returned(None)
-        await asyncio.to_thread(session.settle)
+        if session.waits_here:
+            await asyncio.to_thread(session.settle)
     except GeneratorExit:
         session.returned(None)
         raise

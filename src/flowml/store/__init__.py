@@ -1,7 +1,8 @@
 """The MLflow side: where runs are kept, opened, written and closed."""
 
 from flowml.store.autolog import autologging
-from flowml.store.opening import join, open_run
+from flowml.store.leftovers import STOPPING, End
+from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.runs import NO_RUN, Run
 
-__all__ = ["NO_RUN", "Run", "autologging", "join", "open_run"]
+__all__ = ["NO_RUN", "STOPPING", "End", "Run", "autologging", "close_left_open", "join", "open_run"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flowml import records, settings
 from flowml.store import active
 from flowml.store.connection import Connection, connect, uses_mlflows_own
+from flowml.store.leftovers import End, close_with_those_below
 from flowml.store.outgoing import NewRun, Outgoing
 from flowml.store.runs import NO_RUN, FoldedRun, JoinedRun, OwnRun, ParentsRun, Run, joined
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from flowml.options import Track
 
 
-def open_run(identity: records.Identity, *, track: Track, parent: Run | None) -> Run:
+def open_run(identity: records.Identity, *, track: Track, parent: Run | None, follows: Run | None = None) -> Run:
     """Open the run of one call.
 
     Args:
         identity: Whose run it is.
         track: How it is tracked.
         parent: The run of the call it was made in; None for the outermost.
+        follows: The run of the attempt before this one, if there was one.
 
     Returns:
         The run; that of the parent, or one that ignores everything, where ``track`` or the parent says so.
@@ -34,18 +36,24 @@ def open_run(identity: records.Identity, *, track: Track, parent: Run | None) ->
     Raises:
         TrackingError: If MLflow cannot be reached.
     """
+    opening = _Opening(identity, track, _outgoing_of(follows))
     if parent is None:
-        return _open_root(identity, track)
+        return _open_root(opening)
     if parent is NO_RUN:
         return NO_RUN
     if track.run == "parent":
         return ParentsRun(parent)
     under = parent.under if isinstance(parent, FoldedRun) else parent
     if isinstance(under, OwnRun) and under.children != "all":
-        return FoldedRun(under, identity, partial(_create, under.connection, identity, track, under))
+        return FoldedRun(under, identity, partial(opening.create, under.connection, under))
     if isinstance(under, JoinedRun):
-        return _create(under.connection, identity, track, under)
-    return NO_RUN if under.info is None else _create(connect(), identity, track, joined(connect(), under.info))
+        return opening.create(under.connection, under)
+    return NO_RUN if under.info is None else opening.create(connect(), joined(connect(), under.info))
+
+
+def _outgoing_of(run: Run | None) -> Outgoing | None:
+    run = run.opened if isinstance(run, FoldedRun) else run
+    return run.out if isinstance(run, OwnRun) else None
 
 
 def join(caller: records.Caller) -> Run:
@@ -66,6 +74,21 @@ def join(caller: records.Caller) -> Run:
     return joined(connection, _started_by(connection, caller) or caller.run)
 
 
+def close_left_open(caller: records.Caller, end: End) -> None:
+    """Close the run of a call in another process that is gone, and what is open below it.
+
+    Args:
+        caller: What it told.
+        end: How they end.
+
+    Raises:
+        TrackingError: If its MLflow cannot be reached.
+    """
+    if caller.run is not None:
+        connection = connect(caller.tracking_uri, caller.registry_uri)
+        connection.writer.ask(partial(close_with_those_below, connection.client, caller.run, end))
+
+
 def _started_by(connection: Connection, caller: records.Caller) -> records.CurrentRun | None:
     """Find the run of which only a tag is known; it may be created at this very moment."""
     if caller.run is None or caller.tag is None:
@@ -83,44 +106,50 @@ def _started_by(connection: Connection, caller: records.Caller) -> records.Curre
     return dataclasses.replace(caller.run, run_id=found[0].info.run_id, url=None) if found else None
 
 
-def _open_root(identity: records.Identity, track: Track) -> Run:
+def _open_root(opening: _Opening) -> Run:
     outer = active.users_run() if settings.current().adopt_active_run and uses_mlflows_own() else None
     chosen = active.users_experiment_id() if uses_mlflows_own() else None
     connection = connect()
     if outer is not None:
         run_id, experiment_id = outer.info.run_id, outer.info.experiment_id
         users = joined(connection, records.CurrentRun(run_id, experiment_id, run_id, None))
-        return _create(connection, identity, track, users, lambda: experiment_id)
+        return opening.create(connection, users, lambda: experiment_id)
     # This flow's option, flowml's setting, what the user told MLflow, the flow's name.
-    name = track.experiment or settings.current().experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    name = opening.track.experiment or settings.current().experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if name is None and chosen is not None:
-        return _create(connection, identity, track, None, lambda: chosen)
-    return _create(connection, identity, track, None, partial(connection.experiment_id, name or identity.owner))
+        return opening.create(connection, None, lambda: chosen)
+    return opening.create(connection, None, partial(connection.experiment_id, name or opening.identity.owner))
 
 
-def _create(
-    connection: Connection,
-    identity: records.Identity,
-    track: Track,
-    above: JoinedRun | None,
-    experiment: Callable[[], str] | None = None,
-) -> OwnRun:
-    tags = {**_process_tags(), **identity.tags, **track.tags}
-    tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
-    if identity.source:
-        tags["mlflow.source.name"] = identity.source
-    is_flow = identity.kind == "flow"
-    new = NewRun(
-        name=identity.name,
-        tags=tags,
-        started=identity.started,
-        experiment=experiment,
-        is_root=experiment is not None,
-        above=above.out if above else None,
-        reopens=identity.tags.get("prefect.flow_run_id") if is_flow and identity.attempt > 1 else None,
-    )
-    root = (above.out.root or above.out) if isinstance(above, OwnRun) else None
-    return OwnRun(connection, Outgoing(new, root), above, is_flow=is_flow, children=track.children)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Opening:
+    """A run of its own that is to be opened for a call."""
+
+    identity: records.Identity
+    track: Track
+    follows: Outgoing | None
+
+    def create(
+        self, connection: Connection, above: JoinedRun | None, experiment: Callable[[], str] | None = None
+    ) -> OwnRun:
+        """Let the sender create it: under a run, or in the experiment that is asked for then."""
+        identity, is_flow = self.identity, self.identity.kind == "flow"
+        tags = {**_process_tags(), **identity.tags, **self.track.tags}
+        tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
+        if identity.source:
+            tags["mlflow.source.name"] = identity.source
+        new = NewRun(
+            name=identity.name,
+            tags=tags,
+            started=identity.started,
+            experiment=experiment,
+            is_root=experiment is not None,
+            above=above.out if above else None,
+            reopens=identity.tags.get("prefect.flow_run_id") if is_flow and identity.attempt > 1 else None,
+            follows=None if is_flow else self.follows,
+        )
+        root = (above.out.root or above.out) if isinstance(above, OwnRun) else None
+        return OwnRun(connection, Outgoing(new, root), above, is_flow=is_flow, children=self.track.children)
 
 
 @cache

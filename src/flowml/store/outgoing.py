@@ -32,6 +32,7 @@ class NewRun:
         is_root: Whether it is the outermost flow's; it may still hang under a run of the user's.
         above: What the run it hangs under has to send, its creation too; None for a root.
         reopens: The Prefect flow run whose run is gone on with, if there is one already.
+        follows: What the attempt before this one has to send.
     """
 
     name: str
@@ -41,6 +42,7 @@ class NewRun:
     is_root: bool
     above: Outgoing | None = None
     reopens: str | None = None
+    follows: Outgoing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Outgoing:
     inputs: list[records.Dataset | Serialized] = field(default_factory=list)
     files: list[records.Text | records.Blob | records.File] = field(default_factory=list)
     models: list[SavedModel] = field(default_factory=list)
+    reused: list[records.Reused] = field(default_factory=list)
     own_metrics: set[str] = field(default_factory=set)  # their names
     tries: int = 0
     tried_in: int = -1  # the pass over all runs in which a step failed last
@@ -99,6 +102,8 @@ class Outgoing:
                     self.metrics.append((metric, now))
                 case records.Dataset() | Serialized() as given:
                     self.inputs.append(given)
+                case records.Reused() as reused:
+                    self.reused.append(reused)
                 case SavedModel() as model:
                     self.models.append(model)
                 case records.Text() | records.Blob() | records.File() as file:

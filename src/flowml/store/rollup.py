@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,13 @@ def roll_up(client: MlflowClient, run_id: str, experiment_id: str, own: Collecti
 
     What the parent logged itself under such a name, one of ``own``, stays.
 
-    Where several children of one task have the metric (a mapped task), it is their `summary`.
+    Where several children of one task have the metric (a mapped task), it is their `summary`. Results that came from a
+    cache are counted, as ``<task>.cached``.
     """
     from mlflow.entities import Metric
 
     found: defaultdict[str, list[float]] = defaultdict(list)
+    cached: Counter[str] = Counter()
     token: str | None = None
     while True:
         page = client.search_runs(
@@ -39,12 +41,15 @@ def roll_up(client: MlflowClient, run_id: str, experiment_id: str, own: Collecti
             tags = child.data.tags
             owner = tags.get("prefect.task_name") or tags.get("prefect.flow_name")
             owner = owner if owner and "flowml.kind" in tags else child.info.run_name  # else it was opened by hand
+            if tags.get("flowml.cached") == "true":
+                cached[f"{owner}.cached"] += 1
             for key, value in child.data.metrics.items():
                 name = key if key == owner else f"{owner}.{key}"
                 found[name].append(value)
         token = page.token
         if not token:
             break
+    found |= {name: [float(count)] for name, count in cached.items()}
     now = time.time_ns() // 1_000_000
     metrics = [
         Metric(metric.key[:250], metric.value, now, 0)

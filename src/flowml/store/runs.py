@@ -39,8 +39,15 @@ class Run(Protocol):
     def as_caller(self, tag: tuple[str, str]) -> records.Caller:
         """Tell what calls in other processes need to hang under it; the tag finds it where it is not created yet."""
 
-    def close(self, status: records.Status, ended: int) -> None:
-        """End it, at a time in milliseconds since 1970; does not wait."""
+    @property
+    def is_outermost(self) -> bool:
+        """Whether nothing above it in this process waits until all is in MLflow."""
+
+    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
+        """End it with what is told about its end, at a time in milliseconds since 1970; does not wait.
+
+        Without a status it stays open. What comes after it was ended is told too, and a later status counts more.
+        """
 
     def settle(self) -> None:
         """Wait until all that was logged is in MLflow, if this is the outermost run of the process."""
@@ -50,6 +57,7 @@ class _NoRun:
     """Accepts everything and does nothing: for calls that are not tracked, or whose run could not be opened."""
 
     info: records.CurrentRun | None = None
+    is_outermost = False
 
     def put(self, found: Iterable[records.Record]) -> None:
         """Log nothing."""
@@ -62,7 +70,7 @@ class _NoRun:
         """Tell that nothing is tracked here."""
         return records.Caller(None, "")
 
-    def close(self, status: records.Status, ended: int) -> None:
+    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """End nothing."""
 
     def settle(self) -> None:
@@ -87,6 +95,11 @@ class JoinedRun:
         info = self.connection.writer.wait(self.out.created).info
         return dataclasses.replace(info, url=self.connection.page_of(info.experiment_id, info.run_id))
 
+    @property
+    def is_outermost(self) -> bool:
+        """Whether nothing above it in this process waits until all is in MLflow."""
+        return True
+
     def put(self, found: Iterable[records.Record]) -> None:
         """Hand the records to the store's writer."""
         self.connection.writer.put(self.out, found)
@@ -104,9 +117,9 @@ class JoinedRun:
             without_credentials(registry_uri) if registry_uri else None,
         )
 
-    def close(self, status: records.Status, ended: int) -> None:  # noqa: ARG002 - the one who opened it says when
+    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:  # noqa: ARG002 - the one who opened it says when
         """Leave ending it to whoever opened it."""
-        self._stack.close_what_was_left_open(status)
+        self._stack.close_what_was_left_open(status or "FINISHED")
 
     def settle(self) -> None:
         """Wait until all that was logged to it here is in MLflow."""
@@ -147,13 +160,19 @@ class OwnRun(JoinedRun):
             return super().as_caller(tag)
         return dataclasses.replace(self._above.as_caller(tag), tag=tag)
 
-    def close(self, status: records.Status, ended: int) -> None:
+    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """End the run, and those that the user's code left open below it."""
         try:
-            self._stack.close_what_was_left_open(status)
-            self.put(self.tally.records())
+            self._stack.close_what_was_left_open(status or "FINISHED")
+            self.put([*about, *(self.tally.records() if status else ())])
         finally:
-            self.connection.writer.close(self.out, Closing(status, ended, rolls_up=self._is_flow))
+            if status:
+                self.connection.writer.close(self.out, Closing(status, ended, rolls_up=self._is_flow))
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether nothing above it in this process waits until all is in MLflow."""
+        return not isinstance(self._above, OwnRun) or self._above.pid != os.getpid()
 
     def settle(self) -> None:
         """Wait until all is in MLflow, if this is the outermost run of the process.
@@ -161,7 +180,7 @@ class OwnRun(JoinedRun):
         Raises:
             TrackingError: If something is not.
         """
-        if not isinstance(self._above, OwnRun) or self._above.pid != os.getpid():
+        if self.is_outermost:
             super().settle()
             if self.out.problems:
                 raise self.out.problems[0]
@@ -181,6 +200,11 @@ class FoldedRun:
         self._stack = active.Stack(lambda: self._open()._entity())  # noqa: SLF001 - of the same family
 
     @property
+    def opened(self) -> OwnRun | None:
+        """The run that it got, if something needed it."""
+        return self._run
+
+    @property
     def info(self) -> records.CurrentRun | None:
         """Which MLflow run it is; asking opens it."""
         return self._open().info
@@ -197,20 +221,28 @@ class FoldedRun:
         """Tell of the run above: what is called in other processes hangs under that."""
         return dataclasses.replace(self.under.as_caller(tag), tag=None)
 
-    def close(self, status: records.Status, ended: int) -> None:
+    @property
+    def is_outermost(self) -> bool:
+        """It never is: it is summed up on the one above."""
+        return False
+
+    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """Sum it up on the run above, or log it as a run."""
-        if self._run is None and (status == "FINISHED" or self.under.children == "none"):
-            params = {record.key: record.value for record in self._found if isinstance(record, records.Param)}
-            metrics = {record.key: record.value for record in self._found if isinstance(record, records.Metric)}
-            seconds = (ended - self._started) / 1000
-            self.under.tally.add(Child(self._identity.owner, self._identity.name, status, seconds, params, metrics))
+        if self._run is None and (status in {"FINISHED", None} or self.under.children == "none"):
+            if status:
+                self._sum_up(status, ended)
             return
         run = self._open()
-        try:
-            self._stack.close_what_was_left_open(status)
-            run.put(self._found)
-        finally:
-            run.close(status, ended)
+        self._stack.close_what_was_left_open(status or "FINISHED")
+        run.put(self._found)
+        self._found = []
+        run.close(status, ended, about)
+
+    def _sum_up(self, status: records.Status, ended: int) -> None:
+        params = {record.key: record.value for record in self._found if isinstance(record, records.Param)}
+        metrics = {record.key: record.value for record in self._found if isinstance(record, records.Metric)}
+        seconds = (ended - self._started) / 1000
+        self.under.tally.add(Child(self._identity.owner, self._identity.name, status, seconds, params, metrics))
 
     def settle(self) -> None:
         """Leave the waiting to the run above."""
@@ -236,20 +268,21 @@ class ParentsRun:
         return self._parent.info
 
     def put(self, found: Iterable[records.Record]) -> None:
-        """Hand the records to the caller's run; an error is the caller's own affair, who may handle it."""
-        self._parent.put(record for record in found if not _tells_of_error(record))
+        """Hand the records to the caller's run."""
+        self._parent.put(found)
 
-    def close(self, status: records.Status, ended: int) -> None:
-        """Leave it to the caller."""
+    @property
+    def is_outermost(self) -> bool:
+        """Whether the caller is in another process."""
+        return self._parent.is_outermost and not isinstance(self._parent, OwnRun)
+
+    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
+        """Leave it to the caller, also to tell of an error, which it may handle."""
 
     def settle(self) -> None:
         """Wait for what was logged, if the caller is in another process."""
-        if not isinstance(self._parent, OwnRun | FoldedRun):
+        if self.is_outermost:
             self._parent.settle()
-
-
-def _tells_of_error(record: records.Record) -> bool:
-    return isinstance(record, records.Tag) and record.key.startswith("flowml.error")
 
 
 def joined(connection: Connection, info: records.CurrentRun) -> JoinedRun:

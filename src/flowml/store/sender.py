@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowml import records
 from flowml.errors import TrackingError
-from flowml.store import batches, rollup
+from flowml.store import batches, leftovers, reuse, rollup
 from flowml.store.outgoing import Created, NewRun, Outgoing
 from flowml.store.trouble import explain, is_unreachable, may_pass
 
@@ -63,6 +63,10 @@ class Sender:
             return True
         if out.created.exception() is not None:
             return True
+        follows = out.new.follows if out.new else None
+        earlier = _id_of(follows)
+        if follows and earlier and follows.tags:
+            self._step(out, partial(batches.send_batch, self._client, earlier, follows, with_params=False))
         closing = out.closing  # read before what came in: whatever is logged after it is too late
         out.sort()
         info = out.created.result().info
@@ -71,11 +75,16 @@ class Sender:
         self._step(out, partial(batches.send_inputs, client, run_id, out))
         self._step(out, partial(batches.send_files, client, run_id, out))
         self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id))
+        self._step(out, partial(reuse.link, client, run_id, out, info.experiment_id))
         if closing is None:
             out.since = time.monotonic()
             return out.closed or not out.params
         if closing.rolls_up:
             self._step(out, partial(rollup.roll_up, client, run_id, info.experiment_id, out.own_metrics))
+        if closing.rolls_up and out.root is None:
+            failed = closing.status != "FINISHED"
+            lost = partial(leftovers.close_lost_tasks, client, info, has_failed=failed, ended=closing.ended)
+            self._step(out, lost)
         if out.problems:
             told = str(out.problems[0])
             self._step(out, partial(client.set_tag, run_id, "flowml.tracking_error", told))
@@ -124,9 +133,14 @@ class Sender:
             told = {"mlflow.parentRunId": above.run_id} if above else {}
             if above and not new.is_root:
                 told["flowml.root_run_id"] = above.root_run_id
+            earlier = _id_of(new.follows)
+            if earlier:
+                told["flowml.previous_run_id"] = earlier
             tags = batches.tags_of({**new.tags, **told})
             entity = self._client.create_run(experiment_id, new.started, tags, new.name)
         run_id = str(entity.info.run_id)
+        if new.follows:
+            new.follows.tags["flowml.next_run_id"] = run_id
         if new.is_root:
             out.tags["flowml.root_run_id"] = run_id
         root_run_id = above.root_run_id if above and not new.is_root else run_id
@@ -147,3 +161,10 @@ class Sender:
             if tag in found[0].data.tags:
                 self._client.delete_tag(run_id, tag)
         return found[0]
+
+
+def _id_of(out: Outgoing | None) -> str | None:
+    """Return the run's id, if it was created."""
+    if out is None or not out.created.done() or out.created.exception():
+        return None
+    return out.created.result().info.run_id

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet  # a class of its own before Python 3.11
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -25,7 +25,7 @@ from flowml.store.sender import LaterError, Sender, StoreGoneError
 from flowml.store.trouble import explain, masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mlflow import MlflowClient
 
@@ -33,19 +33,30 @@ T = TypeVar("T")
 Job: TypeAlias = "tuple[Callable[[], Any], Future[Any]]"
 
 _LINGER = 1.0  # seconds that records wait for company before they are sent on their own
+_REST = 5.0  # seconds that a fork waits for what is being sent
 _PATIENCE = (1.0, 2.0, 5.0, 15.0)  # seconds between tries while MLflow fails; the last one again and again
 
 
 _writers: WeakSet[Writer] = WeakSet()
 
 
-def _begin_again() -> None:
-    for writer in _writers:
+def _rest() -> None:
+    for writer in list(_writers):
+        writer.rest()
+
+
+def _go_on() -> None:
+    for writer in list(_writers):
+        writer.go_on()
+
+
+def _begin() -> None:
+    for writer in list(_writers):
         writer.begin()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+    os.register_at_fork(before=_rest, after_in_parent=_go_on, after_in_child=_begin)
 
 
 class Writer:
@@ -74,6 +85,29 @@ class Writer:
         self._failures = 0
         self._next_try = 0.0
         self._thread: threading.Thread | None = None
+        self._may_work = threading.Event()
+        self._may_work.set()
+        self._working = threading.Lock()
+
+    def rest(self) -> None:
+        """Send nothing until `go_on`: a process that is forked in the middle of a write cannot open the database.
+
+        Waits for what is being sent, at most `_REST` seconds.
+        """
+        self._may_work.clear()
+        self._resting = self._working.acquire(timeout=_REST)
+
+    def go_on(self) -> None:
+        """Go on after `rest`."""
+        if self._resting:
+            self._working.release()
+        self._may_work.set()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._may_work.wait()
+        with self._working:
+            yield
 
     def put(self, out: Outgoing, found: Iterable[records.Record]) -> None:
         """Take records of a run; models are serialized here and now, so that later changes to them are not logged.
@@ -112,8 +146,13 @@ class Writer:
         Raises:
             TrackingError: If MLflow fails or does not answer in time.
         """
+
+        def work() -> T:
+            with self._at_work():
+                return job()
+
         result: Future[T] = Future()
-        self._hand_over((job, result))
+        self._hand_over((work, result))
         return self.wait(result)
 
     def flush(self, patience: float | None = None) -> None:
@@ -219,7 +258,7 @@ class Writer:
                 continue  # it is closed after its children
             due = force or out.closing or not out.created.done() or time.monotonic() - out.since >= _LINGER
             try:
-                if due and self._sender.send(out):
+                if due and self._sent(out):
                     self._waiting.pop(out, None)
             except StoreGoneError as gone:
                 raise gone.problem from None
@@ -228,6 +267,10 @@ class Writer:
         for problem in failed.values():
             raise problem
         self._failures, self._next_try = 0, 0.0
+
+    def _sent(self, out: Outgoing) -> bool:
+        with self._at_work():
+            return self._sender.send(out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,215 @@
+"""Hears of each state that Prefect's engines give a run: how an attempt ended is theirs to say, not its body's.
+
+A body that returned may still fail: its result cannot be kept, it returned a failed state, it took too long. A body
+that was never called has an end too: its result was cached, its inputs failed. Prefect's hooks do not tell of all of
+these, and log two lines each; so one method of its four engines is wrapped here. Where Prefect should not have it, runs
+end when their bodies do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import cache
+from types import ModuleType
+from typing import Any
+from uuid import UUID
+
+import wrapt
+from prefect.client.schemas.objects import State, StateType
+from prefect.context import TaskRunContext
+from prefect.exceptions import Abort
+
+from flowml import records
+from flowml.capture import hooks
+from flowml.capture.engine import call_of
+from flowml.capture.session import Session, is_off, now
+from flowml.capture.verdict import Verdict, Watch, watched
+
+_STATUS: dict[StateType, records.Status] = {
+    StateType.COMPLETED: "FINISHED",
+    StateType.FAILED: "FAILED",
+    StateType.CRASHED: "FAILED",
+    StateType.CANCELLED: "KILLED",
+}
+_RETRIED = {"Retrying", "AwaitingRetry"}
+
+
+def _heard(engine: Any) -> Session | None:
+    """Take the verdict in a run's new state; return the session to settle, if the run is over."""
+    verdict, watch = _verdict_in(_run_of(engine).state, is_flow=_is_flow(engine)), _watch_of(engine)
+    if verdict is None:
+        return None
+    if watch.session is None and (verdict.cached or verdict.state == "NotReady"):
+        watch.session = _without_a_body(engine)
+    return _conclude(watch, verdict)
+
+
+def _unheard(engine: Any, error: BaseException, state: State[Any], force: bool = False) -> Session | None:  # noqa: ARG001, FBT001, FBT002 - set_state's
+    """Conclude a run whose end Prefect's server did not take: it is gone, or has another in mind."""
+    if not state.is_final():
+        return None
+    is_aborted = isinstance(error, Abort)
+    status: records.Status = "KILLED" if is_aborted else "FAILED"
+    return _conclude(_watch_of(engine), Verdict(status, now(), "Aborted" if is_aborted else "Unknown", error))
+
+
+def _cancelled(engine: Any) -> Session | None:
+    return _conclude(_watch_of(engine), Verdict("KILLED", now(), "Cancelled"))
+
+
+def _conclude(watch: Watch, verdict: Verdict) -> Session | None:
+    if watch.session is None:
+        return None
+    watch.session.conclude(verdict)
+    return None if verdict.retried else watch.session
+
+
+def _settle(session: Session | None) -> None:
+    if session:
+        session.settle(raising=False)
+
+
+async def _settle_async(session: Session | None) -> None:
+    if session and session.run.is_outermost:
+        await asyncio.to_thread(session.settle, raising=False)  # the event loop goes on meanwhile
+
+
+def _is_flow(engine: Any) -> bool:
+    return hasattr(engine, "flow")
+
+
+def _run_of(engine: Any) -> Any:
+    return engine.flow_run if _is_flow(engine) else engine.task_run
+
+
+def _watch_of(engine: Any) -> Watch:
+    """Return the engine's own watch; kept on the engine, to go with it."""
+    watch: Watch | None = vars(engine).get("_flowml_watch")
+    if watch is None:
+        watch = engine._flowml_watch = watched[_run_of(engine).id] = Watch()  # noqa: SLF001 - flowml's own
+        if _is_flow(engine):
+            hooks.detach(engine.flow)
+    return watch
+
+
+def _verdict_in(state: State[Any], *, is_flow: bool) -> Verdict | None:
+    ended, name = round(state.timestamp.timestamp() * 1000), state.name or state.type.value.title()
+    if name in _RETRIED:
+        return Verdict(None if is_flow else "FAILED", ended, name, retried=True)
+    if name == "NotReady":
+        return Verdict("KILLED", ended, name, error=_error_in(state))
+    if not state.is_final():
+        return None
+    error = _error_in(state) if state.is_failed() or state.is_crashed() else None
+    return Verdict(
+        _STATUS[state.type], ended, name, error, result_key=_result_key(state), cached=not is_flow and name == "Cached"
+    )
+
+
+def _error_in(state: State[Any]) -> BaseException:
+    found = getattr(state.data, "result", state.data)  # Prefect wraps what it may keep
+    return found if isinstance(found, BaseException) else RuntimeError(state.message or state.name)
+
+
+def _result_key(state: State[Any]) -> str | None:
+    """Return where a task's result is kept; also where it is only going to be."""
+    context = TaskRunContext.get()
+    kept = getattr(state.data, "metadata", None)
+    return getattr(kept, "storage_key", None) if context and context.persist_result else None
+
+
+def _without_a_body(engine: Any) -> Session | None:
+    """Open the run of a task that ends without its body being called."""
+    task = engine.task
+    track = getattr(task, "track", None)
+    if track is None or track.run == "none" or is_off():
+        return None
+    call = call_of(task.fn, track, {})
+    return Session.begin(call, inputs=False) if call else None
+
+
+def _set_state(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
+    try:
+        state = wrapped(*args, **kwargs)
+    except BaseException as error:
+        _settle(_unheard(engine, error, *args, **kwargs))
+        raise
+    _settle(_heard(engine))
+    return state
+
+
+async def _set_state_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
+    try:
+        state = await wrapped(*args, **kwargs)
+    except BaseException as error:
+        await _settle_async(_unheard(engine, error, *args, **kwargs))
+        raise
+    await _settle_async(_heard(engine))
+    return state
+
+
+def _cancel(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
+    """Hear of a cancellation whose states Prefect's runner sets, from its own process."""
+    wrapped(*args, **kwargs)
+    _settle(_cancelled(engine))
+
+
+async def _cancel_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
+    await wrapped(*args, **kwargs)
+    await _settle_async(_cancelled(engine))
+
+
+def _pause(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    state = wrapped(*args, **kwargs)
+    _paused(state, kwargs.get("flow_run_id"))
+    return state
+
+
+async def _pause_async(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    state = await wrapped(*args, **kwargs)
+    _paused(state, kwargs.get("flow_run_id"))
+    return state
+
+
+def _paused(state: State[Any], flow_run_id: UUID | None) -> None:
+    """Tag the run of a flow that waits inside its body until it is resumed."""
+    watch = watched.get(flow_run_id) if flow_run_id else None
+    if watch and watch.session and state.is_paused():
+        watch.session.tell({"prefect.state": state.name or "Paused"})
+
+
+def _roll_back(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
+    watch = _watch_of(engine)
+    if watch.session:
+        watch.session.tell({"flowml.rolled_back": "true", "prefect.state": "RolledBack"})
+    return wrapped(*args, **kwargs)
+
+
+_WRAPPERS: dict[str, dict[str, Any]] = {
+    "prefect.task_engine": {
+        "SyncTaskRunEngine.set_state": _set_state,
+        "AsyncTaskRunEngine.set_state": _set_state_async,
+        "BaseTaskRunEngine.handle_rollback": _roll_back,
+    },
+    "prefect.flow_engine": {
+        "FlowRunEngine.set_state": _set_state,
+        "AsyncFlowRunEngine.set_state": _set_state_async,
+        "FlowRunEngine.handle_cancellation": _cancel,
+        "AsyncFlowRunEngine.handle_cancellation": _cancel_async,
+    },
+    "prefect.flow_runs": {"propose_state_sync": _pause, "propose_state": _pause_async},
+}
+
+
+@cache
+def listen() -> None:
+    """Wrap the engines' methods: now, or when Prefect loads its engines."""
+    for module in _WRAPPERS:
+        wrapt.register_post_import_hook(_wrap, module)
+
+
+def _wrap(module: ModuleType) -> None:
+    for name, wrapper in _WRAPPERS[module.__name__].items():
+        with suppress(AttributeError):  # a Prefect that has no such method
+            wrapt.wrap_function_wrapper(module, name, wrapper)

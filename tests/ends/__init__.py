@@ -1,0 +1,1 @@
+"""What MLflow says of runs that end in every way."""
