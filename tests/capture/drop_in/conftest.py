@@ -38,7 +38,7 @@ def every_side(tmp_path: Path, turned_off: Callable[[], AbstractContextManager[N
     return sides(tmp_path, turned_off)
 
 
-@pytest.fixture(params=["tracked-disabled", pytest.param("setting-untracked", marks=pytest.mark.slow)])
+@pytest.fixture(params=["tracked", pytest.param("disabled-setting-untracked", marks=pytest.mark.slow)])
 def compare(request: pytest.FixtureRequest, client: MlflowClient, every_side: dict[str, Side]) -> Compare:
     """Run a scenario with Prefect and with flowml, fail if anything that is seen differs, and return what is."""
 

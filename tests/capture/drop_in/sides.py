@@ -143,7 +143,7 @@ def listening(name: str = "prefect", level: int = logging.INFO) -> Iterator[list
 def plain(value: Any) -> Any:
     """Return states and errors as what a user reads of them."""
     if isinstance(value, State):
-        data = value.result(raise_on_failure=False) if value.is_final() else None
+        data = value.result(raise_on_failure=False, _sync=True) if value.is_final() else None
         return {"type": value.type.value, "name": value.name, "message": value.message, "result": plain(data)}
     if isinstance(value, BaseException):
         return f"{type(value).__module__}.{type(value).__qualname__}: {value}"

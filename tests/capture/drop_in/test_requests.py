@@ -1,0 +1,83 @@
+"""What flowml asks of Prefect's API, and says in its log, beyond what Prefect does itself."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from typing import Any
+
+from mlflow import MlflowClient
+from prefect import get_run_logger
+from tests.capture.drop_in.sides import ID, Side, listening, observe
+from tests.runs import all_runs
+
+
+def of_everyday_work(side: Side) -> Any:
+    """Tasks that work, fail, are tried again and hit the cache; a subflow; submitted and called."""
+    attempts: list[int] = []
+
+    @side.task
+    def add(x: int) -> int:
+        get_run_logger().info("adding")
+        return x + 1
+
+    @side.task(retries=1)
+    def flaky() -> int:
+        attempts.append(1)
+        if len(attempts) < 2:
+            raise ValueError("not yet")
+        return 1
+
+    @side.task
+    def failing() -> None:
+        raise KeyError("never")
+
+    @side.flow
+    def sub(x: int) -> int:
+        return add(x)
+
+    @side.flow
+    def pipeline(x: int = 1) -> Any:
+        return [add(x), add.submit(x).result(), flaky(), failing(return_state=True).name, sub(x)]
+
+    return pipeline()
+
+
+def requests_of(side: Side) -> Counter[str]:
+    """Count the requests to the API, by method and path, that the everyday work makes."""
+    with listening("httpx") as records:
+        observe(of_everyday_work, side)
+    asked = (re.search(r"HTTP Request: (\w+) http://[^/]+(\S+)", record.getMessage()) for record in records)
+    return Counter(re.sub(ID, "<id>", f"{found[1]} {found[2]}") for found in asked if found)
+
+
+def test_only_a_label_for_each_flow_run_is_asked_of_the_api(
+    client: MlflowClient, every_side: dict[str, Side]
+) -> None:
+    """Tracked or not, a task costs no request to Prefect's API; a tracked flow run costs one, for its label."""
+    theirs = requests_of(every_side["prefect"])
+    print(theirs)
+    label = Counter({"PATCH /api/flow_runs/<id>/labels": 2})
+    assert requests_of(every_side["tracked"]) - theirs == label
+    assert theirs - requests_of(every_side["tracked"]) == Counter()
+    assert requests_of(every_side["disabled"]) == theirs
+    assert requests_of(every_side["untracked"]) == theirs
+
+
+def test_the_log_is_prefects_line_by_line(client: MlflowClient, every_side: dict[str, Side]) -> None:
+    """At INFO and above, a tracked flow with failures, retries and a subflow says what it says without flowml."""
+    expected = observe(of_everyday_work, every_side["prefect"])
+    seen = observe(of_everyday_work, every_side["tracked"])
+    assert seen.lines == expected.lines
+    assert len([line for line in seen.lines if line.endswith(": adding")]) == 3
+    assert len(all_runs(client)) == 8
+
+
+def test_mlflow_says_nothing_either(client: MlflowClient, every_side: dict[str, Side]) -> None:
+    """The loggers of MLflow, of flowml and of the SQL underneath are silent at INFO."""
+    with listening("mlflow") as mlflow_says, listening("flowml") as flowml_says, listening("", logging.WARNING) as all_says:
+        seen = observe(of_everyday_work, every_side["tracked"])
+    assert [record.getMessage() for record in [*mlflow_says, *flowml_says]] == []
+    assert [record.name for record in all_says if not record.name.startswith("prefect")] == []
+    assert seen.printed == ""
