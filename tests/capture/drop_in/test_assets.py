@@ -1,21 +1,20 @@
-"""Tasks that materialize assets: what Prefect's API comes to know of them."""
+"""The events of flows, tasks and materialized assets that Prefect sends to its API."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from mlflow import MlflowClient
 from prefect.assets import Asset, AssetProperties, add_asset_metadata
-from prefect.events import Event, emit_event
-from prefect.events.clients import get_events_subscriber
-from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter
-from tests.capture.drop_in.sides import Side, listening, observe, plain
+from prefect.events import Event
+from prefect.events.clients import AssertingEventsClient
+from prefect.events.worker import EventsWorker
+from tests.capture.drop_in.sides import Side, observe, plain
 from tests.runs import runs_of
 
 FEATURES = Asset(key="s3://lake/features", properties=AssetProperties(name="features", owners=["data"]))
-END = "test.end"
 
 
 def of_assets(side: Side) -> Any:
@@ -37,56 +36,53 @@ def of_assets(side: Side) -> Any:
     @side.flow
     def pipeline() -> Any:
         rows = features.submit(3)
+        rows.wait()
         states = [model.submit(rows, return_state=True), failing(return_state=True)]
         states.append(failing.with_options(assets=["s3://lake/other"], retries=1)(return_state=True))
-        emit_event(END, resource={"prefect.resource.id": "test.end"})
         return plain(states)
 
     return pipeline()
 
 
-async def events_of(flow_run_id: str) -> list[Event]:
-    """Wait until Prefect's server has all asset events of a flow run; they come in the order they were sent in."""
-    wanted = EventFilter(
-        event=EventNameFilter(prefix=["prefect.asset.", END]),
-        related=EventRelatedFilter(id=[f"prefect.flow-run.{flow_run_id}"]),
-    )
-    found: list[Event] = []
-    async with get_events_subscriber(wanted) as subscriber:
-        async for event in subscriber:
-            if event.event == END:
-                break
-            found.append(event)
-    return found
+@contextmanager
+def sending() -> Iterator[list[Event]]:
+    """Collect the events that are sent to Prefect's API meanwhile, instead of sending them."""
+    events: list[Event] = []
+    AssertingEventsClient.reset()
+    EventsWorker.set_client_override(AssertingEventsClient)
+    try:
+        yield events
+        EventsWorker.instance().drain()
+    finally:
+        EventsWorker.set_client_override(None)
+    events += [event for client in AssertingEventsClient.all for event in client.events]
 
 
-def assets_of(side: Side) -> list[Any]:
-    """Return what the asset events of the scenario hold, in a fixed order."""
-    with listening() as records:
-        observe(of_assets, side, ordered=False)
-    (flow_run_id,) = {record.flow_run_id for record in records if getattr(record, "flow_run_id", None)}
-    events = asyncio.run(asyncio.wait_for(events_of(flow_run_id), 60))
-    return sorted(
-        [
-            event.event,
-            dict(event.resource),
-            sorted(
-                (related.role, related.get("prefect.resource.name"), related.id.partition(".")[2].partition(".")[0])
-                for related in event.related
-                if related.role not in {"flow-run", "task-run"}
-            ),
-            event.payload,
-        ]
-        for event in events
-    )
+def events_of(side: Side) -> list[Any]:
+    """Return what the events of the scenario say, without ids and times."""
+    with sending() as events:
+        observe(of_assets, side)
+    return [told(event) for event in events]
 
 
-@pytest.mark.slow
-def test_assets_are_known_as_with_prefect(client: MlflowClient, every_side: dict[str, Side]) -> None:
-    """The events of materialized and referenced assets, with their properties and metadata, are the same."""
-    expected = assets_of(every_side["prefect"])
-    names = {event[0].removeprefix("prefect.asset.") for event in expected}
+def told(event: Event) -> Any:
+    """Return what an event says; of a task run's, what it says of the task run."""
+    if event.event.startswith("prefect.asset."):
+        related = sorted((one.role, one.get("prefect.resource.name") or one.id) for one in event.related)
+        kept = [one for one in related if one[0] not in {"flow-run", "task-run"}]
+        return [event.event, dict(event.resource), kept, event.payload]
+    payload = event.payload.get("task_run", {})
+    labels = sorted(set(payload.get("labels", {})) - {"flowml.run"})
+    state = event.payload.get("validated_state", {})
+    counts = [payload.get(name) for name in ("run_count", "flow_run_run_count", "task_key", "empirical_policy")]
+    return [event.event, state, counts, labels, sorted(payload.get("task_inputs", {})), sorted(payload.get("tags", []))]
+
+
+def test_prefect_is_sent_the_same_events(client: MlflowClient, every_side: dict[str, Side]) -> None:
+    """Each task run's states, and each materialized and referenced asset with its properties and metadata."""
+    expected = events_of(every_side["prefect"])
+    names = {event[0].removeprefix("prefect.asset.") for event in expected if event[0].startswith("prefect.asset.")}
     assert names == {"referenced", "materialization.succeeded", "materialization.failed"}
-    assert assets_of(every_side["tracked"]) == expected
-    assert assets_of(every_side["disabled"]) == expected
+    assert events_of(every_side["tracked"]) == expected
+    assert events_of(every_side["disabled"]) == expected
     assert len(runs_of(client, "model")) == 1

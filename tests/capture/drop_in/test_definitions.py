@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import copy
 import functools
 import inspect
@@ -96,7 +94,13 @@ FLOW_OPTIONS: list[dict[str, Any]] = [
     {"retries": 3, "retry_delay_seconds": 2.5, "timeout_seconds": 5},
     {"validate_parameters": False, "log_prints": True, "cache_result_in_memory": False},
     {"persist_result": True, "result_serializer": "compressed/json"},
-    {"on_completion": [hook], "on_failure": [hook], "on_running": [hook], "on_crashed": [hook], "on_cancellation": [hook]},
+    {
+        "on_completion": [hook],
+        "on_failure": [hook],
+        "on_running": [hook],
+        "on_crashed": [hook],
+        "on_cancellation": [hook],
+    },
     {"task_runner": ThreadPoolTaskRunner(max_workers=2)},
     {"task_runner": ProcessPoolTaskRunner(max_workers=2)},
 ]
@@ -161,7 +165,9 @@ def test_materializing_tasks_are_equal() -> None:
             assert seen_of(ours.with_options(**changed)) == seen_of(theirs.with_options(**changed))
 
 
-POLICIES = {name: value for name, value in vars(cache_policies).items() if isinstance(value, cache_policies.CachePolicy)}
+POLICIES = {
+    name: value for name, value in vars(cache_policies).items() if isinstance(value, cache_policies.CachePolicy)
+}
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -14,8 +14,8 @@ import pytest
 from prefect import allow_failure, get_run_logger, tags, unmapped
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency, rate_limit
-from prefect.utilities.annotations import quote
 from prefect.states import Cancelled, Completed, Failed
+from prefect.utilities.annotations import quote
 from tests.capture.drop_in.conftest import Compare
 from tests.capture.drop_in.sides import Side, plain
 

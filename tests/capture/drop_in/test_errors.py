@@ -31,9 +31,9 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "option of a flow by position": lambda side: side.flow(function, "name"),
     "task of no function": lambda side: side.task(3),
     "flow of no function": lambda side: side.flow("name"),
-    "flow of a class method": lambda side: side.flow(3.5),
-    "reserved argument of a task": lambda side: side.task(lambda return_state: None),
-    "reserved argument of a flow": lambda side: side.flow(lambda wait_for: None),
+    "flow of a number": lambda side: side.flow(3.5),
+    "reserved argument of a task": lambda side: side.task(lambda return_state: return_state),
+    "reserved argument of a flow": lambda side: side.flow(lambda wait_for: wait_for),
     "hooks that are no list": lambda side: side.task(on_failure=print)(function),
     "hook that cannot be called": lambda side: side.flow(on_completion=["print"])(function),
     "two cache functions": lambda side: side.task(cache_key_fn=3, cache_policy=3)(function),
@@ -111,7 +111,12 @@ def of_validation(side: Side) -> Any:
 
     unchecked = checked.with_options(validate_parameters=False)
     refused = [plain(error_of(lambda: checked("one"))), plain(error_of(lambda: checked(1, {"deep": 1})))]
-    return checked("1", {"depth": "3"}), plain(checked("x", return_state=True)), refused, unchecked.should_validate_parameters
+    return (
+        checked("1", {"depth": "3"}),
+        plain(checked("x", return_state=True)),
+        refused,
+        unchecked.should_validate_parameters,
+    )
 
 
 def of_calls_in_the_wrong_place(side: Side) -> Any:
@@ -127,7 +132,7 @@ def of_calls_in_the_wrong_place(side: Side) -> Any:
     def pipeline() -> Any:
         futures = picky.map([1, 2])
         futures.wait()
-        return [plain([future.state for future in futures]), plain(error_of(lambda: futures.result()))]
+        return [plain([future.state for future in futures]), plain(error_of(futures.result))]
 
     @side.flow
     async def wrong() -> Any:

@@ -124,20 +124,20 @@ def of_transactions(side: Side) -> Any:
         heard.append(["done", txn.state.name])
 
     @side.task
-    def check(good: bool) -> None:
-        if not good:
-            raise ValueError("bad")
+    def check(text: str) -> None:
+        if text != "good":
+            raise ValueError(text)
 
     @side.flow
-    def pipeline(good: bool) -> str:
+    def pipeline(text: str) -> str:
         with transaction() as txn:
             txn.set("name", "mine")
             written = write("a")
-            check(good)
+            check(text)
         return written
 
-    assert pipeline(True) == "a"
-    state = pipeline(False, return_state=True)
+    assert pipeline("good") == "a"
+    state = pipeline("bad", return_state=True)
     assert [entry[0] for entry in heard] == ["done", "undo"]
     with transaction():
         write("alone")
@@ -160,7 +160,13 @@ def of_unserializable_results(side: Side) -> Any:
 
 @pytest.mark.parametrize(
     "scenario",
-    [of_caches, of_cached_states, of_persisted_results, of_transactions, of_unserializable_results],
+    [
+        pytest.param(of_caches, marks=pytest.mark.slow),
+        of_cached_states,
+        of_persisted_results,
+        of_transactions,
+        of_unserializable_results,
+    ],
     ids=lambda scenario: scenario.__name__,
 )
 def test_results_are_kept_as_in_prefect(scenario: Callable[[Side], Any], compare: Compare) -> None:
