@@ -43,6 +43,9 @@ def many(a: int, /, b: Literal["x", "y"] = "x", *rest: str, c: Annotated[float, 
     Args:
         a: The first.
         b: The second.
+        *rest: Some words.
+        c: A number.
+        **more: Anything.
     """
     return a
 
@@ -53,6 +56,7 @@ def typed(options: Options, day: datetime, wait: timedelta = timedelta(1), plain
 
 
 async def waiting(x: int) -> int:
+    """Give it back."""
     return x
 
 
@@ -68,6 +72,7 @@ async def streaming(x: int) -> Any:
 
 @functools.wraps(typed)
 def wrapped(*args: Any, **kwargs: Any) -> Any:
+    """Be another function to every inspection."""
     return typed(*args, **kwargs)
 
 
@@ -188,7 +193,7 @@ flowml_task, flowml_flow = flowml.task(typed), flowml.flow(typed)
 
 
 def test_pickles_hold_the_function_and_the_options() -> None:
-    """By cloudpickle, flows and tasks of functions that are imported and of functions that are not, and their ``fn``."""
+    """By cloudpickle: flows and tasks of functions that cannot be imported, and their ``fn``."""
     factor = 3
 
     def local(x: int) -> int:

@@ -87,15 +87,15 @@ def of_states(side: Side) -> Any:
         return naming(state, return_state=True)
 
     @side.flow
-    def sub(fails: bool) -> int:
+    def sub(x: int) -> int:
         get_run_logger().info("in the sub flow")
-        if fails:
+        if x == 2:
             raise ZeroDivisionError("sub")
         return 1
 
     @side.flow
     def outer() -> Any:
-        return plain([sub(False), sub(True, return_state=True), prefect.runtime.flow_run.name])
+        return plain([sub(1), sub(2, return_state=True), prefect.runtime.flow_run.name])
 
     return [returning(state, return_state=True) for state in ("done", "bad", "off")], outer()
 
@@ -104,10 +104,10 @@ def of_dependencies(side: Side) -> Any:
     """``wait_for``, ``unmapped``, ``allow_failure``, ``quote``, futures and states as arguments."""
 
     @side.task
-    def one(fails: bool = False) -> int:
-        if fails:
+    def one(x: int) -> int:
+        if x == 2:
             raise ValueError("one")
-        return 1
+        return x
 
     @side.task
     def seen(value: Any, more: Any = None) -> str:
@@ -115,7 +115,7 @@ def of_dependencies(side: Side) -> Any:
 
     @side.flow
     def pipeline() -> Any:
-        good, bad = one.submit(), one.submit(True)
+        good, bad = one.submit(1), one.submit(2)
         good.wait()
         bad.wait()
         return plain(
@@ -141,9 +141,16 @@ def of_hooks(side: Side) -> Any:
     heard: list[Any] = []
 
     def hook(of: Any, run: Any, state: Any) -> None:
-        base = type(of).__mro__[-3:-2] and [kind.__name__ for kind in type(of).__mro__ if kind.__module__ != "flowml"]
-        kind = "Flow" if "Flow" in base else "Task"
-        heard.append([kind, of.name, type(run).__name__, run.run_count, plain(state.name), of.fn.__name__])
+        heard.append(
+            [
+                isinstance(of, prefect.Flow),
+                of.name,
+                type(run).__name__,
+                run.run_count,
+                plain(state.name),
+                of.fn.__name__,
+            ]
+        )
 
     def broken(of: Any, run: Any, state: Any) -> None:
         raise RuntimeError("a hook's own error")
@@ -151,24 +158,24 @@ def of_hooks(side: Side) -> Any:
     hooks = {"on_completion": [hook, broken], "on_failure": [hook], "on_running": [hook]}
 
     @side.task(**hooks, retries=1)
-    def work(fails: bool) -> int:
-        if fails:
+    def work(x: int) -> int:
+        if x == 2:
             raise ValueError("no")
-        return 1
+        return x
 
     @work.on_completion
     def by_method(of: Any, run: Any, state: Any) -> None:
         heard.append(["by method", state.result()])
 
     @side.flow(**hooks)
-    def pipeline(fails: bool) -> int:
-        return work(fails)
+    def pipeline(x: int) -> int:
+        return work(x)
 
     @pipeline.on_failure
     async def later(of: Any, run: Any, state: Any) -> None:
         heard.append(["later", run.name == prefect.runtime.flow_run.name, state.message])
 
-    return pipeline(False), pipeline.with_options(retries=0)(True, return_state=True), heard
+    return pipeline(1), pipeline.with_options(retries=0)(2, return_state=True), heard
 
 
 def of_names(side: Side) -> Any:
@@ -207,15 +214,15 @@ def of_prints(side: Side) -> Any:
 
     @side.task
     def talking() -> None:
-        print("from the task")
+        print("from the task")  # noqa: T201 - what is tested
 
     @side.task(log_prints=False)
     def quiet() -> None:
-        print("not logged")
+        print("not logged")  # noqa: T201 - what is tested
 
     @side.flow(log_prints=True)
     def pipeline() -> None:
-        print("from the flow")
+        print("from the flow")  # noqa: T201 - what is tested
         talking()
         quiet()
         get_run_logger().warning("careful")

@@ -12,6 +12,7 @@ from prefect import get_run_logger
 from tests.capture.drop_in.sides import ID, Side, listening, observe
 from tests.runs import all_runs
 
+LABEL = "PATCH /api/flow_runs/<id>/labels"
 NOT_OF_A_FLOW = {
     "GET /api/admin/version",  # once in a process
     "GET /api/flows/<id>",  # these two by threads of their own that send events and logs, in their own time
@@ -60,12 +61,15 @@ def requests_of(side: Side) -> Counter[str]:
 
 
 def test_only_a_label_for_each_flow_run_is_asked_of_the_api(client: MlflowClient, every_side: dict[str, Side]) -> None:
-    """Tracked or not, a task costs no request to Prefect's API; a tracked flow run costs one, for its label."""
+    """A task costs no request to Prefect's API; a tracked flow run costs one, for its label.
+
+    So does the outermost flow with ``track=False``: what it starts elsewhere is to know that nothing is tracked.
+    """
     theirs = requests_of(every_side["prefect"])
     assert theirs["POST /api/flow_runs/"] == 2
-    assert requests_of(every_side["tracked"]) == theirs + Counter({"PATCH /api/flow_runs/<id>/labels": 2})
+    assert requests_of(every_side["tracked"]) == theirs + Counter({LABEL: 2})
+    assert requests_of(every_side["untracked"]) == theirs + Counter({LABEL: 1})
     assert requests_of(every_side["disabled"]) == theirs
-    assert requests_of(every_side["untracked"]) == theirs
 
 
 def test_the_log_is_prefects_line_by_line(client: MlflowClient, every_side: dict[str, Side]) -> None:
