@@ -9,6 +9,7 @@ import pickle
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
 from textwrap import dedent
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -132,9 +133,9 @@ def seen_of(made: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("options", TASK_OPTIONS, ids=by_name)
-def test_tasks_of_all_options_are_equal(options: dict[str, Any], client: object) -> None:
+def test_tasks_of_all_options_are_equal(options: dict[str, Any], prefect_server: None, tmp_path: Path) -> None:
     """In each attribute and property, also after ``with_options`` and copying; both ways of decorating."""
-    LocalFileSystem(basepath="kept").save("kept", overwrite=True)
+    LocalFileSystem(basepath=tmp_path).save("kept", overwrite=True)
     for fn in FUNCTIONS:
         theirs = prefect.task(fn, **options)
         assert seen_of(flowml.Task(fn, **options)) == seen_of(prefect.Task(fn, **options))
@@ -237,7 +238,7 @@ def drawn(flow: Any, *args: Any) -> Any:
     return graph, drawing, [str(warning.message) for warning in warned]
 
 
-def test_drawings_are_equal(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drawings_are_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``visualize`` and the Mermaid graph show the same, or say the same of what cannot be drawn."""
     monkeypatch.chdir(tmp_path)
 
@@ -278,7 +279,7 @@ def test_drawings_are_equal(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert "load-2" in drawn(flows(flowml)[0], 1)[0]
 
 
-def test_a_flow_bound_to_infrastructure_is_prefects() -> None:
+def test_a_flow_bound_to_infrastructure_is_prefects(prefect_server: None) -> None:
     """What Prefect makes of a flow to run it elsewhere has the same attributes, and can be pickled."""
     bound = [
         bind_flow_to_infrastructure(made, work_pool="pool", worker_cls=ProcessWorker)

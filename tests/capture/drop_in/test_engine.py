@@ -261,10 +261,10 @@ def of_limits(side: Side) -> Any:
     [
         of_retries,
         of_timeouts,
-        of_states,
+        pytest.param(of_states, marks=pytest.mark.slow),
         of_dependencies,
         of_hooks,
-        of_names,
+        pytest.param(of_names, marks=pytest.mark.slow),
         of_prints,
         pytest.param(of_limits, marks=pytest.mark.slow),
     ],

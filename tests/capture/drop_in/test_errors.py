@@ -85,7 +85,7 @@ class Decorators:
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_call_raises_prefects_error(what: str, client: object) -> None:
+def test_a_wrong_call_raises_prefects_error(what: str, prefect_server: None) -> None:
     """The type and the words of the error are Prefect's, also where Prefect raises none."""
     theirs = Decorators(prefect, prefect.assets.materialize)
     ours = Decorators(flowml, flowml.materialize)

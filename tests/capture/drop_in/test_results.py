@@ -165,7 +165,7 @@ def of_unserializable_results(side: Side) -> Any:
         of_cached_states,
         of_persisted_results,
         of_transactions,
-        of_unserializable_results,
+        pytest.param(of_unserializable_results, marks=pytest.mark.slow),
     ],
     ids=lambda scenario: scenario.__name__,
 )
