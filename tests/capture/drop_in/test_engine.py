@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import prefect
 import prefect.runtime.flow_run
@@ -232,11 +233,12 @@ def of_prints(side: Side) -> Any:
 
 def of_limits(side: Side) -> Any:
     """Concurrency limits by tag, by name, and rate limits."""
+    rate = f"rate-{uuid4()}"
     with get_client(sync_client=True) as client:
         client.create_concurrency_limit(tag="one-at-a-time", concurrency_limit=1)
         client.upsert_global_concurrency_limit_by_name("pool", 1)
         client._client.post(
-            "/v2/concurrency_limits/", json={"name": f"{side.name}-rate", "limit": 5, "slot_decay_per_second": 50}
+            "/v2/concurrency_limits/", json={"name": rate, "limit": 5, "slot_decay_per_second": 50}
         ).raise_for_status()
     at_once: list[int] = [0, 0]
 
@@ -250,7 +252,7 @@ def of_limits(side: Side) -> Any:
     @side.flow
     def pipeline() -> Any:
         with concurrency("pool", occupy=1):
-            rate_limit(f"{side.name}-rate")
+            rate_limit(rate)
             return alone(1), alone.submit(2).result()
 
     return pipeline(), at_once
