@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 import prefect
@@ -25,7 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _FlowDecorator:
+class FlowDecorator:
     """The decorator `flow`; a class only because Prefect's has a method, ``flow.from_source``."""
 
     @overload
@@ -56,9 +57,8 @@ class _FlowDecorator:
             ... def training(path: str) -> float: ...
         """
         how = Track.parse(track)
-        if fn is None:
-            return lambda later: adopt(prefect.flow(**options)(later), Flow, how)
-        return adopt(prefect.flow(fn, **options), Flow, how)
+        made = prefect.flow(fn, **options)  # checks the options, with a function and without
+        return adopt(made, Flow, how) if isinstance(made, prefect.Flow) else partial(self, track=track, **options)
 
     def from_source(
         self, source: str | Path | RunnerStorage, entrypoint: str
@@ -67,7 +67,7 @@ class _FlowDecorator:
         return cast("Flow[..., Any]", prefect.flow.from_source(source=source, entrypoint=entrypoint))
 
 
-flow = _FlowDecorator()
+flow = FlowDecorator()
 
 
 @overload
@@ -98,9 +98,8 @@ def task(fn: Callable[..., Any] | None = None, /, *, track: Track | bool = True,
         ... def evaluate(model: Pipeline, test: pd.DataFrame) -> dict[str, float]: ...
     """
     how = Track.parse(track)
-    if fn is None:
-        return lambda later: adopt(prefect.task(**options)(later), Task, how)
-    return adopt(prefect.task(fn, **options), Task, how)
+    made = prefect.task(fn, **options)  # checks the options, with a function and without
+    return adopt(made, Task, how) if isinstance(made, prefect.Task) else partial(task, track=track, **options)
 
 
 def materialize(

@@ -71,6 +71,10 @@ class Tracked(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tracked:
         return Tracked(copy.deepcopy(self.__wrapped__, memo), self._self_track)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle as the function, which is what cloudpickle makes of it too; a flow or task proxies it again."""
+        return _function_of, (self.__wrapped__,)
+
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function; as a tracked call if this is Prefect's attempt at it."""
         fn, track = self.__wrapped__, self._self_track
