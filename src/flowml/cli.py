@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Annotated
 
 import cyclopts
+
+from flowml.ops.durations import seconds
+
+Duration = Annotated[float, cyclopts.Parameter(converter=lambda _, tokens: seconds(tokens[0].value))]
 
 app = cyclopts.App(
     name="flowml",
@@ -23,10 +30,37 @@ def show(flow: str, /) -> None:
         flow: The flow's name in Prefect.
     """
     from flowml import ops
+
+    with _told():
+        ops.show(flow)
+
+
+@app.command
+def reap(
+    *, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = False, json: bool = False
+) -> None:
+    """Close the MLflow runs whose flow or task run has ended without them: killed, lost, or deleted in Prefect.
+
+    Args:
+        grace: Leave a run whose Prefect run ended less than this ago, such as 90s, 10m, 2h or 1d.
+        older_than: Look only at runs that began longer ago than this.
+        dry_run: Close nothing; print what would be closed.
+        json: Print JSON.
+    """
+    from flowml.ops.reaping import reap_runs
+
+    with _told():
+        report = reap_runs(grace=grace, older_than=older_than, dry_run=dry_run)
+        report.print(as_json=json)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End with exit code 2, and one line, when something was asked that cannot be done."""
     from flowml.errors import FlowmlError
 
     try:
-        ops.show(flow)
+        yield
     except (LookupError, FlowmlError) as error:
         sys.stderr.write(f"flowml: {error}\n")
         sys.exit(2)

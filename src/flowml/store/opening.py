@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from flowml import records, settings
-from flowml.store import active
+from flowml.store import active, process
 from flowml.store.connection import Connection, connect, uses_mlflows_own
 from flowml.store.outgoing import NewRun, Outgoing
 from flowml.store.runs import NO_RUN, FoldedRun, JoinedRun, OwnRun, ParentsRun, Run, joined
@@ -110,6 +110,8 @@ def _create(
     if identity.source:
         tags["mlflow.source.name"] = identity.source
     is_flow = identity.kind == "flow"
+    if is_flow or not isinstance(above, OwnRun) or above.pid != os.getpid():  # the others are in the process of these
+        tags |= process.tags()
     new = NewRun(
         name=identity.name,
         tags=tags,
