@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-_OF_AN_ATTEMPT = ("flowml.error", "flowml.error_type", "flowml.tracking_error")
-_OF_AN_ATTEMPT += ("flowml.reaped", "flowml.reaped_at", "flowml.state")
+_OF_AN_ATTEMPT = ("error", "error_type", "tracking_error", "reaped", "reaped_at", "state")  # tags, after "flowml."
 _TRIES = 5  # of one step of one run, while other runs can be sent
 
 
@@ -147,7 +146,7 @@ class Sender:
         for tag in ("flowml.attempt", *process.TAGS):
             if tag in new.tags:
                 self._client.set_tag(run_id, tag, new.tags[tag])
-        for tag in _OF_AN_ATTEMPT:
+        for tag in (f"flowml.{of_it}" for of_it in _OF_AN_ATTEMPT):
             if tag in found[0].data.tags:
                 self._client.delete_tag(run_id, tag)
         return found[0]
