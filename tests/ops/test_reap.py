@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import mlflow
 import prefect
@@ -20,11 +20,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Paused, Running
+from tests.runs import all_runs, flow_run
 
 from flowml import cli, flow, ops
 from flowml.capture.engine import api
 from flowml.store import process
-from tests.runs import all_runs, flow_run
 
 HOUR = 3_600_000
 GONE = {**process.tags(), "flowml.process_started": "before"}  # this process's number, of one that began earlier
@@ -43,11 +43,11 @@ def prefects_flow_run(state: State) -> str:
     return str(created.id)
 
 
-def prefects_task_run(flow_run_id: str | None, state: State) -> str:
+def prefects_task_run(flow_run_id: str, state: State) -> str:
     """Let Prefect know a task run in a state, and return its id."""
     with get_client(sync_client=True) as prefects:
         created = prefects.create_task_run(
-            prefect.task(lambda: None), flow_run_id, dynamic_key=str(uuid4()), name="known", state=state
+            prefect.task(lambda: None), UUID(flow_run_id), dynamic_key=str(uuid4()), name="known", state=state
         )
     return str(created.id)
 
@@ -76,7 +76,7 @@ def status(client: MlflowClient, run: Run) -> str:
 
 
 @pytest.mark.parametrize(
-    ("state", "expected"),
+    "state, expected",
     [
         (Completed(), "FINISHED"),
         (Failed(), "FAILED"),
@@ -90,7 +90,7 @@ def status(client: MlflowClient, run: Run) -> str:
     ids=lambda value: value.name if isinstance(value, State) else value,
 )
 def test_a_run_ends_as_prefect_says(client: MlflowClient, state: State, expected: str) -> None:
-    """What has ended in Prefect is closed with its status, its end, the state's name, why and when; the rest is left."""
+    """What has ended in Prefect is closed, with status, end, the state's name, why and when; the rest is left."""
     run = a_flows(client, flow_run_id := prefects_flow_run(state))
     report = ops.reap_runs(grace=0)
     assert status(client, run) == expected
@@ -98,7 +98,7 @@ def test_a_run_ends_as_prefect_says(client: MlflowClient, state: State, expected
     if expected != "RUNNING":
         closed = client.get_run(run.info.run_id)
         with get_client(sync_client=True) as prefects:
-            ended = prefects.read_flow_run(flow_run_id).end_time
+            ended = prefects.read_flow_run(UUID(flow_run_id)).end_time
         assert ended is not None
         assert closed.info.end_time == pytest.approx(ended.timestamp() * 1000, abs=1)
         assert closed.data.tags["flowml.state"] == state.name
@@ -108,7 +108,10 @@ def test_a_run_ends_as_prefect_says(client: MlflowClient, state: State, expected
 
 def test_what_prefect_does_not_know_any_more_is_closed(client: MlflowClient) -> None:
     """The run of a flow run that was deleted in Prefect is killed, and so is that of a task run."""
-    runs = [a_flows(client, str(uuid4())), open_run(client, {"flowml.kind": "task", "prefect.task_run_id": str(uuid4())})]
+    runs = [
+        a_flows(client, str(uuid4())),
+        open_run(client, {"flowml.kind": "task", "prefect.task_run_id": str(uuid4())}),
+    ]
     ops.reap_runs()
     assert [status(client, run) for run in runs] == ["KILLED", "KILLED"]
 
@@ -147,8 +150,8 @@ def test_an_earlier_attempt_failed(client: MlflowClient) -> None:
     task_run_id = prefects_task_run(flow_run_id, Running())
     with get_client(sync_client=True) as prefects:
         for state in (Running(), Completed()):
-            prefects.set_task_run_state(task_run_id, state, force=True)
-        attempts = prefects.read_task_run(task_run_id).run_count
+            prefects.set_task_run_state(UUID(task_run_id), state, force=True)
+        attempts = prefects.read_task_run(UUID(task_run_id)).run_count
     assert attempts == 2
     root = a_flows(client, flow_run_id)
     ids = {"prefect.flow_run_id": flow_run_id, "prefect.task_run_id": task_run_id}
@@ -166,7 +169,7 @@ def test_an_earlier_attempt_failed(client: MlflowClient) -> None:
 
 
 def test_a_task_ends_with_its_flow(client: MlflowClient) -> None:
-    """A task run that Prefect takes for running in a flow run that crashed is failed; Prefect does not end it itself."""
+    """A task run that Prefect takes for running in a flow run that crashed is failed: Prefect never ends it."""
     flow_run_id = prefects_flow_run(Crashed())
     root = a_flows(client, flow_run_id)
     ids = {"prefect.flow_run_id": flow_run_id, "flowml.kind": "task"}
@@ -193,7 +196,7 @@ def test_a_process_that_is_gone(client: MlflowClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "expected"),
+    "tags, expected",
     [(process.tags(), "RUNNING"), (GONE, "FAILED"), (GONE_ELSEWHERE, "RUNNING")],
     ids=["alive", "number reused", "another machine"],
 )
@@ -236,7 +239,7 @@ def test_a_background_task_outlives_its_flow(client: MlflowClient, *, deferred: 
 
 
 def test_a_dry_run_changes_nothing(client: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
-    """``--dry-run`` prints each run with the reason and leaves it; then the same is closed, and the third time nothing."""
+    """``--dry-run`` prints each run with the reason and leaves it; then the same is closed, and then nothing."""
     run = a_flows(client, prefects_flow_run(Cancelled()), prefect__flow_run_name="dancing-otter")
     line = f"{run.info.run_id}\t{run.info.run_name}\tdancing-otter\tKILLED\tPrefect says Cancelled\n"
     reap("--grace", "0s", "--dry-run")
@@ -286,7 +289,7 @@ def test_reaping_is_a_flow_without_a_run(client: MlflowClient) -> None:
 
 
 def test_a_retry_is_not_reaped_any_more(client: MlflowClient) -> None:
-    """A flow that is retried goes on in its run: what was said of the attempt before is gone, and its process is told."""
+    """A flow that is retried goes on in its run: what was said of the attempt before is gone."""
 
     @flow(retries=1)
     def flaky() -> None:

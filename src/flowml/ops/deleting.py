@@ -131,7 +131,8 @@ def _find(runs: Runs, flow_run: str, uri: str, *, deleted: bool) -> Run:
     found = found or others
     if not found:
         msg = f"MLflow at {masked(uri)} holds no run of a flow run {flow_run!r}"
-        raise LookupError(f"{msg}; name its id or its name in Prefect, or its run's id in MLflow.")
+        msg += "; name its id or its name in Prefect, or its run's id in MLflow."
+        raise LookupError(msg)
     if len(found) > 1:
         ids = ", ".join(run.info.run_id for run in found[:10])
         msg = f"{len(found)} runs are of a flow run {flow_run!r}; name one by its id in MLflow: {ids}."
