@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -318,3 +319,21 @@ def test_a_process_is_also_told_without_proc() -> None:
         assert process._began_elsewhere(child.pid) is None
         assert process._began(child.pid) is None
     assert process._began_elsewhere(child.pid) is None
+
+
+def test_a_task_that_prefect_has_not_heard_of_is_waited_for(client: MlflowClient) -> None:
+    """When a task on its own is killed, Prefect's server is given time to hear what it had reported before."""
+    task_run_id = str(uuid4())
+    run = open_run(client, {"flowml.kind": "task", "prefect.task_run_id": task_run_id, **GONE})
+
+    def report_late() -> None:
+        with get_client(sync_client=True) as prefects:
+            prefects.create_task_run(
+                prefect.task(lambda: None), None, str(uuid4()), id=UUID(task_run_id), state=Completed()
+            )
+
+    late = threading.Timer(0.5, report_late)
+    late.start()
+    ops.reap_runs(grace=4)
+    late.join()
+    assert status(client, run) == "FINISHED"

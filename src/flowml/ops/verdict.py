@@ -95,8 +95,9 @@ class Judge:
         task_id, flow_id = tags.get(TASK_RUN), tags.get(FLOW_RUN)
         state = self._state(run)
         if state is None:
-            heard_of = task_id and flow_id in self.flows  # its flow run is known: news of the task may be under way
-            if heard_of or not self.knows(run) or self._is_gone(run) is False:
+            # News of a task may be under way while its flow run is known, or while its process has just gone.
+            unheard = task_id and (flow_id in self.flows or (flow_id is None and self._is_gone(run)))
+            if unheard or not self.knows(run) or self._is_gone(run) is False:
                 return None
             which = "task run" if task_id else "flow run"
             return Verdict("KILLED", f"its {which} does not exist in Prefect any more", None, None, run.info.start_time)
@@ -123,11 +124,13 @@ class Judge:
 
     def _by_the_run_above(self, run: Run) -> Verdict | None:
         above = self._above(run)
-        verdict = self.judge(above) if above and self._ends_with(run, above) else None
-        if verdict is None or above is None:
+        verdict = self.judge(above) if above else None
+        if above is None or verdict is None:
             return None
         if not self._together(run, above) and (verdict.since is None or self._is_gone(run) is False):
             return None  # the process of the run above is gone, but this one's may be at work
+        if not self._ends_with(run, above):
+            return None
         state = verdict.state or verdict.status
         return dataclasses.replace(
             verdict,
