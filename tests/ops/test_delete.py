@@ -92,54 +92,43 @@ def test_only_what_went_with_it_comes_back(client: MlflowClient) -> None:
     assert names(client, ViewType.DELETED_ONLY) == ["by hand", "by hand", "inner", "step"]
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", ""], ids=["no", "nothing", "no terminal"])
 def test_it_asks_first(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a yes nothing is deleted."""
+    """Without a yes nothing is deleted: not with a no, an empty line or no terminal; with one all is."""
     outer()
-    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    with pytest.raises(SystemExit) as ended:
-        flowml("delete", "the-outer-one")
-    assert ended.value.code == 1
-    assert capsys.readouterr().out.endswith(
-        "Delete 6 runs, the-outer-one and all below it? [y/N] Nothing was deleted.\n"
-    )
+    for answer in ("n\n", "\n", ""):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        with pytest.raises(SystemExit) as ended:
+            flowml("delete", "the-outer-one")
+        assert ended.value.code == 1
+        asked = "Delete 6 runs, the-outer-one and all below it? [y/N] Nothing was deleted.\n"
+        assert capsys.readouterr().out.endswith(asked)
     assert len(names(client)) == 6
-
-
-def test_a_yes_is_enough(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a yes all is deleted."""
-    outer()
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     flowml("delete", "the-outer-one")
     assert names(client) == []
 
 
-@pytest.mark.parametrize(
-    "named, said",
-    [
-        ("0" * 32, "holds no run of a flow run '00000000000000000000000000000000'"),
-        ("6f2f7f4e-2f5f-4f5e-8f5e-0123456789ab", "holds no run of a flow run"),
-        ("it's none", "holds no run of a flow run"),
-        ("the-outer-one", "2 runs are of a flow run 'the-outer-one'; name one by its id in MLflow: "),
-        ("task", "is not a flow's; its outermost flow's is "),
-        ("foreign", "is not a flow's."),
-    ],
-)
-@pytest.mark.parametrize("command", ["delete", "restore"])
-def test_what_cannot_be_meant(
-    client: MlflowClient, capsys: pytest.CaptureFixture[str], command: str, named: str, said: str
-) -> None:
+def test_what_cannot_be_meant(client: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
     """What is no flow's run, or several, exits with 2 and one line, and deletes nothing."""
     outer()
     outer()
-    foreign = client.create_run("0").info.run_id
-    ids = {"foreign": foreign, "task": next(run.info.run_id for run in all_runs(client) if _name(run) == "step")}
-    with pytest.raises(SystemExit) as ended:
-        flowml(command, ids.get(named, named))
-    assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    a_task = next(run.info.run_id for run in all_runs(client) if _name(run) == "step")
+    said = {
+        "0" * 32: "holds no run of a flow run '00000000000000000000000000000000'; name its id",
+        "6f2f7f4e-2f5f-4f5e-8f5e-0123456789ab": "holds no run of a flow run",
+        "it's none": "holds no run of a flow run",
+        "the-outer-one": "2 runs are of a flow run 'the-outer-one'; name one by its id in MLflow: ",
+        a_task: "is not a flow's; its outermost flow's is ",
+        client.create_run("0").info.run_id: "is not a flow's.",
+    }
+    for named, expected in said.items():
+        for command in ("delete", "restore"):
+            with pytest.raises(SystemExit) as ended:
+                flowml(command, named)
+            assert ended.value.code == 2
+            assert expected in capsys.readouterr().err
     assert len(names(client)) == 13
 
 
