@@ -167,6 +167,8 @@ def test_an_earlier_attempt_failed(client: MlflowClient) -> None:
         "FINISHED",
         "FAILED",
     ]
+    superseded = [client.get_run(run.info.run_id).data.tags.get("flowml.superseded") for run in (first, second)]
+    assert superseded == ["true", None]
 
 
 def test_a_task_ends_with_its_flow(client: MlflowClient) -> None:

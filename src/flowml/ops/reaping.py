@@ -123,6 +123,8 @@ class _Reaper:
         tags = {"flowml.reaped": verdict.why, "flowml.reaped_at": at}
         if verdict.state:
             tags["flowml.state"] = verdict.state
+        if verdict.superseded:
+            tags["flowml.superseded"] = "true"
         ended = max(run.info.start_time, now if verdict.ended is None else verdict.ended)
         return self._runs.close(run.info.run_id, verdict.status, ended, tags)
 

@@ -27,6 +27,7 @@ class Verdict:
         state: Prefect's name for the state that decided; None if it does not know one.
         ended: When it ended, in milliseconds since 1970; None if nobody knows.
         since: From when on this is so; None if whoever would have closed the run is gone for certain.
+        superseded: Whether a later attempt took its place.
         by_process: Whether it rests on a process being gone, while Prefect may not have heard everything from it yet.
     """
 
@@ -35,6 +36,7 @@ class Verdict:
     state: str | None
     ended: int | None
     since: int | None
+    superseded: bool = False
     by_process: bool = False
 
 
@@ -105,7 +107,7 @@ class Judge:
         attempt = int(told) if told.isdecimal() else state.attempt
         if task_id and attempt < state.attempt:
             why = f"Prefect is at attempt {state.attempt}; this is attempt {attempt}"
-            return Verdict("FAILED", why, state.name, state.since, state.since)
+            return Verdict("FAILED", why, state.name, state.since, state.since, superseded=True)
         if state.ended is None or attempt > state.attempt or state.type not in _ENDS:
             return None
         return Verdict(_ENDS[state.type], f"Prefect says {state.name}", state.name, state.ended, state.ended)
@@ -135,6 +137,7 @@ class Judge:
         return dataclasses.replace(
             verdict,
             status="KILLED" if verdict.status == "KILLED" else "FAILED",
+            superseded=False,
             why=f"still open when the run above it, {above.info.run_name}, had ended ({state})",
         )
 
