@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from flowml.capture.prefect import Flow, MaterializingTask, Task
     from flowml.capture.session import disabled
     from flowml.decorators import flow, materialize, task
-    from flowml.errors import FlowmlError, SettingsError, TrackingError
+    from flowml.errors import FlowmlError, OrchestrationError, SettingsError, TrackingError
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
 
@@ -23,6 +23,7 @@ __all__ = [
     "MaterializingTask",
     "Metric",
     "Model",
+    "OrchestrationError",
     "Param",
     "SettingsError",
     "Skip",
@@ -45,7 +46,7 @@ _HOMES = {
     "capture.prefect": ["Flow", "MaterializingTask", "Task"],
     "capture.session": ["disabled"],
     "decorators": ["flow", "materialize", "task"],
-    "errors": ["FlowmlError", "SettingsError", "TrackingError"],
+    "errors": ["FlowmlError", "OrchestrationError", "SettingsError", "TrackingError"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
 }

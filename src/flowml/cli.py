@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Annotated
 
 import cyclopts
+
+from flowml.ops.durations import seconds
+
+Duration = Annotated[float, cyclopts.Parameter(converter=lambda _, tokens: seconds(tokens[0].value))]
 
 app = cyclopts.App(
     name="flowml",
@@ -23,10 +30,82 @@ def show(flow: str, /) -> None:
         flow: The flow's name in Prefect.
     """
     from flowml import ops
+
+    with _told():
+        ops.show(flow)
+
+
+@app.command
+def reap(*, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = False, json: bool = False) -> None:
+    """Close the MLflow runs whose flow or task run has ended without them: killed, lost, or deleted in Prefect.
+
+    Args:
+        grace: Leave a run whose Prefect run ended less than this ago, such as 90s, 10m, 2h or 1d.
+        older_than: Look only at runs that began longer ago than this.
+        dry_run: Close nothing; print what would be closed.
+        json: Print JSON.
+    """
+    from flowml.ops.reaping import reap_runs
+
+    with _told():
+        report = reap_runs(grace=grace, older_than=older_than, dry_run=dry_run)
+        report.print(as_json=json)
+
+
+@app.command
+def delete(flow_run: str, /, *, yes: bool = False) -> None:
+    """Delete a flow's run and all below it, after asking; `flowml restore` brings them back.
+
+    Args:
+        flow_run: The flow run's id or name in Prefect, or its run's id in MLflow.
+        yes: Do not ask.
+    """
+    from flowml.ops import deleting
+
+    with _told():
+        family = deleting.family_of(flow_run)
+        if family.versions:
+            _say(f"Registered models that were made from these runs stay: {', '.join(family.versions)}.")
+        if family.still_open:
+            _say(f"{family.still_open} of these runs are still open: whoever writes to them will fail to.")
+        count, name = len(family.run_ids), family.flow_run.info.run_name
+        if not yes and not _agreed(f"Delete {count} runs, {name} and all below it?"):
+            _say("Nothing was deleted.")
+            sys.exit(1)
+        deleted = deleting.delete(family.flow_run.info.run_id)
+        _say(f"{deleted} runs deleted; `flowml restore {flow_run}` brings them back.")
+
+
+@app.command
+def restore(flow_run: str, /) -> None:
+    """Bring back what `flowml delete` deleted, and nothing else.
+
+    Args:
+        flow_run: The flow run's id or name in Prefect, or its run's id in MLflow.
+    """
+    from flowml.ops import deleting
+
+    with _told():
+        _say(f"{deleting.restore(flow_run)} runs restored.")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _agreed(question: str) -> bool:
+    sys.stdout.write(f"{question} [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End with exit code 2, and one line, when something was asked that cannot be done."""
     from flowml.errors import FlowmlError
 
     try:
-        ops.show(flow)
+        yield
     except (LookupError, FlowmlError) as error:
         sys.stderr.write(f"flowml: {error}\n")
         sys.exit(2)

@@ -1,8 +1,9 @@
 """What can go wrong in flowml.
 
 FlowmlError
-├── SettingsError    a setting has a value that flowml cannot use
-└── TrackingError    MLflow could not be reached or refused what it was sent
+├── OrchestrationError  Prefect's API could not be reached or refused what it was asked
+├── SettingsError       a setting has a value that flowml cannot use
+└── TrackingError       MLflow could not be reached or refused what it was sent
 """
 
 from __future__ import annotations
@@ -10,6 +11,18 @@ from __future__ import annotations
 
 class FlowmlError(Exception):
     """Anything that flowml itself raises."""
+
+
+class OrchestrationError(FlowmlError):
+    """Prefect's API could not be reached, or refused what it was asked.
+
+    Attributes:
+        api: Its address, without credentials.
+    """
+
+    def __init__(self, message: str, *, api: str) -> None:
+        super().__init__(message)
+        self.api = api
 
 
 class SettingsError(FlowmlError, ValueError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import socket
 import time
 import typing
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext, _deployment_id
 from prefect.exceptions import MissingContextError, Pause
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
 from flowml import records
@@ -25,6 +27,7 @@ from flowml.capture.guard import Log
 from flowml.capture.session import Call
 from flowml.capture.verdict import watched
 from flowml.options import Track
+from flowml.store.trouble import without_credentials
 
 
 def call_of(fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]) -> Call | None:
@@ -122,7 +125,7 @@ def tags_here() -> dict[str, str]:
 
 def _task_tags(context: TaskRunContext) -> dict[str, str]:
     run, flow = context.task_run, FlowRunContext.get()
-    tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": context.task.name}
+    tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": context.task.name, "prefect.api": api()}
     tags |= _page("prefect.task_run_url", run)
     return tags | _flow_tags(flow) if flow is not None and run.flow_run_id else tags
 
@@ -132,10 +135,19 @@ def _flow_tags(context: FlowRunContext) -> dict[str, str]:
     if run is None or flow is None:
         return {}
     tags = {"prefect.flow_run_id": str(run.id), "prefect.flow_run_name": run.name, "prefect.flow_name": flow.name}
-    tags |= _page("prefect.flow_run_url", run)
+    tags |= {"prefect.api": api(), **_page("prefect.flow_run_url", run)}
     # prefect.runtime.deployment.id asks the API each time; the variable holds what a subflow inherits.
     deployment_id = run.deployment_id or _deployment_id.get()
     return tags | ({"prefect.deployment_id": str(deployment_id)} if deployment_id else {})
+
+
+def api() -> str:
+    """Name the Prefect whose ids are meant: its API's address or, for a temporary server, this host's database."""
+    url = PREFECT_API_URL.value()
+    if url:
+        return without_credentials(str(url)).rstrip("/")
+    database = without_credentials(str(PREFECT_API_DATABASE_CONNECTION_URL.value()))
+    return f"temporary on {socket.gethostname()}: {database}"
 
 
 def _page(tag: str, run: FlowRun | TaskRun) -> dict[str, str]:

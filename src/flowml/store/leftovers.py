@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ class End:
         status: The status it gets.
         state: The orchestrator's name for it.
         ended: When, in milliseconds since 1970.
-        reason: Why flowml closes it, for the tag ``flowml.closed``.
+        reason: Why flowml closes it, for the tag ``flowml.closed``; ``flowml.closed_at`` says when.
     """
 
     status: records.Status
@@ -99,5 +100,7 @@ def _was_run_again(client: MlflowClient, run: Run, task_run_id: str) -> bool:
 def _close(client: MlflowClient, run: Run, end: End) -> None:
     from mlflow.entities import RunTag
 
-    client.log_batch(run.info.run_id, tags=[RunTag("prefect.state", end.state), RunTag("flowml.closed", end.reason)])
+    at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    tags = {"prefect.state": end.state, "flowml.closed": end.reason, "flowml.closed_at": at}
+    client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     client.set_terminated(run.info.run_id, status=end.status, end_time=end.ended)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from flowml import records, settings
-from flowml.store import active
+from flowml.store import active, process
 from flowml.store.connection import Connection, connect, uses_mlflows_own
 from flowml.store.leftovers import End, close_with_those_below
 from flowml.store.outgoing import NewRun, Outgoing
@@ -136,6 +136,8 @@ class _Opening:
         identity, is_flow = self.identity, self.identity.kind == "flow"
         tags = {**_process_tags(), **identity.tags, **self.track.tags}
         tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
+        if is_flow or not isinstance(above, OwnRun) or above.pid != os.getpid():  # the others are in their process
+            tags |= process.tags()
         if identity.source:
             tags["mlflow.source.name"] = identity.source
         new = NewRun(

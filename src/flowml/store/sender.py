@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowml import records
 from flowml.errors import TrackingError
-from flowml.store import batches, leftovers, reuse, rollup
+from flowml.store import batches, leftovers, process, reuse, rollup
 from flowml.store.outgoing import Created, NewRun, Outgoing
 from flowml.store.trouble import explain, is_unreachable, may_pass
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
+_OF_AN_ATTEMPT = ("error", "error_type", "tracking_error", "closed", "closed_at")  # tags, after "flowml."
 _TRIES = 5  # of one step of one run, while other runs can be sent
 
 
@@ -156,8 +157,10 @@ class Sender:
             return None
         run_id = found[0].info.run_id
         self._client.update_run(run_id, status="RUNNING")
-        self._client.set_tag(run_id, "flowml.attempt", new.tags["flowml.attempt"])
-        for tag in ("flowml.error", "flowml.error_type", "flowml.tracking_error"):
+        for tag in ("flowml.attempt", *process.TAGS):
+            if tag in new.tags:
+                self._client.set_tag(run_id, tag, new.tags[tag])
+        for tag in (f"flowml.{of_it}" for of_it in _OF_AN_ATTEMPT):
             if tag in found[0].data.tags:
                 self._client.delete_tag(run_id, tag)
         return found[0]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from flowml.errors import TrackingError
+from flowml.errors import FlowmlError, TrackingError
 
 
 def masked(uri: str) -> str:
@@ -39,6 +39,8 @@ def explained(uri: str) -> Iterator[None]:
     """Turn whatever MLflow, its database or the network raises into a `TrackingError`."""
     try:
         yield
+    except FlowmlError:
+        raise  # says already what to do
     except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
         raise explain(uri, error) from None  # its cause would show the URI with the password
 

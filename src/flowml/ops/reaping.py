@@ -1,0 +1,137 @@
+"""Closes the runs that nobody is going to close any more: their flow or task run ended without them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from flowml.ops.report import Reaped, Report
+from flowml.ops.runs import Runs
+from flowml.ops.states import FLOW_RUN, TASK_RUN, Prefect, batched, connected, is_id
+from flowml.ops.verdict import Judge, Verdict
+from flowml.store import process
+from flowml.store.connection import connect, is_there
+from flowml.store.trouble import explained
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+GRACE = 60.0
+_AT_ONCE = 200
+_NEWS_TAKES = 10.0  # seconds at most until Prefect's API knows what a process told it before it was killed
+
+
+def reap_runs(*, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = False) -> Report:
+    """Close each open run with a Prefect id whose flow or task run has ended, or is gone.
+
+    Args:
+        grace: Leave a run whose Prefect run ended less than so many seconds ago: what it logged may be under way.
+        older_than: Look only at runs that began more than so many seconds ago.
+        dry_run: Close nothing.
+
+    Returns:
+        What was closed, and what stays open.
+
+    Raises:
+        OrchestrationError: If Prefect's API cannot be reached; nothing is closed then.
+        TrackingError: If MLflow cannot be reached.
+        SettingsError: If a setting of flowml cannot be used.
+    """
+    with connected() as prefect:
+        if not is_there():
+            return Report(dry_run=dry_run)
+        connection = connect()
+        runs = Runs(connection.client)
+        reaper = _Reaper(runs, prefect, grace, dry_run=dry_run)
+        cutoff = _now() - int(older_than * 1000)
+        seen: set[str] = set()
+        with explained(connection.uri):
+            # Another reaper closes runs meanwhile, which moves MLflow's pages: read until there is nothing new.
+            while new := [run_id for run_id in runs.open_ids(cutoff) if run_id not in seen]:
+                seen.update(new)
+                for some in batched(new, _AT_ONCE):
+                    reaper.reap(some)
+    return reaper.report
+
+
+class _Reaper:
+    """Reaps some runs after the other, and keeps the account."""
+
+    def __init__(self, runs: Runs, prefect: Prefect, grace: float, *, dry_run: bool) -> None:
+        self.report = Report(dry_run=dry_run)
+        self._runs = runs
+        self._prefect = prefect
+        self._grace = int(grace * 1000)
+        self._dry_run = dry_run
+        self._gone: dict[tuple[str | None, ...], float] = {}  # processes, and when they were first seen to be gone
+
+    def reap(self, run_ids: list[str]) -> None:
+        """Close those of some runs that are to be closed."""
+        known = self._runs.with_those_above(run_ids)
+        chosen = [known[run_id] for run_id in run_ids if run_id in known]
+        judge = self._ask(known)
+        verdicts = [judge.judge(run) for run in chosen]
+        if self._has_waited_for_news(judge, chosen, verdicts):
+            judge = self._ask(known)
+            verdicts = [judge.judge(run) for run in chosen]
+        for run, verdict in zip(chosen, verdicts, strict=True):
+            self._carry_out(judge, run, verdict)
+
+    def _ask(self, known: Mapping[str, Run]) -> Judge:
+        from flowml.capture.engine import api
+
+        # The processes are looked at before Prefect is asked: its answer then holds all that they told it.
+        processes = {process.identity(run.data.tags): run.data.tags for run in known.values()}
+        gone = {identity: process.is_gone(tags) for identity, tags in processes.items()}
+        return Judge(
+            runs=known,
+            flows=self._prefect.flow_runs(_ids(known.values(), FLOW_RUN)),
+            tasks=self._prefect.task_runs(_ids(known.values(), TASK_RUN)),
+            api=api(),
+            gone=gone,
+            is_in_background=self._prefect.is_in_background,
+        )
+
+    def _has_waited_for_news(self, judge: Judge, chosen: list[Run], verdicts: list[Verdict | None]) -> bool:
+        """Wait, once for each process that is gone, until Prefect's API must have heard all that it had told."""
+        now = time.monotonic()
+        until = now
+        for run, verdict in zip(chosen, verdicts, strict=True):
+            if verdict and verdict.by_process and not self._dry_run:
+                first_seen = self._gone.setdefault(process.identity(judge.process_of(run)), now)
+                until = max(until, first_seen + min(_NEWS_TAKES, self._grace / 1000))
+        time.sleep(until - now)
+        return until > now
+
+    def _carry_out(self, judge: Judge, run: Run, verdict: Verdict | None) -> None:
+        report, tags = self.report, run.data.tags
+        if verdict is None and judge.knows(run):
+            report.running += 1
+        elif verdict is None:
+            report.strangers[tags["prefect.api"]] += 1
+        elif verdict.since is not None and _now() - verdict.since < self._grace:
+            report.in_grace += 1
+        elif self._dry_run or self._close(run, verdict):
+            flow_run = tags.get("prefect.flow_run_name", "")
+            report.closed.append(Reaped(run.info.run_id, run.info.run_name, flow_run, verdict.status, verdict.why))
+
+    def _close(self, run: Run, verdict: Verdict) -> bool:
+        now = _now()
+        at = datetime.fromtimestamp(now / 1000, timezone.utc).isoformat(timespec="seconds")
+        tags = {"flowml.closed": verdict.why, "flowml.closed_at": at}
+        if verdict.state:
+            tags["prefect.state"] = verdict.state
+        if verdict.superseded:
+            tags["flowml.superseded"] = "true"
+        ended = max(run.info.start_time, now if verdict.ended is None else verdict.ended)
+        return self._runs.close(run.info.run_id, verdict.status, ended, tags)
+
+
+def _ids(runs: Iterable[Run], tag: str) -> set[str]:
+    return {told for run in runs if is_id(told := run.data.tags.get(tag, ""))}
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

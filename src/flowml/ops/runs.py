@@ -1,0 +1,109 @@
+"""The runs of a whole MLflow store, page by page: those that are open, those above or below others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from flowml.ops.states import FLOW_RUN, TASK_RUN, batched, is_id
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_PAGE = 1000
+_AT_ONCE = 200  # ids in one filter
+
+
+class Runs:
+    """The runs of a store.
+
+    Args:
+        client: MLflow's client for it.
+    """
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    def search(self, mine: str, *, deleted: bool = False) -> Iterator[Run]:
+        """Go through the runs that a filter lets through, oldest first.
+
+        Args:
+            mine: A filter in MLflow's words.
+            deleted: Take those that are deleted, in place of those that are not.
+        """
+        from mlflow.entities import ViewType
+
+        view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+        for experiments in batched(self._experiments(), _AT_ONCE):
+            token = None
+            while True:
+                page = self._client.search_runs(
+                    experiments, mine, view, _PAGE, ["attributes.start_time ASC"], page_token=token
+                )
+                yield from page
+                token = page.token
+                if not token:
+                    break
+
+    def some(self, run_ids: Iterable[str], *, deleted: bool = False) -> Iterator[Run]:
+        """Read some runs, in few calls."""
+        for ids in batched(run_ids, _AT_ONCE):
+            quoted = ", ".join(f"'{run_id}'" for run_id in ids)
+            yield from self.search(f"attributes.run_id IN ({quoted})", deleted=deleted)
+
+    def open_ids(self, started_before: int) -> Iterator[str]:
+        """Go through the open runs that carry a Prefect id and began before a time."""
+        mine = f"attributes.status = 'RUNNING' and attributes.start_time < {started_before}"
+        for run in self.search(mine):
+            carried = [run.data.tags[tag] for tag in (FLOW_RUN, TASK_RUN) if tag in run.data.tags]
+            if carried and all(is_id(told) for told in carried):
+                yield run.info.run_id
+
+    def with_those_above(self, run_ids: Iterable[str]) -> dict[str, Run]:
+        """Read runs that are open, and all above them whatever they are."""
+        known = {run.info.run_id: run for run in self.some(run_ids) if run.info.status == "RUNNING"}
+        wanted = _above(known.values()) - known.keys()
+        tried: set[str] = set()
+        while wanted:
+            found = {run.info.run_id: run for run in self.some(wanted)}
+            known |= found
+            tried |= wanted
+            wanted = _above(found.values()) - known.keys() - tried
+        return known
+
+    def close(self, run_id: str, status: str, ended: int, tags: Mapping[str, str]) -> bool:
+        """Close a run, unless somebody else did meanwhile.
+
+        Returns:
+            False if it is closed or deleted already.
+        """
+        from mlflow.entities import RunTag
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+            if run.info.status != "RUNNING" or run.info.lifecycle_stage != "active":
+                return False
+            self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+            self._client.set_terminated(run_id, status, ended)
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            return False  # it was deleted meanwhile
+        return True
+
+    def _experiments(self) -> Iterator[str]:
+        token = None
+        while True:
+            page = self._client.search_experiments(max_results=_PAGE, page_token=token)
+            for experiment in page:
+                yield experiment.experiment_id
+            token = page.token
+            if not token:
+                break
+
+
+def _above(runs: Iterable[Run]) -> set[str]:
+    told = {run.data.tags.get("mlflow.parentRunId", "") for run in runs}
+    return {run_id for run_id in told if run_id.isalnum()}  # anybody can set the tag, to anything
