@@ -15,7 +15,7 @@ import prefect
 import prefect.tasks
 import wrapt
 
-from flowml.capture import wrap
+from flowml.capture import server, wrap
 from flowml.capture.engine import call_of, hints_of
 from flowml.capture.session import is_off
 from flowml.options import Track
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+server.find()  # for what is done with a flow without calling it: serving it, deploying it
 
 
 class FlowOptions(TypedDict, total=False):
@@ -84,6 +86,13 @@ class _Tracking:
 
     fn: Any
     track: Track | None
+
+    if not TYPE_CHECKING:  # to its callers it is Prefect's own
+
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+            """Call it as Prefect does; on the local server of the project, if there is one."""
+            server.find()
+            return super().__call__(*args, **kwargs)
 
     def _start(self, track: Track | None) -> None:
         self.track = track

@@ -1,5 +1,8 @@
-"""What an operator does with runs: look at them."""
+"""What an operator does: look at runs, start and stop the local servers."""
 
+from flowml.ops.down import down
 from flowml.ops.show import show
+from flowml.ops.status import status
+from flowml.ops.up import Run, Wanted
 
-__all__ = ["show"]
+__all__ = ["Run", "Wanted", "down", "show", "status"]
