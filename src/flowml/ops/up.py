@@ -20,6 +20,7 @@ from flowml.ops.down import stop
 from flowml.stack import health, ports, processes, servers, state
 from flowml.stack.state import Server, Stack
 from flowml.store import embedded
+from flowml.store.trouble import explained
 
 if TYPE_CHECKING:
     import subprocess
@@ -126,7 +127,8 @@ class Run:
 
         first = self._launch(servers.prefect(host, prefect_port, database=prefect_db, home=home / "prefect"))
         if database.startswith("sqlite:///"):
-            embedded.prepare(database)  # before the server does, and a flow at the same time; meanwhile Prefect starts
+            with explained(database):
+                embedded.prepare(database)  # before the server and a flow both do; meanwhile Prefect starts
         second = self._launch(servers.mlflow(host, mlflow_port, database=database, artifacts=artifacts))
         direct = servers.is_local(host)
         self.stack = Stack(

@@ -16,10 +16,10 @@ _FEW = 20
 
 
 def last_lines(server: Server, count: int = _FEW) -> str:
-    """Return the end of a server's log."""
+    """Return the end of a server's log, without empty lines."""
     try:
         with Path(server.log).open(encoding="utf-8", errors="replace") as log:
-            return "".join(deque(log, maxlen=count)).rstrip() or "(nothing)"
+            return "".join(deque((line for line in log if line.strip()), maxlen=count)).rstrip() or "(nothing)"
     except OSError as error:
         return f"({error.strerror}: {server.log})"
 

@@ -11,6 +11,11 @@ from pathlib import Path
 
 from flowml.stack.processes import environment_without
 
+# What is meant for flows does not steer the servers.
+_OF_FLOWS = (
+    *("PREFECT_API_", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_UI_", "FLOWML_"),
+    *("MLFLOW_EXPERIMENT_", "MLFLOW_REGISTRY_", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_", "_MLFLOW_"),
+)
 _OFF = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
 
@@ -34,8 +39,8 @@ class Launch:
 def prefect(host: str, port: int, *, database: str, home: Path) -> Launch:
     """Start Prefect's server, with a home and a database of its own."""
     url = address(host, port)
-    environment = environment_without("PREFECT_API_", "PREFECT_PROFILE", "PREFECT_UI_", "PREFECT_HOME", "FLOWML_")
-    environment |= {
+    environment = {
+        **environment_without(*_OF_FLOWS),
         **_OFF,
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"{url}/api",
@@ -51,9 +56,8 @@ def prefect(host: str, port: int, *, database: str, home: Path) -> Launch:
 
 def mlflow(host: str, port: int, *, database: str, artifacts: str) -> Launch:
     """Start MLflow's server over this database and these artifacts."""
-    own = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_", "_MLFLOW_", "FLOWML_")
     # Its seven job processes, for evaluations asked for in the browser, take 600 MB; who wants them sets it.
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **environment_without(*own), **_OFF}
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **environment_without(*_OF_FLOWS), **_OFF}
     environment["MLFLOW_BACKEND_STORE_URI"] = database
     if not is_local(host):
         names = _names(host)
