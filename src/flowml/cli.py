@@ -67,8 +67,8 @@ def up(  # noqa: PLR0913 - each is an option of the command line
         prefect_port: Default: the first free one from 4200.
         mlflow_port: Default: the first free one from 5000.
     """
+    from flowml.ops.choices import Wanted
     from flowml.ops.terminal import run_up
-    from flowml.ops.up import Wanted
 
     with _said_in_one_line():
         run_up(Wanted(prefect_db, mlflow_db, artifacts, host, prefect_port, mlflow_port), detach=detach)

@@ -57,7 +57,7 @@ def test_a_signal_ends_both(place: Project, number: signal.Signals) -> None:
 def test_a_signal_while_they_start_ends_both(place: Project) -> None:
     """Ctrl-C before they answer leaves nothing either."""
     process = place.popen("-m", "flowml.cli", "up")
-    wait_until(lambda: (place.folder / ".flowml" / "logs" / "prefect.log").exists(), process)
+    wait_until((place.folder / ".flowml" / "logs" / "prefect.log").exists, process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")

@@ -52,7 +52,7 @@ def test_taken_ports_are_passed_over(running: tuple[Project, str]) -> None:
 
 
 def test_a_flow_finds_both_with_nothing_set(running: tuple[Project, str]) -> None:
-    """From a folder below, too: its flow run is in Prefect's server, its run and file in MLflow's; children find them."""
+    """From a folder below, too: both servers have its run, MLflow's gives out its file, child processes find them."""
     project, said = running
     prefect, mlflow = urls(said)
     ran = project.python("-c", FLOW, below="below")

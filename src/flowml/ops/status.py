@@ -30,10 +30,11 @@ def status() -> dict[str, Any]:
     }
 
 
-def overruled() -> list[str]:
-    """Return the variables of this environment that lead flows elsewhere than to the local servers."""
+def overruled(stack: Stack) -> list[str]:
+    """Return the variables of this environment that lead flows elsewhere than to these servers."""
+    own = {f"{stack.prefect.url}/api", stack.mlflow.url, stack.database}
     names = ("PREFECT_API_URL", "FLOWML_TRACKING_URI", "MLFLOW_TRACKING_URI")
-    return [name for name in names if os.environ.get(name)]
+    return [name for name in names if os.environ.get(name) and os.environ[name] not in own]
 
 
 def _server(stack: Stack, server: Server) -> dict[str, Any]:

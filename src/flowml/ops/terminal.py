@@ -12,9 +12,10 @@ from types import FrameType
 
 from rich.console import Console
 
+from flowml.ops.choices import Wanted
 from flowml.ops.down import down
 from flowml.ops.status import overruled, status
-from flowml.ops.up import Run, Wanted
+from flowml.ops.up import Run
 from flowml.stack import logs, servers, state
 from flowml.stack.state import Stack
 
@@ -26,7 +27,7 @@ def run_up(wanted: Wanted, *, detach: bool) -> None:
         SettingsError: If an option or setting cannot be.
         StackError: If a server does not start, or dies.
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = _console()
     run, stays = Run(), False
     try:
         with _ctrl_c_on_any_end():
@@ -52,7 +53,7 @@ def run_up(wanted: Wanted, *, detach: bool) -> None:
 
 def run_down() -> None:
     """Stop both servers."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = _console()
     stack = down()
     if stack is None:
         console.print("No servers of this project run.")
@@ -63,7 +64,7 @@ def run_down() -> None:
 def run_status(*, as_json: bool) -> bool:
     """Tell how both servers are; returns whether they run."""
     told = status()
-    console = Console(soft_wrap=True, highlight=False)
+    console = _console()
     if as_json:
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
         return bool(told["running"])
@@ -74,9 +75,9 @@ def run_status(*, as_json: bool) -> bool:
         console.print(f"{name:8} {server['state']:14} {server['url']}  (pid {server['pid']})")
     stack = state.read()
     for server in stack.dead() if stack else ():
-        console.print(f"\nThe end of {server.log}:\n{logs.last_lines(server)}", markup=False)
+        console.print(f"\nThe end of {server.log}:\n{logs.last_lines(server)}")
     console.print(f"\nFlows write to {told['tracking_uri']}. For the command `prefect`:\n  {told['export']}")
-    for name in overruled():
+    for name in overruled(stack) if stack else ():
         console.print(f"{name} is set here, and wins.")
     return bool(told["running"])
 
@@ -106,6 +107,10 @@ def run_logs(server: str | None, *, follow: bool, lines: int) -> None:
                 follower.join()
 
 
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False, markup=False)  # a folder may be called [red]
+
+
 def _follow(server: state.Server) -> None:
     for said in logs.follow(server):
         sys.stdout.write(said)
@@ -113,6 +118,8 @@ def _follow(server: state.Server) -> None:
 
 
 def _wait(console: Console, run: Run) -> None:
+    if not console.is_terminal:
+        console.print("Starting the servers; it takes 10 to 30 seconds.")
     shown = console.status("Starting the servers") if console.is_terminal else nullcontext()
     with shown as spinner:
         for waiting in run.wait_until_ready():
@@ -121,15 +128,15 @@ def _wait(console: Console, run: Run) -> None:
 
 
 def _tell(console: Console, stack: Stack) -> None:
-    console.print(f"Prefect  [bold]{stack.prefect.url}[/]")
-    console.print(f"MLflow   [bold]{stack.mlflow.url}[/]")
+    console.print(f"Prefect  {stack.prefect.url}", style="bold")
+    console.print(f"MLflow   {stack.mlflow.url}", style="bold")
     if not servers.is_local(stack.host):
         console.print(
             f"They listen on {stack.host}, without a password: whoever reaches this machine can read and change all "
             "runs, and start deployments, which run code here. Let a firewall or a proxy decide who does.",
             style="yellow",
         )
-    for name in overruled():
+    for name in overruled(stack):
         console.print(f"{name} is set here, and wins: flows of this terminal go there.", style="yellow")
 
 

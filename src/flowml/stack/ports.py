@@ -12,6 +12,9 @@ def is_free(host: str, port: int) -> bool:
     """Tell whether a server could listen there now."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as caller:
+            if caller.connect_ex(address) == 0:  # not every system refuses to bind to an address that is bound
+                return False
         with socket.socket(family, kind) as probe:
             # As the servers do: without it, a port is taken for a minute after its server ended.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -34,19 +34,24 @@ def artifacts(uri: str, experiment: str) -> str | None:
     if stack and uri == stack.tracking_uri:
         root = stack.artifacts
     elif is_embedded(uri):
-        root = artifact_root(settings.current().artifacts)
+        root = artifact_root()
     else:
         return None
     folder = re.sub(r"[^\w.-]+", "-", experiment)
     return f"{root.rstrip('/')}/{folder}" if root else None
 
 
-def artifact_root(wanted: str | None) -> str:
-    """Return the URI of the folder or bucket that holds the artifacts of each experiment in a folder of its own."""
+def artifact_root(given: str | None = None) -> str:
+    """Return the URI of the folder or bucket that holds the artifacts of each experiment in a folder of its own.
+
+    Args:
+        given: The folder or bucket, as somebody typed it here. Default: the setting, else a folder in `home`.
+    """
+    wanted = given or settings.current().artifacts
     if wanted and "://" in wanted:
         return wanted
     folder = Path(wanted).expanduser() if wanted else settings.home_folder() / "artifacts"
-    return (settings.project_folder() / folder).resolve().as_uri()
+    return ((Path.cwd() if given else settings.project_folder()) / folder).resolve().as_uri()
 
 
 def prepare(uri: str) -> None:
