@@ -44,7 +44,7 @@ def test_a_signal_ends_both(place: Project, number: signal.Signals) -> None:
     """Ctrl-C and a polite kill stop the servers and their children; what an old stack.json said does not matter."""
     stale = {"pid": 1, "started": "before the machine was started again"}
     servers = {name: {"name": name, "url": "http://x", "process": stale, "log": "x"} for name in ("prefect", "mlflow")}
-    rest = {"id": "old", "database": "", "tracking_uri": "", "artifacts": "", "host": "127.0.0.1", "ready": True}
+    rest = {"id": "old", "database": "", "artifacts": "", "host": "127.0.0.1", "ready": True}
     (place.folder / ".flowml").mkdir()
     (place.folder / ".flowml" / "stack.json").write_text(json.dumps({**servers, **rest}))
     process, said = foreground(place)

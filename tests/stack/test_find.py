@@ -22,7 +22,7 @@ child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIP
 one = [state.Server(name, f"http://127.0.0.1:{port}", processes.of(child.pid), "log")
        for name, port in (("prefect", 4299), ("mlflow", 5099))]
 state.path().parent.mkdir()
-state.write(state.Stack("1", *one, database="", tracking_uri="", artifacts="", host="127.0.0.1", ready=True))
+state.write(state.Stack("1", *one, database="", artifacts="", host="127.0.0.1", ready=True))
 assert seen() == ("http://127.0.0.1:4299/api",) * 2
 child.communicate(b"end")
 assert seen() == (None, None)

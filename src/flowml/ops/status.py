@@ -25,7 +25,7 @@ def status() -> dict[str, Any]:
         "running": all(server["state"] == "running" for server in servers.values()),
         "stack": str(state.path()),
         "servers": servers,
-        "tracking_uri": masked(stack.tracking_uri),
+        "tracking_uri": masked(stack.database),
         "export": f"export PREFECT_API_URL={stack.prefect.url}/api",
     }
 

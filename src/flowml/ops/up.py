@@ -108,15 +108,8 @@ class Run:
         second = self._launch(
             servers.mlflow(given.host, given.mlflow_port, database=database, artifacts=given.artifacts)
         )
-        direct = servers.is_local(given.host)
         self.stack = Stack(
-            id=self._mark,
-            prefect=first,
-            mlflow=second,
-            database=database,
-            tracking_uri=database if direct else second.url,
-            artifacts=given.artifacts if direct else "",
-            host=given.host,
+            id=self._mark, prefect=first, mlflow=second, database=database, artifacts=given.artifacts, host=given.host
         )
         state.write(self.stack)
 

@@ -46,9 +46,8 @@ class Stack:
         id: What their processes are marked with.
         prefect: The Prefect server.
         mlflow: The MLflow server.
-        database: The database that MLflow shows.
-        tracking_uri: Where flows of this machine write to: that database, or the server.
-        artifacts: Where they put artifacts; empty where the server says so.
+        database: The database that MLflow shows, and that flows of this machine write to.
+        artifacts: The folder or bucket of its artifacts.
         host: The address that both listen on.
         ready: Whether both have answered.
     """
@@ -57,7 +56,6 @@ class Stack:
     prefect: Server
     mlflow: Server
     database: str
-    tracking_uri: str
     artifacts: str
     host: str
     ready: bool = False

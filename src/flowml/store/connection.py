@@ -14,7 +14,7 @@ from weakref import WeakSet
 from flowml import settings
 from flowml.errors import TrackingError
 from flowml.stack import state
-from flowml.store import active, embedded
+from flowml.store import active, embedded, proxied
 from flowml.store.trouble import explained, masked, without_credentials
 from flowml.store.writer import Writer
 
@@ -133,6 +133,7 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
             embedded.tune(uri)
         if embedded.is_embedded(uri):
             embedded.prepare(uri)
+        proxied.install()
     return Connection(uri, registry_uri)
 
 
@@ -163,7 +164,7 @@ def _resolve() -> tuple[str, str | None]:
         uri = mlflow.get_tracking_uri()  # MLflow's default: a run or experiment of the user's is there
     else:
         stack = state.up()
-        uri = (stack and stack.tracking_uri) or embedded.default_uri()
+        uri = (stack and stack.database) or embedded.default_uri()
     return _absolute(uri), wanted.registry_uri
 
 

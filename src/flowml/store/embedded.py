@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flowml import settings
-from flowml.stack import state
+from flowml.stack import servers, state
 
 _FILE = "mlflow.db"
 
@@ -31,14 +31,15 @@ def is_embedded(uri: str) -> bool:
 def artifacts(uri: str, experiment: str) -> str | None:
     """Return where an experiment's artifacts go; None leaves it to MLflow, which knows best for any other store."""
     stack = state.up()
-    if stack and uri == stack.tracking_uri:
-        root = stack.artifacts
+    if stack and uri == stack.database:
+        # What other machines reach too gets a place that the server hands on.
+        root = stack.artifacts if servers.is_local(stack.host) else "mlflow-artifacts:"
     elif is_embedded(uri):
         root = artifact_root()
     else:
         return None
     folder = re.sub(r"[^\w.-]+", "-", experiment)
-    return f"{root.rstrip('/')}/{folder}" if root else None
+    return f"{root.rstrip('/')}/{folder}"
 
 
 def artifact_root(given: str | None = None) -> str:
