@@ -15,7 +15,7 @@ from flowml.store import embedded
 from flowml.store.trouble import masked
 
 _FIRST = {"prefect": 4200, "mlflow": 5000}
-_NO_DATABASES = ("http:", "https:", "databricks", "file:")
+_DATABASES = ("sqlite:", "postgres", "mysql", "mssql")
 
 Say = Callable[[str], None]
 
@@ -99,16 +99,17 @@ def make_folder() -> Path:
 
 def _mlflow_database(wanted: str | None, say: Say) -> str:
     """Choose what MLflow shows: the option, what flows were told if it is a database, the embedded store."""
-    configured = settings.current().tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    told = _database(configured, Path.cwd()) if configured else None
+    told = settings.current().tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if told and told.startswith(_DATABASES):
+        told = _database(told, Path.cwd())
     chosen = _database(wanted, Path.cwd()) if wanted else told
-    if chosen is None or chosen.startswith(_NO_DATABASES):
-        if wanted:
-            msg = f"--mlflow-db cannot be {wanted!r}: it is a file, or a database such as postgresql://user@host/name."
-            raise SettingsError(msg, setting="mlflow_db", value=wanted)
+    if wanted and not str(chosen).startswith(_DATABASES):
+        msg = f"--mlflow-db cannot be {masked(wanted)!r}: it is a file, or a database such as postgresql://user@host/name."
+        raise SettingsError(msg, setting="mlflow_db", value=masked(wanted))
+    if not chosen or not chosen.startswith(_DATABASES):
         chosen = embedded.default_uri()
-    if told not in {None, chosen}:
-        say(f"Flows do not write to the database of this MLflow server: they are told to use {masked(str(told))}.")
+    if told and told != chosen:
+        say(f"Flows do not write to the database of this MLflow server: they are told to use {masked(told)}.")
     if chosen.startswith("postgresql:") and find_spec("psycopg2") is None:
         msg = "MLflow needs the package psycopg2 for a PostgreSQL database. Install it: pip install psycopg2-binary"
         raise SettingsError(msg, setting="mlflow_db", value="postgresql")

@@ -19,6 +19,9 @@ from flowml.ops.up import Run
 from flowml.stack import logs, servers, state
 from flowml.stack.state import Stack
 
+_RUN = "The servers of this project run already."
+_START = "The servers of this project are being started already; if nobody does, `flowml down` clears up."
+
 
 def run_up(wanted: Wanted, *, detach: bool) -> None:
     """Start both servers, wait until they answer, and stay with them unless detached.
@@ -32,7 +35,7 @@ def run_up(wanted: Wanted, *, detach: bool) -> None:
     try:
         with _ctrl_c_on_any_end():
             if there := run.start(wanted, console.print):
-                console.print(f"The servers of this project {'run' if there.ready else 'are being started'} already.")
+                console.print(_RUN if there.ready else _START)
                 _tell(console, there)
                 return
             _wait(console, run)
@@ -163,6 +166,7 @@ def _ctrl_c_on_any_end() -> Iterator[None]:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Let the servers be stopped to the end; it is a matter of seconds."""
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     yield
