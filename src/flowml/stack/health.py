@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from urllib.parse import urlsplit
 
 from flowml.errors import StackError
@@ -19,11 +19,12 @@ _PATIENCE = 300.0  # seconds; a busy machine needs a minute
 def answers(server: Server) -> bool:
     """Ask a server once whether it is well; past any proxy, which has no business on this machine."""
     parts = urlsplit(server.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
-    with suppress(OSError, http.client.HTTPException):
+    with (
+        suppress(OSError, http.client.HTTPException),
+        closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)) as connection,
+    ):
         connection.request("GET", _PATHS[server.name])
         return connection.getresponse().status == http.client.OK
-    connection.close()
     return False
 
 
