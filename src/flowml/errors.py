@@ -3,6 +3,7 @@
 FlowmlError
 ├── OrchestrationError  Prefect's API could not be reached or refused what it was asked
 ├── SettingsError       a setting has a value that flowml cannot use
+├── StackError          a local server did not start, or died
 └── TrackingError       MLflow could not be reached or refused what it was sent
 """
 
@@ -37,6 +38,18 @@ class SettingsError(FlowmlError, ValueError):
         super().__init__(message)
         self.setting = setting
         self.value = value
+
+
+class StackError(FlowmlError):
+    """A local server did not start, or died.
+
+    Attributes:
+        server: Which one.
+    """
+
+    def __init__(self, message: str, *, server: str) -> None:
+        super().__init__(message)
+        self.server = server
 
 
 class TrackingError(FlowmlError):

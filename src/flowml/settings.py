@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from threading import Lock
 
@@ -54,7 +55,20 @@ class Settings(BaseSettings):
         True, description="Put a flow's run under the MLflow run that is active when the flow is called."
     )
     mlflow_ui_url: str | None = Field(
-        None, description="Where people open MLflow. Default: the tracking URI, if it is a server."
+        None, description="Where people open MLflow. Default: the tracking URI, if it is a server, else `flowml up`'s."
+    )
+    artifacts: str | None = Field(
+        None, description="Folder or bucket for the artifacts of the embedded store. Default: `artifacts` in `home`."
+    )
+    prefect_db: str | None = Field(
+        None, description="Database of `flowml up`'s Prefect server. Default: a SQLite file in `home`."
+    )
+    host: str = Field("127.0.0.1", description="Address that `flowml up` listens on.")
+    prefect_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of `flowml up`'s Prefect server. Default: the first free one from 4200."
+    )
+    mlflow_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of `flowml up`'s MLflow server. Default: the first free one from 5000."
     )
 
     @classmethod
@@ -109,6 +123,12 @@ def project_folder() -> Path:
         if (folder / "pyproject.toml").is_file() or (folder / ".git").exists():
             return folder
     return here
+
+
+def home_folder() -> Path:
+    """Return the folder of the embedded store and of the local servers, with an absolute path."""
+    home = current().home.expanduser()
+    return Path(os.path.realpath(home if home.is_absolute() else project_folder() / home))
 
 
 def _explain(error: ValidationError) -> SettingsError:

@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Paused, Running
 from tests.runs import all_runs, flow_run
 
-from flowml import cli, flow, ops
+from flowml import cli, flow, ops, processes
 from flowml.capture.engine import api
 from flowml.store import process
 
@@ -314,13 +314,13 @@ def test_a_retry_is_not_reaped_any_more(client: MlflowClient) -> None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="compares with /proc")
 def test_a_process_is_also_told_without_proc() -> None:
     """Where there is no /proc, a process is known by psutil, and one that has ended is not."""
-    began = process._began_elsewhere(os.getpid())
-    assert began == process._began_elsewhere(os.getpid())
+    began = processes._began_elsewhere(os.getpid())
+    assert began == processes._began_elsewhere(os.getpid())
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody asked how
-        assert process._began_elsewhere(child.pid) is None
-        assert process._began(child.pid) is None
-    assert process._began_elsewhere(child.pid) is None
+        assert processes._began_elsewhere(child.pid) is None
+        assert processes.began(child.pid) is None
+    assert processes._began_elsewhere(child.pid) is None
 
 
 def test_a_task_that_prefect_has_not_heard_of_is_waited_for(client: MlflowClient) -> None:

@@ -15,7 +15,7 @@ import prefect
 import prefect.tasks
 import wrapt
 
-from flowml.capture import hooks, wrap
+from flowml.capture import hooks, server, wrap
 from flowml.capture.engine import call_of, hints_of
 from flowml.capture.session import is_off
 from flowml.capture.states import listen
@@ -31,6 +31,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 listen()
+server.find()  # for what is done with a flow without calling it: serving it, deploying it
 
 
 class FlowOptions(TypedDict, total=False):
@@ -91,6 +92,13 @@ class _Tracking:
 
     fn: Any
     track: Track | None
+
+    if not TYPE_CHECKING:  # to its callers it is Prefect's own
+
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+            """Call it as Prefect does; on the local server of the project, if there is one."""
+            server.find()
+            return super().__call__(*args, **kwargs)
 
     def _start(self, track: Track | None) -> None:
         self.track = track

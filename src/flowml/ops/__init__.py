@@ -1,22 +1,30 @@
-"""What an operator does with runs: look at them, close those left open, delete them and bring them back."""
+"""What an operator does: look at runs, close those left open, delete them, start and stop the local servers."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowml.ops.choices import Wanted
     from flowml.ops.deleting import delete, restore
+    from flowml.ops.down import down
     from flowml.ops.reaping import reap_runs
     from flowml.ops.scheduled import reap
     from flowml.ops.show import show
+    from flowml.ops.status import status
+    from flowml.ops.up import Run
 
-__all__ = ["delete", "reap", "reap_runs", "restore", "show"]
+__all__ = ["Run", "Wanted", "delete", "down", "reap", "reap_runs", "restore", "show", "status"]
 
 _HOMES = {
+    "Run": "up",
+    "Wanted": "choices",
     "delete": "deleting",
+    "down": "down",
     "reap": "scheduled",
     "reap_runs": "reaping",
     "restore": "deleting",
     "show": "show",
+    "status": "status",
 }
 
 

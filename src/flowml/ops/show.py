@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from flowml import settings
+from flowml.stack import state
 from flowml.store import embedded
-from flowml.store.connection import connect, is_there
+from flowml.store.connection import connect, is_there, ui_of
 from flowml.store.trouble import masked
 
 if TYPE_CHECKING:
@@ -46,11 +46,12 @@ def show(flow_name: str) -> None:
     console = Console()
     console.print(_table(root, _below(connection.client, root)))
     uri = masked(connection.uri)
-    ui = settings.current().mlflow_ui_url or (uri if uri.startswith("http") else None)
+    ui, stack = ui_of(connection.uri), state.up()
     console.print(
         f"MLflow's UI:   [bold]{ui or _command('mlflow') + ' ui --backend-store-uri ' + uri}[/]", soft_wrap=True
     )
-    console.print(f"Prefect's UI:  [bold]{_command('prefect')} server start[/]", soft_wrap=True)
+    prefects = stack.prefect.url if stack and stack.prefect.is_alive() else f"{_command('prefect')} server start"
+    console.print(f"Prefect's UI:  [bold]{prefects}[/]", soft_wrap=True)
 
 
 def _command(name: str) -> str:

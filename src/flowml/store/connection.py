@@ -13,7 +13,8 @@ from weakref import WeakSet
 
 from flowml import settings
 from flowml.errors import TrackingError
-from flowml.store import active, embedded
+from flowml.stack import state
+from flowml.store import active, embedded, proxied
 from flowml.store.trouble import explained, masked, without_credentials
 from flowml.store.writer import Writer
 
@@ -83,9 +84,18 @@ class Connection:
 
     def page_of(self, experiment_id: str, run_id: str) -> str | None:
         """Return the address of a run's page in MLflow's UI, or None when no server is known."""
-        server = without_credentials(self.uri) if self.uri.startswith("http") else None
-        ui = settings.current().mlflow_ui_url or server
+        ui = ui_of(self.uri)
         return f"{ui.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if ui else None
+
+
+def ui_of(uri: str) -> str | None:
+    """Return where people open this store: as the settings say, itself if it is a server, or the local server."""
+    stack = state.up()
+    if wanted := settings.current().mlflow_ui_url:
+        return wanted
+    if uri.startswith("http"):
+        return without_credentials(uri)
+    return stack.mlflow.url if stack and stack.database == uri and stack.mlflow.is_alive() else None
 
 
 def _hush(client: MlflowClient) -> None:
@@ -123,6 +133,7 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
             embedded.tune(uri)
         if embedded.is_embedded(uri):
             embedded.prepare(uri)
+        proxied.install()
     return Connection(uri, registry_uri)
 
 
@@ -140,7 +151,7 @@ def uses_mlflows_own() -> bool:
 
 
 def _resolve() -> tuple[str, str | None]:
-    """Choose: flowml's setting, what the user told MLflow or has in use there, the embedded store."""
+    """Choose: flowml's setting, what the user told MLflow or has in use there, the local servers', the embedded one."""
     import mlflow
     from mlflow.tracking import is_tracking_uri_set
 
@@ -152,7 +163,8 @@ def _resolve() -> tuple[str, str | None]:
     elif _chosen is None and active.is_in_use():
         uri = mlflow.get_tracking_uri()  # MLflow's default: a run or experiment of the user's is there
     else:
-        uri = embedded.default_uri()
+        stack = state.up()
+        uri = (stack and stack.database) or embedded.default_uri()
     return _absolute(uri), wanted.registry_uri
 
 

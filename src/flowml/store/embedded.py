@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from flowml import settings
+from flowml.stack import servers, state
 
 _FILE = "mlflow.db"
 
 
 def default_uri() -> str:
     """Return the embedded store's tracking URI, with an absolute path."""
-    return f"sqlite:///{_home() / _FILE}"
+    return f"sqlite:///{settings.home_folder() / _FILE}"
 
 
 def is_embedded(uri: str) -> bool:
@@ -29,10 +30,29 @@ def is_embedded(uri: str) -> bool:
 
 def artifacts(uri: str, experiment: str) -> str | None:
     """Return where an experiment's artifacts go; None leaves it to MLflow, which knows best for any other store."""
-    if not is_embedded(uri):
+    stack = state.up()
+    if stack and uri == stack.database:
+        # What other machines reach too gets a place that the server hands on.
+        root = stack.artifacts if servers.is_local(stack.host) else "mlflow-artifacts:"
+    elif is_embedded(uri):
+        root = artifact_root()
+    else:
         return None
     folder = re.sub(r"[^\w.-]+", "-", experiment)
-    return (_home() / "artifacts" / folder).as_uri()
+    return f"{root.rstrip('/')}/{folder}"
+
+
+def artifact_root(given: str | None = None) -> str:
+    """Return the URI of the folder or bucket that holds the artifacts of each experiment in a folder of its own.
+
+    Args:
+        given: The folder or bucket, as somebody typed it here. Default: the setting, else a folder in `home`.
+    """
+    wanted = given or settings.current().artifacts
+    if wanted and "://" in wanted:
+        return wanted
+    folder = Path(wanted).expanduser() if wanted else settings.home_folder() / "artifacts"
+    return ((Path.cwd() if given else settings.project_folder()) / folder).resolve().as_uri()
 
 
 def prepare(uri: str) -> None:
@@ -49,16 +69,11 @@ def prepare(uri: str) -> None:
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         msg = f"{path} cannot be written"
         raise PermissionError(msg)
-    _ignore_in_git(path.parent)
+    ignore_in_git(path.parent)
     with FileLock(path.with_suffix(".lock")), _without_chatter("mlflow.store.db.utils"):
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers and a writer work at the same time
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
-
-
-def _home() -> Path:
-    home = settings.current().home.expanduser()
-    return Path(os.path.realpath(home if home.is_absolute() else settings.project_folder() / home))
 
 
 @contextmanager
@@ -73,7 +88,8 @@ def _without_chatter(logger: str) -> Iterator[None]:
         talker.setLevel(level)
 
 
-def _ignore_in_git(folder: Path) -> None:
+def ignore_in_git(folder: Path) -> None:
+    """Keep a folder of flowml's out of version control."""
     note = folder / ".gitignore"
     if not note.exists():
         note.write_text("*\n")

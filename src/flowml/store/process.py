@@ -9,7 +9,8 @@ import sys
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
+
+from flowml.processes import began, boot, text_of
 
 TAGS = ("flowml.host", "flowml.machine", "flowml.pid", "flowml.process_started")
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of Linux: the machine's own, not a container's
@@ -31,44 +32,18 @@ def is_gone(told: Mapping[str, str]) -> bool | None:
     Returns:
         None if that cannot be known here: they tell of none, or of one on another machine or in another container.
     """
-    pid, began = told.get("flowml.pid", ""), told.get("flowml.process_started")
-    if not pid.isdecimal() or not began or told.get("flowml.machine") != _machine():
+    pid, since = told.get("flowml.pid", ""), told.get("flowml.process_started")
+    if not pid.isdecimal() or not since or told.get("flowml.machine") != _machine():
         return None
-    return _began(int(pid)) != began  # a process that has the number by now began at another time
+    return began(int(pid)) != since  # a process that has the number by now began at another time
 
 
 @lru_cache(maxsize=1)
 def _tags(pid: int) -> Mapping[str, str]:
-    machine, began = _machine(), _began(pid)
-    if machine is None or began is None:
+    machine, since = _machine(), began(pid)
+    if machine is None or since is None:
         return {}
-    return dict(zip(TAGS, (socket.gethostname(), machine, str(pid), began), strict=True))
-
-
-def _began(pid: int) -> str | None:
-    """Return when a process began, in a form that is good for comparing; None if there is none of this number."""
-    if sys.platform != "linux":
-        return _began_elsewhere(pid)
-    try:
-        # Its name comes second, in brackets, and may hold anything. Source: proc_pid_stat(5).
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    ended = fields[0] in {"Z", "X"}  # nobody has asked how it ended yet
-    # Ticks since the machine started: unlike a time of day, they do not move when the clock is set.
-    return None if ended else f"{_boot()}+{fields[19]}"
-
-
-def _began_elsewhere(pid: int) -> str | None:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
-    except psutil.NoSuchProcess:
-        return None
-    except psutil.Error:
-        return "somebody else's"
+    return dict(zip(TAGS, (socket.gethostname(), machine, str(pid), since), strict=True))
 
 
 @lru_cache(maxsize=1)
@@ -81,22 +56,11 @@ def _machine() -> str | None:
     parts = [socket.gethostname()]
     if sys.platform == "linux":
         namespace = _text_of_link("/proc/self/ns/pid")
-        machine_id = _text_of("/etc/machine-id") if namespace == _FIRST_PID_NAMESPACE else ""
-        parts += [namespace, machine_id or _boot()]
+        machine_id = text_of("/etc/machine-id") if namespace == _FIRST_PID_NAMESPACE else ""
+        parts += [namespace, machine_id or boot()]
     else:
         parts.append(str(uuid.getnode()))
     return hashlib.sha256("\n".join(["flowml", *parts]).encode()).hexdigest()[:16] if all(parts) else None
-
-
-def _boot() -> str:
-    return _text_of("/proc/sys/kernel/random/boot_id")[:8]
-
-
-def _text_of(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""
 
 
 def _text_of_link(path: str) -> str:

@@ -1,0 +1,1 @@
+"""The local servers of a project, as child processes: what they are, where they run, how to reach them."""

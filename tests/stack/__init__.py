@@ -1,0 +1,1 @@
+"""The local servers: started, found, watched and ended, with real processes."""
