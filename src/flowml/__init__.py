@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowml import describe
     from flowml.capture.carry import carry
-    from flowml.capture.log import current_run, log
+    from flowml.capture.log import current_run, flush, log
     from flowml.capture.prefect import Flow, MaterializingTask, Task
     from flowml.capture.session import disabled
     from flowml.decorators import flow, materialize, task
@@ -35,6 +35,7 @@ __all__ = [
     "describe",
     "disabled",
     "flow",
+    "flush",
     "log",
     "materialize",
     "task",
@@ -42,7 +43,7 @@ __all__ = [
 
 _HOMES = {
     "capture.carry": ["carry"],
-    "capture.log": ["current_run", "log"],
+    "capture.log": ["current_run", "flush", "log"],
     "capture.prefect": ["Flow", "MaterializingTask", "Task"],
     "capture.session": ["disabled"],
     "decorators": ["flow", "materialize", "task"],

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 RunChoice: TypeAlias = Literal["own", "parent", "none"]
 Children: TypeAlias = Literal["all", "failed", "none"]
 OnError: TypeAlias = Literal["warn", "raise"]
+Write: TypeAlias = Literal["background", "sync"]
 
 AUTOLOG_LIBRARIES = {
     "sklearn": "sklearn",

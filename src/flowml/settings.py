@@ -15,7 +15,7 @@ from pydantic_settings import (
 )
 
 from flowml.errors import SettingsError
-from flowml.options import OnError
+from flowml.options import OnError, Write
 
 
 class Settings(BaseSettings):
@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     )
     timeout: float = Field(
         15.0, gt=0, description="Seconds to wait for MLflow before going on without it; ten times as long for files."
+    )
+    write: Write = Field(
+        "background", description='Send to MLflow in the "background", or at once while the task waits: "sync".'
     )
     adopt_active_run: bool = Field(
         True, description="Put a flow's run under the MLflow run that is active when the flow is called."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+import time
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.linear_model import LinearRegression
 
+import flowml
 from flowml import TrackingError, records, settings
 from flowml.options import Track
 from flowml.store import Run, open_run
@@ -172,21 +175,99 @@ def test_a_model_given_on_before_it_is_sent_is_logged_once(stored: MlflowClient)
     model = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
     first, second, third = (open_run(OWNER, track=Track(), parent=None) for _ in range(3))
     go_on = threading.Event()
-    busy = threading.Thread(target=connect().writer.ask, args=(go_on.wait,))
-    busy.start()
+    busy = blocked(go_on)
     for run in (first, second):
         run.put([records.Model("model", model, "sklearn")])
     third.put([records.ModelInput("model", model)])
     for run in (first, second, third):
         run.close("FINISHED", 1)
     go_on.set()
-    busy.join()
+    busy.result(60)
     first.settle()
     runs = [stored.get_run(run.info.run_id) for run in (first, second, third) if run.info]
     linked = [[output.model_id for output in run.outputs.model_outputs] for run in runs[:2]]
     linked.append([given.model_id for given in runs[2].inputs.model_inputs])
     (logged,) = stored.search_logged_models([runs[0].info.experiment_id])
     assert linked == [[logged.model_id]] * 3
+
+
+def blocked(go_on: threading.Event) -> Future[bool]:
+    """Keep the sender busy until it may go on."""
+    done: Future[bool] = Future()
+    connect().writer._hand_over((go_on.wait, done))
+    return done
+
+
+def test_a_file_is_logged_as_it_was_when_it_was_given(opened: Run, stored: MlflowClient, tmp_path: Path) -> None:
+    """What the user's code writes to a file, or removes, after it was logged does not change what is in MLflow."""
+    changed, removed = tmp_path / "changed.csv", tmp_path / "removed.csv"
+    changed.write_text("before")
+    removed.write_text("still here")
+    go_on = threading.Event()
+    busy = blocked(go_on)
+    opened.put([records.File("", changed), records.File("", removed)])
+    changed.write_text("after")
+    removed.unlink()
+    go_on.set()
+    busy.result(60)
+    opened.close("FINISHED", 1)
+    opened.settle()
+    assert opened.info is not None
+    root = Path(stored.download_artifacts(opened.info.run_id, ""))
+    assert {path.name: path.read_text() for path in root.iterdir()} == {
+        "changed.csv": "before",
+        "removed.csv": "still here",
+    }
+
+
+def test_a_metric_has_the_time_at_which_it_was_logged(opened: Run, stored: MlflowClient) -> None:
+    """The time is not that of the sending, however long that takes."""
+    go_on = threading.Event()
+    busy = blocked(go_on)
+    opened.put([records.Metric("loss", 0.5)])
+    logged = time.time()
+    assert not go_on.wait(0.3)
+    go_on.set()
+    busy.result(60)
+    opened.close("FINISHED", 1)
+    opened.settle()
+    assert opened.info is not None
+    (point,) = stored.get_metric_history(opened.info.run_id, "loss")
+    assert abs(point.timestamp / 1000 - logged) < 0.2
+
+
+def test_flush_waits_until_all_is_there(opened: Run, stored: MlflowClient) -> None:
+    """After `flowml.flush` another program sees what was logged, while the run is still open."""
+    opened.put([records.Metric("loss", 0.5)])
+    flowml.flush()
+    assert data_of(stored, opened).metrics == {"loss": 0.5}
+
+
+def test_sync_sends_at_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With FLOWML_WRITE=sync what is logged is there when the call that logs it returns."""
+    monkeypatch.setenv("FLOWML_WRITE", "sync")
+    settings.reload()
+    opened = open_run(OWNER, track=Track(), parent=None)
+    opened.put([records.Metric("loss", 0.5)])
+    assert data_of(connect().client, opened).metrics == {"loss": 0.5}
+    opened.close("FINISHED", 1)
+
+
+def test_a_run_is_closed_without_a_file_that_mlflow_does_not_take(
+    opened: Run, stored: MlflowClient, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a file cannot be uploaded all else arrives, and the run is closed and says what is missing."""
+    monkeypatch.setenv("FLOWML_TIMEOUT", "0.5")
+    settings.reload()
+    (project / ".flowml" / "artifacts").write_text("in the way of the folder")
+    opened.put([records.Text("note.txt", "a note"), records.Metric("loss", 0.5)])
+    opened.close("FINISHED", 1)
+    with pytest.raises(TrackingError):
+        opened.settle()
+    assert opened.info is not None
+    run = stored.get_run(opened.info.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 0.5})
+    assert "flowml.tracking_error" in run.data.tags
 
 
 def write_in_a_child(reached: Any) -> None:

@@ -43,3 +43,21 @@ def current_run() -> records.CurrentRun | None:
     with session.guard("tell of the run"):
         return session.run.info
     return None
+
+
+def flush(timeout: float | None = None) -> None:
+    """Wait until all that was logged until now is in MLflow.
+
+    The outermost flow does so by itself when it ends. Call it where another program is to see something earlier.
+
+    Args:
+        timeout: Seconds to wait. Default: ten times the setting ``timeout``, for files take long.
+
+    Raises:
+        TrackingError: If something is not there yet; it is still sent when MLflow takes it.
+
+    Example:
+        >>> flowml.log(rmse=0.2)
+        >>> flowml.flush()
+    """
+    store.flush_all(timeout)

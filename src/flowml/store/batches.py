@@ -6,11 +6,8 @@ Each function takes away what it has sent, so that after a failure only the rest
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowml import records
@@ -116,31 +113,18 @@ def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
 
 
 def send_files(client: MlflowClient, run_id: str, out: Outgoing) -> None:
-    """Upload the files, small ones together; one that is gone keeps no other back."""
-    missing: OSError | None = None
-    with _taking_away(out.files), tempfile.TemporaryDirectory(prefix="flowml-") as folder:
-        for record in out.files:
-            try:
-                _collect(client, run_id, record, folder)
-            except (FileNotFoundError, PermissionError) as error:
-                missing = missing or error
-        if any(Path(folder).iterdir()):
-            client.log_artifacts(run_id, folder)
-        if missing:
-            raise missing
-
-
-def _collect(client: MlflowClient, run_id: str, record: Any, folder: str) -> None:
-    """Put a small file with the others that are uploaded together, and upload a file of the user's on its own."""
-    match record:
-        case records.Text(path, text):
-            _place(folder, path).write_text(text, encoding="utf-8", errors="replace")
-        case records.Blob(path, data):
-            _place(folder, path).write_bytes(data)
-        case records.File(path, source) if source.is_dir():
-            shutil.copytree(source, Path(folder, path, source.name), dirs_exist_ok=True)
-        case records.File(path, source):
-            client.log_artifact(run_id, str(source), path or None)
+    """Upload the files; what is refused keeps no other back."""
+    refused: Exception | None = None
+    while out.files:
+        try:
+            client.log_artifacts(run_id, str(out.files[0].path))
+        except Exception as error:
+            if may_pass(error):
+                raise
+            refused = refused or error
+        out.files.pop(0).remove()
+    if refused:
+        raise refused
 
 
 def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id: str) -> None:
@@ -169,9 +153,3 @@ def _taking_away(sent: list[Any]) -> Iterator[None]:
             sent.clear()
         raise
     sent.clear()
-
-
-def _place(folder: str, path: str) -> Path:
-    place = Path(folder, path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place

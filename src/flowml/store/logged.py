@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+from flowml.store.scratch import Scratch
 
 
 class Serialized:
@@ -21,17 +20,23 @@ class Serialized:
 
     Attributes:
         content: The object's fingerprint at that moment; None if it has none.
-        folder: Where the files are while somebody holds them.
         ids: The logged model's id in each store that has it, by tracking URI.
     """
 
     def __init__(self, content: str | None) -> None:
         self.content = content
-        self.folder = Path()
         self.ids: dict[str, str] = {}
         self._holders = 0
         self._lock = Lock()
-        self._is_written = False
+        self._scratch: Scratch | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are while somebody holds them."""
+        if self._scratch is None:
+            msg = "nobody holds the model's files"
+            raise RuntimeError(msg)
+        return self._scratch.path / "model"
 
     def hold(self, uri: str, write: Callable[[Path], None]) -> None:
         """Keep the files until `release`, writing them first if they are not there and the store has not got them.
@@ -40,42 +45,24 @@ class Serialized:
             Exception: Whatever ``write`` raises; nothing is left then.
         """
         with self._lock:
-            if not self._is_written and uri not in self.ids:
-                scratch = Path(tempfile.mkdtemp(prefix="flowml-model-"))
-                self.folder = scratch / "model"
-                self._finalizer = weakref.finalize(self, _remove, scratch, os.getpid())
-                self._finalizer.atexit = False  # it would come before the writer's last flush
-                _written.add(self)
+            if self._scratch is None and uri not in self.ids:
+                scratch = Scratch()
                 try:
-                    write(self.folder)
+                    write(scratch.path / "model")
                 except BaseException:
-                    self.clear()
+                    scratch.remove()
                     raise
-                self._is_written = True
+                scratch.weigh()
+                self._scratch = scratch
             self._holders += 1
 
     def release(self) -> None:
         """Remove the files, if nobody else holds them."""
         with self._lock:
             self._holders -= 1
-            if self._holders == 0 and self._is_written:
-                self.clear()
-                self._is_written = False
-
-    def clear(self) -> None:
-        """Remove the files, whoever holds them."""
-        if self._finalizer.detach():  # not called: finalizers do nothing late in the process's end
-            _remove(self.folder.parent, os.getpid())
-
-
-_written: weakref.WeakSet[Serialized] = weakref.WeakSet()
-
-
-@atexit.register
-def _remove_what_was_not_sent() -> None:
-    """Leave no files behind; the writer, which is imported later, flushes before."""
-    for serialized in list(_written):
-        serialized.clear()
+            if self._holders == 0 and self._scratch is not None:
+                self._scratch.remove()
+                self._scratch = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +117,10 @@ def _forget(key: int, dead: weakref.ref[Any]) -> None:
         del _known[key]
 
 
-def _remove(folder: Path, owner: int) -> None:
-    """Remove files that were never sent; a forked child leaves them to the process that is sending them."""
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _keep_what_was_sent() -> None:
     """Let a forked child serialize for itself what its parent has not sent yet."""
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = Lock()
-    _written.clear()
     for key, entry in list(_known.items()):
         if entry.serialized.ids:
             sent = Serialized(entry.serialized.content)

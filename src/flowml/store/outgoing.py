@@ -13,11 +13,21 @@ from flowml import records
 from flowml.errors import TrackingError
 from flowml.store.logged import Serialized
 from flowml.store.models import SavedModel
+from flowml.store.scratch import Scratch
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
-Sendable: TypeAlias = records.Record | SavedModel | Serialized  # the last for a model that was given
+Sendable: TypeAlias = (
+    records.Param
+    | records.Tag
+    | records.Dataset
+    | records.Reused
+    | tuple[records.Metric, int]
+    | SavedModel
+    | Serialized
+    | Scratch
+)  # a metric with the time it was taken, a model that was made, one that was given, files
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ class Outgoing:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[tuple[records.Metric, int]] = field(default_factory=list)  # with the time it was taken
     inputs: list[records.Dataset | Serialized] = field(default_factory=list)
-    files: list[records.Text | records.Blob | records.File] = field(default_factory=list)
+    files: list[Scratch] = field(default_factory=list)
     models: list[SavedModel] = field(default_factory=list)
     reused: list[records.Reused] = field(default_factory=list)
     own_metrics: set[str] = field(default_factory=set)  # their names
@@ -90,27 +100,23 @@ class Outgoing:
 
     def sort(self) -> None:
         """Sort what came in by what it is sent with; of one param or tag the last counts."""
-        now = time.time_ns() // 1_000_000
         while self.incoming:
             match self.incoming.popleft():
                 case records.Param(key, value):
                     self.params[key] = value
                 case records.Tag(key, value):
                     self.tags[key] = value
-                case records.Metric() as metric:
-                    self.own_metrics.add(metric.key)
-                    self.metrics.append((metric, now))
+                case (records.Metric(key), _) as taken:
+                    self.own_metrics.add(key)
+                    self.metrics.append(taken)
                 case records.Dataset() | Serialized() as given:
                     self.inputs.append(given)
                 case records.Reused() as reused:
                     self.reused.append(reused)
                 case SavedModel() as model:
                     self.models.append(model)
-                case records.Text() | records.Blob() | records.File() as file:
-                    self.files.append(file)
-                case records.Model() | records.ModelInput():
-                    msg = "a model is serialized before it is sent"
-                    raise TypeError(msg)
+                case Scratch() as files:
+                    self.files.append(files)
 
     def note(self, problem: TrackingError) -> None:
         """Note what could not be sent, where the outermost flow will tell it."""

@@ -45,10 +45,12 @@ class Sender:
         self._client = client
         self._uri = uri
         self._pass = 0
+        self._is_last = False
 
-    def begin_pass(self) -> None:
-        """Begin to go through all runs: a step that failed is not tried twice in one pass."""
+    def begin_pass(self, *, last: bool = False) -> None:
+        """Begin to go through all runs: a step that failed is not tried twice in one pass, nor after the last."""
         self._pass += 1
+        self._is_last = last
 
     def send(self, out: Outgoing) -> bool:
         """Send what a run has.
@@ -110,7 +112,7 @@ class Sender:
             if is_unreachable(error):
                 raise StoreGoneError(problem) from None
             out.tries, out.tried_in = out.tries + 1, self._pass
-            if may_pass(error) and out.tries < _TRIES:
+            if may_pass(error) and out.tries < _TRIES and not self._is_last:
                 raise LaterError(problem) from None
             out.note(problem)
             if not out.created.done():

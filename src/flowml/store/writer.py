@@ -18,10 +18,10 @@ from weakref import WeakSet
 
 from flowml import records, settings
 from flowml.errors import TrackingError
-from flowml.store import models
-from flowml.store.logged import serialized_of
+from flowml.store.intake import take_in
 from flowml.store.outgoing import Closing, Outgoing
-from flowml.store.sender import LaterError, Sender, StoreGoneError
+from flowml.store.passes import LINGER, Pass
+from flowml.store.sender import Sender
 from flowml.store.trouble import explain, masked
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Job: TypeAlias = "tuple[Callable[[], Any], Future[Any]]"
 
-_LINGER = 1.0  # seconds that records wait for company before they are sent on their own
 _REST = 5.0  # seconds that a fork waits for what is being sent
 _PATIENCE = (1.0, 2.0, 5.0, 15.0)  # seconds between tries while MLflow fails; the last one again and again
 
@@ -110,35 +109,26 @@ class Writer:
             yield
 
     def put(self, out: Outgoing, found: Iterable[records.Record]) -> None:
-        """Take records of a run; models are serialized here and now, so that later changes to them are not logged.
+        """Take records of a run; models are serialized and files copied here and now: later changes are not logged.
 
         Raises:
-            TrackingError: If a model could not be serialized; the other records are taken.
+            TrackingError: If a model could not be serialized or a file not copied; the other records are taken.
         """
-        problem: TrackingError | None = None
-        for record in found:
-            if isinstance(record, records.ModelInput):
-                known = serialized_of(record.value)  # asked now: the object may be fitted anew before it is sent
-                out.incoming.extend([known] if known else [])
-            elif isinstance(record, records.Model):
-                try:
-                    out.incoming.append(models.save(record, uri=self._uri))
-                except Exception as error:  # noqa: BLE001 - of whatever library the model comes from
-                    msg = f"the model {record.name!r} could not be serialized: {type(error).__name__}: {error}."
-                    problem = TrackingError(msg, uri=masked(self._uri))
-            else:
-                out.incoming.append(record)
+        taken, problem = take_in(found, self._uri)
+        out.incoming.extend(taken)
         self.tell(out)
         if problem:
             raise problem
 
     def tell(self, out: Outgoing) -> None:
-        """Say that a run has something new to send; never waits."""
+        """Say that a run has something new to send; waits only where the setting ``write`` says so."""
         self._hand_over(out)
+        self._send_at_once()
 
     def close(self, out: Outgoing, closing: Closing) -> None:
-        """Say that a run has ended; it is closed when all that was handed over before is sent. Never waits."""
+        """Say that a run has ended; it is closed when all that was handed over before is sent."""
         self._hand_over(_Close(out, closing))
+        self._send_at_once()
 
     def ask(self, job: Callable[[], T]) -> T:
         """Let the sender do something in its turn, and wait for it, at most the setting ``timeout``.
@@ -168,14 +158,17 @@ class Writer:
         until = time.monotonic() + (patience or 10 * settings.current().timeout)
         hiccups = time.monotonic() + settings.current().timeout
         while True:
+            is_last = time.monotonic() >= min(until, hiccups)
             result: Future[None] = Future()
-            self._hand_over((partial(self._send_waiting, force=True), result))
+            self._hand_over((partial(self._send_waiting, force=True, last=is_last), result))
             try:
-                return self.wait(result, max(0.0, until - time.monotonic()))
+                self.wait(result, max(0.0, until - time.monotonic()))
             except TrackingError:
-                if not result.done() or time.monotonic() >= min(until, hiccups):
+                if is_last or not result.done():
                     raise
                 time.sleep(0.2)  # MLflow failed, and may not the next time
+            else:
+                return
 
     def wait(self, result: Future[T], patience: float | None = None) -> T:
         """Wait for a result of the sender, at most so many seconds, or the setting ``timeout``.
@@ -198,6 +191,10 @@ class Writer:
                     remedy = "Check the server, or raise FLOWML_TIMEOUT."
                     raise TrackingError(message, uri=shown, remedy=remedy) from None
 
+    def _send_at_once(self) -> None:
+        if settings.current().write == "sync" and threading.current_thread() is not self._thread:
+            self.flush(settings.current().timeout)
+
     def is_working(self) -> bool:
         """Tell whether the sender has begun, so that it may have something left to send."""
         return self._thread is not None and self._thread.is_alive()
@@ -213,7 +210,7 @@ class Writer:
     def _work(self) -> None:
         while True:
             try:
-                item = self._told.get(timeout=_LINGER / 2 if self._waiting else None)
+                item = self._told.get(timeout=LINGER / 2 if self._waiting else None)
             except queue.Empty:
                 item = None
             if isinstance(item, tuple):
@@ -244,33 +241,15 @@ class Writer:
             self._failures += 1
             self._next_try = time.monotonic() + pause
 
-    def _send_waiting(self, *, force: bool = False) -> None:
-        """Send what is due, in order: what must be created, what was closed, what has waited long enough.
+    def _send_waiting(self, *, force: bool = False, last: bool = False) -> None:
+        """Make a pass over all that waits.
 
         Raises:
             TrackingError: If MLflow fails in a way that may pass; all that is left waits.
         """
-        self._sender.begin_pass()
-        failed: dict[Outgoing, TrackingError] = {}
-        for out in list(self._waiting):
-            root = out.root or out
-            if out.closing and out.closing.rolls_up and root in failed:
-                continue  # it is closed after its children
-            due = force or out.closing or not out.created.done() or time.monotonic() - out.since >= _LINGER
-            try:
-                if due and self._sent(out):
-                    self._waiting.pop(out, None)
-            except StoreGoneError as gone:
-                raise gone.problem from None
-            except LaterError as later:
-                failed[root] = later.problem  # this run's own; those of other flows need not wait for it
-        for problem in failed.values():
-            raise problem
+        side_by_side = self._uri.startswith("http")
+        Pass(self._sender, self._waiting, self._at_work, side_by_side, force=force, last=last).run()
         self._failures, self._next_try = 0, 0.0
-
-    def _sent(self, out: Outgoing) -> bool:
-        with self._at_work():
-            return self._sender.send(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +260,28 @@ class _Close:
     closing: Closing
 
 
+def flush_all(patience: float | None = None) -> None:
+    """Send all that was handed over to any store until now, and wait for it.
+
+    Args:
+        patience: Seconds to wait for each store. Default: ten times the setting ``timeout``.
+
+    Raises:
+        TrackingError: If something is not sent yet; the other stores are waited for all the same.
+    """
+    problem: TrackingError | None = None
+    for writer in list(_writers):
+        if writer.is_working():
+            try:
+                writer.flush(patience)
+            except TrackingError as error:
+                problem = problem or error
+    if problem:
+        raise problem
+
+
 @atexit.register
 def _flush_at_exit() -> None:
     """Send what nobody waited for, such as a generator task that was left early; give up after the usual time."""
-    for writer in list(_writers):
-        if writer.is_working():
-            with suppress(TrackingError):
-                writer.flush(settings.current().timeout)
+    with suppress(TrackingError):
+        flush_all(settings.current().timeout)

@@ -1,0 +1,55 @@
+"""What a call hands over, in a form that waits: models serialized, files copied, metrics with their time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from flowml import records
+from flowml.errors import TrackingError
+from flowml.store import models
+from flowml.store.logged import serialized_of
+from flowml.store.outgoing import Sendable
+from flowml.store.staging import FileRecord, stage
+from flowml.store.trouble import masked
+
+
+def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], TrackingError | None]:
+    """Take records in, in the user's thread: what changes later is not logged.
+
+    Args:
+        found: What a call logged.
+        uri: The tracking URI of the store it is for.
+
+    Returns:
+        What is to be sent, and the last error of a model that could not be serialized or a file not copied.
+    """
+    now = time.time_ns() // 1_000_000
+    taken: list[Sendable] = []
+    files: list[FileRecord] = []
+    problem: TrackingError | None = None
+    for record in found:
+        match record:
+            case records.Text() | records.Blob() | records.File():
+                files.append(record)
+            case records.Metric():
+                taken.append((record, now))
+            case records.ModelInput():
+                known = serialized_of(record.value)  # asked now: the object may be fitted anew before it is sent
+                taken += [known] if known else []
+            case records.Model():
+                try:
+                    taken.append(models.save(record, uri=uri))
+                except Exception as error:  # noqa: BLE001 - of whatever library the model comes from
+                    problem = _problem(f"the model {record.name!r} could not be serialized", error, uri)
+            case _:
+                taken.append(record)
+    if files:
+        staged, missing = stage(files)
+        taken.append(staged)
+        problem = _problem("a file could not be copied", missing, uri) if missing else problem
+    return taken, problem
+
+
+def _problem(what: str, error: Exception, uri: str) -> TrackingError:
+    return TrackingError(f"{what}: {type(error).__name__}: {error}.", uri=masked(uri))

@@ -1,0 +1,126 @@
+"""One pass over all runs that wait: in order, and several at a time where a server answers each call slowly."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+
+from flowml.errors import TrackingError
+from flowml.store.logged import Serialized
+from flowml.store.outgoing import Outgoing
+from flowml.store.sender import LaterError, Sender, StoreGoneError
+
+LINGER = 1.0
+"""Seconds that records wait for company before they are sent on their own."""
+
+_AT_A_TIME = 4  # runs that are sent to a server side by side
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass.
+
+    Attributes:
+        sender: Sends what one run has.
+        waiting: The runs, in order; those of which nothing is left are taken out.
+        at_work: Entered while something is sent.
+        side_by_side: Whether several runs may be sent at a time.
+        force: Send what is not due yet, too.
+        last: Leave out what fails, for the rest to be sent at least: a run is better closed without a file.
+    """
+
+    sender: Sender
+    waiting: dict[Outgoing, None]
+    at_work: Callable[[], AbstractContextManager[None]]
+    side_by_side: bool
+    force: bool = False
+    last: bool = False
+    _failed: dict[Outgoing, TrackingError] = field(default_factory=dict)  # by the outermost run
+    _gone: list[TrackingError] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Send what is due: what must be created, what was closed, what has waited long enough.
+
+        Raises:
+            TrackingError: If MLflow fails in a way that may pass; all that is left waits.
+        """
+        self.sender.begin_pass(last=self.last)
+        for group in self._groups():
+            with self.at_work():
+                _together([partial(self._send, out) for out in group])
+            for problem in self._gone:
+                raise problem
+        for problem in self._failed.values():
+            raise problem
+
+    def _groups(self) -> Iterator[list[Outgoing]]:
+        """Put runs together that need not wait for each other; each group is made when those before it are sent."""
+        group: list[Outgoing] = []
+        for out in list(self.waiting):
+            if not self._is_due(out):
+                continue
+            if group and not (self.side_by_side and self._is_free(out)):
+                yield group
+                group = []
+            if not self._waits_for_its_children(out):
+                group.append(out)
+            if group and not (self.side_by_side and self._is_free(out)):
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _is_due(self, out: Outgoing) -> bool:
+        return bool(self.force or out.closing or not out.created.done() or time.monotonic() - out.since >= LINGER)
+
+    @staticmethod
+    def _is_free(out: Outgoing) -> bool:
+        """Tell whether a run needs nothing that other runs are sending at the same time."""
+        out.sort()
+        new = out.new
+        if new is not None and (new.follows or (new.above and not new.above.created.done())):
+            return False
+        links = any(isinstance(given, Serialized) for given in out.inputs)
+        return not links and not (out.closing and out.closing.rolls_up)
+
+    def _waits_for_its_children(self, out: Outgoing) -> bool:
+        return bool(out.closing and out.closing.rolls_up and (out.root or out) in self._failed)
+
+    def _send(self, out: Outgoing) -> None:
+        try:
+            if self.sender.send(out):
+                self.waiting.pop(out, None)
+        except StoreGoneError as gone:
+            self._gone.append(gone.problem)
+        except LaterError as later:  # this run's own; those of other flows need not wait for it
+            self._failed[out.root or out] = later.problem
+
+
+def _together(jobs: list[Callable[[], None]]) -> None:
+    """Do all jobs, some of them in other threads; in this one alone when the process ends and there are no new ones."""
+    left = deque(jobs)
+
+    def work() -> None:
+        while True:
+            try:
+                job = left.popleft()
+            except IndexError:
+                return
+            job()
+
+    helpers = [threading.Thread(target=work, name="flowml-sender", daemon=True) for _ in jobs[1:_AT_A_TIME]]
+    started = []
+    for helper in helpers:
+        try:
+            helper.start()
+        except RuntimeError:
+            break
+        started.append(helper)
+    work()
+    for helper in started:
+        helper.join()
