@@ -27,7 +27,7 @@ from tests.ends.test_ends import latest
 from tests.runs import all_runs
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def until(happened: Callable[[], Any], what: str, seconds: float = 60) -> Any:
