@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run, resume_flow_run
 from prefect.states import Cancelled
 
-from flowml import flow, task
+from flowml import flow, ops, task
 from tests.ends.compare import differences
 from tests.ends.processes import child, flow_of, open_runs, start, state_of, until
 from tests.ends.test_ends import latest
@@ -27,6 +28,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 def step(name: str) -> str:
     """Do something."""
     return name
+
+
+def cancel(flow_run_id: Any) -> None:
+    """Cancel a flow run at once, whatever it does."""
+    with get_client(sync_client=True) as prefect:
+        prefect.set_flow_run_state(flow_run_id, Cancelled(), force=True)
 
 
 @flow
@@ -61,9 +68,10 @@ def test_a_paused_flow_goes_on_in_its_run(client: MlflowClient) -> None:
     thread = meanwhile(client, resume_flow_run, seen)
     pauses()
     thread.join()
-    (run,) = runs_of(client, "pauses")
+    run = run_of(client, "pauses")
     assert (seen[0].info.status, seen[0].info.run_id) == ("RUNNING", run.info.run_id)
-    assert differences(client, latest("pauses")) == []
+    counted = f"{run.info.run_name}: attempt 1 of 2"  # for Prefect's API, not for its engine
+    assert differences(client, latest("pauses")) == [counted]
     assert {parent_of(each) for each in runs_of(client, "step")} == {run.info.run_id}
 
 
@@ -76,31 +84,17 @@ def test_a_pause_that_takes_too_long_fails(client: MlflowClient) -> None:
     assert run_of(client, "pauses").data.tags["flowml.error_type"] == "FlowPauseTimeout"
 
 
-@pytest.mark.slow
-def test_a_paused_flow_that_is_cancelled_is_killed(client: MlflowClient) -> None:
-    """What is cancelled while it waits is cancelled in both, although its body ends by the pause's timeout."""
-
-    def cancel(flow_run_id: Any) -> None:
-        with get_client(sync_client=True) as prefect:
-            prefect.set_flow_run_state(flow_run_id, Cancelled(), force=True)
-
-    thread = meanwhile(client, cancel, [])
-    with pytest.raises(BaseException, match=""):  # noqa: PT011 - Prefect's own
-        pauses(timeout=3)
-    thread.join()
-    assert differences(client, latest("pauses")) == []
-
-
-def test_a_pause_that_is_refused_fails(client: MlflowClient) -> None:
-    """A flow inside another cannot be paused: Prefect says so, and its run has the error."""
+def test_a_pause_that_is_refused_ends_as_the_server_says(client: MlflowClient) -> None:
+    """A flow that was cancelled before it could pause is cancelled in both, and its run has the error."""
 
     @flow
-    def outside() -> None:
-        pauses(return_state=True)
+    def is_cancelled() -> None:
+        cancel(runtime.flow_run.id)
+        pause_flow_run(timeout=60)
 
-    outside()
-    assert differences(client, latest("outside")) == []
-    assert "cannot be paused" in run_of(client, "pauses").data.tags["flowml.error"]
+    is_cancelled(return_state=True)
+    assert differences(client, latest("is-cancelled")) == []
+    assert "cannot be paused" in run_of(client, "is-cancelled").data.tags["flowml.error"]
 
 
 @pytest.fixture
@@ -140,10 +134,7 @@ def test_a_suspended_flow_that_is_cancelled_is_killed(client: MlflowClient) -> N
     flow_run = start("suspends/ends")
     until(lambda: runs_of(client, "suspends"), "the flow runs")
     until(lambda: flow_of(client).data.tags.get("prefect.state") == "Suspended", "the run says it")
-    with get_client(sync_client=True) as prefect:
-        prefect.set_flow_run_state(flow_run.id, Cancelled(), force=True)
-    from flowml import ops
-
+    cancel(flow_run.id)
     (closed,) = ops.reap_runs(grace=0).closed
     assert (closed.run_id, flow_of(client).info.status) == (flow_of(client).info.run_id, "KILLED")
     assert differences(client, flow_run.id) == []
