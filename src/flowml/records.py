@@ -152,3 +152,4 @@ class Identity:
     source: str | None  # the file that the function was written in
     tags: Mapping[str, str]
     tag: tuple[str, str]  # the one that finds it
+    goes_on: bool = False  # whether there may be a run of it already, of an earlier attempt or before it was suspended

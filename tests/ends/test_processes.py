@@ -4,84 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
 from tests.ends.compare import differences
+from tests.ends.processes import ROOT, child, flow_of, open_runs, start, state_of, until
 from tests.ends.served import NAME
 from tests.ends.test_ends import latest
-from tests.runs import all_runs
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-def until(happened: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """Ask until it has happened; return what was answered."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        answer = happened()
-        if answer:
-            return answer
-        time.sleep(0.2)
-    return pytest.fail(f"not within {seconds} s: {what}")
-
-
-@contextmanager
-def child(*arguments: str, log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Python in a process of its own, in a group of its own, which is ended at the end."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            env=environment,
-            cwd=ROOT,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-@pytest.fixture
-def environment(client: MlflowClient, project: Path) -> Mapping[str, str]:
-    """What a process needs to know to use the same servers."""
-    return {
-        **os.environ,
-        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
-        "FLOWML_HOME": str(project / ".flowml"),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
-        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-    }
-
-
-def state_of(flow_run_id: UUID) -> Any:
-    """Return the state that Prefect's API has."""
-    with get_client(sync_client=True) as prefect:
-        return prefect.read_flow_run(flow_run_id).state
 
 
 def works(project: Path, count: int = 2) -> Callable[[], bool]:
@@ -114,17 +51,6 @@ def test_sys_exit_ends_a_script(client: MlflowClient, project: Path, environment
     assert differences(client, latest("exits")) == []
 
 
-def open_runs(client: MlflowClient) -> list[str]:
-    """Return the names of the runs that are open."""
-    return [run.info.run_name for run in all_runs(client) if run.info.status == "RUNNING"]
-
-
-def flow_of(client: MlflowClient) -> Any:
-    """Return the flow's run."""
-    (found,) = [run for run in all_runs(client) if run.data.tags["flowml.kind"] == "flow"]
-    return found
-
-
 @pytest.fixture
 def served(project: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """Serve the flow in another process."""
@@ -148,14 +74,7 @@ def worked(project: Path, environment: Mapping[str, str]) -> Iterator[None]:
 
 def started(project: Path) -> FlowRun:
     """Start the deployment; return when its tasks work."""
-
-    def deployment() -> Any:
-        with get_client(sync_client=True) as prefect, suppress(ObjectNotFound):
-            return prefect.read_deployment_by_name(NAME)
-
-    found = until(deployment, "the deployment is there")
-    with get_client(sync_client=True) as prefect:
-        flow_run = prefect.create_flow_run_from_deployment(found.id, parameters={"folder": str(project), "threads": 1})
+    flow_run = start(NAME, folder=str(project), threads=1)
     until(works(project), "the tasks work", 90)
     return flow_run
 

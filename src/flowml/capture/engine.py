@@ -54,7 +54,7 @@ def _call_of_task(
     context: TaskRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
 ) -> Call | None:
     run = context.task_run
-    if labels.attempt_noted(run) == run.run_count:
+    if labels.is_tracked(run):
         return None
     identity = records.Identity(
         name=run.name,
@@ -84,7 +84,7 @@ def _call_of_flow(
     context: FlowRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
 ) -> Call | None:
     run, flow = context.flow_run, context.flow
-    if run is None or flow is None or labels.attempt_noted(run) == run.run_count:
+    if run is None or flow is None or labels.is_tracked(run):
         return None
     identity = records.Identity(
         name=run.name,
@@ -95,6 +95,7 @@ def _call_of_flow(
         source=_file_of(fn),
         tags=_flow_tags(context),
         tag=("prefect.flow_run_id", str(run.id)),
+        goes_on=run.run_count > 1 or labels.was_tracked(run),
     )
 
     def announce(caller: records.Caller) -> None:

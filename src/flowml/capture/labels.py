@@ -26,7 +26,7 @@ C = TypeVar("C", bound=ContextModel)
 
 def note(run: FlowRun | TaskRun, attempt: int, caller: records.Caller) -> None:
     """Note the run of an attempt; assigned anew, for pydantic to see that the labels were set."""
-    noted = {"of": str(run.id), "attempt": attempt, **dataclasses.asdict(caller)}
+    noted = {"of": str(run.id), "attempt": attempt, "state": _state_id(run), **dataclasses.asdict(caller)}
     run.labels = {**run.labels, LABEL: json.dumps(noted)}
 
 
@@ -36,11 +36,25 @@ def keep(run: FlowRun) -> None:
         client.update_flow_run_labels(run.id, {LABEL: run.labels[LABEL]})
 
 
-def attempt_noted(run: FlowRun | TaskRun) -> int | None:
-    """Return the attempt that has begun to be tracked; Prefect's API copies a flow's labels to its tasks."""
+def is_tracked(run: FlowRun | TaskRun) -> bool:
+    """Tell whether this very attempt has begun to be tracked; a flow that was suspended begins the same one again."""
+    told = _noted(run)
+    return (told.get("attempt"), told.get("state")) == (run.run_count, _state_id(run))
+
+
+def was_tracked(run: FlowRun | TaskRun) -> bool:
+    """Tell whether a run was noted: of an earlier attempt, or of this one before it was suspended."""
+    return bool(_noted(run))
+
+
+def _noted(run: FlowRun | TaskRun) -> Mapping[str, Any]:
     noted = run.labels.get(LABEL)
-    told = json.loads(noted) if isinstance(noted, str) else {}
-    return told["attempt"] if told.get("of") == str(run.id) else None
+    told: Mapping[str, Any] = json.loads(noted) if isinstance(noted, str) else {}
+    return told if told.get("of") == str(run.id) else {}  # Prefect's API copies a flow's labels to its tasks
+
+
+def _state_id(run: FlowRun | TaskRun) -> str:
+    return str(run.state.id) if run.state else ""
 
 
 def caller_of_task(context: TaskRunContext) -> records.Caller | None:

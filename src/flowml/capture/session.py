@@ -185,7 +185,8 @@ class Session:
         earlier = self.call.watch.session if self.call.watch else None
         if earlier and earlier.run is not store.NO_RUN and self.call.identity.kind == "flow":
             self.run, self._params = earlier.run, earlier._params  # noqa: SLF001 - its finished children are there
-            self.run.put([records.Tag("flowml.attempt", str(self.call.identity.attempt))])
+            again = {"flowml.attempt": str(self.call.identity.attempt), "prefect.state": "Running"}
+            self.run.put([records.Tag(key, value) for key, value in again.items()])
             return
         if caller is not None:
             parent: store.Run | None = caller.run

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import wrapt
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import TaskRunContext
 from prefect.exceptions import Abort
@@ -49,9 +50,18 @@ def _unheard(engine: Any, error: BaseException, state: State[Any], force: bool =
     """Conclude a run whose end Prefect's server did not take: it is gone, or has another in mind."""
     if not state.is_final():
         return None
-    is_aborted = isinstance(error, Abort)
-    status: records.Status = "KILLED" if is_aborted else "FAILED"
-    return _conclude(_watch_of(engine), Verdict(status, now(), "Aborted" if is_aborted else "Unknown", error))
+    verdict = Verdict("FAILED", now(), "Unknown", error)
+    if isinstance(error, Abort):
+        verdict = _verdict_in_api(engine) or Verdict("KILLED", now(), "Aborted", error)
+    return _conclude(_watch_of(engine), verdict)
+
+
+def _verdict_in_api(engine: Any) -> Verdict | None:
+    """Ask the server how a flow run ended whose end it refused to be told: it was cancelled meanwhile, as a rule."""
+    with suppress(Exception), get_client(sync_client=True) as client:  # it may be gone by now
+        state = client.read_flow_run(engine.flow_run.id).state if _is_flow(engine) else None
+        return _verdict_in(state, is_flow=True) if state and state.is_final() else None
+    return None
 
 
 def _cancelled(engine: Any) -> Session | None:

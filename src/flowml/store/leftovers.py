@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import records
+from flowml.store import process
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,12 +54,17 @@ def close_with_those_below(client: MlflowClient, run: records.CurrentRun, end: E
 def close_lost_tasks(client: MlflowClient, run: records.CurrentRun, *, has_failed: bool, ended: int) -> None:
     """Close what a flow's tasks left open when their worker died, once the flow has ended.
 
-    A task of a flow that failed is lost, and one that was run again elsewhere. Another may be a background task, which
-    goes on without its flow.
+    A task of a flow that failed is lost, one that was run again elsewhere, and one whose process is known to be gone.
+    Another may be a background task, which goes on without its flow.
     """
     for each in list(_open_runs(client, run)):
         task_run_id = each.data.tags.get("prefect.task_run_id")
-        if task_run_id and (has_failed or _was_run_again(client, each, task_run_id)):
+        if not task_run_id:
+            continue
+        was_run_again = _was_run_again(client, each, task_run_id)
+        if has_failed or was_run_again or process.is_gone(each.data.tags):
+            if was_run_again:
+                client.set_tag(each.info.run_id, "flowml.superseded", "true")
             _close(client, each, End("KILLED", "Lost", ended, "its worker was gone when the flow ended"))
 
 

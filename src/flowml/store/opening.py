@@ -147,7 +147,7 @@ class _Opening:
             experiment=experiment,
             is_root=experiment is not None,
             above=above.out if above else None,
-            reopens=identity.tags.get("prefect.flow_run_id") if is_flow and identity.attempt > 1 else None,
+            reopens=identity.tags.get("prefect.flow_run_id") if identity.goes_on else None,
             follows=None if is_flow else self.follows,
         )
         root = (above.out.root or above.out) if isinstance(above, OwnRun) else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowml import records
 from flowml.errors import TrackingError
-from flowml.store import batches, leftovers, process, reuse, rollup
+from flowml.store import attempts, batches, leftovers, process, reuse, rollup
 from flowml.store.outgoing import Created, NewRun, Outgoing
 from flowml.store.trouble import explain, is_unreachable, may_pass
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-_OF_AN_ATTEMPT = ("error", "error_type", "tracking_error", "closed", "closed_at")  # tags, after "flowml."
 _TRIES = 5  # of one step of one run, while other runs can be sent
 
 
@@ -150,7 +149,7 @@ class Sender:
         out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
 
     def _reopened(self, new: NewRun, experiment_id: str) -> MlflowRun | None:
-        """Go on in the run of an earlier attempt of the same flow run, if there is one."""
+        """Go on in the run of the same flow run, of an earlier attempt or before it was suspended, if there is one."""
         if new.reopens is None:
             return None
         mine = f"tags.`prefect.flow_run_id` = '{new.reopens}' and tags.`flowml.kind` = 'flow'"
@@ -159,12 +158,11 @@ class Sender:
             return None
         run_id = found[0].info.run_id
         self._client.update_run(run_id, status="RUNNING")
-        for tag in ("flowml.attempt", *process.TAGS):
+        attempts.set_aside(self._client, found[0])
+        self._client.set_tag(run_id, "prefect.state", "Running")
+        for tag in (*process.TAGS, "flowml.attempt"):  # the last one says that the others are of this attempt
             if tag in new.tags:
                 self._client.set_tag(run_id, tag, new.tags[tag])
-        for tag in (f"flowml.{of_it}" for of_it in _OF_AN_ATTEMPT):
-            if tag in found[0].data.tags:
-                self._client.delete_tag(run_id, tag)
         return found[0]
 
 
