@@ -17,6 +17,8 @@ from flowml.store.models import SavedModel
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
+    from flowml.store.fold import Tally
+
 Sendable: TypeAlias = records.Record | SavedModel | Serialized  # the last for a model that was given
 
 
@@ -55,11 +57,19 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How and when a run ended, in milliseconds since 1970."""
+    """How and when a run ended.
+
+    Attributes:
+        status: Its status.
+        ended: When, in milliseconds since 1970.
+        rolls_up: Whether it carries its children's metrics.
+        tally: The children that have no runs, until their summary is among what is to be sent.
+    """
 
     status: records.Status
     ended: int
     rolls_up: bool
+    tally: Tally | None = None
 
 
 @dataclass(eq=False)
