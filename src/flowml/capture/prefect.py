@@ -201,11 +201,12 @@ def _reduce_bound(flow: Any) -> Any:
     """Pickle a flow that Prefect bound to infrastructure: its class is Prefect's own, and keeps no proxy by itself."""
     if not isinstance(flow.fn, Tracked):
         return flow.__reduce_ex__(2)
-    return _bound, (type(flow), {**flow.__dict__, "fn": _function_of(flow.fn)}, flow.fn._self_track)
+    track = flow.fn._self_track  # noqa: SLF001 - of this module's own class
+    return _bound, (type(flow), {**flow.__dict__, "fn": _function_of(flow.fn)}, track)
 
 
-def _bound(kind: type[Any], state: dict[str, Any], track: Track | None) -> Any:
-    flow = kind.__new__(kind)
+def _bound(kind: type[prefect.Flow[..., Any]], state: dict[str, Any], track: Track | None) -> Any:
+    flow = object.__new__(kind)
     flow.__dict__.update(state, fn=Tracked(state["fn"], track))
     return flow
 
