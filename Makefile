@@ -16,7 +16,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all lint type check compat bench docs lock clean
+.PHONY: help setup demo test test-all lint type check compat bench soak docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ compat: $(READY) ## the quick tests on each Python of this machine, and on the o
 bench: $(READY) ## what tracking costs, against bare Prefect and hand-written tracking, side by side
 	@$(BIN)/python benchmarks/overhead.py
 	@$(BIN)/python benchmarks/overhead.py --body 0.05
+
+soak: $(READY) ## minutes: a flow of 2,000 mapped tasks, its runs and the memory it takes
+	@$(BIN)/python -m pytest -m soak -s
 
 docs: $(READY) ## check that what the pages and the README say is true
 	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_settings.py tests/describe/test_page.py

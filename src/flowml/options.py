@@ -42,7 +42,8 @@ class Track:
             here, while what is called inside goes on being tracked under the caller's run.
         children: Which of the calls made inside get runs of their own: all, those that failed, or none. Of the others
             a summary is kept here: how many, how long, their metrics, and a table with a row for each. A call that logs
-            by plain ``mlflow.*`` gets its run in any case, as does one in another process.
+            by plain ``mlflow.*`` gets its run in any case, as do a flow that another process calls, and a call in
+            another process that is over only after this one.
         experiment: The MLflow experiment, for a flow that is not called by another. Default: the flow's name.
         tags: Tags for each run.
         on_error: ``"warn"`` lets your code go on when MLflow fails; ``"raise"`` raises `TrackingError`.

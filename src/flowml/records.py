@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 Role: TypeAlias = Literal["input", "output"]
 Status: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
+Children: TypeAlias = Literal["all", "failed", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +133,14 @@ class Caller:
         tracking_uri: The store that the run is in, without credentials.
         registry_uri: The model registry, if it is another.
         tag: Finds the run that the call was made in, where it was not yet created and ``run`` is the root above it.
+        children: Which of the calls made in it get runs of their own.
     """
 
     run: CurrentRun | None
     tracking_uri: str
     registry_uri: str | None = None
     tag: tuple[str, str] | None = None
+    children: Children = "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow.utils.autologging_utils import get_autologging_config
+from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS, get_autologging_config
+from prefect.task_runners import ProcessPoolTaskRunner
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from tests.runs import all_runs, run_of, runs_of
 
@@ -73,6 +74,102 @@ def test_a_returned_model_is_logged_once(client: MlflowClient) -> None:
         assert len(client.get_run(run.info.run_id).outputs.model_outputs) == 1
     experiments = [run_of(client, "tracked").info.experiment_id]
     assert len(client.search_logged_models(experiments)) == 2
+
+
+def test_the_users_own_setting_is_as_it_was(client: MlflowClient) -> None:
+    """Where the user has autologging on for the whole process, tasks with and without the option leave that alone."""
+    mlflow.sklearn.autolog(log_models=False, log_input_examples=True, silent=True)
+    before = dict(AUTOLOGGING_INTEGRATIONS["sklearn"])
+
+    @task(track=Track(autolog="sklearn"))
+    def tracked(strength: float) -> Any:
+        return LogisticRegression(C=strength).fit(INPUTS, TARGET)
+
+    @task
+    def others(strength: float) -> float:
+        return float(LogisticRegression(C=strength).fit(INPUTS, TARGET).coef_[0][0])
+
+    @flow
+    def pipeline() -> None:
+        futures = [*tracked.map([0.5, 2.0]), *others.map([0.5, 2.0])]
+        for future in futures:
+            future.wait()
+
+    try:
+        pipeline()
+        assert dict(AUTOLOGGING_INTEGRATIONS["sklearn"]) == before
+        assert get_autologging_config("sklearn", "disable", True) is False
+    finally:
+        mlflow.sklearn.autolog(disable=True, silent=True)
+    runs = runs_of(client, "tracked") + runs_of(client, "others")
+    assert [run.data.params["C"] for run in runs] == [run.data.params["strength"] for run in runs]
+    assert len(all_runs(client)) == 5
+    for run in runs_of(client, "tracked"):
+        assert len(client.get_run(run.info.run_id).outputs.model_outputs) == 1
+
+
+def test_turning_it_off_inside_is_for_good(client: MlflowClient) -> None:
+    """A user who turns autologging on after a task had it for itself gets it everywhere, and off again."""
+
+    @task(track=Track(autolog="sklearn"))
+    def tracked() -> float:
+        return float(LogisticRegression().fit(INPUTS, TARGET).coef_[0][0])
+
+    @task
+    def plain(strength: float) -> float:
+        return float(LogisticRegression(C=strength).fit(INPUTS, TARGET).coef_[0][0])
+
+    @flow
+    def pipeline() -> None:
+        tracked()
+        plain(1.0)
+        mlflow.sklearn.autolog(log_models=False, silent=True)
+        plain(2.0)
+        tracked()
+        mlflow.sklearn.autolog(disable=True, silent=True)
+        plain(3.0)
+        tracked()
+
+    pipeline()
+    assert {run.data.params["strength"]: "C" in run.data.params for run in runs_of(client, "plain")} == {
+        "1.0": False,
+        "2.0": True,
+        "3.0": False,
+    }
+    assert ["C" in run.data.params for run in runs_of(client, "tracked")] == [True] * 3
+    assert get_autologging_config("sklearn", "disable", True) is True
+
+
+@task(track=Track(autolog="sklearn"))
+def fit_with(strength: float) -> Any:
+    """Fit, with autologging."""
+    return LogisticRegression(C=strength).fit(INPUTS, TARGET)
+
+
+@task
+def fit_without(strength: float) -> float:
+    """Fit, without."""
+    return float(LogisticRegression(C=strength).fit(INPUTS, TARGET).coef_[0][0])
+
+
+@pytest.mark.slow
+def test_it_is_on_in_that_task_only_in_a_process_pool(client: MlflowClient) -> None:
+    """In one worker process, tasks with and without the option take turns, and each model is logged once."""
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def pipeline() -> None:
+        futures = [each.submit(strength) for strength in (0.5, 2.0) for each in (fit_with, fit_without)]
+        for future in futures:
+            future.wait()
+
+    pipeline()
+    for run in runs_of(client, "fit_with"):
+        assert run.data.params["C"] == run.data.params["strength"]
+        assert len(client.get_run(run.info.run_id).outputs.model_outputs) == 1
+    for run in runs_of(client, "fit_without"):
+        assert run.data.params.keys() == {"strength"}
+    assert len(all_runs(client)) == 5
+    assert {run.info.status for run in all_runs(client)} == {"FINISHED"}
 
 
 def test_wrong_names_are_refused() -> None:

@@ -102,7 +102,7 @@ def _caller(labels: Mapping[str, Any]) -> records.Caller | None:
     told = json.loads(noted)
     run = records.CurrentRun(**told["run"]) if told["run"] else None
     tag = tuple(told["tag"]) if told["tag"] else None
-    return records.Caller(run, told["tracking_uri"], told["registry_uri"], tag)
+    return records.Caller(run, told["tracking_uri"], told["registry_uri"], tag, told["children"])
 
 
 def _outwards(context: C) -> Iterator[C]:

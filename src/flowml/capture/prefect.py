@@ -7,11 +7,13 @@ Prefect's own cache keys it *is* the user's function. Only a call by Prefect's e
 from __future__ import annotations
 
 import copy
+import copyreg
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
 import prefect
+import prefect.flows
 import prefect.tasks
 import wrapt
 
@@ -193,6 +195,24 @@ def adopt(made: Any, kind: type[T], track: Track | None) -> T:
     adopted.__dict__.update(made.__dict__)
     adopted._start(track)  # noqa: SLF001 - of this module's own class
     return adopted
+
+
+def _reduce_bound(flow: Any) -> Any:
+    """Pickle a flow that Prefect bound to infrastructure: its class is Prefect's own, and keeps no proxy by itself."""
+    if not isinstance(flow.fn, Tracked):
+        return flow.__reduce_ex__(2)
+    track = flow.fn._self_track  # noqa: SLF001 - of this module's own class
+    return _bound, (type(flow), {**flow.__dict__, "fn": _function_of(flow.fn)}, track)
+
+
+def _bound(kind: type[prefect.Flow[..., Any]], state: dict[str, Any], track: Track | None) -> Any:
+    flow = object.__new__(kind)
+    flow.__dict__.update(state, fn=Tracked(state["fn"], track))
+    return flow
+
+
+if hasattr(prefect.flows, "InfrastructureBoundFlow"):
+    copyreg.pickle(prefect.flows.InfrastructureBoundFlow, _reduce_bound)
 
 
 def _function_of(fn: Any) -> Any:

@@ -170,10 +170,10 @@ class Session:
 
     def _announce(self) -> None:
         """Tell calls in other processes of this run; that it has none, if it cannot be created now."""
-        told = store.NO_RUN.as_caller(self.call.identity.tag)
+        told = store.NO_RUN.as_caller()
         try:
             with self.guard("create the run"):
-                told = self.run.as_caller(self.call.identity.tag)
+                told = self.run.as_caller()
         finally:
             with self.guard("tell other processes of the run"):
                 self.call.announce(told)

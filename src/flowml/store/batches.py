@@ -26,12 +26,12 @@ T = TypeVar("T")
 # MLflow's limits for one request: mlflow/utils/validation.py
 _PARAMS = _TAGS = 100
 _METRICS = 800  # with 100 of each of the others it is the limit of 1,000 for all
-_TAG_VALUE = 8000
+TAG_VALUE = 8000
 
 
 def tags_of(tags: Mapping[str, Any]) -> dict[str, str]:
     """Return tags cut to what MLflow takes."""
-    return {key[:250]: str(value)[:_TAG_VALUE] for key, value in tags.items()}
+    return {key[:250]: str(value)[:TAG_VALUE] for key, value in tags.items()}
 
 
 def send_batch(client: MlflowClient, run_id: str, out: Outgoing, *, with_params: bool) -> None:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+import json
 import math
 import statistics
+import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import RLock
+from typing import TYPE_CHECKING
 
 from flowml import records
+from flowml.store.batches import TAG_VALUE
+from flowml.store.outgoing import Created, Outgoing
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_NOTED = "flowml.children."  # begins the tags in which other processes note children
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,57 @@ class Tally:
             for key, values in found.items():
                 yield from summary(owner if key == owner else f"{owner}.{key}", values)
             yield records.Text(f"children/{owner}.csv", _table(children))
+
+
+class Ledger:
+    """The children that one process sums up for a run of another process, which reads it from tags of that run.
+
+    A tag holds as many children as it has room for, so that thousands are some dozens of tags.
+
+    Args:
+        info: The run.
+    """
+
+    def __init__(self, info: records.CurrentRun) -> None:
+        self._out = Outgoing(None, None)  # its own, for one sender to keep the order of what a tag held
+        self._out.created.set_result(Created(None, info))
+        self._lock = RLock()
+        self._key, self._text = "", ""
+
+    def add(self, child: Child, put: Callable[[Outgoing, Iterable[records.Record]], None]) -> None:
+        """Note a child."""
+        row = _row(child)
+        with self._lock:
+            if not self._key or len(self._text) + len(row) >= TAG_VALUE:
+                self._key, self._text = f"{_NOTED}{uuid.uuid4().hex}", row
+            else:
+                self._text += f"\n{row}"
+            put(self._out, [records.Tag(self._key, self._text)])
+
+
+@lru_cache(maxsize=100)
+def ledger_of(uri: str, info: records.CurrentRun, pid: int) -> Ledger:  # noqa: ARG001 - each process of each store has its own
+    """Return this process's ledger of a run."""
+    return Ledger(info)
+
+
+def take_in(client: MlflowClient, run_id: str, tally: Tally) -> None:
+    """Count the children that other processes noted, and take their notes away."""
+    for key, text in client.get_run(run_id).data.tags.items():
+        if key.startswith(_NOTED):
+            client.delete_tag(run_id, key)
+            for row in text.splitlines():
+                tally.add(Child(**json.loads(row)))
+
+
+def _row(child: Child) -> str:
+    """Write a child on one line that a tag has room for; its longest parameters are shortened where it must be."""
+    for most in (TAG_VALUE, 250, 25):
+        params = {key: value[:most] for key, value in child.params.items()}
+        row = json.dumps(dataclasses.asdict(child) | {"params": params})
+        if len(row) < TAG_VALUE:
+            return row
+    return json.dumps(dataclasses.asdict(child) | {"params": {}, "metrics": {}})
 
 
 def summary(name: str, values: Sequence[float]) -> list[records.Metric]:

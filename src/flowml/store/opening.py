@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from flowml import records, settings
 from flowml.store import active, process
 from flowml.store.connection import Connection, connect, uses_mlflows_own
+from flowml.store.folded import FoldedRun
 from flowml.store.leftovers import End, close_with_those_below
 from flowml.store.outgoing import NewRun, Outgoing
-from flowml.store.runs import NO_RUN, FoldedRun, JoinedRun, OwnRun, ParentsRun, Run, joined
+from flowml.store.runs import NO_RUN, JoinedRun, OwnRun, ParentsRun, Run, joined
 
 if TYPE_CHECKING:
     from flowml.options import Track
@@ -36,7 +37,7 @@ def open_run(identity: records.Identity, *, track: Track, parent: Run | None, fo
     Raises:
         TrackingError: If MLflow cannot be reached.
     """
-    opening = _Opening(identity, track, _outgoing_of(follows))
+    opening, is_flow = _Opening(identity, track, _outgoing_of(follows)), identity.kind == "flow"
     if parent is None:
         return _open_root(opening)
     if parent is NO_RUN:
@@ -44,7 +45,8 @@ def open_run(identity: records.Identity, *, track: Track, parent: Run | None, fo
     if track.run == "parent":
         return ParentsRun(parent)
     under = parent.under if isinstance(parent, FoldedRun) else parent
-    if isinstance(under, OwnRun) and under.children != "all":
+    # A flow that another process calls keeps its run: Prefect's runner closes it by that.
+    if isinstance(under, JoinedRun) and under.children != "all" and (isinstance(under, OwnRun) or not is_flow):
         return FoldedRun(under, identity, partial(opening.create, under.connection, under))
     if isinstance(under, JoinedRun):
         return opening.create(under.connection, under)
@@ -71,7 +73,10 @@ def join(caller: records.Caller) -> Run:
     if caller.run is None:
         return NO_RUN
     connection = connect(caller.tracking_uri, caller.registry_uri)
-    return joined(connection, _started_by(connection, caller) or caller.run)
+    if caller.tag is None:
+        return joined(connection, caller.run, caller.children)
+    found = _started_by(connection, caller)
+    return joined(connection, found, caller.children) if found else joined(connection, caller.run)
 
 
 def close_left_open(caller: records.Caller, end: End) -> None:
@@ -151,7 +156,7 @@ class _Opening:
             follows=None if is_flow else self.follows,
         )
         root = (above.out.root or above.out) if isinstance(above, OwnRun) else None
-        return OwnRun(connection, Outgoing(new, root), above, is_flow=is_flow, children=self.track.children)
+        return OwnRun(connection, Outgoing(new, root), above, identity=identity, children=self.track.children)
 
 
 @cache

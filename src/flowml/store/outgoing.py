@@ -18,6 +18,8 @@ from flowml.store.scratch import Scratch
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
+    from flowml.store.fold import Tally
+
 Sendable: TypeAlias = (
     records.Param
     | records.Tag
@@ -65,11 +67,19 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How and when a run ended, in milliseconds since 1970."""
+    """How and when a run ended.
+
+    Attributes:
+        status: Its status.
+        ended: When, in milliseconds since 1970.
+        rolls_up: Whether it carries its children's metrics.
+        tally: The children that have no runs, until their summary is among what is to be sent.
+    """
 
     status: records.Status
     ended: int
     rolls_up: bool
+    tally: Tally | None = None
 
 
 @dataclass(eq=False)

@@ -29,6 +29,7 @@ class Pass:
         sender: Sends what one run has.
         waiting: The runs, in order; those of which nothing is left are taken out.
         at_work: Entered while something is sent.
+        was_sent: Told of each run of which nothing is left.
         side_by_side: Whether several runs may be sent at a time.
         force: Send what is not due yet, too.
         last: Leave out what fails, for the rest to be sent at least: a run is better closed without a file.
@@ -37,6 +38,7 @@ class Pass:
     sender: Sender
     waiting: dict[Outgoing, None]
     at_work: Callable[[], AbstractContextManager[None]]
+    was_sent: Callable[[], None]
     side_by_side: bool
     force: bool = False
     last: bool = False
@@ -95,6 +97,7 @@ class Pass:
         try:
             if self.sender.send(out):
                 self.waiting.pop(out, None)
+                self.was_sent()
         except StoreGoneError as gone:
             self._gone.append(gone.problem)
         except LaterError as later:  # this run's own; those of other flows need not wait for it

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from threading import RLock
 from typing import TYPE_CHECKING, Protocol
 
 from flowml import records
 from flowml.store import active
-from flowml.store.fold import Child, Tally
+from flowml.store.fold import Child, Tally, ledger_of
 from flowml.store.outgoing import Closing, Created, Outgoing
 from flowml.store.trouble import without_credentials
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
 
-    from flowml.options import Children
+    from flowml.records import Children
     from flowml.store.connection import Connection
 
 
@@ -36,8 +34,8 @@ class Run(Protocol):
     def active(self) -> AbstractContextManager[None]:
         """Make it the run that plain ``mlflow.*`` calls go to."""
 
-    def as_caller(self, tag: tuple[str, str]) -> records.Caller:
-        """Tell what calls in other processes need to hang under it; the tag finds it where it is not created yet."""
+    def as_caller(self) -> records.Caller:
+        """Tell what calls in other processes need to hang under it."""
 
     @property
     def is_outermost(self) -> bool:
@@ -66,7 +64,7 @@ class _NoRun:
         """Leave MLflow's active run as it is."""
         return nullcontext()
 
-    def as_caller(self, tag: tuple[str, str]) -> records.Caller:  # noqa: ARG002 - there is nothing under it
+    def as_caller(self) -> records.Caller:
         """Tell that nothing is tracked here."""
         return records.Caller(None, "")
 
@@ -81,11 +79,18 @@ NO_RUN: Run = _NoRun()
 
 
 class JoinedRun:
-    """A run that another process opened, and will close."""
+    """A run that another process opened, and will close.
 
-    def __init__(self, connection: Connection, out: Outgoing) -> None:
+    Args:
+        connection: The store it is in.
+        out: What it has to send.
+        children: Which of its children get runs.
+    """
+
+    def __init__(self, connection: Connection, out: Outgoing, children: Children = "all") -> None:
         self.connection = connection
         self.out = out
+        self.children = children
         self.pid = os.getpid()  # a forked child has its parent's runs, but not the thread that sends for them
         self._stack = active.Stack(self._entity)
 
@@ -108,18 +113,30 @@ class JoinedRun:
         """Make this run the active one in this context."""
         return active.activated(self._stack)
 
-    def as_caller(self, tag: tuple[str, str]) -> records.Caller:  # noqa: ARG002 - it is created
+    def as_caller(self) -> records.Caller:
         """Tell of this run and its store."""
         registry_uri = self.connection.registry_uri
         return records.Caller(
             self.info,
             without_credentials(self.connection.uri),
             without_credentials(registry_uri) if registry_uri else None,
+            children=self.children,
         )
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:  # noqa: ARG002 - the one who opened it says when
         """Leave ending it to whoever opened it."""
         self._stack.close_what_was_left_open(status or "FINISHED")
+
+    def sum_up(self, child: Child) -> None:
+        """Note a child without a run for the process that will close this one."""
+        writer = self.connection.writer
+        ledger_of(self.connection.uri, writer.wait(self.out.created).info, os.getpid()).add(child, writer.put)
+
+    def is_open(self) -> bool:
+        """Ask MLflow whether it was closed meanwhile."""
+        writer = self.connection.writer
+        run_id = writer.wait(self.out.created).info.run_id
+        return str(writer.ask(lambda: self.connection.client.get_run(run_id)).info.status) == "RUNNING"
 
     def settle(self) -> None:
         """Wait until all that was logged to it here is in MLflow."""
@@ -140,39 +157,52 @@ class OwnRun(JoinedRun):
         connection: The store it is in.
         out: What it has to send; the run is created with the rest.
         above: The run it hangs under; None for a root.
-        is_flow: Whether it is a flow's: such a run carries its children's metrics.
+        identity: Whose it is; a flow's carries its children's metrics.
         children: Which of its children get runs.
     """
 
     def __init__(
-        self, connection: Connection, out: Outgoing, above: JoinedRun | None, *, is_flow: bool, children: Children
+        self,
+        connection: Connection,
+        out: Outgoing,
+        above: JoinedRun | None,
+        *,
+        identity: records.Identity,
+        children: Children,
     ) -> None:
-        super().__init__(connection, out)
-        self.children = children
-        self.tally = Tally()
+        super().__init__(connection, out, children)
+        self._tag = identity.tag
+        self.tally = Tally() if children != "all" else None
         self._above = above
-        self._is_flow = is_flow
+        self._is_flow = identity.kind == "flow"
         connection.writer.tell(out)
 
-    def as_caller(self, tag: tuple[str, str]) -> records.Caller:
+    def as_caller(self) -> records.Caller:
         """Tell of a root, which is waited for; of another run, tell how it is found near the root."""
         if self._above is None or (self.out.new is not None and self.out.new.is_root):
-            return super().as_caller(tag)
-        return dataclasses.replace(self._above.as_caller(tag), tag=tag)
+            return super().as_caller()
+        return dataclasses.replace(self._above.as_caller(), tag=self._tag, children=self.children)
+
+    def sum_up(self, child: Child) -> None:
+        """Count a child without a run; a forked process notes it for the one that has the run."""
+        if self.tally is None or is_elsewhere(self):
+            super().sum_up(child)
+        else:
+            self.tally.add(child)
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """End the run, and those that the user's code left open below it."""
         try:
             self._stack.close_what_was_left_open(status or "FINISHED")
-            self.put([*about, *(self.tally.records() if status else ())])
+            self.put(about)
         finally:
             if status:
-                self.connection.writer.close(self.out, Closing(status, ended, rolls_up=self._is_flow))
+                self.connection.writer.close(self.out, Closing(status, ended, self._is_flow, self.tally))
 
     @property
     def is_outermost(self) -> bool:
         """Whether nothing above it in this process waits until all is in MLflow."""
-        return not isinstance(self._above, OwnRun) or self._above.pid != os.getpid()
+        return self._above is None or is_elsewhere(self._above)
 
     def settle(self) -> None:
         """Wait until all is in MLflow, if this is the outermost run of the process.
@@ -184,74 +214,6 @@ class OwnRun(JoinedRun):
             super().settle()
             if self.out.problems:
                 raise self.out.problems[0]
-
-
-class FoldedRun:
-    """A call that gets a run only when something needs it: its failure, or plain ``mlflow.*`` calls inside."""
-
-    def __init__(self, under: OwnRun, identity: records.Identity, create: Callable[[], OwnRun]) -> None:
-        self.under = under
-        self._identity = identity
-        self._create = create
-        self._started = time.time_ns() // 1_000_000
-        self._found: list[records.Record] = []
-        self._run: OwnRun | None = None
-        self._lock = RLock()  # carried threads may ask at the same time
-        self._stack = active.Stack(lambda: self._open()._entity())  # noqa: SLF001 - of the same family
-
-    @property
-    def opened(self) -> OwnRun | None:
-        """The run that it got, if something needed it."""
-        return self._run
-
-    @property
-    def info(self) -> records.CurrentRun | None:
-        """Which MLflow run it is; asking opens it."""
-        return self._open().info
-
-    def put(self, found: Iterable[records.Record]) -> None:
-        """Keep the records until it is known what becomes of them."""
-        self._found += found
-
-    def active(self) -> AbstractContextManager[None]:
-        """Make it the active run; it is opened when something asks for that."""
-        return active.activated(self._stack)
-
-    def as_caller(self, tag: tuple[str, str]) -> records.Caller:
-        """Tell of the run above: what is called in other processes hangs under that."""
-        return dataclasses.replace(self.under.as_caller(tag), tag=None)
-
-    @property
-    def is_outermost(self) -> bool:
-        """It never is: it is summed up on the one above."""
-        return False
-
-    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
-        """Sum it up on the run above, or log it as a run."""
-        if self._run is None and (status in {"FINISHED", None} or self.under.children == "none"):
-            if status:
-                self._sum_up(status, ended)
-            return
-        run = self._open()
-        self._stack.close_what_was_left_open(status or "FINISHED")
-        run.put(self._found)
-        self._found = []
-        run.close(status, ended, about)
-
-    def _sum_up(self, status: records.Status, ended: int) -> None:
-        params = {record.key: record.value for record in self._found if isinstance(record, records.Param)}
-        metrics = {record.key: record.value for record in self._found if isinstance(record, records.Metric)}
-        seconds = (ended - self._started) / 1000
-        self.under.tally.add(Child(self._identity.owner, self._identity.name, status, seconds, params, metrics))
-
-    def settle(self) -> None:
-        """Leave the waiting to the run above."""
-
-    def _open(self) -> OwnRun:
-        with self._lock:
-            if self._run is None:
-                self._run = self._create()
-            return self._run
 
 
 class ParentsRun:
@@ -285,8 +247,13 @@ class ParentsRun:
             self._parent.settle()
 
 
-def joined(connection: Connection, info: records.CurrentRun) -> JoinedRun:
+def is_elsewhere(run: JoinedRun) -> bool:
+    """Tell whether a run was opened by another process, such as the one that this was forked from."""
+    return not isinstance(run, OwnRun) or run.pid != os.getpid()
+
+
+def joined(connection: Connection, info: records.CurrentRun, children: Children = "all") -> JoinedRun:
     """Return a run that exists already, to hang others under."""
     out = Outgoing(None, None)
     out.created.set_result(Created(None, info))
-    return JoinedRun(connection, out)
+    return JoinedRun(connection, out, children)

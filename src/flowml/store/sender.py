@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from flowml import records
 from flowml.errors import TrackingError
-from flowml.store import attempts, batches, leftovers, process, reuse, rollup
+from flowml.store import attempts, batches, fold, leftovers, process, reuse, rollup
+from flowml.store.intake import take_in
 from flowml.store.outgoing import Created, NewRun, Outgoing
 from flowml.store.trouble import explain, is_unreachable, may_pass
 
@@ -69,10 +71,14 @@ class Sender:
         earlier = _id_of(follows)
         if follows and earlier and follows.tags:
             self._step(out, partial(batches.send_batch, self._client, earlier, follows, with_params=False))
-        closing = out.closing  # read before what came in: whatever is logged after it is too late
-        out.sort()
         info = out.created.result().info
         run_id, client = info.run_id, self._client
+        if out.closing and out.closing.tally:
+            self._step(out, partial(fold.take_in, client, run_id, out.closing.tally))
+            out.incoming.extend(take_in(out.closing.tally.records(), self._uri)[0])
+            out.closing = dataclasses.replace(out.closing, tally=None)
+        closing = out.closing  # read before what came in: whatever is logged after it is too late
+        out.sort()
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
         self._step(out, partial(batches.send_inputs, client, run_id, out))
         self._step(out, partial(batches.send_files, client, run_id, out))

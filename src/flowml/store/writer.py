@@ -83,6 +83,7 @@ class Writer:
         self._waiting: dict[Outgoing, None] = {}
         self._failures = 0
         self._next_try = 0.0
+        self._sent_last = 0.0
         self._thread: threading.Thread | None = None
         self._may_work = threading.Event()
         self._may_work.set()
@@ -149,20 +150,19 @@ class Writer:
         """Send all that was handed over until now, and wait for it.
 
         Args:
-            patience: Seconds to wait. Default: ten times the setting ``timeout``, for files take long; but no longer
-                than that setting once MLflow fails.
+            patience: Seconds to wait since the last run was sent. Default: ten times the setting ``timeout``, for
+                files take long; but no longer than that setting once MLflow fails.
 
         Raises:
             TrackingError: If something is not sent yet.
         """
-        until = time.monotonic() + (patience or 10 * settings.current().timeout)
-        hiccups = time.monotonic() + settings.current().timeout
+        began, timeout = time.monotonic(), settings.current().timeout
         while True:
-            is_last = time.monotonic() >= min(until, hiccups)
+            is_last = time.monotonic() >= max(began, self._sent_last) + min(patience or timeout, timeout)
             result: Future[None] = Future()
             self._hand_over((partial(self._send_waiting, force=True, last=is_last), result))
             try:
-                self.wait(result, max(0.0, until - time.monotonic()))
+                self.wait(result, lambda: max(began, self._sent_last) + (patience or 10 * timeout))
             except TrackingError:
                 if is_last or not result.done():
                     raise
@@ -170,8 +170,8 @@ class Writer:
             else:
                 return
 
-    def wait(self, result: Future[T], patience: float | None = None) -> T:
-        """Wait for a result of the sender, at most so many seconds, or the setting ``timeout``.
+    def wait(self, result: Future[T], until: Callable[[], float] | None = None) -> T:
+        """Wait for a result of the sender, until a time that may move, or for the setting ``timeout``.
 
         Raises:
             TrackingError: If MLflow fails or does not answer in time.
@@ -179,13 +179,13 @@ class Writer:
         if threading.current_thread() is self._thread and not result.done():
             msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
             raise TrackingError(msg)
-        budget = settings.current().timeout
-        until = time.monotonic() + (patience or budget)
+        budget, began = settings.current().timeout, time.monotonic()
+        until = until or (lambda: began + budget)
         while True:
             try:
-                return result.result(max(0.0, min(until - time.monotonic(), budget)))
+                return result.result(max(0.0, min(until() - time.monotonic(), budget)))
             except NotYet:
-                if self._failures or time.monotonic() >= until:
+                if self._failures or time.monotonic() >= until():
                     shown = masked(self._uri)
                     message = f"MLflow at {shown} did not answer within {budget:g} s; what waits is sent when it does."
                     remedy = "Check the server, or raise FLOWML_TIMEOUT."
@@ -248,8 +248,11 @@ class Writer:
             TrackingError: If MLflow fails in a way that may pass; all that is left waits.
         """
         side_by_side = self._uri.startswith("http")
-        Pass(self._sender, self._waiting, self._at_work, side_by_side, force=force, last=last).run()
+        Pass(self._sender, self._waiting, self._at_work, self._was_sent, side_by_side, force=force, last=last).run()
         self._failures, self._next_try = 0, 0.0
+
+    def _was_sent(self) -> None:
+        self._failures, self._sent_last = 0, time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What only time and numbers show."""
