@@ -50,7 +50,8 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -
             return bool(answer.status == 200)
         return False
 
-    with child(command, folder / "server.log", {}) as process:
+    no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # eight processes that nothing here needs
+    with child(command, folder / "server.log", no_jobs) as process:
         wait_for(healthy, process, folder / "server.log")
         yield address
 
