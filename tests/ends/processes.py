@@ -24,7 +24,7 @@ from tests.runs import all_runs
 ROOT = Path(__file__).parents[2]
 
 
-def until(happened: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def until(happened: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     """Ask until it has happened; return what was answered."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
