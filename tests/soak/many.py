@@ -39,8 +39,9 @@ def resident() -> float:
 
 
 def highest() -> float:
-    """Return the most that it ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    """Return the most that it ever had; `ru_maxrss` would begin with what the parent process had."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 2**10
 
 
 if __name__ == "__main__":

@@ -81,8 +81,9 @@ class FoldedRun:
         """Leave the waiting to the run above; where that is another process's, get a run if its end was earlier."""
         if self.is_outermost:
             self.under.connection.writer.flush()
-            if self._log_late and not self.under.is_open():
-                self._log_late()
+            log_late, self._log_late = self._log_late, None
+            if log_late and not self.under.is_open():
+                log_late()
             JoinedRun.settle(self.under)
 
     def _open(self) -> OwnRun:
