@@ -50,8 +50,7 @@ compat: $(READY) ## the quick tests on each Python of this machine, and on the o
 	@$(BIN)/python tools/compat.py
 
 bench: $(READY) ## what tracking costs, against bare Prefect and hand-written tracking, side by side
-	@$(BIN)/python benchmarks/overhead.py
-	@$(BIN)/python benchmarks/overhead.py --body 0.05
+	@$(BIN)/python benchmarks/all.py
 
 docs: $(READY) ## check that what the pages and the README say is true
 	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_settings.py tests/describe/test_page.py
