@@ -9,16 +9,16 @@ from typing import Any
 
 import mlflow
 import prefect
-from contest import Body, Contestant
 from mlflow.entities import Metric, Param
 from mlflow.tracking.context import registry
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
-from stores import Ground, Store
 
 import flowml
+from contest import Body, Contestant
 from flowml.capture.provider import PrefectContext
 from flowml.store.connection import connect
+from stores import Ground, Store
 
 BARE, FLUENT, CLIENT, FLOWML = "Prefect", "fluent MLflow by hand", "MlflowClient by hand", "flowml"
 LOGGED = {"params": 5, "metrics": 3}  # of each task

@@ -24,6 +24,7 @@ def main(given: Namespace) -> None:
 
     def calls(step: Any, tasks: int) -> None:
         from psutil import Process
+
         from sequence import one_by_one
 
         one_by_one(step, tasks)

@@ -27,12 +27,12 @@ def main(given: Namespace) -> None:
     with ground(given) as place:
         import mlflow
         import prefect
-        from contest import Body, Contestant, compete, described, insist
-        from contestants import BARE, FLOWML, all_sent, leave_mlflow_plain
         from prefect.cache_policies import NO_CACHE
         from sklearn import datasets, linear_model, pipeline, preprocessing
 
         import flowml
+        from contest import Body, Contestant, compete, described, insist
+        from contestants import BARE, FLOWML, all_sent, leave_mlflow_plain
 
         leave_mlflow_plain()
         table, truth = datasets.load_breast_cancer(return_X_y=True, as_frame=True)

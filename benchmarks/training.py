@@ -26,11 +26,10 @@ def main(given: Namespace) -> None:
     warnings.filterwarnings("ignore")
     sys.path.insert(0, str(_FLOWS))
     with ground(given) as place:
+        import train
         import train_by_hand
         from contest import described, insist, ratio, without_heartbeat
         from contestants import leave_mlflow_plain
-
-        import train
 
         leave_mlflow_plain()
         hands, own = place.store(_HAND), place.store(_FLOWML, flowmls=True)
