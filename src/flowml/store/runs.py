@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Protocol
 
@@ -110,6 +111,11 @@ class JoinedRun:
 
     def as_caller(self, tag: tuple[str, str]) -> records.Caller:  # noqa: ARG002 - it is created
         """Tell of this run and its store."""
+        return self._told
+
+    @cached_property
+    def _told(self) -> records.Caller:
+        # The same for each call below: looking for the run's page reads files, and each read hands Python's lock over.
         registry_uri = self.connection.registry_uri
         return records.Caller(
             self.info,
