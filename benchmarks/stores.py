@@ -141,8 +141,12 @@ def _server(folder: Path, workers: int | None) -> Iterator[str]:
     command += ["--artifacts-destination", str(folder / "artifacts")]
     command += ["--workers", str(workers)] if workers else []
     url = f"http://127.0.0.1:{port}"
+    # Its seven job processes, for evaluations asked for in the browser, would still be starting during the first turns.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+        )
         try:
             _wait_until_healthy(url, server)
             yield url

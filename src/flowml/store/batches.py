@@ -117,6 +117,8 @@ def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
 
 def send_files(client: MlflowClient, run_id: str, out: Outgoing) -> None:
     """Upload the files, small ones together; one that is gone keeps no other back."""
+    if not out.files:
+        return  # most runs have none, and a folder to collect them in costs as much as a commit
     missing: OSError | None = None
     with _taking_away(out.files), tempfile.TemporaryDirectory(prefix="flowml-") as folder:
         for record in out.files:
