@@ -21,6 +21,7 @@ from typing import Any
 _QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "600",  # on a busy machine MLflow gives up and writes less
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "ERROR",

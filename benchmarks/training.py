@@ -66,7 +66,7 @@ def written(store: Store) -> dict[str, int]:
     return {
         "runs": len(store.runs()),
         "models": sum(str(model.status) == "READY" for model in models),
-        "versions": sum(version.model_id in mine for version in versions),
+        "versions": sum(any(model_id in str(version.source) for model_id in mine) for version in versions),
     }
 
 
