@@ -13,7 +13,7 @@ import time
 import urllib.request
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,8 +152,17 @@ def _server(folder: Path, workers: int | None) -> Iterator[str]:
             _wait_until_healthy(url, server)
             yield url
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server with its workers; what was measured is not lost over one that hangs."""
+    for ending in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, ending)
+        with suppress(subprocess.TimeoutExpired):
             server.wait(30)
+            return
 
 
 def _wait_until_healthy(url: str, server: subprocess.Popen[bytes]) -> None:
