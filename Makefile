@@ -50,8 +50,7 @@ compat: $(READY) ## the quick tests on each Python of this machine, and on the o
 	@$(BIN)/python tools/compat.py
 
 bench: $(READY) ## what tracking costs, against bare Prefect and hand-written tracking, side by side
-	@$(BIN)/python benchmarks/overhead.py
-	@$(BIN)/python benchmarks/overhead.py --body 0.05
+	@$(BIN)/python benchmarks/all.py
 
 soak: $(READY) ## minutes: a flow of 2,000 mapped tasks, its runs and the memory it takes
 	@$(BIN)/python -m pytest -m soak -s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import runpy
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,24 @@ def test_runs_carry_the_ids_that_lead_back_to_prefect(client: MlflowClient) -> N
     assert root.data.tags["flowml.root_run_id"] == root.info.run_id
     assert "flowml.version" in root.data.tags
     assert "prefect.deployment_id" not in root.data.tags
+
+
+def test_functions_that_are_alike_have_each_its_own_source(client: MlflowClient, tmp_path: Path) -> None:
+    """Of the same text in two files, each task's run names the file that it is from."""
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text("def step():\n    return 1\n")
+    steps = [task(runpy.run_path(str(tmp_path / f"{name}.py"))["step"], name=name) for name in ("first", "second")]
+
+    @flow
+    def pipeline() -> None:
+        for step in steps:
+            step()
+            step()
+
+    pipeline()
+    for name in ("first", "second"):
+        sources = {run.data.tags["mlflow.source.name"] for run in runs_of(client, name)}
+        assert sources == {str(tmp_path / f"{name}.py")}
 
 
 @pytest.mark.filterwarnings("ignore:Logger 'prefect.task_runs' attempted to send logs")  # Prefect's, of such tasks

@@ -11,7 +11,8 @@ import socket
 import time
 import typing
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, lru_cache, partial
+from types import CodeType
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
@@ -148,7 +149,12 @@ def api() -> str:
     if url:
         return without_credentials(str(url)).rstrip("/")
     database = without_credentials(str(PREFECT_API_DATABASE_CONNECTION_URL.value()))
-    return f"temporary on {socket.gethostname()}: {database}"
+    return f"temporary on {_host()}: {database}"
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
 
 
 def _page(tag: str, run: FlowRun | TaskRun) -> dict[str, str]:
@@ -182,10 +188,17 @@ def _log() -> Log:
 
 
 def _file_of(fn: Callable[..., Any]) -> str | None:
+    code = getattr(fn, "__code__", None)
     try:
-        return inspect.getsourcefile(fn)
+        return inspect.getsourcefile(fn) if code is None else _file_of_code(code, code.co_filename)
     except TypeError:
         return None
+
+
+@lru_cache(maxsize=1024)
+def _file_of_code(code: CodeType, _: str) -> str | None:
+    """Find it once for all calls; the name is part of the key, because code that is alike in two files is equal."""
+    return inspect.getsourcefile(code)
 
 
 def hints_of(fn: Callable[..., Any]) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from flowml import records
@@ -115,6 +116,11 @@ class JoinedRun:
 
     def as_caller(self) -> records.Caller:
         """Tell of this run and its store."""
+        return self._told
+
+    @cached_property
+    def _told(self) -> records.Caller:
+        # The same for each call below: looking for the run's page reads files, and each read hands Python's lock over.
         registry_uri = self.connection.registry_uri
         return records.Caller(
             self.info,
