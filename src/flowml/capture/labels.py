@@ -39,7 +39,8 @@ def keep(run: FlowRun) -> None:
 def is_tracked(run: FlowRun | TaskRun) -> bool:
     """Tell whether this very attempt has begun to be tracked; a flow that was suspended begins the same one again."""
     told = _noted(run)
-    return (told.get("attempt"), told.get("state")) == (run.run_count, _state_id(run))
+    begins = run.state is not None and run.state.is_running() and told.get("state") != _state_id(run)
+    return told.get("attempt") == run.run_count and not begins
 
 
 def was_tracked(run: FlowRun | TaskRun) -> bool:

@@ -29,6 +29,7 @@ from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, Field
 
 import flowml
+from flowml.capture.hooks import close_tracked_runs
 
 
 class Options(BaseModel):
@@ -120,6 +121,8 @@ def by_name(value: Any) -> str:
 def seen_of(made: Any) -> dict[str, Any]:
     """Return all that can be read of a flow or task: every attribute and property that is no method."""
     seen = {**vars(made), "track": None}
+    for kind in {"on_cancellation_hooks", "on_crashed_hooks"} & seen.keys():  # flowml's own comes last there
+        seen[kind] = [hook for hook in seen[kind] if hook is not close_tracked_runs]
     runner = seen.pop("task_runner", None)  # each flow makes one of its own
     seen["runner"] = (type(runner), getattr(runner, "max_workers", None), getattr(runner, "_max_workers", None))
     for name in dir(made):
