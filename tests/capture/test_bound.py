@@ -1,38 +1,27 @@
-"""A flow that Prefect binds to infrastructure: sent as a bundle, and tracked in the process that runs it."""
+"""A flow that Prefect binds to infrastructure: it is pickled into a bundle, and tracked where that is run."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
+import cloudpickle
 from mlflow import MlflowClient
-from prefect.settings import PREFECT_API_URL
-from tests.runs import flow_run, run_of
+from prefect.flow_engine import run_flow
+from prefect.flows import bind_flow_to_infrastructure
+from prefect.workers.process import ProcessWorker
+from tests.runs import run_of
 
-SOURCE = Path(__file__).parents[2] / "src" / "flowml"
+from flowml import Track, flow
 
 
-@pytest.mark.slow
-@pytest.mark.e2e
-def test_it_is_tracked_where_it_runs(client: MlflowClient, project: Path) -> None:
-    """Run by a process worker from its bundle, the flow and its task have runs, with the flow's own options."""
-    installed = project / "site-packages"  # Prefect pickles by value what it finds elsewhere
-    installed.mkdir()
-    (installed / "flowml").symlink_to(SOURCE)
-    environment = os.environ | {
-        "PYTHONPATH": str(installed),
-        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
-        "MLFLOW_TRACKING_URI": client.tracking_uri,  # the worker's folder is of no project
-    }
-    command = [sys.executable, str(Path(__file__).with_name("bound.py"))]
-    done = subprocess.run(command, env=environment, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    flow_run_id, state = done.stdout.split()[-2:]
-    assert state == "Completed"
-    run = flow_run(client)
-    assert (run.info.status, run.data.params, run.data.tags["team"]) == ("FINISHED", {"number": "4"}, "risk")
-    assert run.data.tags["prefect.flow_run_id"] == flow_run_id
-    assert run_of(client, "double").data.params == {"number": "4"}
+def test_its_pickle_is_tracked(client: MlflowClient) -> None:
+    """Prefect's engine tracks a bound flow that was pickled, with the flow's own options."""
+
+    @flow(track=Track(tags={"team": "risk"}))
+    def sent(number: int) -> int:
+        return number
+
+    bound = bind_flow_to_infrastructure(sent, "processes", ProcessWorker)
+    arrived = cloudpickle.loads(cloudpickle.dumps(bound))
+    assert type(arrived) is type(bound)
+    assert run_flow(arrived, parameters={"number": 4}) == 4
+    run = run_of(client, "sent")
+    assert (run.data.params, run.data.tags["team"]) == ({"number": "4"}, "risk")
