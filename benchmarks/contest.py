@@ -32,7 +32,7 @@ class Turn:
         calls: Inside the calls of the tasks: what the user's code waits for.
         body: From the first call to the end of the flow's body.
         after: From there until the flow's call has returned and everything is durable in MLflow.
-        cpu: Of the processor's time, in all threads of this process; what else the machine does hardly changes it.
+        cpu: Of the processor's time, in all threads of this process; not a server's.
     """
 
     calls: float
