@@ -94,7 +94,7 @@ def test_a_server_that_is_gone(client: MlflowClient, project: Path, server: tupl
         os.killpg(pid, signal.SIGKILL)
         (project / "gone").touch()
         assert process.wait(120) == 1
-    assert "ConnectError" in (project / "log").read_text().splitlines()[-1]
+    assert "httpx.ConnectError" in (project / "log").read_text()
     assert open_runs(client) == []
     assert (flow_of(client).info.status, flow_of(client).data.tags["prefect.state"]) == ("FAILED", "Unknown")
     assert [run.info.status for run in runs_of(client, "step")] == ["FINISHED"] * 2

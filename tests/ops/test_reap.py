@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import mlflow
 import prefect
 import pytest
 from mlflow import MlflowClient
@@ -21,9 +20,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Paused, Running
-from tests.runs import all_runs, flow_run
+from tests.runs import all_runs
 
-from flowml import cli, flow, ops, processes
+from flowml import cli, ops, processes
 from flowml.capture.engine import api
 from flowml.store import process
 
@@ -289,26 +288,6 @@ def test_reaping_is_a_flow_without_a_run(client: MlflowClient) -> None:
     told = ops.reap(grace=0)
     assert [closed["run_id"] for closed in told["closed"]] == [run.info.run_id]
     assert [run.info.status for run in all_runs(client)] == ["FINISHED"]
-
-
-def test_a_retry_is_not_reaped_any_more(client: MlflowClient) -> None:
-    """A flow that is retried goes on in its run: what was said of the attempt before is gone."""
-
-    @flow(retries=1)
-    def flaky() -> None:
-        run = mlflow.active_run()
-        assert run is not None
-        tags = client.get_run(run.info.run_id).data.tags
-        if tags["flowml.attempt"] == "1":
-            for tag in ("flowml.closed", "flowml.closed_at", "prefect.state", "flowml.pid"):
-                client.set_tag(run.info.run_id, tag, "of attempt 1")
-            msg = "once more"
-            raise ValueError(msg)
-
-    flaky()
-    tags = flow_run(client).data.tags
-    assert "of attempt 1" not in tags.values()
-    assert tags["flowml.pid"] == str(os.getpid())
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="compares with /proc")
