@@ -267,9 +267,10 @@ def test_two_threads_may_register_under_one_new_name(client, send):
 def test_sending_removes_the_temporary_folder(send):
     """Nothing is left on disk once a model is sent."""
     saved = models.save(record_of(small_model()))
-    assert saved.folder.exists()
+    folder = saved.folder
+    assert folder.exists()
     send(saved)
-    assert not saved.folder.parent.exists()
+    assert not folder.parent.exists()
 
 
 def test_a_failed_upload_is_marked_and_can_be_retried(client, send, run, tmp_path, global_uri):
@@ -309,9 +310,10 @@ def test_a_model_that_is_not_sent_yet_is_not_logged_twice(client, send, run):
     """What two tasks return is one logged model, in whichever order they are sent, and its files then are gone."""
     model = small_model()
     first, second = models.save(record_of(model)), models.save(record_of(model, register="house"))
+    folder = first.folder
     assert send(second) == send(first)
     assert len(client.search_logged_models([run.info.experiment_id])) == 1
-    assert not first.folder.exists()
+    assert not folder.exists()
 
 
 def test_a_changed_model_is_logged_again(client, send, run):
