@@ -9,10 +9,12 @@ end when their bodies do.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, wraps
 from types import ModuleType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 import wrapt
@@ -24,8 +26,12 @@ from prefect.exceptions import Abort
 from flowml import records
 from flowml.capture import hooks
 from flowml.capture.engine import call_of
+from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off, now
 from flowml.capture.verdict import Verdict, Watch, watched
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _STATUS: dict[StateType, records.Status] = {
     StateType.COMPLETED: "FINISHED",
@@ -36,16 +42,31 @@ _STATUS: dict[StateType, records.Status] = {
 _RETRIED = {"Retrying", "AwaitingRetry"}
 
 
+def _safely(hear: Callable[P, R]) -> Callable[P, R | None]:
+    """Keep what goes wrong in here from Prefect's engine."""
+
+    @wraps(hear)
+    def heard(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        with guarded("hear how a run ended", logging.getLogger("prefect.flowml"), raising=False):
+            return hear(*args, **kwargs)
+        return None
+
+    return heard
+
+
+@_safely
 def _heard(engine: Any) -> Session | None:
     """Take the verdict in a run's new state; return the session to settle, if the run is over."""
     verdict, watch = _verdict_in(_run_of(engine).state, is_flow=_is_flow(engine)), _watch_of(engine)
     if verdict is None:
         return None
-    if watch.session is None and (verdict.cached or verdict.state == "NotReady"):
+    called = watch.session is not None and watch.session.call.identity.attempt == _run_of(engine).run_count
+    if verdict.state == "NotReady" or (verdict.cached and not called):
         watch.session = _without_a_body(engine)
     return _conclude(watch, verdict)
 
 
+@_safely
 def _unheard(engine: Any, error: BaseException, state: State[Any], force: bool = False) -> Session | None:  # noqa: ARG001, FBT001, FBT002 - set_state's
     """Conclude a run whose end Prefect's server did not take: it is gone, or has another in mind."""
     if not state.is_final():
@@ -64,6 +85,7 @@ def _verdict_in_api(engine: Any) -> Verdict | None:
     return None
 
 
+@_safely
 def _cancelled(engine: Any) -> Session | None:
     return _conclude(_watch_of(engine), Verdict("KILLED", now(), "Cancelled"))
 
@@ -182,6 +204,7 @@ async def _pause_async(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     return state
 
 
+@_safely
 def _paused(state: State[Any], flow_run_id: UUID | None) -> None:
     """Tag the run of a flow that waits inside its body until it is resumed."""
     watch = watched.get(flow_run_id) if flow_run_id else None
@@ -190,10 +213,15 @@ def _paused(state: State[Any], flow_run_id: UUID | None) -> None:
 
 
 def _roll_back(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
+    _rolled_back(engine)
+    return wrapped(*args, **kwargs)
+
+
+@_safely
+def _rolled_back(engine: Any) -> None:
     watch = _watch_of(engine)
     if watch.session:
         watch.session.tell({"flowml.rolled_back": "true", "prefect.state": "RolledBack"})
-    return wrapped(*args, **kwargs)
 
 
 _WRAPPERS: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GRACE = 60.0
 _AT_ONCE = 200
-_NEWS_TAKES = 10.0  # seconds at most until Prefect's API knows what a process told it before it was killed
+_NEWS_TAKES = 30.0  # seconds at most until Prefect's API knows what a process told it before it was killed
 
 
 def reap_runs(*, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = False) -> Report:
