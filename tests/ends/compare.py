@@ -24,6 +24,9 @@ def differences(client: MlflowClient, flow_run_id: UUID) -> list[str]:
     with get_client(sync_client=True) as prefect:
         for flow_run in _flow_runs(prefect, flow_run_id):
             mine = [run for run in runs if _is(run, "flow", "prefect.flow_run_id", flow_run.id)]
+            if flow_run.state and flow_run.state.name == "NotReady":  # its body was not called: it has no run
+                found += [f"{flow_run.name} has {len(mine)} runs"] if mine else []
+                continue
             found += _differences(flow_run, mine[-1:], attempts=1) if len(mine) == 1 else [f"{len(mine)} flow runs"]
             if mine and mine[0].data.tags["flowml.attempt"] != str(flow_run.run_count):
                 found.append(f"{flow_run.name}: attempt {mine[0].data.tags['flowml.attempt']} of {flow_run.run_count}")

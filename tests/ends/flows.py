@@ -196,6 +196,18 @@ def upstream_failed() -> None:
     add_one.submit(allow_failure(failed)).wait()
 
 
+@flow(validate_parameters=True)
+def takes_a_number(number: int) -> None:
+    """Be called with what is no number."""
+
+
+@flow
+def upstream_of_a_flow_failed() -> None:
+    """Give a flow the result of a task that failed."""
+    failed = returns.submit("Failed")
+    takes_a_number(failed, return_state=True)
+
+
 @flow
 def crashes_in_a_task() -> None:
     """Crash in a task."""
@@ -216,11 +228,6 @@ def rolls_back() -> None:
         undone()
         add_one(1)
         raise ValueError("undo it")
-
-
-@flow(validate_parameters=True)
-def takes_a_number(number: int) -> None:
-    """Be called with what is no number."""
 
 
 @flow

@@ -31,6 +31,7 @@ ENDS: list[Any] = [
     (flows.returns_failed_future, {}),
     (flows.result_not_kept, {}),
     (flows.upstream_failed, {}),
+    (flows.upstream_of_a_flow_failed, {}),
     (flows.crashes_in_a_task, {}),
     (flows.crashes, {}),
     (flows.rolls_back, {}),

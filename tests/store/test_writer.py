@@ -20,6 +20,7 @@ from flowml import TrackingError, records, settings
 from flowml.options import Track
 from flowml.store import Run, open_run
 from flowml.store.connection import connect
+from flowml.store.scratch import Scratch
 
 OWNER = records.Identity(
     name="a run", kind="task", owner="tests", attempt=1, started=0, source=None, tags={}, tag=("", "")
@@ -300,3 +301,20 @@ def test_a_fork_waits_for_what_is_being_sent(stored: MlflowClient) -> None:
     info = reached.get(timeout=60)
     process.join()
     assert stored.get_run(info.run_id).info.status == "FINISHED"
+
+
+def drop_in_a_child(scratch: Scratch) -> None:
+    """Remove in a forked process what the parent is going to send."""
+    scratch.remove()
+
+
+def test_a_forked_child_leaves_the_parents_files(tmp_path: Path) -> None:
+    """What a forked process removes of its parent's files is still there for the parent."""
+    scratch = Scratch()
+    (scratch.path / "note.txt").write_text("a note")
+    process = multiprocessing.get_context("fork").Process(target=drop_in_a_child, args=(scratch,))
+    process.start()
+    process.join()
+    assert (scratch.path / "note.txt").read_text() == "a note"
+    scratch.remove()
+    assert not scratch.path.exists()

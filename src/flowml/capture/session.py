@@ -150,14 +150,16 @@ class Session:
 
     def conclude(self, verdict: Verdict) -> None:
         """End the run as the orchestrator says; a later verdict on the same attempt counts more."""
-        about = records_of(verdict, self._error, self.call.identity.attempt)
+        about: list[records.Record] = []
+        with self.guard("tell how the run ended", raising=False):
+            about = records_of(verdict, self._error, self.call.identity.attempt)
         with self.guard("close the run", raising=False):
             self.run.close(verdict.status, verdict.ended, about)
 
     def tell(self, tags: Mapping[str, str]) -> None:
         """Note something about the run that became known after its body."""
         with self.guard("tag the run", raising=False):
-            self.run.close(None, now(), [records.Tag(key, value) for key, value in tags.items()])
+            self.run.tell([records.Tag(key, value) for key, value in tags.items()])
 
     def settle(self, *, raising: bool = True) -> None:
         """Wait until all that was logged is in MLflow, if this is the outermost call in this process.

@@ -21,7 +21,7 @@ import wrapt
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import TaskRunContext
-from prefect.exceptions import Abort
+from prefect.exceptions import Abort, Pause
 
 from flowml import records
 from flowml.capture import hooks
@@ -61,8 +61,10 @@ def _heard(engine: Any) -> Session | None:
     if verdict is None:
         return None
     called = watch.session is not None and watch.session.call.identity.attempt == _run_of(engine).run_count
-    if verdict.state == "NotReady" or (verdict.cached and not called):
+    if not _is_flow(engine) and (verdict.state == "NotReady" or (verdict.cached and not called)):
         watch.session = _without_a_body(engine)
+    if _is_flow(engine) and not verdict.retried and getattr(engine.flow, "track", None):
+        hooks.attach(engine.flow)
     return _conclude(watch, verdict)
 
 
@@ -72,6 +74,8 @@ def _unheard(engine: Any, error: BaseException, state: State[Any], force: bool =
     if not state.is_final():
         return None
     verdict = Verdict("FAILED", now(), "Unknown", error)
+    if isinstance(error, Pause):
+        verdict = Verdict(None if _is_flow(engine) else "KILLED", now(), "Suspended")
     if isinstance(error, Abort):
         verdict = _verdict_in_api(engine) or Verdict("KILLED", now(), "Aborted", error)
     return _conclude(_watch_of(engine), verdict)
@@ -91,20 +95,41 @@ def _cancelled(engine: Any) -> Session | None:
 
 
 def _conclude(watch: Watch, verdict: Verdict) -> Session | None:
-    if watch.session is None:
-        return None
-    watch.session.conclude(verdict)
-    return None if verdict.retried else watch.session
+    session = watch.session
+    if session is None or (verdict.retried and watch.retried is session):
+        return None  # a delayed retry is told twice: when it is decided, and when it begins
+    watch.retried = session if verdict.retried else None
+    session.conclude(verdict)
+    return None if verdict.retried else session
 
 
-def _settle(session: Session | None) -> None:
-    if session:
+def _settle(engine: Any, session: Session | None) -> None:
+    if session and not _is_timed(engine):
         session.settle(raising=False)
 
 
-async def _settle_async(session: Session | None) -> None:
-    if session and session.run.is_outermost:
+async def _settle_async(engine: Any, session: Session | None) -> None:
+    if session and session.run.is_outermost and not _is_timed(engine):
         await asyncio.to_thread(session.settle, raising=False)  # the event loop goes on meanwhile
+
+
+def _is_timed(engine: Any) -> bool:
+    """Tell whether Prefect's clock still runs, which waiting for MLflow is not to stop: `_finish` waits then."""
+    return (engine.flow if _is_flow(engine) else engine.task).timeout_seconds is not None
+
+
+def _finish(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
+    """Wait for MLflow when the engine is done, where it could not be waited for before."""
+    _finished(engine)
+    return wrapped(*args, **kwargs)
+
+
+@_safely
+def _finished(engine: Any) -> None:
+    if _run_of(engine) is not None and _is_timed(engine):
+        session = _watch_of(engine).session
+        if session:
+            session.settle(raising=False)
 
 
 def _is_flow(engine: Any) -> bool:
@@ -120,7 +145,7 @@ def _watch_of(engine: Any) -> Watch:
     watch: Watch | None = vars(engine).get("_flowml_watch")
     if watch is None:
         watch = engine._flowml_watch = watched[_run_of(engine).id] = Watch()  # noqa: SLF001 - flowml's own
-        if _is_flow(engine):
+        if _is_flow(engine) and getattr(engine.flow, "track", None):
             hooks.detach(engine.flow)
     return watch
 
@@ -165,9 +190,9 @@ def _set_state(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
     try:
         state = wrapped(*args, **kwargs)
     except BaseException as error:
-        _settle(_unheard(engine, error, *args, **kwargs))
+        _settle(engine, _unheard(engine, error, *args, **kwargs))
         raise
-    _settle(_heard(engine))
+    _settle(engine, _heard(engine))
     return state
 
 
@@ -175,21 +200,21 @@ async def _set_state_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) ->
     try:
         state = await wrapped(*args, **kwargs)
     except BaseException as error:
-        await _settle_async(_unheard(engine, error, *args, **kwargs))
+        await _settle_async(engine, _unheard(engine, error, *args, **kwargs))
         raise
-    await _settle_async(_heard(engine))
+    await _settle_async(engine, _heard(engine))
     return state
 
 
 def _cancel(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
     """Hear of a cancellation whose states Prefect's runner sets, from its own process."""
     wrapped(*args, **kwargs)
-    _settle(_cancelled(engine))
+    _settle(engine, _cancelled(engine))
 
 
 async def _cancel_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
     await wrapped(*args, **kwargs)
-    await _settle_async(_cancelled(engine))
+    await _settle_async(engine, _cancelled(engine))
 
 
 def _pause(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
@@ -229,12 +254,14 @@ _WRAPPERS: dict[str, dict[str, Any]] = {
         "SyncTaskRunEngine.set_state": _set_state,
         "AsyncTaskRunEngine.set_state": _set_state_async,
         "BaseTaskRunEngine.handle_rollback": _roll_back,
+        "BaseTaskRunEngine.log_finished_message": _finish,
     },
     "prefect.flow_engine": {
         "FlowRunEngine.set_state": _set_state,
         "AsyncFlowRunEngine.set_state": _set_state_async,
         "FlowRunEngine.handle_cancellation": _cancel,
         "AsyncFlowRunEngine.handle_cancellation": _cancel_async,
+        "BaseFlowRunEngine._report_attempt_conclusion": _finish,
     },
     "prefect.flow_runs": {"propose_state_sync": _pause, "propose_state": _pause_async},
 }

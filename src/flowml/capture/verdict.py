@@ -42,12 +42,14 @@ class Watch:
 
     Attributes:
         session: The latest attempt, once its body was called.
+        retried: The attempt after which another one is to follow.
     """
 
-    __slots__ = ("__weakref__", "session")
+    __slots__ = ("__weakref__", "retried", "session")
 
     def __init__(self) -> None:
         self.session: Session | None = None
+        self.retried: Session | None = None
 
 
 watched: WeakValueDictionary[UUID, Watch] = WeakValueDictionary()

@@ -77,6 +77,11 @@ class FoldedRun:
         seconds = (ended - self._started) / 1000
         return Child(self._identity.owner, self._identity.name, status, seconds, params, metrics)
 
+    def tell(self, found: Iterable[records.Record]) -> None:
+        """Log what became known of this very call, if it got a run."""
+        if self._run is not None:
+            self._run.tell(found)
+
     def settle(self) -> None:
         """Leave the waiting to the run above; where that is another process's, get a run if its end was earlier."""
         if self.is_outermost:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -51,15 +51,17 @@ def close_with_those_below(client: MlflowClient, run: records.CurrentRun, end: E
         _close(client, each, end)
 
 
-def close_lost_tasks(client: MlflowClient, run: records.CurrentRun, *, has_failed: bool, ended: int) -> None:
+def close_lost_tasks(
+    client: MlflowClient, run: records.CurrentRun, *, has_failed: bool, ended: int, at_work: Collection[str] = ()
+) -> None:
     """Close what a flow's tasks left open when their worker died, once the flow has ended.
 
     A task of a flow that failed is lost, one that was run again elsewhere, and one whose process is known to be gone.
-    Another may be a background task, which goes on without its flow.
+    Another may be a background task, which goes on without its flow. Those ``at_work`` in this process are left.
     """
     for each in list(_open_runs(client, run)):
         task_run_id = each.data.tags.get("prefect.task_run_id")
-        if not task_run_id:
+        if not task_run_id or each.info.run_id in at_work:
             continue
         was_run_again = _was_run_again(client, each, task_run_id)
         if has_failed or was_run_again or process.is_gone(each.data.tags):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakSet
 
 from flowml import records
 from flowml.errors import TrackingError
@@ -108,6 +109,9 @@ class Outgoing:
     closed: bool = False
     problems: list[TrackingError] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        _all.add(self)
+
     def sort(self) -> None:
         """Sort what came in by what it is sent with; of one param or tag the last counts."""
         while self.incoming:
@@ -128,6 +132,35 @@ class Outgoing:
                 case Scratch() as files:
                     self.files.append(files)
 
+    def for_a_fork(self) -> Outgoing:
+        """Return the same run with nothing to send, for a forked process that has something of its own to say."""
+        out = Outgoing(None, None)
+        if self.created.done() and not self.created.exception():
+            out.created.set_result(self.created.result())
+        else:
+            out.created.set_exception(TrackingError("the process was forked before its run was created."))
+        return out
+
+    def discard(self) -> None:
+        """Let go of the files of what will not be sent."""
+        for files in self.files:
+            files.remove()
+        for model in self.models:
+            model.discard()
+        self.files, self.models = [], []
+
     def note(self, problem: TrackingError) -> None:
         """Note what could not be sent, where the outermost flow will tell it."""
         (self.root or self).problems.append(problem)
+
+
+_all: WeakSet[Outgoing] = WeakSet()
+
+
+def open_here() -> set[str]:
+    """Return the ids of the runs that this process opened and has not ended."""
+    return {
+        out.created.result().info.run_id
+        for out in list(_all)
+        if out.new and not out.closed and not out.closing and out.created.done() and not out.created.exception()
+    }

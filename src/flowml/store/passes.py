@@ -19,6 +19,7 @@ LINGER = 1.0
 """Seconds that records wait for company before they are sent on their own."""
 
 _AT_A_TIME = 4  # runs that are sent to a server side by side
+_IN_A_GROUP = 16  # so many before others may have their turn, a fork among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Pass:
         self.sender.begin_pass(last=self.last)
         for group in self._groups():
             with self.at_work():
-                _together([partial(self._send, out) for out in group])
+                _together([partial(self._send, out, is_sorted=len(group) > 1) for out in group])
             for problem in self._gone:
                 raise problem
         for problem in self._failed.values():
@@ -66,12 +67,13 @@ class Pass:
         for out in list(self.waiting):
             if not self._is_due(out):
                 continue
-            if group and not (self.side_by_side and self._is_free(out)):
+            if group and (len(group) >= _IN_A_GROUP or not self._is_free(out)):
                 yield group
                 group = []
-            if not self._waits_for_its_children(out):
-                group.append(out)
-            if group and not (self.side_by_side and self._is_free(out)):
+            if self._waits_for_its_children(out):
+                continue
+            group.append(out)
+            if not (self.side_by_side and self._is_free(out)):
                 yield group
                 group = []
         if group:
@@ -87,21 +89,25 @@ class Pass:
         new = out.new
         if new is not None and (new.follows or (new.above and not new.above.created.done())):
             return False
-        links = any(isinstance(given, Serialized) for given in out.inputs)
-        return not links and not (out.closing and out.closing.rolls_up)
+        models = out.models or any(isinstance(given, Serialized) for given in out.inputs)
+        return not models and not (out.closing and (out.closing.rolls_up or out.closing.tally))
 
     def _waits_for_its_children(self, out: Outgoing) -> bool:
         return bool(out.closing and out.closing.rolls_up and (out.root or out) in self._failed)
 
-    def _send(self, out: Outgoing) -> None:
+    def _send(self, out: Outgoing, *, is_sorted: bool) -> None:
+        if self._gone:
+            return
         try:
-            if self.sender.send(out):
+            if self.sender.send(out, is_sorted=is_sorted):
                 self.waiting.pop(out, None)
                 self.was_sent()
         except StoreGoneError as gone:
             self._gone.append(gone.problem)
         except LaterError as later:  # this run's own; those of other flows need not wait for it
             self._failed[out.root or out] = later.problem
+        except Exception as error:  # noqa: BLE001 - of the disk, or flowml's own: the other runs are sent
+            self._failed[out.root or out] = TrackingError(f"{type(error).__name__}: {error}")
 
 
 def _together(jobs: list[Callable[[], None]]) -> None:

@@ -48,6 +48,9 @@ class Run(Protocol):
         Without a status it stays open. What comes after it was ended is told too, and a later status counts more.
         """
 
+    def tell(self, found: Iterable[records.Record]) -> None:
+        """Log what became known of this very call, also after it was ended."""
+
     def settle(self) -> None:
         """Wait until all that was logged is in MLflow, if this is the outermost run of the process."""
 
@@ -72,6 +75,9 @@ class _NoRun:
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """End nothing."""
 
+    def tell(self, found: Iterable[records.Record]) -> None:
+        """Log nothing."""
+
     def settle(self) -> None:
         """Wait for nothing."""
 
@@ -92,6 +98,7 @@ class JoinedRun:
         self.connection = connection
         self.out = out
         self.children = children
+        self._sends_in = os.getpid()
         self.pid = os.getpid()  # a forked child has its parent's runs, but not the thread that sends for them
         self._stack = active.Stack(self._entity)
 
@@ -108,7 +115,13 @@ class JoinedRun:
 
     def put(self, found: Iterable[records.Record]) -> None:
         """Hand the records to the store's writer."""
+        if self._sends_in != os.getpid():  # what the parent of this forked process has to send is the parent's to send
+            self.out, self._sends_in = self.out.for_a_fork(), os.getpid()
         self.connection.writer.put(self.out, found)
+
+    def tell(self, found: Iterable[records.Record]) -> None:
+        """Log what became known of this very call, also after it was ended."""
+        self.put(found)
 
     def active(self) -> AbstractContextManager[None]:
         """Make this run the active one in this context."""
@@ -246,6 +259,9 @@ class ParentsRun:
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """Leave it to the caller, also to tell of an error, which it may handle."""
+
+    def tell(self, found: Iterable[records.Record]) -> None:
+        """Leave it to the caller."""
 
     def settle(self) -> None:
         """Wait for what was logged, if the caller is in another process."""

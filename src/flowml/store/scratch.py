@@ -6,9 +6,10 @@ import atexit
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from pathlib import Path
-from threading import Condition
+from threading import Condition, RLock
 
 from flowml import settings
 
@@ -20,12 +21,14 @@ class _Budget:
 
     def __init__(self) -> None:
         self._used = 0
-        self._changed = Condition()
+        self._changed = Condition(RLock())  # re-entrant: the garbage collector may give while one takes
 
     def take(self, size: int) -> None:
         """Wait until there is room for so many bytes, at most the setting ``timeout``: a late file is no lost one."""
+        is_sender = threading.current_thread().name.startswith("flowml-")  # only that one makes room
         with self._changed:
-            self._changed.wait_for(lambda: self._used + size <= _MOST or not self._used, settings.current().timeout)
+            if not is_sender:
+                self._changed.wait_for(lambda: self._used + size <= _MOST or not self._used, settings.current().timeout)
             self._used += size
 
     def give(self, size: int) -> None:
@@ -44,30 +47,32 @@ class Scratch:
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="flowml-"))
-        self._size = 0
-        self._finalizer = weakref.finalize(self, _remove, self.path, os.getpid())
+        self._weight = [0]  # shared with the finalizer
+        self._finalizer = weakref.finalize(self, _remove, self.path, os.getpid(), self._weight)
         self._finalizer.atexit = False  # it would come before the writer's last flush
         _all.add(self)
 
     def weigh(self) -> None:
         """Count what was put there; waits while too much waits already."""
-        self._size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
-        _budget.take(self._size)
+        size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        _budget.take(size)
+        self._weight[0] = size
 
     def remove(self) -> None:
         """Remove it."""
-        if self._finalizer.detach():  # not called: finalizers do nothing late in the process's end
-            _remove(self.path, os.getpid())
-            _budget.give(self._size)
+        found = self._finalizer.detach()  # not called: finalizers do nothing late in the process's end
+        if found:
+            _remove(*found[2])
 
 
 _budget = _Budget()
 _all: weakref.WeakSet[Scratch] = weakref.WeakSet()
 
 
-def _remove(folder: Path, owner: int) -> None:
+def _remove(folder: Path, owner: int, weight: list[int]) -> None:
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
+        _budget.give(weight[0])
 
 
 @atexit.register

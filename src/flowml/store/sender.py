@@ -12,7 +12,7 @@ from flowml import records
 from flowml.errors import TrackingError
 from flowml.store import attempts, batches, fold, leftovers, process, reuse, rollup
 from flowml.store.intake import take_in
-from flowml.store.outgoing import Created, NewRun, Outgoing
+from flowml.store.outgoing import Created, NewRun, Outgoing, open_here
 from flowml.store.trouble import explain, is_unreachable, may_pass
 
 if TYPE_CHECKING:
@@ -53,8 +53,12 @@ class Sender:
         self._pass += 1
         self._is_last = last
 
-    def send(self, out: Outgoing) -> bool:
+    def send(self, out: Outgoing, *, is_sorted: bool = False) -> bool:
         """Send what a run has.
+
+        Args:
+            out: What it has to send.
+            is_sorted: Whether what came in was sorted for this pass; what comes in later is left for the next.
 
         Returns:
             True if nothing of it has to wait for later.
@@ -66,6 +70,8 @@ class Sender:
         if not out.created.done() and not self._step(out, partial(self._create, out)):
             return True
         if out.created.exception() is not None:
+            out.sort()
+            out.discard()
             return True
         follows = out.new.follows if out.new else None
         earlier = _id_of(follows)
@@ -78,7 +84,8 @@ class Sender:
             out.incoming.extend(take_in(out.closing.tally.records(), self._uri)[0])
             out.closing = dataclasses.replace(out.closing, tally=None)
         closing = out.closing  # read before what came in: whatever is logged after it is too late
-        out.sort()
+        if not is_sorted:
+            out.sort()
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
         self._step(out, partial(batches.send_inputs, client, run_id, out))
         self._step(out, partial(batches.send_files, client, run_id, out))
@@ -91,14 +98,16 @@ class Sender:
             self._step(out, partial(rollup.roll_up, client, run_id, info.experiment_id, out.own_metrics))
         if closing.rolls_up and out.root is None:
             failed = closing.status != "FINISHED"
+            at_work = open_here() if closing.status == "FAILED" else set()  # a flow that was killed takes them along
             lost = partial(leftovers.close_lost_tasks, client, info, has_failed=failed, ended=closing.ended)
-            self._step(out, lost)
+            self._step(out, partial(lost, at_work=at_work))
         if out.problems:
             told = str(out.problems[0])
             self._step(out, partial(client.set_tag, run_id, "flowml.tracking_error", told))
         end = partial(client.set_terminated, run_id, status=closing.status, end_time=closing.ended)
         self._step(out, end)
         out.closing, out.closed = None, True
+        out.discard()  # of what MLflow refused
         return True
 
     def _step(self, out: Outgoing, job: Callable[[], object]) -> bool:
