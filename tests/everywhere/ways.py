@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from typing import Annotated, Any, TypeAlias
 
 from prefect.context import with_context
 from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 import flowml
@@ -235,8 +239,20 @@ def delayed(jobs: Jobs) -> None:
 
 
 def user_pool_fork(jobs: Jobs) -> None:
-    """Call it in the user's own processes, forked."""
-    outer_flow(lambda: _in_pool("fork", jobs))
+    """Call it in the user's own processes, forked from a program without the threads of other tests, such as Ray's."""
+    assert jobs == ALONE
+    known = {
+        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+    }
+    # MLflow has left the store and the experiment in the environment.
+    code = "from tests.everywhere.ways import fork_here; fork_here()"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **known}, cwd=ROOT, check=True, timeout=200)
+
+
+def fork_here() -> None:
+    """Call it in processes that are forked from this one."""
+    outer_flow(lambda: _in_pool("fork", ALONE))
 
 
 def user_pool_spawn(jobs: Jobs) -> None:
