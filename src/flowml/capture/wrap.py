@@ -7,7 +7,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
-from flowml.capture.session import Call, Session, current
+from flowml.capture.session import Call, Session
 
 
 def run(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -36,9 +36,7 @@ def _function(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 
 async def _coroutine(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    # A root's creation is waited for, and a flow's run told to Prefect's API: the event loop goes on meanwhile.
-    waits = call.identity.kind == "flow" or current() is None
-    session = await asyncio.to_thread(Session.begin, call) if waits else Session.begin(call)
+    session = Session.begin(call)  # in this thread: the run that the user has active is known here alone
     try:
         with session.active():
             result = await fn(*args, **kwargs)
