@@ -17,6 +17,7 @@ from tests.runs import all_runs, flow_run, parent_of, run_of, runs_of
 
 import flowml
 from flowml import Track, flow, task
+from flowml.store import connection
 
 
 @task
@@ -437,6 +438,18 @@ def test_a_run_that_the_user_has_active_becomes_the_parent(client: MlflowClient)
         assert active.info.run_id == outer.info.run_id
     assert parent_of(run_of(client, "pipeline")) == outer.info.run_id
     assert client.get_run(outer.info.run_id).data.params == {}
+
+
+def test_so_it_does_for_an_async_flow(client: MlflowClient) -> None:
+    """An async flow that is called in the user's own run is under it too."""
+
+    @flow
+    async def pipeline() -> None: ...
+
+    connection.connect()  # chooses the store, as an earlier flow has
+    with mlflow.start_run() as outer:
+        asyncio.run(pipeline())
+    assert parent_of(run_of(client, "pipeline")) == outer.info.run_id
 
 
 def test_a_nested_run_that_was_left_open_is_ended_with_its_task(client: MlflowClient) -> None:
