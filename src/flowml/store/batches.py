@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from flowml import records
 from flowml.store import models
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, LoggedModelInput
 
     from flowml.store.outgoing import Outgoing
-
-T = TypeVar("T")
 
 # MLflow's limits for one request: mlflow/utils/validation.py
 _PARAMS = _TAGS = 100
