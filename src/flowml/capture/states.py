@@ -2,8 +2,8 @@
 
 A body that returned may still fail: its result cannot be kept, it returned a failed state, it took too long. A body
 that was never called has an end too: its result was cached, its inputs failed. Prefect's hooks do not tell of all of
-these, and log two lines each; so the methods in `_WRAPPERS` are wrapped: `set_state` of its four engines, and those that
-pause, cancel, roll back and finish. Where Prefect should not have one, what it would tell is not known.
+these, and log two lines each; so the methods in `_WRAPPERS` are wrapped: `set_state` of its four engines, and those
+that pause, cancel, roll back and finish. Where Prefect should not have one, what it would tell is not known.
 """
 
 from __future__ import annotations
