@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowml import records
@@ -17,7 +18,7 @@ from flowml.store.trouble import may_pass
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, LoggedModelInput
+    from mlflow.entities import DatasetInput, LoggedModelInput, Metric, Param, RunTag
 
     from flowml.store.outgoing import Outgoing
 
@@ -32,45 +33,65 @@ def tags_of(tags: Mapping[str, Any]) -> dict[str, str]:
     return {key[:250]: str(value)[:TAG_VALUE] for key, value in tags.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What goes to MLflow in one request; false if it is empty."""
+
+    metrics: list[Metric]
+    params: list[Param]
+    tags: list[RunTag]
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics or self.params or self.tags)
+
+
+def next_batch(out: Outgoing, *, with_params: bool) -> Batch:
+    """Return the next metrics and tags, and parameters too if it is time for them."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    out.tags = tags_of(out.tags)
+    params = list(out.params.items())[:_PARAMS] if with_params else []
+    return Batch(
+        [Metric(metric.key, metric.value, taken, metric.step) for metric, taken in out.metrics[:_METRICS]],
+        [Param(*param) for param in params],
+        [RunTag(*tag) for tag in list(out.tags.items())[:_TAGS]],
+    )
+
+
+def take_away(out: Outgoing, batch: Batch) -> None:
+    """Take what was sent from what is left to send."""
+    del out.metrics[: len(batch.metrics)]
+    for tag in batch.tags:
+        del out.tags[tag.key]
+    for param in batch.params:
+        del out.params[param.key]
+
+
 def send_batch(client: MlflowClient, run_id: str, out: Outgoing, *, with_params: bool) -> None:
     """Send metrics and tags, and parameters too if it is time for them.
 
     Raises:
         Exception: What MLflow raises; of what it refuses for good, the first, when all the rest is sent.
     """
-    from mlflow.entities import Metric, Param, RunTag
-
     refused: Exception | None = None
-    out.tags = tags_of(out.tags)
-    while out.metrics or out.tags or (with_params and out.params):
-        metrics, tags = out.metrics[:_METRICS], list(out.tags.items())[:_TAGS]
-        params = list(out.params.items())[:_PARAMS] if with_params else []
-        batch: dict[str, Any] = {
-            "metrics": [Metric(metric.key, metric.value, taken, metric.step) for metric, taken in metrics],
-            "params": [Param(*param) for param in params],
-            "tags": [RunTag(*tag) for tag in tags],
-        }
+    while batch := next_batch(out, with_params=with_params):
         try:
-            client.log_batch(run_id, **batch)
+            client.log_batch(run_id, batch.metrics, batch.params, batch.tags)
         except Exception as error:
             if may_pass(error):
                 raise
             refused = refused or _send_one_by_one(client, run_id, batch)
-        del out.metrics[: len(metrics)]
-        for key, _ in tags:
-            del out.tags[key]
-        for key, _ in params:
-            del out.params[key]
+        take_away(out, batch)
     if refused:
         raise refused
 
 
-def _send_one_by_one(client: MlflowClient, run_id: str, batch: Mapping[str, list[Any]]) -> Exception | None:
+def _send_one_by_one(client: MlflowClient, run_id: str, batch: Batch) -> Exception | None:
     """Send what is not refused; a parameter that the user logged keeps the user's value, and is no error."""
     refused: Exception | None = None
     there = client.get_run(run_id).data.params
-    for kind, entities in batch.items():
-        for entity in entities:
+    for kind in ("metrics", "params", "tags"):
+        for entity in getattr(batch, kind):
             if kind == "params" and entity.key in there:
                 continue
             alone: dict[str, Any] = {kind: [entity]}

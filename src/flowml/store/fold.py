@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import math
-import statistics
+import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -129,12 +129,12 @@ def summary(name: str, values: Sequence[float]) -> list[records.Metric]:
         The metrics; none if no value is finite. A percentile is the nearest rank: the smallest value that at least so
         many percent of the values do not exceed.
     """
-    ranked = sorted(value for value in values if math.isfinite(value))
+    ranked = sorted(value for value in values if abs(value) < sys.float_info.max)  # MLflow gives it for infinity
     if not ranked:
         return []
     found = {
         "min": ranked[0],
-        "mean": statistics.fmean(ranked),
+        "mean": math.fsum(value / len(ranked) for value in ranked),  # their sum may be too large for a float
         "p50": _nearest_rank(ranked, 50),
         "p95": _nearest_rank(ranked, 95),
         "max": ranked[-1],

@@ -54,8 +54,14 @@ class Pass:
         """
         self.sender.begin_pass(last=self.last)
         for group in self._groups():
-            with self.at_work():
-                _together([partial(self._send, out, is_sorted=len(group) > 1) for out in group])
+            self._create_together(group)
+            if self.side_by_side:
+                with self.at_work():
+                    _together([partial(self._send, out) for out in group])
+            else:
+                for out in group:
+                    with self.at_work():
+                        self._send(out)
             for problem in self._gone:
                 raise problem
         for problem in self._failed.values():
@@ -73,7 +79,7 @@ class Pass:
             if self._waits_for_its_children(out):
                 continue
             group.append(out)
-            if not (self.side_by_side and self._is_free(out)):
+            if not self._is_free(out):
                 yield group
                 group = []
         if group:
@@ -95,11 +101,18 @@ class Pass:
     def _waits_for_its_children(self, out: Outgoing) -> bool:
         return bool(out.closing and out.closing.rolls_up and (out.root or out) in self._failed)
 
-    def _send(self, out: Outgoing, *, is_sorted: bool) -> None:
+    def _create_together(self, group: list[Outgoing]) -> None:
+        try:
+            with self.at_work():
+                self.sender.create_together(group)
+        except StoreGoneError as gone:
+            self._gone.append(gone.problem)
+
+    def _send(self, out: Outgoing) -> None:
         if self._gone:
             return
         try:
-            if self.sender.send(out, is_sorted=is_sorted):
+            if self.sender.send(out):
                 self.waiting.pop(out, None)
                 self.was_sent()
         except StoreGoneError as gone:

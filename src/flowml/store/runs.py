@@ -105,7 +105,7 @@ class JoinedRun:
     @property
     def info(self) -> records.CurrentRun | None:
         """Which run it is, with its page."""
-        info = self.connection.writer.wait(self.out.created).info
+        info = self.connection.writer.created(self.out).info
         return dataclasses.replace(info, url=self.connection.page_of(info.experiment_id, info.run_id))
 
     @property
@@ -149,12 +149,12 @@ class JoinedRun:
     def sum_up(self, child: Child) -> None:
         """Note a child without a run for the process that will close this one."""
         writer = self.connection.writer
-        ledger_of(self.connection.uri, writer.wait(self.out.created).info, os.getpid()).add(child, writer.put)
+        ledger_of(self.connection.uri, writer.created(self.out).info, os.getpid()).add(child, writer.put)
 
     def is_open(self) -> bool:
         """Ask MLflow whether it was closed meanwhile."""
         writer = self.connection.writer
-        run_id = writer.wait(self.out.created).info.run_id
+        run_id = writer.created(self.out).info.run_id
         return str(writer.ask(lambda: self.connection.client.get_run(run_id)).info.status) == "RUNNING"
 
     def settle(self) -> None:
@@ -163,7 +163,7 @@ class JoinedRun:
         active.flush_traces()
 
     def _entity(self) -> Entity:
-        created = self.connection.writer.wait(self.out.created)
+        created = self.connection.writer.created(self.out)
         if created.entity is not None:
             return created.entity
         return self.connection.writer.ask(lambda: self.connection.client.get_run(created.info.run_id))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flowml import records
 from flowml.errors import TrackingError
-from flowml.store import attempts, batches, fold, leftovers, process, reuse, rollup
+from flowml.store import batches, bulk, creation, fold, leftovers, reuse, rollup
 from flowml.store.intake import take_in
-from flowml.store.outgoing import Created, NewRun, Outgoing, open_here
+from flowml.store.outgoing import Outgoing, open_here
 from flowml.store.trouble import explain, is_unreachable, may_pass
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
+
+_logger = logging.getLogger(__name__)
 
 _TRIES = 5  # of one step of one run, while other runs can be sent
 
@@ -53,12 +54,11 @@ class Sender:
         self._pass += 1
         self._is_last = last
 
-    def send(self, out: Outgoing, *, is_sorted: bool = False) -> bool:
+    def send(self, out: Outgoing) -> bool:
         """Send what a run has.
 
         Args:
-            out: What it has to send.
-            is_sorted: Whether what came in was sorted for this pass; what comes in later is left for the next.
+            out: What it has to send, sorted; what comes in later is left for the next pass.
 
         Returns:
             True if nothing of it has to wait for later.
@@ -74,7 +74,7 @@ class Sender:
             out.discard()
             return True
         follows = out.new.follows if out.new else None
-        earlier = _id_of(follows)
+        earlier = creation.id_of(follows)
         if follows and earlier and follows.tags:
             self._step(out, partial(batches.send_batch, self._client, earlier, follows, with_params=False))
         info = out.created.result().info
@@ -83,9 +83,8 @@ class Sender:
             self._step(out, partial(fold.take_in, client, run_id, out.closing.tally))
             out.incoming.extend(take_in(out.closing.tally.records(), self._uri)[0])
             out.closing = dataclasses.replace(out.closing, tally=None)
-        closing = out.closing  # read before what came in: whatever is logged after it is too late
-        if not is_sorted:
             out.sort()
+        closing = out.closing
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
         self._step(out, partial(batches.send_inputs, client, run_id, out))
         self._step(out, partial(batches.send_files, client, run_id, out))
@@ -135,6 +134,31 @@ class Sender:
         out.tries = 0
         return True
 
+    def create(self, out: Outgoing) -> None:
+        """Create a run that somebody waits for, before its turn.
+
+        Raises:
+            LaterError: If it may succeed later.
+        """
+        if not out.created.done():
+            self._step(out, partial(self._create, out))
+
+    def create_together(self, group: list[Outgoing]) -> None:
+        """Create runs in one transaction where that can be done; the others are created when they are sent.
+
+        Raises:
+            StoreGoneError: If nothing can be sent now.
+        """
+        if not bulk.serves(self._client):
+            return
+        try:
+            creation.create_together(self._client, group)
+        except Exception as error:
+            if is_unreachable(error):
+                raise StoreGoneError(explain(self._uri, error)) from None
+            # One may be refused: each is sent by itself, and says why.
+            _logger.debug("runs could not be written together", exc_info=error)
+
     def _create(self, out: Outgoing) -> None:
         new = out.new
         if new is None:
@@ -143,46 +167,4 @@ class Sender:
             if new.above.tried_in == self._pass:
                 raise LaterError(TrackingError("the run above is not created yet."))
             self._step(new.above, partial(self._create, new.above))
-        above = new.above.created.result(0).info if new.above else None
-        experiment_id = above.experiment_id if above else new.experiment() if new.experiment else "0"
-        entity = self._reopened(new, experiment_id)
-        if entity is None:
-            told = {"mlflow.parentRunId": above.run_id} if above else {}
-            if above and not new.is_root:
-                told["flowml.root_run_id"] = above.root_run_id
-            earlier = _id_of(new.follows)
-            if earlier:
-                told["flowml.previous_run_id"] = earlier
-            tags = batches.tags_of({**new.tags, **told})
-            entity = self._client.create_run(experiment_id, new.started, tags, new.name)
-        run_id = str(entity.info.run_id)
-        if new.follows:
-            new.follows.tags["flowml.next_run_id"] = run_id
-        if new.is_root:
-            out.tags["flowml.root_run_id"] = run_id
-        root_run_id = above.root_run_id if above and not new.is_root else run_id
-        out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
-
-    def _reopened(self, new: NewRun, experiment_id: str) -> MlflowRun | None:
-        """Go on in the run of the same flow run, of an earlier attempt or before it was suspended, if there is one."""
-        if new.reopens is None:
-            return None
-        mine = f"tags.`prefect.flow_run_id` = '{new.reopens}' and tags.`flowml.kind` = 'flow'"
-        found = self._client.search_runs([experiment_id], mine, max_results=1)
-        if not found:
-            return None
-        run_id = found[0].info.run_id
-        self._client.update_run(run_id, status="RUNNING")
-        attempts.set_aside(self._client, found[0])
-        self._client.set_tag(run_id, "prefect.state", "Running")
-        for tag in (*process.TAGS, "flowml.attempt"):  # the last one says that the others are of this attempt
-            if tag in new.tags:
-                self._client.set_tag(run_id, tag, new.tags[tag])
-        return found[0]
-
-
-def _id_of(out: Outgoing | None) -> str | None:
-    """Return the run's id, if it was created."""
-    if out is None or not out.created.done() or out.created.exception():
-        return None
-    return out.created.result().info.run_id
+        creation.create(self._client, out, new)

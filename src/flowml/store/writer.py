@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import queue
 import threading
 import time
@@ -14,14 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from weakref import WeakSet
 
 from flowml import records, settings
 from flowml.errors import TrackingError
+from flowml.store import writers
 from flowml.store.intake import take_in
-from flowml.store.outgoing import Closing, Outgoing
+from flowml.store.outgoing import Closing, Created, Outgoing
 from flowml.store.passes import LINGER, Pass
-from flowml.store.sender import Sender
+from flowml.store.sender import LaterError, Sender
 from flowml.store.trouble import explain, masked
 
 if TYPE_CHECKING:
@@ -32,30 +30,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Job: TypeAlias = "tuple[Callable[[], Any], Future[Any]]"
 
+_QUIET = 0.02  # seconds without news, after which a task is taken to be in its body: sending then disturbs it least
+_HOLD = 0.5  # seconds after which news are sent all the same
 _REST = 5.0  # seconds that a fork waits for what is being sent
 _PATIENCE = (1.0, 2.0, 5.0, 15.0)  # seconds between tries while MLflow fails; the last one again and again
-
-
-_writers: WeakSet[Writer] = WeakSet()
-
-
-def _rest() -> None:
-    for writer in list(_writers):
-        writer.rest()
-
-
-def _go_on() -> None:
-    for writer in list(_writers):
-        writer.go_on()
-
-
-def _begin() -> None:
-    for writer in list(_writers):
-        writer.begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_rest, after_in_parent=_go_on, after_in_child=_begin)
 
 
 class Writer:
@@ -74,7 +52,7 @@ class Writer:
         self._uri = uri
         self._sender = Sender(client, uri)
         self.begin()
-        _writers.add(self)
+        writers.know(self)
 
     def begin(self) -> None:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
@@ -84,6 +62,7 @@ class Writer:
         self._failures = 0
         self._next_try = 0.0
         self._sent_last = 0.0
+        self._news: tuple[float, float] | None = None  # when the first and the last came in since the last pass
         self._thread: threading.Thread | None = None
         self._may_work = threading.Event()
         self._may_work.set()
@@ -170,6 +149,17 @@ class Writer:
             else:
                 return
 
+    def created(self, out: Outgoing) -> Created:
+        """Return a run as MLflow knows it; it is created now, before all that waits.
+
+        Raises:
+            TrackingError: If MLflow fails or does not answer in time.
+        """
+        if not out.created.done():
+            with suppress(LaterError):
+                self.ask(partial(self._sender.create, out))
+        return self.wait(out.created)
+
     def wait(self, result: Future[T], until: Callable[[], float] | None = None) -> T:
         """Wait for a result of the sender, until a time that may move, or for the setting ``timeout``.
 
@@ -210,7 +200,7 @@ class Writer:
     def _work(self) -> None:
         while True:
             try:
-                item = self._told.get(timeout=LINGER / 2 if self._waiting else None)
+                item = self._told.get(timeout=self._pause())
             except queue.Empty:
                 item = None
             if isinstance(item, tuple):
@@ -221,14 +211,32 @@ class Writer:
                 if item is not None:
                     self._waiting.pop(item, None)  # to the end: a flow is closed after the tasks that were before it
                     self._waiting[item] = None
-                if self._told.empty() and time.monotonic() >= self._next_try:
+                    now = time.monotonic()
+                    self._news = (self._news[0] if self._news else now, now)
+                if self._told.empty() and not self._is_held() and time.monotonic() >= self._next_try:
+                    self._news = None
                     self._try(self._send_waiting)
+
+    def _pause(self) -> float | None:
+        """Return for how many seconds nothing is to be done unless there is news; None is for ever."""
+        if self._news and (left := self._held_until(*self._news) - time.monotonic()) > 0:
+            return left
+        return LINGER / 2 if self._waiting else None
+
+    def _is_held(self) -> bool:
+        """Tell whether to wait for a quiet moment: one Python thread works at a time, and Prefect's begins a task."""
+        return self._news is not None and time.monotonic() < self._held_until(*self._news)
+
+    @staticmethod
+    def _held_until(first: float, last: float) -> float:
+        return min(last + _QUIET, first + _HOLD)
 
     def _do(self, job: Callable[[], T], result: Future[T]) -> None:
         try:
             done = job()
         except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
-            result.set_exception(error if isinstance(error, TrackingError) else explain(self._uri, error))
+            known = isinstance(error, TrackingError | LaterError)
+            result.set_exception(error if known else explain(self._uri, error))
         else:
             result.set_result(done)
 
@@ -261,30 +269,3 @@ class _Close:
 
     out: Outgoing
     closing: Closing
-
-
-def flush_all(patience: float | None = None) -> None:
-    """Send all that was handed over to any store until now, and wait for it.
-
-    Args:
-        patience: Seconds to wait for each store. Default: ten times the setting ``timeout``.
-
-    Raises:
-        TrackingError: If something is not sent yet; the other stores are waited for all the same.
-    """
-    problem: TrackingError | None = None
-    for writer in list(_writers):
-        if writer.is_working():
-            try:
-                writer.flush(patience)
-            except TrackingError as error:
-                problem = problem or error
-    if problem:
-        raise problem
-
-
-@atexit.register
-def _flush_at_exit() -> None:
-    """Send what nobody waited for, such as a generator task that was left early; give up after the usual time."""
-    with suppress(TrackingError):
-        flush_all(settings.current().timeout)

@@ -1,0 +1,68 @@
+"""All writers of this process: at a fork, when everything is to be sent, and at its exit."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from flowml import settings
+from flowml.errors import TrackingError
+
+if TYPE_CHECKING:
+    from flowml.store.writer import Writer
+
+_writers: WeakSet[Writer] = WeakSet()
+
+
+def know(writer: Writer) -> None:
+    """Take a writer among those of the process."""
+    _writers.add(writer)
+
+
+def flush_all(patience: float | None = None) -> None:
+    """Send all that was handed over to any store until now, and wait for it.
+
+    Args:
+        patience: Seconds to wait for each store. Default: ten times the setting ``timeout``.
+
+    Raises:
+        TrackingError: If something is not sent yet; the other stores are waited for all the same.
+    """
+    problem: TrackingError | None = None
+    for writer in list(_writers):
+        if writer.is_working():
+            try:
+                writer.flush(patience)
+            except TrackingError as error:
+                problem = problem or error
+    if problem:
+        raise problem
+
+
+@atexit.register
+def _flush_at_exit() -> None:
+    """Send what nobody waited for, such as a generator task that was left early; give up after the usual time."""
+    with suppress(TrackingError):
+        flush_all(settings.current().timeout)
+
+
+def _rest() -> None:
+    for writer in list(_writers):
+        writer.rest()
+
+
+def _go_on() -> None:
+    for writer in list(_writers):
+        writer.go_on()
+
+
+def _begin() -> None:
+    for writer in list(_writers):
+        writer.begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_rest, after_in_parent=_go_on, after_in_child=_begin)
