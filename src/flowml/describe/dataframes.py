@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from flowml import options, records
 from flowml.describe import datasets
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
+from flowml.describe.remembered import remembered
 from flowml.describe.scalars import scalar
 from flowml.describe.text import short
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_CELLS_AT_A_GLANCE = 2_000
+_GAIN = 10  # so many times as large a frame must be for a glance to be worth it
 _VALUES_SEEN = 100  # of a column of Python objects, to tell its type
 
 
@@ -34,6 +38,18 @@ def frame(value: pd.DataFrame, place: Place) -> Iterator[records.Record]:
 def described(value: pd.DataFrame, place: Place, kind: str, index: bool = True) -> records.Dataset:  # noqa: FBT001, FBT002
     """Describe a frame, or what was made one."""
     length, width = value.shape
+    if length * width <= _CELLS_AT_A_GLANCE * _GAIN:
+        fingerprint, schema, profile = _found(value, index=index)
+    else:
+        every = max(1, length * width // _CELLS_AT_A_GLANCE)
+        glance = _fingerprint(value, value.iloc[::every, : datasets.MOST_COLUMNS], index=index)
+        fingerprint, schema, profile = remembered(value, glance, partial(_found, value, index=index))
+    return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
+
+
+def _found(value: pd.DataFrame, *, index: bool) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return a frame's fingerprint, schema and profile."""
+    length, width = value.shape
     chosen = datasets.rows(length, width)
     part = (
         value if len(chosen) == length else value.iloc[list(chosen)]
@@ -43,11 +59,13 @@ def described(value: pd.DataFrame, place: Place, kind: str, index: bool = True) 
         (value.columns[position], *_column(value.iloc[:, position], part_of=chosen))
         for position in range(min(width, datasets.MOST_COLUMNS))
     )
+    return _fingerprint(value, part, index=index), schema, datasets.table_profile(length, width, len(chosen))
+
+
+def _fingerprint(value: pd.DataFrame, part: pd.DataFrame, *, index: bool) -> str:
     names = "\n".join(map(short, value.columns[:100_000]))
     types = "\n".join(map(str, value.dtypes.iloc[:100_000]))
-    fingerprint = datasets.digest(str((length, width)), types, names, *_content(part, index=index))
-    profile = datasets.table_profile(length, width, len(chosen))
-    return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
+    return datasets.digest(str(value.shape), types, names, *_content(part, index=index))
 
 
 def _content(part: pd.DataFrame, *, index: bool) -> Iterator[bytes]:
