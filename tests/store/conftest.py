@@ -181,6 +181,21 @@ def python_model_round_a_model() -> Fitted:
     return Fitted("pyfunc", Wrapped(inner), X.tail(20), {}, lambda data: inner.predict_proba(data)[:, 1])
 
 
+def onnx_network() -> Fitted:
+    """Build a network of one layer, as exporters do."""
+    from onnx import TensorProto, helper
+
+    data = helper.make_tensor_value_info("data", TensorProto.FLOAT, [None, 2])
+    sums = helper.make_tensor_value_info("sums", TensorProto.FLOAT, [None, 1])
+    weights = helper.make_tensor("weights", TensorProto.FLOAT, [2, 1], [1.0, 2.0])
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["data", "weights"], ["sums"])], "g", [data], [sums], [weights]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    rows = np.asarray([[1.0, 2.0], [3.0, 4.0]], "float32")
+    return Fitted("onnx", model, rows, {}, lambda given: given @ np.asarray([[1.0], [2.0]], "float32"))
+
+
 FITTED: dict[str, Callable[[], Fitted]] = {
     "logistic": lambda: sklearn_model(linear_model.LogisticRegression(max_iter=5000)),
     "ridge": lambda: sklearn_model(linear_model.Ridge()),
@@ -235,13 +250,22 @@ FITTED: dict[str, Callable[[], Fitted]] = {
 }
 
 
+WITHOUT_SIGNATURE = {"onnx network": onnx_network}
+
+
 @pytest.fixture
 def fit() -> Callable[[str], Fitted]:
     """Fit the model of this name."""
-    return lambda name: FITTED[name]()
+    return lambda name: {**FITTED, **WITHOUT_SIGNATURE}[name]()
 
 
 @pytest.fixture(params=FITTED)
 def fitted(request) -> Fitted:
     """A fitted model of each kind in turn."""
     return FITTED[request.param]()
+
+
+@pytest.fixture(params=[*FITTED, *WITHOUT_SIGNATURE])
+def any_model(request, fit) -> Fitted:
+    """The same, and those that say nothing of their inputs."""
+    return fit(request.param)

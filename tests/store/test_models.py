@@ -6,8 +6,10 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import mlflow
+import mlflow.onnx
 import mlflow.sklearn
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
@@ -61,6 +63,17 @@ def test_a_logged_model_loads_and_predicts_the_same(fitted, send, run, global_ur
     for uri in (f"models:/{model_id}", f"runs:/{run.info.run_id}/model"):
         predicted = mlflow.pyfunc.load_model(uri).predict(fitted.data)
         np.testing.assert_allclose(np.asarray(predicted, dtype=float), fitted.expected())
+
+
+def test_an_onnx_network_loads_and_predicts_the_same(fit, send, global_uri):
+    """It comes back the same, and saving it takes nothing out of the user's object."""
+    network = fit("onnx network")
+    before = network.model.SerializeToString()
+    uri = f"models:/{send(models.save(network.record()))}"
+    assert network.model.SerializeToString() == before
+    onnx.checker.check_model(mlflow.onnx.load_model(uri))
+    predicted = mlflow.pyfunc.load_model(uri).predict(network.data)
+    np.testing.assert_allclose(np.asarray(predicted["sums"]).ravel(), network.expected().ravel())
 
 
 def test_a_torch_module_loads_and_predicts_the_same(send, global_uri):

@@ -21,10 +21,10 @@ def listed(saved: models.SavedModel) -> list[str]:
 
 
 @pytest.mark.slow
-def test_nothing_that_mlflow_infers_is_missing(fitted):
+def test_nothing_that_mlflow_infers_is_missing(any_model):
     """The list contains each package that MLflow finds by loading the model in a subprocess, at the same version."""
-    saved = models.save(fitted.record())
-    inferred = mlflow.models.infer_pip_requirements(str(saved.folder), fitted.flavor)
+    saved = models.save(any_model.record())
+    inferred = mlflow.models.infer_pip_requirements(str(saved.folder), any_model.flavor)
     assert set(inferred) <= set(listed(saved)), f"missing {sorted(set(inferred) - set(listed(saved)))}"
 
 

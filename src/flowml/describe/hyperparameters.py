@@ -102,3 +102,11 @@ def of_pipeline(pipeline: Any) -> Iterator[tuple[str, str]]:
     """Task and model of a transformers pipeline."""
     yield "task", str(pipeline.task)
     yield "model", str(getattr(pipeline.model, "name_or_path", type_name(type(pipeline.model))))
+
+
+def of_onnx(model: Any) -> Iterator[tuple[str, str]]:
+    """Who exported a network to ONNX, with which operators, and its size."""
+    if model.producer_name:
+        yield "producer", f"{model.producer_name} {model.producer_version}".strip()
+    yield "opsets", as_json({each.domain or "ai.onnx": each.version for each in model.opset_import})
+    yield "num_nodes", str(len(model.graph.node))

@@ -147,6 +147,7 @@ _FAMILIES: Mapping[str, tuple[Describer, tuple[str, ...]]] = {
         _Family("transformers", hyperparameters.of_pipeline),
         ("transformers.pipelines.base.Pipeline",),
     ),
+    "onnx": (_Family("onnx", hyperparameters.of_onnx), ("onnx.onnx_ml_pb2.ModelProto",)),
     "mlflow.pyfunc.model": (_Family("pyfunc"), ("mlflow.pyfunc.model.PythonModel",)),
     "mlflow.pyfunc": (_loaded_model, ("mlflow.pyfunc.PyFuncModel",)),
 }

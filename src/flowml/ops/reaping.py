@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 GRACE = 60.0
 _AT_ONCE = 200
-_NEWS_TAKES = 30.0  # seconds at most until Prefect's API knows what a process told it before it was killed
+_NEWS_TAKES = 30.0  # seconds without news, after which Prefect's API has heard all that a killed process told it
+_ASK_AGAIN = 5.0  # seconds
 
 
 def reap_runs(*, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = False) -> Report:
@@ -65,7 +66,9 @@ class _Reaper:
         self._prefect = prefect
         self._grace = int(grace * 1000)
         self._dry_run = dry_run
-        self._gone: dict[tuple[str | None, ...], float] = {}  # processes, and when they were first seen to be gone
+        self._gone: dict[tuple[str | None, ...], int] = {}  # processes, and when they were first seen to be gone
+        self._heard = (0, 0)  # when the last of them was, and the last news from before it
+        self._heard_at = 0
 
     def reap(self, run_ids: list[str]) -> None:
         """Close those of some runs that are to be closed."""
@@ -73,7 +76,7 @@ class _Reaper:
         chosen = [known[run_id] for run_id in run_ids if run_id in known]
         judge = self._ask(known)
         verdicts = [judge.judge(run) for run in chosen]
-        if self._has_waited_for_news(judge, chosen, verdicts):
+        while self._waits_for_news(judge, chosen, verdicts):
             judge = self._ask(known)
             verdicts = [judge.judge(run) for run in chosen]
         for run, verdict in zip(chosen, verdicts, strict=True):
@@ -94,16 +97,25 @@ class _Reaper:
             is_in_background=self._prefect.is_in_background,
         )
 
-    def _has_waited_for_news(self, judge: Judge, chosen: list[Run], verdicts: list[Verdict | None]) -> bool:
-        """Wait, once for each process that is gone, until Prefect's API must have heard all that it had told."""
-        now = time.monotonic()
-        until = now
-        for run, verdict in zip(chosen, verdicts, strict=True):
-            if verdict and verdict.by_process and not self._dry_run:
-                first_seen = self._gone.setdefault(process.identity(judge.process_of(run)), now)
-                until = max(until, first_seen + min(_NEWS_TAKES, self._grace / 1000))
-        time.sleep(until - now)
-        return until > now
+    def _waits_for_news(self, judge: Judge, chosen: list[Run], verdicts: list[Verdict | None]) -> bool:
+        """Wait a little, if Prefect's API may not have heard yet all that a process told it which is gone now.
+
+        Prefect's server writes news of tasks down some time after they came, under load a long time: wait until
+        nothing new from before the end of the process came for a while.
+        """
+        resting = [run for run, verdict in zip(chosen, verdicts, strict=True) if verdict and verdict.by_process]
+        if self._dry_run or not resting:
+            return False
+        now = _now()
+        for run in resting:
+            self._gone.setdefault(process.identity(judge.process_of(run)), now)
+        latest = max(self._gone.values())
+        heard = latest, min(latest, self._prefect.last_end_of_a_task())
+        if heard != self._heard:
+            self._heard, self._heard_at = heard, now
+        left = self._heard_at / 1000 + min(_NEWS_TAKES, self._grace / 1000) - now / 1000
+        time.sleep(max(0.0, min(left, _ASK_AGAIN)))
+        return left > 0
 
     def _carry_out(self, judge: Judge, run: Run, verdict: Verdict | None) -> None:
         report, tags = self.report, run.data.tags

@@ -83,6 +83,21 @@ class Prefect:
                 found += self._client.read_task_runs(task_run_filter=chosen, limit=_MOST)
         return {str(run.id): _state(run, is_deployed=False) for run in found}
 
+    def last_end_of_a_task(self) -> int:
+        """Return when the task run ended that ended last, of all that are known, in milliseconds since 1970; or 0.
+
+        Raises:
+            OrchestrationError: If the API cannot be reached.
+        """
+        from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterState, TaskRunFilterStateType
+        from prefect.client.schemas.objects import TERMINAL_STATES
+        from prefect.client.schemas.sorting import TaskRunSort
+
+        ended = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=list(TERMINAL_STATES))))
+        with _explained():
+            found = self._client.read_task_runs(task_run_filter=ended, sort=TaskRunSort.END_TIME_DESC, limit=1)
+        return _milliseconds(found[0].end_time) if found and found[0].end_time else 0
+
     def is_in_background(self, task_run_id: str) -> bool:
         """Tell whether a task run was left to a task worker (``.delay()``): it does not end with its flow run.
 

@@ -56,6 +56,8 @@ def _flavor_save(record: records.Model, folder: Path, options: dict[str, Any]) -
     module = importlib.import_module(f"mlflow.{record.flavor}")
     # An empty list of requirements keeps MLflow from inferring them; the real ones follow.
     options = options | {"path": str(folder), "pip_requirements": []}
+    if record.flavor == "onnx":
+        options["save_as_external_data"] = False  # it would take the tensors out of the user's model
     if record.flavor == "pyfunc":
         module.save_model(python_model=record.value, **options)
     else:

@@ -57,12 +57,12 @@ class Writer:
     def begin(self) -> None:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
         self._starting = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._asked = threading.Event()
         self._told: queue.SimpleQueue[Outgoing | _Close | Job] = queue.SimpleQueue()
         self._waiting: dict[Outgoing, None] = {}
         self._failures = 0
         self._next_try = 0.0
         self._sent_last = 0.0
-        self._news: tuple[float, float] | None = None  # when the first and the last came in since the last pass
         self._thread: threading.Thread | None = None
         self._may_work = threading.Event()
         self._may_work.set()
@@ -196,40 +196,41 @@ class Writer:
                     self._thread = threading.Thread(target=self._work, name="flowml-writer", daemon=True)
                     self._thread.start()
         self._told.put(item)
+        if isinstance(item, tuple):
+            self._asked.set()  # somebody waits for it
 
     def _work(self) -> None:
         while True:
             try:
-                item = self._told.get(timeout=self._pause())
+                self._take(self._told.get(timeout=LINGER / 2 if self._waiting else None))
             except queue.Empty:
-                item = None
-            if isinstance(item, tuple):
-                self._do(*item)
+                pass
             else:
-                if isinstance(item, _Close):
-                    item.out.closing, item = item.closing, item.out
-                if item is not None:
-                    self._waiting.pop(item, None)  # to the end: a flow is closed after the tasks that were before it
-                    self._waiting[item] = None
-                    now = time.monotonic()
-                    self._news = (self._news[0] if self._news else now, now)
-                if self._told.empty() and not self._is_held() and time.monotonic() >= self._next_try:
-                    self._news = None
-                    self._try(self._send_waiting)
+                self._hold()
+            if time.monotonic() >= self._next_try:
+                self._try(self._send_waiting)
 
-    def _pause(self) -> float | None:
-        """Return for how many seconds nothing is to be done unless there is news; None is for ever."""
-        if self._news and (left := self._held_until(*self._news) - time.monotonic()) > 0:
-            return left
-        return LINGER / 2 if self._waiting else None
+    def _take(self, item: Outgoing | _Close | Job) -> None:
+        if isinstance(item, tuple):
+            self._do(*item)
+            return
+        if isinstance(item, _Close):
+            item.out.closing, item = item.closing, item.out
+        self._waiting.pop(item, None)  # to the end: a flow is closed after the tasks that were before it
+        self._waiting[item] = None
 
-    def _is_held(self) -> bool:
-        """Tell whether to wait for a quiet moment: one Python thread works at a time, and Prefect's begins a task."""
-        return self._news is not None and time.monotonic() < self._held_until(*self._news)
-
-    @staticmethod
-    def _held_until(first: float, last: float) -> float:
-        return min(last + _QUIET, first + _HOLD)
+    def _hold(self) -> None:
+        """Take what comes in until nothing does: one Python thread works at a time, and Prefect's begins a task."""
+        until = time.monotonic() + _HOLD
+        came = True
+        while came and time.monotonic() < until:
+            self._asked.wait(_QUIET)
+            self._asked.clear()
+            came = False
+            with suppress(queue.Empty):
+                while True:
+                    self._take(self._told.get_nowait())
+                    came = True
 
     def _do(self, job: Callable[[], T], result: Future[T]) -> None:
         try:
