@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 
 from flowml import markdown, records, settings, store
 from flowml.capture import report
+from flowml.capture.api import KeptClient
 from flowml.capture.guard import Log, guarded
-from flowml.capture.publisher import publisher
+from flowml.capture.publisher import Publisher
 from flowml.errors import OrchestrationError
 
 FLOW, TASK, SUMMARY = "mlflow-run", "mlflow-task-run", "mlflow-summary"
@@ -24,6 +24,8 @@ _PATIENCE = 5.0  # seconds that the end of an outermost call waits for Prefect's
 _FLOWS = 1000  # whose links are counted at a time
 
 _linked: Counter[UUID] = Counter()
+_client = KeptClient()
+publisher = Publisher(idle=_client.close)
 
 
 class Links:
@@ -96,10 +98,9 @@ class Links:
     def _do(self, job: Callable[[Any], None]) -> None:
         with guarded("link Prefect's UI to MLflow's", self._log, raising=False):
             try:
-                # Other settings than its own keep Prefect from handing out the engine's client, which is closed first.
-                with get_client(httpx_settings={"timeout": _PATIENCE}, sync_client=True) as client:
-                    job(client)
+                job(_client.get())
             except Exception as error:
+                _client.close()
                 msg = f"Prefect's API did not take an artifact: {type(error).__name__}: {error}."
                 raise OrchestrationError(msg, api="") from error
 

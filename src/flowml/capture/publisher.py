@@ -1,4 +1,4 @@
-"""Writes to Prefect's API in the background: one thread, in order, that only the outermost call waits for, and briefly."""
+"""Work in the background: one thread does it, in order, and whoever waits for it does so for a limited time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ _IDLE = 2.0  # seconds after which the thread ends that has nothing to do
 
 
 class Publisher:
-    """Does jobs one after the other; each must keep its failure to itself."""
+    """Does jobs one after the other; each must keep its failure to itself.
 
-    def __init__(self) -> None:
+    Args:
+        idle: Called, in the same thread, when there was nothing to do for a while.
+    """
+
+    def __init__(self, idle: Callable[[], None]) -> None:
+        self._idle = idle
         self.begin()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.begin)
 
     def begin(self) -> None:
         """Begin with nothing to do: also in a forked child, whose parent does what is its own."""
@@ -50,6 +57,7 @@ class Publisher:
             try:
                 job = self._jobs.get(timeout=_IDLE)
             except queue.Empty:
+                self._idle()
                 with self._changed:
                     if self._left:
                         continue
@@ -61,9 +69,3 @@ class Publisher:
                 with self._changed:
                     self._left -= 1
                     self._changed.notify_all()
-
-
-publisher = Publisher()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=publisher.begin)

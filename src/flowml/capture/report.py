@@ -39,7 +39,7 @@ def _about(summary: records.Summary, command: str | None) -> Iterator[str]:
     yield ""
     if summary.waiting:
         runs = "1 run has" if summary.waiting == 1 else f"{summary.waiting:,} runs have"
-        yield f"**Not all is in MLflow yet**: {runs} something to send. It is sent when MLflow answers, while the process lives."
+        yield f"**Not all is in MLflow yet**: {runs} something to send, which is sent when MLflow answers."
     elif summary.problems:
         yield f"**Not all could be sent to MLflow**; {len(summary.problems):,} left out:"
         yield ""

@@ -94,7 +94,7 @@ def ui_of(uri: str) -> str | None:
     """Return where people open this store: as the settings say, itself if it is a server, or the local server."""
     stack = state.up()
     if wanted := settings.current().mlflow_ui_url:
-        return wanted
+        return without_credentials(wanted)
     if uri.startswith("http"):
         return without_credentials(uri)
     return stack.mlflow.url if stack and stack.database == uri and stack.mlflow.is_alive() else None

@@ -14,6 +14,12 @@ _WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 190, 44, 30, 50, 20  # of a box, betw
 _LETTERS = 24  # that a box has room for
 _COLOURS = {"FINISHED": "#2e7d32", "FAILED": "#c62828"}
 _OTHER = "#616161"
+_IN_A_ROW = 6
+_PLAIN = " _-.,\u00d7"  # in mermaid's labels, beside letters and digits
+_ARROW = (
+    '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+    '<path d="M0 0 8 4 0 8z" fill="#757575"/></marker></defs>'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,8 @@ class Node:
     @property
     def label(self) -> str:
         """What its box says first."""
-        return self.name if self.calls == 1 else f"{self.name} × {self.calls:,}"
+        name = "".join(each if each.isprintable() else " " for each in self.name)  # XML has no control characters
+        return name if self.calls == 1 else f"{name} × {self.calls:,}"  # noqa: RUF001 - times
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ def mermaid(graph: Graph) -> str:
 def _entities(label: str) -> str:
     """Write a label so that it is read as text: as mermaid's numbered characters, but for letters and digits."""
     short = " ".join(label.split())[:80]
-    return "".join(each if each.isalnum() or each in " _-.,×" else f"#{ord(each)};" for each in short)
+    return "".join(each if each.isalnum() or each in _PLAIN else f"#{ord(each)};" for each in short)
 
 
 def svg(graph: Graph) -> str:
@@ -106,11 +113,10 @@ def svg(graph: Graph) -> str:
     places = {number: (column, row) for row, numbers in enumerate(rows) for column, number in enumerate(numbers)}
     width = max(len(numbers) for numbers in rows) * (_WIDTH + _ACROSS) - _ACROSS + 2 * _MARGIN
     height = len(rows) * (_HEIGHT + _DOWN) - _DOWN + 2 * _MARGIN + (20 if graph.more else 0)
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="13">',
-        '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#757575"/></marker></defs>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
+        _ARROW,
         '<rect width="100%" height="100%" fill="#ffffff"/>',
     ]
     for source, target in graph.edges:
@@ -134,7 +140,7 @@ def _rows(graph: Graph) -> list[list[int]]:
     rows: list[list[int]] = [[] for _ in range(max(row_of.values()) + 1)]
     for number, row in row_of.items():
         rows[row].append(number)
-    return rows
+    return [row[start : start + _IN_A_ROW] for row in rows for start in range(0, len(row), _IN_A_ROW)]
 
 
 def _corner(column: int, row: int) -> tuple[int, int]:
@@ -144,12 +150,14 @@ def _corner(column: int, row: int) -> tuple[int, int]:
 def _box(node: Node, x: int, y: int) -> list[str]:
     colour = _COLOURS.get(node.status, _OTHER)
     label = node.label if len(node.label) <= _LETTERS else f"{node.label[: _LETTERS - 1]}…"
-    inner = f'<rect x="{x + 4}" y="{y}" width="{_WIDTH - 8}" height="{_HEIGHT}" fill="none" stroke="{colour}"/>'
     ended = f"{node.failed:,} failed" if node.failed and node.calls > 1 else node.status.lower()
+    box = f'y="{y}" height="{_HEIGHT}" stroke="{colour}"'
+    text = f'x="{x + _WIDTH // 2}" text-anchor="middle"'
     return [
-        f'<g><title>{escape(node.label)}</title><rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="5" '
-        f'fill="#fafafa" stroke="{colour}" stroke-width="1.5"/>',
-        *([inner] if node.is_flow else []),
-        f'<text x="{x + _WIDTH // 2}" y="{y + 19}" text-anchor="middle">{escape(label)}</text>',
-        f'<text x="{x + _WIDTH // 2}" y="{y + 35}" text-anchor="middle" font-size="11" fill="{colour}">{ended}</text></g>',
+        f"<g><title>{escape(node.label)}</title>",
+        f'<rect x="{x}" width="{_WIDTH}" {box} rx="5" fill="#fafafa" stroke-width="1.5"/>',
+        *([f'<rect x="{x + 4}" width="{_WIDTH - 8}" {box} fill="none"/>'] if node.is_flow else []),
+        f'<text {text} y="{y + 19}">{escape(label)}</text>',
+        f'<text {text} y="{y + 35}" font-size="11" fill="{colour}">{ended}</text>',
+        "</g>",
     ]

@@ -120,11 +120,11 @@ def _row_of_many(owner: str, group: Sequence[Member]) -> list[str]:
         for key, value in member.metrics.items():
             found[key].append(value)
     return [
-        f"{markdown.text(owner, most=60)} × {len(group):,}",
+        f"{markdown.text(owner, most=60)} × {len(group):,}",  # noqa: RUF001 - times
         ", ".join(f"{count:,} {markdown.text(state)}" for state, count in states.most_common()),
         f"{attempts:,}",
         f"{cached:,}" if (cached := sum(member.cached for member in group)) else "",
-        f"{_spread([markdown.duration(each) for each in _three(seconds)])}" if seconds else "",
+        _spread([markdown.duration(each) for each in _three(seconds)]) if seconds else "",
         _metrics({key: _spread([markdown.number(each) for each in _three(all_)]) for key, all_ in found.items()}),
         "",
     ]
