@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from flowml.store import graph, note
 from flowml.store.members import Member, last_attempts
@@ -33,7 +33,7 @@ def test_a_fan_out_is_one_row() -> None:
     text = note.write(HEAD, [*many, called(1999, status="FAILED", state="Failed")])
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert len(rows) == 2
-    assert rows[0].startswith("| score × 2,000 | 1,999 Completed, 1 Failed | 2,000 |")
+    assert rows[0].startswith("| score \u00d7 2,000 | 1,999 Completed, 1 Failed | 2,000 |")
     assert "auc 0.4995 (0 to 0.999)" in rows[0]
     assert rows[1].startswith("| [score-1999](#/experiments/1/runs/")
 
@@ -62,7 +62,7 @@ def test_names_break_no_table_and_no_picture() -> None:
     assert len(re.findall(r"\|", row)) == 8
     assert "<" not in row
     drawn = graph.of(members)
-    picture = ElementTree.fromstring(graph.svg(drawn))
+    picture = ET.fromstring(graph.svg(drawn))
     assert "script" in "".join(picture.itertext())
     assert {element.tag.partition("}")[2] for element in picture.iter()} <= {
         *("svg", "defs", "marker", "path", "rect", "g", "title", "text")
@@ -76,7 +76,7 @@ def test_the_graph_has_a_node_for_each_task() -> None:
     best = called(9, owner="best", inputs=tuple(member.id for member in fits), status="FAILED")
     text = graph.mermaid(graph.of([called(0, owner="load"), *fits, best]))
     assert [line.strip() for line in text.splitlines()[2:-3]] == [
-        *('n0["load"]', 'n1["fit × 6"]', 'n2["best"]', "n0 --> n1", "n1 --> n2")
+        *('n0["load"]', 'n1["fit \u00d7 6"]', 'n2["best"]', "n0 --> n1", "n1 --> n2")
     ]
 
 

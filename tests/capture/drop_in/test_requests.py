@@ -64,12 +64,11 @@ def requests_of(side: Side) -> Counter[str]:
 
 
 @pytest.mark.slow
-def test_only_a_label_and_a_summary_for_each_flow_run_are_asked_of_the_api(
-    client: MlflowClient, every_side: dict[str, Side]
-) -> None:
-    """A task costs no request to Prefect's API where MLflow has no page to link; a tracked flow run costs two.
+def test_a_flow_run_asks_the_api_for_a_label_and_a_summary(client: MlflowClient, every_side: dict[str, Side]) -> None:
+    """A task costs no request to Prefect's API, where MLflow has no page to link; a tracked flow run costs these two.
 
-    One, for the label, the outermost flow with ``track=False`` costs too: what it starts elsewhere is to know that nothing is tracked.
+    The label is asked for the outermost flow with ``track=False`` too: what it starts elsewhere is to know that
+    nothing is tracked.
     """
     theirs = requests_of(every_side["prefect"])
     assert theirs["POST /api/flow_runs/"] == 2
