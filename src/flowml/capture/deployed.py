@@ -9,13 +9,19 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
+from flowml import settings
 from flowml.capture.addresses import page_of
+from flowml.errors import SettingsError
 
 
 def tags_of(deployment_id: UUID) -> Mapping[str, str]:
     """Ask Prefect's API for the deployment's name and schedules; what cannot be known is left out."""
-    url = page_of("deployment", deployment_id)
-    tags = {"prefect.deployment_url": url} if url else {}
+    tags: dict[str, str] = {}
+    with suppress(SettingsError):  # said when the flow is tracked
+        if not settings.current().enabled:
+            return tags
+    if url := page_of("deployment", deployment_id):
+        tags["prefect.deployment_url"] = url
     with suppress(Exception), get_client(sync_client=True) as client:  # it may be deleted, and nobody depends on it
         deployment = client.read_deployment(deployment_id)
         tags["prefect.deployment_name"] = deployment.name

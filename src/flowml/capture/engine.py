@@ -95,7 +95,9 @@ def _call_of_flow(
     run, flow = context.flow_run, context.flow
     if run is None or flow is None or labels.is_tracked(run):
         return None
-    is_tracked, goes_on = track is not None, run.run_count > 1 or labels.was_tracked(run)
+    tags, goes_on = _flow_tags(context), run.run_count > 1 or labels.was_tracked(run)
+    if track and run.deployment_id:
+        tags |= deployed.tags_of(run.deployment_id)
     identity = records.Identity(
         name=describe.mask(run.name),
         kind="flow",
@@ -103,10 +105,7 @@ def _call_of_flow(
         attempt=run.run_count,
         started=_started(run),
         source=_file_of(fn),
-        tags={
-            **_flow_tags(context),
-            **(deployed.tags_of(run.deployment_id) if is_tracked and run.deployment_id else {}),
-        },
+        tags=tags,
         tag=("prefect.flow_run_id", str(run.id)),
         goes_on=goes_on,
     )

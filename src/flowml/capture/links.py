@@ -6,6 +6,7 @@ import contextvars
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +22,10 @@ from flowml.errors import OrchestrationError
 FLOW, TASK, SUMMARY = "mlflow-run", "mlflow-task-run", "mlflow-summary"
 
 _PATIENCE = 5.0  # seconds that the end of an outermost call waits for Prefect's API
-_FLOWS = 1000  # whose links are counted at a time
+_FLOWS = 1000  # whose links are counted at a time, in a process that has only tasks of theirs
 
-_linked: Counter[UUID] = Counter()
+_linked: Counter[UUID | None] = Counter()  # task runs, by the flow run
+_counting = Lock()
 _client = KeptClient()
 publisher = Publisher(idle=_client.close)
 
@@ -49,7 +51,7 @@ class Links:
 
     def watch(self, run: store.Run) -> None:
         """Link a run that was just opened, as soon as it is known which it is."""
-        if run is store.NO_RUN or (self._task_run_id and not self._may_link()):
+        if run is store.NO_RUN or self._is_full():
             return
         self._run, self._context = run, contextvars.copy_context()
         opened = None if self._goes_on else self._opened
@@ -61,28 +63,30 @@ class Links:
         Raises:
             OrchestrationError: If Prefect's API does not take it in time.
         """
-        if self._task_run_id is None and (waiting := store.unsent(self._run)):
-            self._ended(records.Summary(None, "MLflow", "ended", 0, waiting=waiting))
+        if self._task_run_id is None and (unsent := store.unsent(self._run)):
+            self._ended(unsent)
         left = publisher.wait(_PATIENCE)
-        if self._flow_run_id and not self._task_run_id:
+        if len(_linked) > _FLOWS:
+            _linked.clear()
+        elif self._task_run_id is None or self._flow_run_id is None:
             _linked.pop(self._flow_run_id, None)
         if left:
             msg = f"Prefect's API did not take {left} artifacts with links to MLflow within {_PATIENCE:g} s."
             raise OrchestrationError(msg, api="")
 
-    def _may_link(self) -> bool:
-        """Count the links of task runs: each is a request, and thousands would be in the way."""
-        most = settings.current().task_links
-        if self._flow_run_id is None:
-            return most > 0
-        if len(_linked) > _FLOWS:
-            _linked.clear()
-        _linked[self._flow_run_id] += 1
-        return _linked[self._flow_run_id] <= most
+    def _is_full(self) -> bool:
+        """Tell whether enough task runs are linked: each link is a request, and thousands would be in the way."""
+        return self._task_run_id is not None and _linked[self._flow_run_id] >= settings.current().task_links
 
     def _opened(self, run: records.CurrentRun) -> None:
-        if run.url:
-            self._publish(partial(self._link, run.url))
+        if not run.url:
+            return
+        if self._task_run_id:
+            with _counting:
+                if self._is_full():
+                    return
+                _linked[self._flow_run_id] += 1
+        self._publish(partial(self._link, run.url))
 
     def _ended(self, summary: records.Summary) -> None:
         self._publish(partial(self._summarize, summary))

@@ -37,8 +37,12 @@ class Publisher:
             self._left += 1
             self._jobs.put(job)
             if not self._is_working:
+                try:
+                    threading.Thread(target=self._work, name="flowml-publisher", daemon=True).start()
+                except RuntimeError:  # the process ends, and there are no new threads
+                    self._left = 0
+                    return
                 self._is_working = True
-                threading.Thread(target=self._work, name="flowml-publisher", daemon=True).start()
 
     def wait(self, seconds: float) -> int:
         """Wait until all is done.

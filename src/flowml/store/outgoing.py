@@ -111,6 +111,7 @@ class Outgoing:
     closed: bool = False
     problems: list[TrackingError] = field(default_factory=list)
     on_ended: Callable[[records.Summary], None] | None = None  # told, in the writer's thread, when a flow's is closed
+    is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
 
     def __post_init__(self) -> None:
         _all.add(self)

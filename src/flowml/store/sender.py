@@ -116,6 +116,7 @@ class Sender:
             self._step(out, partial(client.set_tag, info.run_id, "flowml.tracking_error", told))
         end = partial(client.set_terminated, info.run_id, status=closing.status, end_time=closing.ended)
         self._step(out, end)
+        out.is_ending = False
         if closing.rolls_up and out.on_ended:
             out.on_ended(ending.summary())
 

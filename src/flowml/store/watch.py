@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -49,9 +50,20 @@ def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
     run.out.created.add_done_callback(tell_opened)
 
 
-def unsent(run: Run) -> int:
-    """Count the runs that have something to send yet: a flow's own and those below it in this process."""
-    return run.connection.writer.count_waiting(run.out) if isinstance(run, OwnRun) else 0
+def unsent(run: Run) -> records.Summary | None:
+    """Tell how much is not sent of a flow that has ended, below it too; None if its run is closed, or goes on."""
+    if not isinstance(run, OwnRun) or not run.out.is_ending or not run.out.new:
+        return None
+    out, new = run.out, run.out.new
+    is_refused = out.created.done() and out.created.exception() is not None
+    return records.Summary(
+        run=None,
+        name=new.name,
+        state="Ended",
+        seconds=max(0.0, time.time() - new.started / 1000),
+        problems=tuple(map(str, out.problems)),
+        waiting=0 if is_refused else max(1, run.connection.writer.count_waiting(out)),
+    )
 
 
 def command(run: Run) -> str | None:
