@@ -125,6 +125,42 @@ class CurrentRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """What a flow's run holds when it has ended, for the page of the flow run in the orchestrator.
+
+    Attributes:
+        run: The run; None if it is not created yet.
+        name: What it is called.
+        state: The orchestrator's name for how it ended.
+        seconds: How long it took.
+        params: Its parameters.
+        metrics: The last value of each metric, its children's among them.
+        models: The versions that were registered in it and in its children: name, version and alias.
+        problems: What could not be sent, and why.
+        waiting: How many runs have something that is not sent yet.
+    """
+
+    run: CurrentRun | None
+    name: str
+    state: str
+    seconds: float
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    models: tuple[RegisteredModel, ...] = ()
+    problems: tuple[str, ...] = ()
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A version of a registered model."""
+
+    name: str
+    version: str
+    alias: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """What a call in another process needs to know of the run it belongs under; it holds no credentials.
 

@@ -60,6 +60,15 @@ class Settings(BaseSettings):
     mlflow_ui_url: str | None = Field(
         None, description="Where people open MLflow. Default: the tracking URI, if it is a server, else `flowml up`'s."
     )
+    prefect_ui_url: str | None = Field(
+        None,
+        description="Where people open Prefect. Default: `PREFECT_UI_URL`, else what follows from the API's address.",
+    )
+    task_links: int = Field(
+        20,
+        ge=0,
+        description="How many task runs of a flow run get a link to MLflow in Prefect, the first ones; 0: none.",
+    )
     artifacts: str | None = Field(
         None, description="Folder or bucket for the artifacts of the embedded store. Default: `artifacts` in `home`."
     )

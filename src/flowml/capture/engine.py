@@ -14,21 +14,25 @@ from collections.abc import Callable, Mapping
 from functools import cache, lru_cache, partial
 from types import CodeType
 from typing import Any
+from uuid import UUID
 
-from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from prefect.client.schemas.objects import FlowRun, FlowRunResult, State, TaskRun, TaskRunResult
 from prefect.context import FlowRunContext, TaskRunContext, _deployment_id
 from prefect.exceptions import MissingContextError, Pause
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
-from prefect.utilities.urls import url_for
 
-from flowml import records
-from flowml.capture import labels
+from flowml import describe, records
+from flowml.capture import addresses, deployed, labels
 from flowml.capture.guard import Log
+from flowml.capture.links import Links
 from flowml.capture.session import Call
 from flowml.capture.verdict import watched
 from flowml.options import Track
+from flowml.store.members import INPUTS
 from flowml.store.trouble import without_credentials
+
+_MOST_INPUTS = 200  # that a tag has room for
 
 
 def call_of(fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]) -> Call | None:
@@ -58,26 +62,30 @@ def _call_of_task(
     if labels.is_tracked(run):
         return None
     identity = records.Identity(
-        name=run.name,
+        name=describe.mask(run.name),
         kind="task",
         owner=context.task.name,
         attempt=run.run_count,
         started=_started(run),
         source=_file_of(fn),
-        tags=_task_tags(context),
+        tags=_task_tags(context) | _inputs(run),
         tag=("prefect.task_run_id", str(run.id)),
     )
+    log = _log()
+    links = Links(run.flow_run_id, run.id, log)
     return Call(
         identity,
         context.parameters,
         hints,
         track,
-        _log(),
+        log,
         failure=_failure,
         is_pause=_is_pause,
         watch=watched.get(run.id),
         find_caller=partial(labels.caller_of_task, context),
         announce=partial(labels.note, run, run.run_count),
+        publish=links.watch,
+        published=links.settle,
     )
 
 
@@ -87,17 +95,22 @@ def _call_of_flow(
     run, flow = context.flow_run, context.flow
     if run is None or flow is None or labels.is_tracked(run):
         return None
+    tags, goes_on = _flow_tags(context), run.run_count > 1 or labels.was_tracked(run)
+    if track and run.deployment_id:
+        tags |= deployed.tags_of(run.deployment_id)
     identity = records.Identity(
-        name=run.name,
+        name=describe.mask(run.name),
         kind="flow",
         owner=flow.name,
         attempt=run.run_count,
         started=_started(run),
         source=_file_of(fn),
-        tags=_flow_tags(context),
+        tags=tags,
         tag=("prefect.flow_run_id", str(run.id)),
-        goes_on=run.run_count > 1 or labels.was_tracked(run),
+        goes_on=goes_on,
     )
+    log = _log()
+    links = Links(run.id, None, log, goes_on=goes_on)
 
     def announce(caller: records.Caller) -> None:
         labels.note(run, run.run_count, caller)
@@ -108,12 +121,14 @@ def _call_of_flow(
         context.parameters or {},
         hints,
         track,
-        _log(),
+        log,
         failure=_failure,
         is_pause=_is_pause,
         watch=watched.get(run.id),
         find_caller=partial(labels.caller_of_flow, context),
         announce=announce,
+        publish=links.watch,
+        published=links.settle,
     )
 
 
@@ -128,7 +143,7 @@ def tags_here() -> dict[str, str]:
 def _task_tags(context: TaskRunContext) -> dict[str, str]:
     run, flow = context.task_run, FlowRunContext.get()
     tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": context.task.name, "prefect.api": api()}
-    tags |= _page("prefect.task_run_url", run)
+    tags |= _page("prefect.task_run_url", "task-run", run.id)
     return tags | _flow_tags(flow) if flow is not None and run.flow_run_id else tags
 
 
@@ -136,8 +151,9 @@ def _flow_tags(context: FlowRunContext) -> dict[str, str]:
     run, flow = context.flow_run, context.flow
     if run is None or flow is None:
         return {}
-    tags = {"prefect.flow_run_id": str(run.id), "prefect.flow_run_name": run.name, "prefect.flow_name": flow.name}
-    tags |= {"prefect.api": api(), **_page("prefect.flow_run_url", run)}
+    tags = {"prefect.flow_run_id": str(run.id), "prefect.flow_name": flow.name}
+    tags |= {"prefect.flow_run_name": describe.mask(run.name), "prefect.api": api()}
+    tags |= _page("prefect.flow_run_url", "flow-run", run.id)
     # prefect.runtime.deployment.id asks the API each time; the variable holds what a subflow inherits.
     deployment_id = run.deployment_id or _deployment_id.get()
     return tags | ({"prefect.deployment_id": str(deployment_id)} if deployment_id else {})
@@ -157,10 +173,23 @@ def _host() -> str:
     return socket.gethostname()
 
 
-def _page(tag: str, run: FlowRun | TaskRun) -> dict[str, str]:
+def _page(tag: str, kind: addresses.Kind, its_id: UUID) -> dict[str, str]:
     """Name a run's page in Prefect's UI, if there is a server that has one."""
-    url = url_for(run)
+    url = addresses.page_of(kind, its_id)
     return {tag: url} if url else {}
+
+
+def _inputs(run: TaskRun) -> dict[str, str]:
+    """Name the runs that a task run was given results of, as Prefect knows them; of very many, some from all over."""
+    ids = {
+        str(given.id): None
+        for name, inputs in run.task_inputs.items()
+        if name != "__parents__"  # the task that it was called in
+        for given in inputs
+        if isinstance(given, TaskRunResult | FlowRunResult)
+    }
+    step = max(1, -(-len(ids) // _MOST_INPUTS))
+    return {INPUTS: ",".join(list(ids)[::step])} if ids else {}
 
 
 def _failure(value: Any) -> BaseException | None:

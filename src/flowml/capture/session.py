@@ -36,6 +36,8 @@ class Call:
     watch: Watch | None  # where the verdict on this attempt comes in; None: it ends as its body does
     find_caller: Callable[[], records.Caller | None]  # asked who called, where no session is current to say so
     announce: Callable[[records.Caller], None]  # told of the run, to pass it on to where this context does not reach
+    publish: Callable[[store.Run], None]  # told of a new run, to link it from where people look at the call
+    published: Callable[[], None]  # waits for that, for a short time
 
 
 class Session:
@@ -167,8 +169,13 @@ class Session:
         Raises:
             TrackingError: If something is not, and ``on_error="raise"`` asks to know.
         """
-        with self.guard("log everything", raising=raising):
-            self.run.settle()
+        try:
+            with self.guard("log everything", raising=raising):
+                self.run.settle()
+        finally:
+            if self.run.is_outermost:
+                with self.guard("link the run", raising=False):
+                    self.call.published()
 
     def _announce(self) -> None:
         """Tell calls in other processes of this run; that it has none, if it cannot be created now."""
@@ -198,6 +205,8 @@ class Session:
         self.run = store.open_run(
             self.call.identity, track=track, parent=parent, follows=earlier.run if earlier else None
         )
+        with self.guard("link the run", raising=False):
+            self.call.publish(self.run)
 
     @property
     def _logs_outputs(self) -> bool:
@@ -225,6 +234,8 @@ _OFF = Session(
         watch=None,
         find_caller=lambda: None,
         announce=lambda _: None,
+        publish=lambda _: None,
+        published=lambda: None,
     ),
     store.NO_RUN,
 )

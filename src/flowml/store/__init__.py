@@ -4,6 +4,21 @@ from flowml.store.autolog import autologging
 from flowml.store.leftovers import STOPPING, End
 from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.runs import NO_RUN, Run
+from flowml.store.watch import command, model_page, unsent, watch
 from flowml.store.writers import flush_all
 
-__all__ = ["NO_RUN", "STOPPING", "End", "Run", "autologging", "close_left_open", "flush_all", "join", "open_run"]
+__all__ = [
+    "NO_RUN",
+    "STOPPING",
+    "End",
+    "Run",
+    "autologging",
+    "close_left_open",
+    "command",
+    "flush_all",
+    "join",
+    "model_page",
+    "open_run",
+    "unsent",
+    "watch",
+]

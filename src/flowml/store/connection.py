@@ -14,7 +14,7 @@ from weakref import WeakSet
 from flowml import settings
 from flowml.errors import TrackingError
 from flowml.stack import state
-from flowml.store import active, embedded, proxied
+from flowml.store import active, embedded, pages, proxied
 from flowml.store.trouble import explained, masked, without_credentials
 from flowml.store.writer import Writer
 
@@ -26,6 +26,7 @@ _chosen: str | None = None  # what flowml told MLflow to use, to tell it from wh
 
 
 _connections: WeakSet[Connection] = WeakSet()
+_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # of new experiments: MLflow's UI is not to guess
 
 
 class Connection:
@@ -67,7 +68,8 @@ class Connection:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                return self.client.create_experiment(name, artifact_location=embedded.artifacts(self.uri, name))
+                artifacts = embedded.artifacts(self.uri, name)
+                return self.client.create_experiment(name, artifact_location=artifacts, tags=_TAGS)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -85,14 +87,14 @@ class Connection:
     def page_of(self, experiment_id: str, run_id: str) -> str | None:
         """Return the address of a run's page in MLflow's UI, or None when no server is known."""
         ui = ui_of(self.uri)
-        return f"{ui.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if ui else None
+        return pages.under(ui, pages.of_run(experiment_id, run_id)) if ui else None
 
 
 def ui_of(uri: str) -> str | None:
     """Return where people open this store: as the settings say, itself if it is a server, or the local server."""
     stack = state.up()
     if wanted := settings.current().mlflow_ui_url:
-        return wanted
+        return without_credentials(wanted)
     if uri.startswith("http"):
         return without_credentials(uri)
     return stack.mlflow.url if stack and stack.database == uri and stack.mlflow.is_alive() else None

@@ -28,7 +28,7 @@ _NOTED = "flowml.children."  # begins the tags in which other processes note chi
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What is kept of one child."""
+    """What is kept of one child; the ids are the orchestrator's: its own, and those of what it was given results of."""
 
     owner: str
     name: str
@@ -36,6 +36,8 @@ class Child:
     seconds: float
     params: dict[str, str]
     metrics: dict[str, float]
+    id: str = ""
+    inputs: Sequence[str] = ()
 
 
 class Tally:
@@ -49,6 +51,11 @@ class Tally:
         """Count a child."""
         with self._lock:
             self._children[child.owner].append(child)
+
+    def children(self) -> list[Child]:
+        """Return all children."""
+        with self._lock:
+            return [child for children in self._children.values() for child in children]
 
     def records(self) -> Iterator[records.Record]:
         """Sum up: how many, how long, their metrics, and a table with a row for each."""
@@ -115,7 +122,7 @@ def _row(child: Child) -> str:
         row = json.dumps(dataclasses.asdict(child) | {"params": params})
         if len(row) < TAG_VALUE:
             return row
-    return json.dumps(dataclasses.asdict(child) | {"params": {}, "metrics": {}})
+    return json.dumps(dataclasses.asdict(child) | {"params": {}, "metrics": {}, "inputs": ()})
 
 
 def summary(name: str, values: Sequence[float]) -> list[records.Metric]:

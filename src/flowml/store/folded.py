@@ -11,7 +11,10 @@ from threading import RLock
 from flowml import records
 from flowml.store import active
 from flowml.store.fold import Child
+from flowml.store.members import INPUTS
 from flowml.store.runs import JoinedRun, OwnRun, is_elsewhere
+
+_INPUTS = 5  # so many are noted, for thousands of children have few kinds of them
 
 
 class FoldedRun:
@@ -25,6 +28,7 @@ class FoldedRun:
         self._found: list[records.Record] = []
         self._run: OwnRun | None = None
         self._log_late: Callable[[], None] | None = None
+        self.on_opened: Callable[[OwnRun], None] | None = None  # told when it gets a run
         self._lock = RLock()  # carried threads may ask at the same time
         self._stack = active.Stack(lambda: self._open()._entity())  # noqa: SLF001 - of the same family
 
@@ -75,7 +79,9 @@ class FoldedRun:
         params = {record.key: record.value for record in self._found if isinstance(record, records.Param)}
         metrics = {record.key: record.value for record in self._found if isinstance(record, records.Metric)}
         seconds = (ended - self._started) / 1000
-        return Child(self._identity.owner, self._identity.name, status, seconds, params, metrics)
+        identity = self._identity
+        inputs = identity.tags.get(INPUTS, "").split(",")[:_INPUTS]
+        return Child(identity.owner, identity.name, status, seconds, params, metrics, identity.tag[1], inputs)
 
     def tell(self, found: Iterable[records.Record]) -> None:
         """Log what became known of this very call, if it got a run."""
@@ -95,4 +101,6 @@ class FoldedRun:
         with self._lock:
             if self._run is None:
                 self._run = self._create()
+                if self.on_opened:
+                    self.on_opened(self._run)
             return self._run

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowml import records
+from flowml.store import members
 from flowml.store.autolog import autologged_model_id_of
 from flowml.store.logged import Serialized, unchanged_or_new
 from flowml.store.quiet import mlflow_muted
@@ -21,8 +23,6 @@ from flowml.store.serialize import write
 if TYPE_CHECKING:
     import mlflow
     from mlflow.entities import LoggedModel, Run
-
-    from flowml import records
 
 _logger = logging.getLogger(__name__)
 _METRICS_A_BATCH = 1000  # MLflow's limit
@@ -110,7 +110,9 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
     if model.model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
         client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     if saved.register:
-        register(client, saved.register, model, run_id=run_id, alias=saved.alias)
+        version = register(client, saved.register, model, run_id=run_id, alias=saved.alias)
+        made = (*members.registered(run.data.tags), records.RegisteredModel(saved.register, version, saved.alias))
+        client.set_tag(run_id, members.MODELS, members.told(made))
     saved.discard()
     return str(model.model_id)
 

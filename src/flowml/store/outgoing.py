@@ -75,12 +75,14 @@ class Closing:
         ended: When, in milliseconds since 1970.
         rolls_up: Whether it carries its children's metrics.
         tally: The children that have no runs, until their summary is among what is to be sent.
+        folded: The same afterwards.
     """
 
     status: records.Status
     ended: int
     rolls_up: bool
     tally: Tally | None = None
+    folded: Tally | None = None
 
 
 @dataclass(eq=False)
@@ -108,6 +110,8 @@ class Outgoing:
     tried_in: int = -1  # the pass over all runs in which a step failed last
     closed: bool = False
     problems: list[TrackingError] = field(default_factory=list)
+    on_ended: Callable[[records.Summary], None] | None = None  # told, in the writer's thread, when a flow's is closed
+    is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
 
     def __post_init__(self) -> None:
         _all.add(self)

@@ -216,6 +216,7 @@ class OwnRun(JoinedRun):
             self.put(about)
         finally:
             if status:
+                self.out.is_ending = True
                 self.connection.writer.close(self.out, Closing(status, ended, self._is_flow, self.tally))
 
     @property

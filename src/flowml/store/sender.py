@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml.errors import TrackingError
-from flowml.store import batches, bulk, creation, fold, leftovers, reuse, rollup
+from flowml.store import batches, bulk, creation, fold, leftovers, reuse
+from flowml.store.ending import Ending
 from flowml.store.intake import take_in
 from flowml.store.outgoing import Outgoing, open_here
 from flowml.store.trouble import explain, is_unreachable, may_pass
@@ -82,7 +83,7 @@ class Sender:
         if out.closing and out.closing.tally:
             self._step(out, partial(fold.take_in, client, run_id, out.closing.tally))
             out.incoming.extend(take_in(out.closing.tally.records(), self._uri)[0])
-            out.closing = dataclasses.replace(out.closing, tally=None)
+            out.closing = dataclasses.replace(out.closing, tally=None, folded=out.closing.tally)
             out.sort()
         closing = out.closing
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
@@ -93,21 +94,30 @@ class Sender:
         if closing is None:
             out.since = time.monotonic()
             return out.closed or not out.params
-        if closing.rolls_up:
-            self._step(out, partial(rollup.roll_up, client, run_id, info.experiment_id, out.own_metrics))
+        self._close(out, closing)
+        out.closing, out.closed = None, True
+        out.discard()  # of what MLflow refused
+        return True
+
+    def _close(self, out: Outgoing, closing: Closing) -> None:
+        info, client = out.created.result().info, self._client
+        ending = Ending(client, out, closing)
         if closing.rolls_up and out.root is None:
             failed = closing.status != "FINISHED"
             at_work = open_here() if closing.status == "FAILED" else set()  # a flow that was killed takes them along
             lost = partial(leftovers.close_lost_tasks, client, info, has_failed=failed, ended=closing.ended)
             self._step(out, partial(lost, at_work=at_work))
+        if closing.rolls_up:
+            for step in (ending.read, ending.draw, ending.sum_up):
+                self._step(out, step)
         if out.problems:
             told = str(out.problems[0])
-            self._step(out, partial(client.set_tag, run_id, "flowml.tracking_error", told))
-        end = partial(client.set_terminated, run_id, status=closing.status, end_time=closing.ended)
+            self._step(out, partial(client.set_tag, info.run_id, "flowml.tracking_error", told))
+        end = partial(client.set_terminated, info.run_id, status=closing.status, end_time=closing.ended)
         self._step(out, end)
-        out.closing, out.closed = None, True
-        out.discard()  # of what MLflow refused
-        return True
+        out.is_ending = False
+        if closing.rolls_up and out.on_ended:
+            out.on_ended(ending.summary())
 
     def _step(self, out: Outgoing, job: Callable[[], object]) -> bool:
         """Do one step of a run; what MLflow refuses for good is noted and left out, and the other steps are done.

@@ -189,6 +189,10 @@ class Writer:
         """Tell whether the sender has begun, so that it may have something left to send."""
         return self._thread is not None and self._thread.is_alive()
 
+    def count_waiting(self, root: Outgoing) -> int:
+        """Count the runs of an outermost run that have something left to send, its own among them."""
+        return sum((out.root or out) is root for out in list(self._waiting))
+
     def _hand_over(self, item: Outgoing | _Close | Job) -> None:
         if self._thread is None or not self._thread.is_alive():
             with self._starting:

@@ -15,6 +15,7 @@ from tests.capture.drop_in.sides import ID, Side, listening, observe
 from tests.runs import all_runs
 
 LABEL = "PATCH /api/flow_runs/<id>/labels"
+ARTIFACT = "POST /api/artifacts/"
 NOT_OF_A_FLOW = {
     "GET /api/admin/version",  # once in a process
     "GET /api/flows/<id>",  # these two by threads of their own that send events and logs, in their own time
@@ -63,14 +64,15 @@ def requests_of(side: Side) -> Counter[str]:
 
 
 @pytest.mark.slow
-def test_only_a_label_for_each_flow_run_is_asked_of_the_api(client: MlflowClient, every_side: dict[str, Side]) -> None:
-    """A task costs no request to Prefect's API; a tracked flow run costs one, for its label.
+def test_a_flow_run_asks_the_api_for_a_label_and_a_summary(client: MlflowClient, every_side: dict[str, Side]) -> None:
+    """A task costs no request to Prefect's API, where MLflow has no page to link; a tracked flow run costs these two.
 
-    So does the outermost flow with ``track=False``: what it starts elsewhere is to know that nothing is tracked.
+    The label is asked for the outermost flow with ``track=False`` too: what it starts elsewhere is to know that
+    nothing is tracked.
     """
     theirs = requests_of(every_side["prefect"])
     assert theirs["POST /api/flow_runs/"] == 2
-    assert requests_of(every_side["tracked"]) == theirs + Counter({LABEL: 2})
+    assert requests_of(every_side["tracked"]) == theirs + Counter({LABEL: 2, ARTIFACT: 2})
     assert requests_of(every_side["untracked"]) == theirs + Counter({LABEL: 1})
     assert requests_of(every_side["disabled"]) == theirs
 

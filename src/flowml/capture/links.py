@@ -1,0 +1,134 @@
+"""The way from Prefect's UI to MLflow's: artifacts of a flow run and of a task run, written in the background."""
+
+from __future__ import annotations
+
+import contextvars
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from threading import Lock
+from typing import Any
+from uuid import UUID
+
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+
+from flowml import markdown, records, settings, store
+from flowml.capture import report
+from flowml.capture.api import KeptClient
+from flowml.capture.guard import Log, guarded
+from flowml.capture.publisher import Publisher
+from flowml.errors import OrchestrationError
+
+FLOW, TASK, SUMMARY = "mlflow-run", "mlflow-task-run", "mlflow-summary"
+
+_PATIENCE = 5.0  # seconds that the end of an outermost call waits for Prefect's API
+_FLOWS = 1000  # whose links are counted at a time, in a process that has only tasks of theirs
+
+_linked: Counter[UUID | None] = Counter()  # task runs, by the flow run
+_counting = Lock()
+_client = KeptClient()
+publisher = Publisher(idle=_client.close)
+
+
+class Links:
+    """What is written of one flow or task run.
+
+    Args:
+        flow_run_id: The flow run; None for a task run without one.
+        task_run_id: The task run; None if it is about the flow run itself.
+        log: Where trouble is told.
+        goes_on: Whether a process before may have written a link already.
+    """
+
+    def __init__(self, flow_run_id: UUID | None, task_run_id: UUID | None, log: Log, *, goes_on: bool = False) -> None:
+        self._flow_run_id = flow_run_id
+        self._task_run_id = task_run_id
+        self._log = log
+        self._goes_on = goes_on
+        self._run: store.Run = store.NO_RUN
+        self._summary_id: UUID | None = None
+        self._context: contextvars.Context | None = None
+
+    def watch(self, run: store.Run) -> None:
+        """Link a run that was just opened, as soon as it is known which it is."""
+        if run is store.NO_RUN or self._is_full():
+            return
+        self._run, self._context = run, contextvars.copy_context()
+        opened = None if self._goes_on else self._opened
+        store.watch(run, opened, None if self._task_run_id else self._ended)
+
+    def settle(self) -> None:
+        """Wait for what is to be written, if this is the outermost call of the process; tell if MLflow has not all.
+
+        Raises:
+            OrchestrationError: If Prefect's API does not take it in time.
+        """
+        if self._task_run_id is None and (unsent := store.unsent(self._run)):
+            self._ended(unsent)
+        left = publisher.wait(_PATIENCE)
+        if len(_linked) > _FLOWS:
+            _linked.clear()
+        elif self._task_run_id is None or self._flow_run_id is None:
+            _linked.pop(self._flow_run_id, None)
+        if left:
+            msg = f"Prefect's API did not take {left} artifacts with links to MLflow within {_PATIENCE:g} s."
+            raise OrchestrationError(msg, api="")
+
+    def _is_full(self) -> bool:
+        """Tell whether enough task runs are linked: each link is a request, and thousands would be in the way."""
+        return self._task_run_id is not None and _linked[self._flow_run_id] >= settings.current().task_links
+
+    def _opened(self, run: records.CurrentRun) -> None:
+        if not run.url:
+            return
+        if self._task_run_id:
+            with _counting:
+                if self._is_full():
+                    return
+                _linked[self._flow_run_id] += 1
+        self._publish(partial(self._link, run.url))
+
+    def _ended(self, summary: records.Summary) -> None:
+        self._publish(partial(self._summarize, summary))
+
+    def _publish(self, job: Callable[[Any], None]) -> None:
+        publisher.add(partial(self._in_context, job))
+
+    def _in_context(self, job: Callable[[Any], None]) -> None:
+        """Do it with the Prefect settings that were in force where the run was opened."""
+        if self._context:
+            self._context.run(self._do, job)
+
+    def _do(self, job: Callable[[Any], None]) -> None:
+        with guarded("link Prefect's UI to MLflow's", self._log, raising=False):
+            try:
+                job(_client.get())
+            except Exception as error:
+                _client.close()
+                msg = f"Prefect's API did not take an artifact: {type(error).__name__}: {error}."
+                raise OrchestrationError(msg, api="") from error
+
+    def _link(self, url: str, client: Any) -> None:
+        kind = "task" if self._task_run_id else "flow"
+        self._create(
+            client,
+            TASK if self._task_run_id else FLOW,
+            markdown.link("Open in MLflow", url),
+            f"The {kind} run in MLflow",
+        )
+
+    def _summarize(self, summary: records.Summary, client: Any) -> None:
+        text = report.write(summary, store.command(self._run), partial(store.model_page, self._run))
+        if self._summary_id:
+            client.update_artifact(self._summary_id, ArtifactUpdate(data=text))
+        else:
+            self._summary_id = self._create(client, SUMMARY, text, "What the flow's run holds in MLflow")
+
+    def _create(self, client: Any, key: str, text: str, description: str) -> UUID:
+        # A task run's has no flow run: that one's page would show it among its own, and they are many.
+        of = {"task_run_id": self._task_run_id} if self._task_run_id else {"flow_run_id": self._flow_run_id}
+        made = client.create_artifact(
+            ArtifactCreate(key=key, type="markdown", description=description, data=text, **of)
+        )
+        created: UUID = made.id
+        return created

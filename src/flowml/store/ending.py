@@ -1,0 +1,119 @@
+"""What a flow's run gets when it ends: its children's metrics, a note, the graph; and what can be told of it then."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+from flowml import records
+from flowml.store import batches, graph, members, note, pages, rollup
+from flowml.store.intake import take_in
+from flowml.store.outgoing import Closing, Outgoing
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+NOTE = "mlflow.note.content"
+"""The tag that MLflow's UI shows as the run's description."""
+
+_DIGEST = "flowml.note_digest"  # of the note that flowml wrote, to tell it from one that somebody wrote or changed
+_ELSEWHERE = "flowml.note"  # the note, where somebody's own stands in its place
+_FOLDER = "flow"
+
+
+class Ending:
+    """One flow's run at its end; each step can be done again where it failed.
+
+    Args:
+        client: The client to read and send with.
+        out: What the run has to send.
+        closing: How it ended.
+    """
+
+    def __init__(self, client: MlflowClient, out: Outgoing, closing: Closing) -> None:
+        self._client = client
+        self._out = out
+        self._closing = closing
+        self._info = out.created.result().info
+        self._run: Run | None = None
+        self._all: list[members.Member] = []
+        self._members: list[members.Member] = []
+        self._metrics: list[records.Metric] = []
+
+    def read(self) -> None:
+        """Read what is there already: the run, and what is right below it."""
+        run_id, experiment_id = self._info.run_id, self._info.experiment_id
+        self._all = members.read(self._client, run_id, experiment_id)
+        self._members = members.last_attempts([*self._all, *members.summed_up(self._closing.folded)])
+        self._run = self._client.get_run(run_id)
+
+    def draw(self) -> None:
+        """Log the graph as a picture, and as text that other tools draw; where there is something to draw."""
+        if self._members:
+            drawn = graph.of(self._members)
+            files = [
+                records.Text(f"{_FOLDER}/graph.svg", graph.svg(drawn)),
+                records.Text(f"{_FOLDER}/graph.md", graph.mermaid(drawn)),
+            ]
+            out = Outgoing(None, None)  # of its own, for it to be made anew where this fails
+            out.incoming.extend(take_in(files, self._client.tracking_uri)[0])
+            out.sort()
+            try:
+                batches.send_files(self._client, self._info.run_id, out)
+            finally:
+                out.discard()
+
+    def sum_up(self) -> None:
+        """Log the children's metrics, which models were registered, and the note."""
+        if self._run is None:
+            return
+        now, out = time.time_ns() // 1_000_000, Outgoing(None, None)
+        self._metrics = rollup.rolled_up(self._all, self._out.own_metrics)
+        out.metrics += [(records.Metric(metric.key[:250], metric.value), now) for metric in self._metrics]
+        if models := self._models():
+            out.tags[members.MODELS] = members.told(models)
+        out.tags |= self._note(self._run.data.tags)
+        batches.send_batch(self._client, self._info.run_id, out, with_params=True)
+
+    def summary(self) -> records.Summary:
+        """Tell what the run holds now."""
+        run = self._run
+        data = run.data if run else None
+        return records.Summary(
+            run=self._info,
+            name=(run.info.run_name if run else None) or self._info.run_id,
+            state=self._state(),
+            seconds=self._seconds(),
+            params=dict(data.params) if data else {},
+            metrics=({**data.metrics} if data else {}) | {each.key: each.value for each in self._metrics},
+            models=self._models(),
+            problems=tuple(map(str, self._out.problems)),
+        )
+
+    def _models(self) -> tuple[records.RegisteredModel, ...]:
+        own = members.registered(self._run.data.tags) if self._run else ()
+        return tuple(dict.fromkeys([*own, *(model for member in self._members for model in member.models)]))
+
+    def _note(self, tags: dict[str, str]) -> dict[str, str]:
+        """Return the tags of the note: as the run's description, unless somebody wrote one."""
+        experiment_id, run_id = self._info.experiment_id, self._info.run_id
+        page = pages.of_run(experiment_id, run_id, f"{_FOLDER}/graph.svg") if self._members else None
+        text = note.write(note.Head(experiment_id, self._state(), self._seconds(), tags, page), self._members)
+        before = tags.get(NOTE, "").strip()
+        if before and _digest(before) != tags.get(_DIGEST):
+            return {_ELSEWHERE: text}
+        return {NOTE: text, _DIGEST: _digest(text)}
+
+    def _state(self) -> str:
+        told = self._run.data.tags.get("prefect.state") if self._run else None
+        return told or self._closing.status.title()
+
+    def _seconds(self) -> float:
+        began = self._run.info.start_time if self._run else self._closing.ended
+        return max(0.0, (self._closing.ended - began) / 1000)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.strip().encode()).hexdigest()[:16]

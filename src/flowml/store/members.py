@@ -1,0 +1,154 @@
+"""The calls that were made in a flow, read from MLflow once for all that is told of them on the flow's run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from flowml import records
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from flowml.store.fold import Tally
+
+INPUTS = "prefect.task_inputs"
+"""The tag with the ids of the runs that a task run was given results of."""
+
+MODELS = "flowml.registered_models"
+"""The tag with the versions that were registered in a run and in those below it."""
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One call made in a flow: a task run, a subflow, or a run that was opened by hand.
+
+    Attributes:
+        id: The orchestrator's id; that of the run, if it was opened by hand.
+        owner: The task's or flow's own name.
+        name: What the call was called.
+        is_flow: Whether it is a subflow.
+        status: MLflow's word for how it ended.
+        state: The orchestrator's.
+        started: When, in milliseconds since 1970.
+        seconds: How long it took; None if it has not ended.
+        attempt: The number of its last attempt.
+        cached: Whether its result came from a cache.
+        metrics: The last value of each metric.
+        inputs: The ids of the calls whose results it was given.
+        models: The versions registered in it.
+        run_id: Its run; None if it was summed up.
+        page: Its page in the orchestrator's UI.
+    """
+
+    id: str
+    owner: str
+    name: str
+    is_flow: bool
+    status: str
+    state: str
+    started: int
+    seconds: float | None
+    attempt: int = 1
+    cached: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    models: tuple[records.RegisteredModel, ...] = ()
+    run_id: str | None = None
+    page: str | None = None
+
+
+def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[Member]:
+    """Read the runs right below a run, of each attempt, oldest first."""
+    return [_member(run) for run in _runs_below(client, run_id, experiment_id)]
+
+
+def _runs_below(client: MlflowClient, run_id: str, experiment_id: str) -> Iterator[Run]:
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            f"tags.mlflow.parentRunId = '{run_id}'",
+            order_by=["attributes.start_time ASC"],
+            max_results=_PAGE,
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _member(run: Run) -> Member:
+    tags, info = run.data.tags, run.info
+    kind = tags.get("flowml.kind")
+    its_id = tags.get(f"prefect.{kind}_run_id") if kind else None
+    owner = (tags.get("prefect.task_name") or tags.get("prefect.flow_name")) if kind else None
+    return Member(
+        id=its_id or info.run_id,
+        owner=owner or info.run_name,
+        name=info.run_name,
+        is_flow=kind == "flow",
+        status=info.status,
+        state=tags.get("prefect.state") or info.status.title(),
+        started=info.start_time,
+        seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
+        attempt=int(tags.get("flowml.attempt", "1")),
+        cached=tags.get("flowml.cached") == "true",
+        metrics=run.data.metrics,
+        inputs=tuple(filter(None, tags.get(INPUTS, "").split(","))),
+        models=registered(tags),
+        run_id=info.run_id,
+        page=tags.get(f"prefect.{kind}_run_url") if kind else None,
+    )
+
+
+def summed_up(tally: Tally | None) -> list[Member]:
+    """Return the calls that have no run."""
+    children = tally.children() if tally else []
+    return [
+        Member(
+            id=child.id,
+            owner=child.owner,
+            name=child.name,
+            is_flow=False,
+            status=child.status,
+            state="Completed" if child.status == "FINISHED" else child.status.title(),
+            started=0,
+            seconds=child.seconds,
+            metrics=child.metrics,
+            inputs=tuple(child.inputs),
+        )
+        for child in children
+    ]
+
+
+def last_attempts(members: Iterable[Member]) -> list[Member]:
+    """Return each call once, as its last attempt ended, in the order in which the first ones began."""
+    found: dict[str, Member] = {}
+    for member in members:
+        before = found.get(member.id)
+        if before is None or member.attempt >= before.attempt:
+            found[member.id] = replace(member, started=before.started) if before else member
+    return list(found.values())
+
+
+def registered(tags: Mapping[str, str]) -> tuple[records.RegisteredModel, ...]:
+    """Read the registered versions from a run's tags."""
+    try:
+        return tuple(records.RegisteredModel(*each) for each in json.loads(tags.get(MODELS, "[]")))
+    except (ValueError, TypeError):  # cut, or somebody else's
+        return ()
+
+
+def told(models: Iterable[records.RegisteredModel]) -> str:
+    """Write versions as such a tag holds them, as many as there is room for."""
+    rows = [[model.name, model.version, model.alias] for model in dict.fromkeys(models)]
+    while len(json.dumps(rows)) >= 8000:  # noqa: PLR2004 - MLflow's limit
+        rows.pop()
+    return json.dumps(rows)

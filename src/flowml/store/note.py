@@ -1,0 +1,146 @@
+"""The note on a flow's run: how it ended, and a table of what it called, in Markdown for MLflow's UI."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from flowml import markdown
+from flowml.store import pages
+from flowml.store.batches import TAG_VALUE
+from flowml.store.members import Member
+
+_ALONE = 10  # so many calls of one task have a row each; more have one for all, and one for each that failed
+_FAILED = 5  # of those the first
+_METRICS = 4  # in a row
+_HEADING = ("Task", "State", "Attempts", "Cached", "Duration", "Metrics", "Prefect")
+_ROOM = TAG_VALUE - 200  # what is left is for the last line
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the note says of the flow run itself.
+
+    Attributes:
+        experiment_id: The experiment of all runs.
+        state: How it ended.
+        seconds: How long it took.
+        tags: Its run's tags, with where it is in Prefect, what deployed it and why it failed.
+        graph: The page with its graph; None if there is none.
+    """
+
+    experiment_id: str
+    state: str
+    seconds: float
+    tags: Mapping[str, str]
+    graph: str | None
+
+
+def write(head: Head, members: Sequence[Member]) -> str:
+    """Write the note, within what a tag of MLflow holds.
+
+    Args:
+        head: What it says of the flow run itself.
+        members: What the flow called, each once.
+
+    Returns:
+        Markdown.
+    """
+    lines = list(_about(head))
+    if not members:
+        return "\n".join(lines)
+    lines += ["", *markdown.rows([_HEADING])]
+    room, shown = _ROOM - sum(len(line) + 1 for line in lines), 0
+    for row, counted in _rows(head.experiment_id, members):
+        line = markdown.rows([row])[0]
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+        shown += counted
+    if shown < len(members):
+        lines += ["", f"… and {len(members) - shown:,} more."]
+    return "\n".join(lines)
+
+
+def _about(head: Head) -> Iterator[str]:
+    tags, link = head.tags, markdown.link
+    parts = [f"**{markdown.text(head.state)}** after {markdown.duration(head.seconds)}"]
+    if url := tags.get("prefect.flow_run_url"):
+        parts.append(link("Flow run in Prefect", url))
+    if deployment_id := tags.get("prefect.deployment_id"):
+        name = tags.get("prefect.deployment_name", deployment_id)
+        parts.append(f"deployment {link(name, tags.get('prefect.deployment_url'))}")
+    if schedule := tags.get("prefect.schedule"):
+        parts.append(f"schedule {markdown.text(schedule)}")
+    if head.graph:
+        parts.append(link("Graph", head.graph))
+    yield " · ".join(parts)
+    if error := tags.get("flowml.error_type"):
+        yield ""
+        yield f"{markdown.text(error)}: {markdown.text(tags.get('flowml.error', ''), most=300)}"
+
+
+def _rows(experiment_id: str, members: Sequence[Member]) -> Iterator[tuple[list[str], int]]:
+    """Give each row with the number of calls that it is about."""
+    groups: defaultdict[tuple[str, bool], list[Member]] = defaultdict(list)
+    for member in members:
+        groups[member.owner, member.is_flow].append(member)
+    for (owner, _), group in groups.items():
+        if len(group) <= _ALONE:
+            for member in group:
+                yield _row(experiment_id, member), 1
+        else:
+            yield _row_of_many(owner, group), len(group)
+            for member in [member for member in group if member.status == "FAILED"][:_FAILED]:
+                yield _row(experiment_id, member), 0
+
+
+def _row(experiment_id: str, member: Member) -> list[str]:
+    page = pages.of_run(experiment_id, member.run_id) if member.run_id else None
+    return [
+        markdown.link(member.name, page, most=60),
+        markdown.text(member.state),
+        str(member.attempt),
+        "yes" if member.cached else "",
+        "" if member.seconds is None else markdown.duration(member.seconds),
+        _metrics({key: markdown.number(value) for key, value in member.metrics.items()}),
+        markdown.link("open", member.page) if member.page else "",
+    ]
+
+
+def _row_of_many(owner: str, group: Sequence[Member]) -> list[str]:
+    states = Counter(member.state for member in group)
+    attempts = sum(member.attempt for member in group)
+    seconds = [member.seconds for member in group if member.seconds is not None]
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for member in group:
+        for key, value in member.metrics.items():
+            found[key].append(value)
+    return [
+        f"{markdown.text(owner, most=60)} × {len(group):,}",  # noqa: RUF001 - times
+        ", ".join(f"{count:,} {markdown.text(state)}" for state, count in states.most_common()),
+        f"{attempts:,}",
+        f"{cached:,}" if (cached := sum(member.cached for member in group)) else "",
+        _spread([markdown.duration(each) for each in _three(seconds)]) if seconds else "",
+        _metrics({key: _spread([markdown.number(each) for each in _three(all_)]) for key, all_ in found.items()}),
+        "",
+    ]
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    return statistics.fmean(values), min(values), max(values)
+
+
+def _spread(three: Iterable[str]) -> str:
+    mean, least, most = three
+    return f"{mean} ({least} to {most})"
+
+
+def _metrics(values: Mapping[str, str]) -> str:
+    """Show the first metrics; those of the machine say nothing about the work."""
+    own = [key for key in values if not key.startswith("system/")]
+    shown = [f"{markdown.text(key, most=40)} {values[key]}" for key in own[:_METRICS]]
+    return ", ".join([*shown, "…"] if len(own) > _METRICS else shown)

@@ -1,0 +1,24 @@
+"""Where MLflow's UI shows a run or a model; opened as model training, which its switch in the corner calls it."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+# Without it the UI opens every run in the view that was last used in that browser, at first that of GenAI.
+_VIEW = "?workflowType=machine_learning"
+
+
+def of_run(experiment_id: str, run_id: str, artifact: str = "") -> str:
+    """Return a run's page, or that of one of its artifacts, as the end of the UI's address: a link inside the UI."""
+    tab = f"/artifacts/{quote(artifact)}" if artifact else ""
+    return f"#/experiments/{experiment_id}/runs/{run_id}{tab}{_VIEW}"
+
+
+def of_model_version(name: str, version: str) -> str:
+    """Return the page of a registered model's version, likewise."""
+    return f"#/models/{quote(name, safe='')}/versions/{version}{_VIEW}"
+
+
+def under(ui: str, page: str) -> str:
+    """Return a page's whole address."""
+    return f"{ui.rstrip('/')}/{page}"

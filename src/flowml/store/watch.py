@@ -1,0 +1,82 @@
+"""Tells of a run what becomes known of it in the background: that it was created, and what it held when it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+
+from flowml import records
+from flowml.store import embedded, pages
+from flowml.store.connection import ui_of
+from flowml.store.folded import FoldedRun
+from flowml.store.outgoing import Created
+from flowml.store.runs import OwnRun, Run
+from flowml.store.trouble import without_credentials
+
+Opened = Callable[[records.CurrentRun], None]
+Ended = Callable[[records.Summary], None]
+
+
+def watch(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
+    """Have somebody told of a run of one's own; nobody waits for it, and it is told in the thread that sends.
+
+    Args:
+        run: The run; one that gets a run later, if ever, is watched from then on.
+        opened: Told which run it is, when it is created.
+        ended: Told what a flow's run holds, when it is closed; again, if it goes on and is closed again.
+    """
+    if isinstance(run, FoldedRun):
+        run.on_opened = partial(_watch, opened=opened, ended=ended)
+    elif isinstance(run, OwnRun):
+        _watch(run, opened, ended)
+
+
+def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
+    def with_page(info: records.CurrentRun) -> records.CurrentRun:
+        return dataclasses.replace(info, url=run.connection.page_of(info.experiment_id, info.run_id))
+
+    def tell_opened(created: Future[Created]) -> None:
+        if opened and not created.exception():
+            opened(with_page(created.result().info))
+
+    def tell_ended(summary: records.Summary) -> None:
+        if ended and summary.run:
+            ended(dataclasses.replace(summary, run=with_page(summary.run)))
+
+    run.out.on_ended = tell_ended
+    run.out.created.add_done_callback(tell_opened)
+
+
+def unsent(run: Run) -> records.Summary | None:
+    """Tell how much is not sent of a flow that has ended, below it too; None if its run is closed, or goes on."""
+    if not isinstance(run, OwnRun) or not run.out.is_ending or not run.out.new:
+        return None
+    out, new = run.out, run.out.new
+    is_refused = out.created.done() and out.created.exception() is not None
+    return records.Summary(
+        run=None,
+        name=new.name,
+        state="Ended",
+        seconds=max(0.0, time.time() - new.started / 1000),
+        problems=tuple(map(str, out.problems)),
+        waiting=0 if is_refused else max(1, run.connection.writer.count_waiting(out)),
+    )
+
+
+def command(run: Run) -> str | None:
+    """Return the command that shows the store that a run is in, where no page is known."""
+    if not isinstance(run, OwnRun):
+        return None
+    uri = run.connection.uri
+    if embedded.is_embedded(uri):
+        return "flowml up"
+    return None if uri.startswith("databricks") else f"mlflow ui --backend-store-uri {without_credentials(uri)}"
+
+
+def model_page(run: Run, model: records.RegisteredModel) -> str | None:
+    """Return the page of a registered model's version, if a server is known."""
+    ui = ui_of(run.connection.uri) if isinstance(run, OwnRun) and not run.connection.registry_uri else None
+    return pages.under(ui, pages.of_model_version(model.name, model.version)) if ui else None
