@@ -1,0 +1,96 @@
+"""The commands that look at runs, as they are typed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import cyclopts
+
+from flowml.ops.told import told
+
+app = cyclopts.App()
+
+
+@app.command
+def runs(*, flow: str | None = None, last: int = 20, subflows: bool = False, json: bool = False) -> None:
+    """List flow runs, newest first, one line each: name, flow, state, start, duration, metrics, both pages.
+
+    For example:
+
+        flowml runs --flow training --last 5
+        flowml runs --json | jq -r '.[0].mlflow_url'
+
+    Args:
+        flow: Only those of this flow.
+        last: How many at most.
+        subflows: Also those that other flows called.
+        json: Print JSON.
+    """
+    from flowml.ops.view.listing import listing
+
+    with told():
+        if last < 1:
+            msg = f"--last cannot be {last}: it is how many runs are listed, 1 or more."
+            raise LookupError(msg)
+        listing(flow, last=last, subflows=subflows, as_json=json)
+
+
+@app.command
+def show(run: str, /, *, json: bool = False) -> None:
+    """Show a run and all below it as a tree: states, durations, attempts, metrics; and both pages.
+
+    For example:
+
+        flowml show training          its newest run
+        flowml show dancing-otter
+        flowml show 3f2a              the beginning of an id
+
+    Args:
+        run: An id in Prefect or MLflow, the beginning of one, a run's name, or a flow's; of several with a name the
+            newest.
+        json: Print JSON.
+    """
+    from flowml.ops.view.show import show
+
+    with told():
+        show(run, as_json=json)
+
+
+@app.command(name="open")
+def browse(
+    run: str, /, *, where: Annotated[Literal["mlflow", "prefect"], cyclopts.Parameter(name="--in")] = "mlflow"
+) -> None:
+    """Open a run's page in the browser, and print its address.
+
+    For example:
+
+        flowml open training
+        flowml open dancing-otter --in prefect
+
+    Args:
+        run: As `flowml show` takes it.
+        where: In which UI.
+    """
+    from flowml.ops.view.browse import browse
+
+    with told():
+        browse(run, where=where)
+
+
+@app.command
+def compare(*runs: str, diff: bool = False, json: bool = False) -> None:
+    """Compare params and metrics of runs side by side; * marks what differs.
+
+    For example:
+
+        flowml compare dancing-otter brave-lynx --diff
+
+    Args:
+        runs: Two or more, each as `flowml show` takes it.
+        diff: Only what differs.
+        json: Print JSON.
+    """
+    from flowml.ops.view.compare import compare
+
+    with told():
+        compare(runs, diff=diff, as_json=json)
