@@ -1,7 +1,8 @@
-"""The commands that look at runs, as they are typed."""
+"""The commands that look at runs and start them, as they are typed."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Literal
 
 import cyclopts
@@ -94,3 +95,30 @@ def compare(*runs: str, diff: bool = False, json: bool = False) -> None:
 
     with told():
         compare(runs, diff=diff, as_json=json)
+
+
+@app.command
+def run(
+    flow: str,
+    /,
+    *,
+    param: Annotated[tuple[str, ...], cyclopts.Parameter(name=["--param", "-p"], negative="")] = (),
+    watch: bool = False,
+) -> None:
+    """Run a flow, and say at its end how it went; ends with 0 if it completed, else with 1.
+
+    For example:
+
+        flowml run flows/train.py
+        flowml run flows/train.py:training --param target=label --watch
+        flowml run flows/hello.py --param 'names=["Ada", "Grace"]'
+
+    Args:
+        flow: path.py:name or package.module:name; without a name, the only flow that is defined there.
+        param: One of its parameters, as name=value; text of the declared type, or JSON. May be repeated.
+        watch: In a terminal, show its tasks while it runs.
+    """
+    from flowml.ops.launch.start import run
+
+    with told():
+        sys.exit(0 if run(flow, param, watch=watch) else 1)

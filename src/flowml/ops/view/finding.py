@@ -53,8 +53,8 @@ def find(connection: Connection, named: str) -> Found:
 
     Args:
         connection: Where to look.
-        named: A flow run's or task run's id in Prefect, a run's id in MLflow, the beginning of one that fits no other, a
-            run's name, or a flow's; of several with a name the newest is meant.
+        named: A flow run's or task run's id in Prefect, a run's id in MLflow, the beginning of one that fits no
+            other, a run's name, or a flow's; of several with a name the newest is meant.
 
     Raises:
         LookupError: If there is none, or several have ids that begin so.

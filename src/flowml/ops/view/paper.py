@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.text import Text
 
 _COLOURS = {
@@ -50,16 +52,20 @@ def rows(titles: Sequence[str], lines: Iterable[Sequence[object]], *, headed: bo
         for line in [titles, *lines] if headed else lines:
             sys.stdout.write("\t".join(map(clean, line)).rstrip("\t") + "\n")
         return
+    _print(table(titles, lines))
+
+
+def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> Table:
+    """Make a table for a terminal."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
-        table.add_column(
-            cell(title), overflow="fold", no_wrap=title in _WHOLE, min_width=16 if title == "run" else None
-        )
+        least = 16 if title == "run" else None
+        made.add_column(cell(title), overflow="fold", no_wrap=title in _WHOLE, min_width=least)
     for line in lines:
-        table.add_row(*(value if hasattr(value, "spans") else cell(value) for value in line))
-    _print(table)
+        made.add_row(*(value if hasattr(value, "spans") else cell(value) for value in line))
+    return made
 
 
 def say(*words: object) -> None:
@@ -82,7 +88,7 @@ def _finite(value: Any) -> Any:
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_finite(one) for one in value]
-    return None if isinstance(value, float) and (value != value or value in {float("inf"), -float("inf")}) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print(what: Any) -> None:
