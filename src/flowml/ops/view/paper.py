@@ -31,13 +31,19 @@ def clean(text: object) -> str:
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in str(text))
 
 
-def cell(value: object, *, link: str | None = None) -> Text:
-    """Return a value for a terminal, as it is: what looks like markup is not taken for it."""
+def cell(value: object, *, link: str | None = None, width: int = 0) -> Text:
+    """Return a value for a terminal, as it is: what looks like markup is not taken for it.
+
+    Args:
+        value: The value.
+        link: Where it leads.
+        width: How many characters it takes at least.
+    """
     from rich.text import Text
 
     text = clean(value)
     style = f"link {link}" if link and " " not in link else _COLOURS.get(text, "")
-    return Text(text, style=style)
+    return Text(text.ljust(width), style=style)
 
 
 def rows(titles: Sequence[str], lines: Iterable[Sequence[object]], *, headed: bool = False) -> None:
@@ -52,7 +58,7 @@ def rows(titles: Sequence[str], lines: Iterable[Sequence[object]], *, headed: bo
         for line in [titles, *lines] if headed else lines:
             sys.stdout.write("\t".join(map(clean, line)).rstrip("\t") + "\n")
         return
-    _print(table(titles, lines))
+    print_rich(table(titles, lines))
 
 
 def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> Table:
@@ -91,7 +97,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _print(what: Any) -> None:
+def print_rich(*what: Any) -> None:
+    """Put something on the terminal; a long line breaks where the terminal breaks it."""
     from rich.console import Console
 
-    Console(highlight=False, markup=False).print(what)
+    Console(highlight=False, markup=False, soft_wrap=True).print(*what)
