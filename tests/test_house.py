@@ -65,6 +65,11 @@ def test_importing_flowml_loads_no_heavy_library():
     assert (with_flowml - with_prefect) & HEAVY == set()
 
 
+def test_the_command_begins_without_prefect_and_mlflow():
+    """``flowml --help`` answers at once: each command loads what it needs when it is called."""
+    assert {"prefect", "mlflow", "pandas"}.isdisjoint(top_level_modules("import flowml.cli"))
+
+
 def test_the_public_names_are_listed_in_order():
     """``flowml.__all__`` is sorted and names nothing twice."""
     assert list(flowml.__all__) == sorted(set(flowml.__all__))

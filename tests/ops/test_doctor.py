@@ -237,7 +237,7 @@ def test_files_that_wait(project: Path, client: MlflowClient, monkeypatch: pytes
     """What was left an hour ago is named; what is on its way is not."""
     monkeypatch.setattr(tempfile, "tempdir", str(project))
     assert only(leftovers.records).message == "Nothing waits to be sent"
-    folder = project / "flowml-abc"
+    folder = project / "flowml-abcd_123"
     folder.mkdir()
     (folder / "figure.png").write_bytes(bytes(2**20))
     assert only(leftovers.records) == Finding("ok", "1.0 MiB of files wait to be sent")

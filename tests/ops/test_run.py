@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 import threading
@@ -199,6 +198,8 @@ def test_a_running_flow_is_watched(client: MlflowClient, project: Path) -> None:
 
 def in_terminal(folder: Path, *words: str, **variables: str) -> str:
     """Run the command in a terminal of its own, and return all that it showed."""
+    import pty  # Windows has none
+
     ours, its = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
     with subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
 _STALE = 3600.0  # seconds after which nobody is going to send what waits
 _RECENT = 500  # runs that are looked at
+_SCRATCH = re.compile(r"flowml-[a-z0-9_]{8}")  # as `store.scratch` names them
 
 
 def records(_: Place) -> Iterator[Finding]:
     """Look for files that wait to be sent, and for runs that say that some of their records were lost."""
-    waiting = [(folder, *_weight(folder)) for folder in Path(tempfile.gettempdir()).glob("flowml-*") if folder.is_dir()]
+    there = (folder for folder in Path(tempfile.gettempdir()).glob("flowml-*") if _SCRATCH.fullmatch(folder.name))
+    waiting = [(folder, *_weight(folder)) for folder in there]
     stale = [(folder, size) for folder, size, age in waiting if size and age > _STALE]
     fresh = sum(size for _, size, age in waiting if age <= _STALE)
     if stale:

@@ -7,7 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowml.ops.told import nearest
 
@@ -80,7 +80,7 @@ def _import(name: str) -> ModuleType:
         raise LookupError(msg) from None
 
 
-def _fail(place: str, error: BaseException) -> Any:
+def _fail(place: str, error: BaseException) -> NoReturn:
     sys.stderr.write("".join(traceback.format_exception(error)))
     sys.stderr.write(f"flowml: {place} failed when it was loaded, see above.\n")
     sys.exit(1)

@@ -48,7 +48,7 @@ def _state(flow: prefect.Flow[Any, Any], given: dict[str, Any]) -> str:
         if flow.isgenerator:  # Prefect gives its values and no state
             asyncio.run(_exhaust(flow(**given))) if flow.isasync else list(flow(**given))
             return "Completed"
-        ended = flow(**given, return_state=True)
+        ended: Any = flow(**given, return_state=True)
         state = asyncio.run(_awaited(ended)) if flow.isasync else ended
     except KeyboardInterrupt:
         return "Crashed"

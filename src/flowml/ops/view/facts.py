@@ -33,9 +33,9 @@ class Pages:
 
 def pages(connection: Connection, run: Run) -> Pages:
     """Return the pages of a run."""
-    tags = run.data.tags
-    prefect = tags.get("prefect.task_run_url") or tags.get("prefect.flow_run_url")
-    safe = prefect if prefect and prefect.startswith(("http://", "https://")) else None  # anybody can set a tag
+    tags: dict[str, str] = run.data.tags
+    prefect = tags.get("prefect.task_run_url") or tags.get("prefect.flow_run_url") or ""
+    safe = prefect if prefect.startswith(("http://", "https://")) else None  # anybody can set a tag
     return Pages(safe, connection.page_of(run.info.experiment_id, run.info.run_id))
 
 
@@ -62,7 +62,7 @@ def state_of(run: Run) -> str:
 def seconds_of(run: Run) -> float:
     """Return how long it took, or how long it has been running."""
     ended = run.info.end_time or time.time_ns() // 1_000_000
-    return max(0.0, (ended - run.info.start_time) / 1000)
+    return max(0.0, float(ended - run.info.start_time) / 1000)
 
 
 def started(run: Run) -> datetime:

@@ -75,8 +75,8 @@ def _by_id(runs: Runs, named: str, *, whole: bool) -> Found | None:
     if not _BEGINNING.fullmatch(named):
         return None
     match = f"= '{named}'" if whole else f"LIKE '{named}%'"
-    kinds = (f"attributes.run_id {match}", f"tags.`{FLOW_RUN}` {match} and {_FLOWS}")
-    kinds += (f"tags.`{TASK_RUN}` {match} and tags.`flowml.kind` = 'task'",)
+    kinds = [f"attributes.run_id {match}", f"tags.`{FLOW_RUN}` {match} and {_FLOWS}"]
+    kinds += [f"tags.`{TASK_RUN}` {match} and tags.`flowml.kind` = 'task'"]
     found: dict[str, Run] = {}
     for mine in kinds:
         for run in islice(runs.newest(mine, page=20), 20):  # of a task run's attempts the newest

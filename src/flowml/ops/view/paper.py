@@ -64,13 +64,14 @@ def rows(titles: Sequence[str], lines: Iterable[Sequence[object]], *, headed: bo
 def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> Table:
     """Make a table for a terminal."""
     from rich.table import Table
+    from rich.text import Text
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         least = 16 if title == "run" else None
         made.add_column(cell(title), overflow="fold", no_wrap=title in _WHOLE, min_width=least)
     for line in lines:
-        made.add_row(*(value if hasattr(value, "spans") else cell(value) for value in line))
+        made.add_row(*(value if isinstance(value, Text) else cell(value) for value in line))
     return made
 
 
