@@ -23,7 +23,7 @@ def nearest(wanted: str, there: list[str]) -> str:
     """Return the end of a message: the names that may have been meant, or else some of those that there are."""
     from difflib import get_close_matches
 
-    close = get_close_matches(wanted, there, n=3, cutoff=0.5)
+    close = get_close_matches(wanted, there, n=2)
     if close:
         return f"Did you mean {' or '.join(map(repr, close))}?"
     some = ", ".join(map(repr, there[:5]))

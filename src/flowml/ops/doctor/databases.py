@@ -41,7 +41,10 @@ def _machines(recent: list[Run]) -> Iterator[Finding]:
     hosts = sorted({run.data.tags["flowml.host"] for run in recent if "flowml.host" in run.data.tags})
     if len(hosts) > 1:
         told = ", ".join(hosts[:5])
-        yield Finding("error", f"Several machines write to one SQLite file ({told}); it can break.", _MOVE)
+        message = (
+            f"Several hosts write to one SQLite file ({told}): on several machines, not just containers, it breaks."
+        )
+        yield Finding("warning", message, _MOVE)
 
 
 def _processes(recent: list[Run]) -> Iterator[Finding]:

@@ -53,8 +53,8 @@ def owner_of(run: Run) -> str:
 def state_of(run: Run) -> str:
     """Return the state as Prefect names it, or for a run of the user's own as MLflow's status says."""
     if run.info.status == "RUNNING":
-        told = run.data.tags.get("prefect.state", "Running")
-        return str(told) if told in {"Paused", "Suspended"} else "Running"
+        paused = run.data.tags.get("prefect.state")
+        return paused if paused in {"Paused", "Suspended"} else "Running"
     told = run.data.tags.get("prefect.state") if "flowml.kind" in run.data.tags else None
     return str(told or _STATES.get(run.info.status, run.info.status))
 
