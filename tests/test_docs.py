@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from flowml import cli
 from tests.runs import run_of, runs_of
 
 ROOT = Path(__file__).parents[1]
@@ -35,3 +36,18 @@ def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link of a page is a file of the project."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_command_is_on_a_page() -> None:
+    """Each command of the program is described, and each of its options where it has a section of its own."""
+    pages = {page.name: page.read_text() for page in PAGES}
+    sections = dict(
+        re.findall(r"^## flowml (\w+)\n(.*?)(?=^## |\Z)", pages["command-line.md"], re.DOTALL | re.MULTILINE)
+    )
+    commands = [name for name in cli.app if not name.startswith("-")]
+    assert set(sections) <= set(commands)
+    assert [name for name in commands if not any(f"flowml {name}" in page for page in pages.values())] == []
+    for name, section in sections.items():
+        options = [argument.names[0] for argument in cli.app[name].assemble_argument_collection()]
+        missing = [option for option in options if option.startswith("--") and f"{option}" not in section]
+        assert missing == [], f"flowml {name}"

@@ -45,11 +45,14 @@ def test_modules_have_names_that_say_something():
 def test_the_map_names_every_room():
     """CONTRIBUTING.md has a line for each module, and none for a module that is gone."""
     house = (ROOT / "CONTRIBUTING.md").read_text().partition("src/flowml/\n")[2].partition("```")[0]
-    drawn, folder = set(), ""
+    drawn: set[str] = set()
+    folders: list[str] = []
     for indent, name in re.findall(r"^( *)([a-z_]+(?:/|\.py))", house, flags=re.MULTILINE):
-        folder = folder if len(indent) > 2 else name if name.endswith("/") else ""
-        if name.endswith(".py"):
-            drawn.add(f"{folder}{name}")
+        del folders[len(indent) // 2 - 1 :]
+        if name.endswith("/"):
+            folders.append(name)
+        else:
+            drawn.add("".join([*folders, name]))
     there = {path.relative_to(ROOT / "src" / "flowml").as_posix() for path in MODULES}
     assert drawn == {name for name in there if not name.endswith("/__init__.py")}
 
@@ -60,6 +63,11 @@ def test_importing_flowml_loads_no_heavy_library():
     with_flowml = top_level_modules("from flowml import flow, task")
     assert "flowml" in with_flowml
     assert (with_flowml - with_prefect) & HEAVY == set()
+
+
+def test_the_command_begins_without_prefect_and_mlflow():
+    """``flowml --help`` answers at once: each command loads what it needs when it is called."""
+    assert {"prefect", "mlflow", "pandas"}.isdisjoint(top_level_modules("import flowml.cli"))
 
 
 def test_the_public_names_are_listed_in_order():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Literal
 
 import cyclopts
 
+from flowml.ops import commands
 from flowml.ops.durations import seconds
+from flowml.ops.told import told
 
 Duration = Annotated[float, cyclopts.Parameter(converter=lambda _, tokens: seconds(tokens[0].value))]
 
@@ -20,31 +20,7 @@ app = cyclopts.App(
     version=version("prefect-flowml"),
     version_flags=["--version"],
 )
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """End with 2 when the command cannot be done as asked, with 1 when it failed; and say why, without a traceback."""
-    from flowml.errors import FlowmlError, StackError
-
-    try:
-        yield
-    except (LookupError, FlowmlError) as error:
-        sys.stderr.write(f"flowml: {error}\n")
-        sys.exit(1 if isinstance(error, StackError) else 2)
-
-
-@app.command
-def show(flow: str, /) -> None:
-    """Show the latest run of a flow: each of its runs, its metrics, and where to look further.
-
-    Args:
-        flow: The flow's name in Prefect.
-    """
-    from flowml import ops
-
-    with _told():
-        ops.show(flow)
+app.update(commands.app)
 
 
 @app.command
@@ -59,7 +35,7 @@ def reap(*, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = 
     """
     from flowml.ops.reaping import reap_runs
 
-    with _told():
+    with told():
         report = reap_runs(grace=grace, older_than=older_than, dry_run=dry_run)
         report.print(as_json=json)
 
@@ -74,7 +50,7 @@ def delete(flow_run: str, /, *, yes: bool = False) -> None:
     """
     from flowml.ops import deleting
 
-    with _told():
+    with told():
         family = deleting.family_of(flow_run)
         if family.versions:
             _say(f"Registered models that were made from these runs stay: {', '.join(family.versions)}.")
@@ -97,7 +73,7 @@ def restore(flow_run: str, /) -> None:
     """
     from flowml.ops import deleting
 
-    with _told():
+    with told():
         _say(f"{deleting.restore(flow_run)} runs restored.")
 
 
@@ -128,7 +104,7 @@ def up(  # noqa: PLR0913 - each is an option of the command line
     from flowml.ops.choices import Wanted
     from flowml.ops.terminal import run_up
 
-    with _told():
+    with told():
         run_up(Wanted(prefect_db, mlflow_db, artifacts, host, prefect_port, mlflow_port), detach=detach)
 
 
@@ -137,7 +113,7 @@ def down() -> None:
     """Stop this project's servers and all that they started."""
     from flowml.ops.terminal import run_down
 
-    with _told():
+    with told():
         run_down()
 
 
@@ -150,7 +126,7 @@ def status(*, json: bool = False) -> None:
     """
     from flowml.ops.terminal import run_status
 
-    with _told():
+    with told():
         sys.exit(0 if run_status(as_json=json) else 1)
 
 
@@ -165,7 +141,7 @@ def logs(server: Literal["prefect", "mlflow"] | None = None, /, *, follow: bool 
     """
     from flowml.ops.terminal import run_logs
 
-    with _told():
+    with told():
         run_logs(server, follow=follow, lines=lines)
 
 

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from flowml.ops.down import down
     from flowml.ops.reaping import reap_runs
     from flowml.ops.scheduled import reap
-    from flowml.ops.show import show
     from flowml.ops.status import status
     from flowml.ops.up import Run
+    from flowml.ops.view.show import show
 
 __all__ = ["Run", "Wanted", "delete", "down", "reap", "reap_runs", "restore", "show", "status"]
 
@@ -23,7 +23,7 @@ _HOMES = {
     "reap": "scheduled",
     "reap_runs": "reaping",
     "restore": "deleting",
-    "show": "show",
+    "show": "view.show",
     "status": "status",
 }
 

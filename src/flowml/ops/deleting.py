@@ -50,7 +50,7 @@ def family_of(flow_run: str) -> Family:
     with explained(connection.uri):
         runs = Runs(connection.client)
         root = _find(runs, flow_run, connection.uri, deleted=False)
-        below = list(_below(runs, root))
+        below = list(runs.below(root))
         ids = [run.info.run_id for run in (*below, root)]
         still_open = sum(run.info.status == "RUNNING" for run in (*below, root))
         return Family(root, ids, still_open, list(_versions(connection, ids)))
@@ -153,27 +153,6 @@ def _candidates(runs: Runs, flow_run: str, *, deleted: bool) -> Iterator[Run]:
     tag = FLOW_RUN if is_id(flow_run) else "prefect.flow_run_name"
     if quoted == flow_run:
         yield from runs.search(f"tags.`{tag}` = '{quoted}' and tags.`flowml.kind` = 'flow'", deleted=deleted)
-
-
-def _below(runs: Runs, root: Run) -> Iterator[Run]:
-    """Go through all runs below a run: of those with the same outermost flow, the ones whose parents lead to it."""
-    outermost = root.data.tags.get("flowml.root_run_id", root.info.run_id)
-    all_of_it = {run.info.run_id: run for run in runs.search(f"tags.`flowml.root_run_id` = '{outermost}'")}
-    all_of_it |= {
-        run.info.run_id: run for run in runs.search(f"tags.`mlflow.parentRunId` = '{root.info.run_id}'")
-    }  # of the user's own making
-    leads: dict[str | None, bool] = {root.info.run_id: True, None: False}
-
-    def leads_to_root(run_id: str | None) -> bool:
-        way = []
-        while run_id not in leads and run_id in all_of_it and run_id not in way:
-            way.append(run_id)
-            run_id = all_of_it[run_id].data.tags.get("mlflow.parentRunId")
-        answer = leads.get(run_id, False)
-        leads.update(dict.fromkeys(way, answer))
-        return answer
-
-    yield from (run for run_id, run in all_of_it.items() if run_id != root.info.run_id and leads_to_root(run_id))
 
 
 def _versions(connection: Connection, run_ids: list[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,36 @@ class Runs:
                 token = page.token
                 if not token:
                     break
+
+    def newest(self, mine: str, *, page: int = _PAGE) -> Iterator[Run]:
+        """Go through the runs that a filter lets through, newest first.
+
+        Args:
+            mine: A filter in MLflow's words.
+            page: How many are wanted, probably.
+        """
+        every = [self._newest(some, mine, page) for some in batched(self._experiments(), _AT_ONCE)]
+        yield from heapq.merge(*every, key=lambda run: -run.info.start_time)
+
+    def below(self, root: Run) -> Iterator[Run]:
+        """Go through all runs below a run: of those of the same outermost flow, the ones whose parents lead to it."""
+        outermost = root.data.tags.get("flowml.root_run_id", root.info.run_id)
+        all_of_it = {run.info.run_id: run for run in self.search(f"tags.`flowml.root_run_id` = '{outermost}'")}
+        all_of_it |= {
+            run.info.run_id: run for run in self.search(f"tags.`mlflow.parentRunId` = '{root.info.run_id}'")
+        }  # of the user's own making
+        leads: dict[str | None, bool] = {root.info.run_id: True, None: False}
+
+        def leads_to_root(run_id: str | None) -> bool:
+            way = []
+            while run_id not in leads and run_id in all_of_it and run_id not in way:
+                way.append(run_id)
+                run_id = all_of_it[run_id].data.tags.get("mlflow.parentRunId")
+            answer = leads.get(run_id, False)
+            leads.update(dict.fromkeys(way, answer))
+            return answer
+
+        yield from (run for run_id, run in all_of_it.items() if run_id != root.info.run_id and leads_to_root(run_id))
 
     def some(self, run_ids: Iterable[str], *, deleted: bool = False) -> Iterator[Run]:
         """Read some runs, in few calls."""
@@ -93,6 +124,16 @@ class Runs:
             return False  # it was deleted meanwhile
         return True
 
+    def _newest(self, experiments: list[str], mine: str, page: int) -> Iterator[Run]:
+        token = None
+        while True:
+            order = ["attributes.start_time DESC"]
+            found = self._client.search_runs(experiments, mine, max_results=page, order_by=order, page_token=token)
+            yield from found
+            token = found.token
+            if not token:
+                break
+
     def _experiments(self) -> Iterator[str]:
         token = None
         while True:
@@ -102,6 +143,11 @@ class Runs:
             token = page.token
             if not token:
                 break
+
+
+def quoted(text: str) -> str | None:
+    """Return a text as MLflow's filters take it; None if they can name no such text."""
+    return next((f"{quote}{text}{quote}" for quote in ("'", '"') if quote not in text), None)
 
 
 def _above(runs: Iterable[Run]) -> set[str]:

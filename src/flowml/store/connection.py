@@ -139,6 +139,11 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
     return Connection(uri, registry_uri)
 
 
+def tracking_uri() -> str:
+    """Return the tracking URI in force here, with its credentials; nothing is connected to."""
+    return _resolve()[0]
+
+
 def is_there() -> bool:
     """Tell whether there is a store to read: one that somebody configured, or an embedded one that was made."""
     uri, _ = _resolve()

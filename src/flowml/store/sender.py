@@ -13,7 +13,7 @@ from flowml.errors import TrackingError
 from flowml.store import batches, bulk, creation, fold, leftovers, reuse
 from flowml.store.ending import Ending
 from flowml.store.intake import take_in
-from flowml.store.outgoing import Outgoing, open_here
+from flowml.store.outgoing import Closing, Outgoing, open_here
 from flowml.store.trouble import explain, is_unreachable, may_pass
 
 if TYPE_CHECKING:

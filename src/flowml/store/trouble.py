@@ -41,7 +41,9 @@ def explained(uri: str) -> Iterator[None]:
         yield
     except FlowmlError:
         raise  # says already what to do
-    except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
+    except Exception as error:
+        if type(error) is LookupError:  # flowml's own: what was asked for is not there
+            raise
         raise explain(uri, error) from None  # its cause would show the URI with the password
 
 

@@ -1,0 +1,1 @@
+"""``flowml doctor``: what is wrong with this place, and what to do about it."""

@@ -1,0 +1,67 @@
+"""All checks, in order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from flowml import settings
+from flowml.errors import SettingsError, TrackingError
+from flowml.ops.doctor import clocks, databases, disks, environment, leftovers, reach, runners, versions
+from flowml.ops.doctor.findings import Finding, Place
+from flowml.store.connection import tracking_uri
+from flowml.store.trouble import masked
+
+if TYPE_CHECKING:
+    import prefect
+
+Check = Callable[[Place], Iterable[Finding]]
+
+CHECKS: dict[str, Check] = {
+    "versions": versions.versions,
+    "run id": environment.run_id,
+    "autologging": environment.autologging,
+    "file store": environment.file_store,
+    "Prefect": reach.prefect_api,
+    "MLflow": reach.mlflow,
+    "task runner": runners.task_runner,
+    "SQLite": databases.sqlite,
+    "clocks": clocks.clocks,
+    "disk": disks.disk,
+    "records": leftovers.records,
+    "open runs": leftovers.open_runs,
+}
+
+
+def examine(flow: prefect.Flow[Any, Any] | None = None) -> Iterator[Finding]:
+    """Make all checks; yields what they find, as they find it.
+
+    Args:
+        flow: A flow whose task runner and file are examined too.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    from flowml.capture import server
+
+    try:
+        settings.reload()
+    except SettingsError as error:
+        yield Finding("error", str(error), "Mend it; until then flows are not tracked.", "settings")
+        return
+    server.find()
+    place = Place(PREFECT_API_URL.value(), tracking_uri(), flow)
+    with reach.impatient():
+        for name, check in CHECKS.items():
+            for finding in _made(check, place):
+                yield dataclasses.replace(finding, check=name)
+
+
+def _made(check: Check, place: Place) -> Iterator[Finding]:
+    try:
+        yield from check(place)
+    except TrackingError:
+        yield Finding("ok", "Not looked at: MLflow does not answer")
+    except Exception as error:  # noqa: BLE001 - what one check stumbles over keeps no other from being made
+        reason = masked(str(error)).partition("\n")[0][:300]
+        yield Finding("warning", f"This could not be found out: {type(error).__name__}: {reason}")

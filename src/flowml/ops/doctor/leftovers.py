@@ -1,0 +1,89 @@
+"""What flows have not brought to MLflow yet, or never will: records that wait, records lost, runs left open."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.runs import Runs
+from flowml.store.connection import connect, is_there
+from flowml.store.process import is_gone
+from flowml.store.trouble import explained
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+_STALE = 3600.0  # seconds after which nobody is going to send what waits
+_RECENT = 500  # runs that are looked at
+_SCRATCH = re.compile(r"flowml-[a-z0-9_]{8}")  # as `store.scratch` names them
+
+
+def records(_: Place) -> Iterator[Finding]:
+    """Look for files that wait to be sent, and for runs that say that some of their records were lost."""
+    there = (folder for folder in Path(tempfile.gettempdir()).glob("flowml-*") if _SCRATCH.fullmatch(folder.name))
+    waiting = [(folder, *_weight(folder)) for folder in there]
+    stale = [(folder, size) for folder, size, age in waiting if size and age > _STALE]
+    fresh = sum(size for _, size, age in waiting if age <= _STALE)
+    if stale:
+        total = sum(size for _, size in stale)
+        yield Finding(
+            "warning",
+            f"{len(stale)} folders with {total / 2**20:.1f} MiB of files were never sent; their processes were killed, "
+            f"or wait for MLflow for more than an hour: {', '.join(str(folder) for folder, _ in stale[:3])}",
+            "If no flow runs on this machine, remove them.",
+        )
+    lost = _lost()
+    if lost:
+        yield Finding(
+            "warning",
+            f"{len(lost)} of the last {_RECENT} runs lack records which MLflow did not take: {', '.join(lost[:3])}",
+            "Their tag flowml.tracking_error says why.",
+        )
+    if not stale and not lost:
+        yield Finding(
+            "ok", f"{fresh / 2**20:.1f} MiB of files wait to be sent" if fresh else "Nothing waits to be sent"
+        )
+
+
+def open_runs(_: Place) -> Iterator[Finding]:
+    """Look for open runs whose process is gone."""
+    if not is_there():
+        yield Finding("ok", "There are no runs yet")
+        return
+    open_ones = _recent("attributes.status = 'RUNNING' and tags.`flowml.pid` LIKE '%'")
+    left = [run for run in open_ones if is_gone(run.data.tags)]
+    if left:
+        names = ", ".join(str(run.info.run_name) for run in left[:3])
+        yield Finding("warning", f"{len(left)} runs are open while their process is gone: {names}", "flowml reap")
+    else:
+        yield Finding("ok", "No run was left open on this machine")
+
+
+def _lost() -> list[str]:
+    runs = _recent("tags.`flowml.kind` LIKE '%'") if is_there() else []
+    return [str(run.info.run_name) for run in runs if "flowml.tracking_error" in run.data.tags]
+
+
+def _recent(mine: str) -> list[Run]:
+    connection = connect()
+    with explained(connection.uri):
+        return list(islice(Runs(connection.client).newest(mine, page=_RECENT), _RECENT))
+
+
+def _weight(folder: Path) -> tuple[int, float]:
+    """Return the bytes in a folder, and the seconds since something was put there."""
+    size, last = 0, 0.0
+    for file in [folder, *folder.rglob("*")]:
+        try:
+            told = file.stat()
+        except OSError:  # it is being sent and removed at this moment, or another user's
+            continue
+        last = max(last, told.st_mtime)
+        size += told.st_size if file.is_file() else 0
+    return size, time.time() - last

@@ -1,0 +1,98 @@
+"""Whether Prefect's API and MLflow answer here."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from flowml.errors import FlowmlError
+from flowml.ops.doctor.findings import Finding, Place
+from flowml.store.connection import connect, is_there
+from flowml.store.trouble import explained, masked, without_credentials
+
+_KNOCK = 5.0  # seconds
+_SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # else MLflow tries for minutes
+
+
+def prefect_api(place: Place) -> Iterator[Finding]:
+    """Ask Prefect's API for its health, and for what needs its database."""
+    if place.api is None:
+        yield Finding(
+            "warning",
+            "No Prefect server is configured: each flow starts one of its own, and so does each worker process.",
+            "flowml up, or set PREFECT_API_URL to a server that runs.",
+        )
+        return
+    problem = prefect_problem(place.api)
+    if problem:
+        yield Finding("error", problem, "Start it (`flowml up`), or set PREFECT_API_URL to one that runs.")
+    else:
+        yield Finding("ok", f"Prefect's API answers at {without_credentials(place.api)}")
+
+
+def mlflow(place: Place) -> Iterator[Finding]:
+    """Ask MLflow for an experiment."""
+    if place.is_folder:
+        return  # the check of the file store says so
+    if not is_there() or _is_unmade(place.uri):
+        yield Finding("ok", f"{masked(place.uri)} does not exist yet; the first run makes it")
+        return
+    problem = mlflow_problem(None)
+    if problem:
+        yield Finding("error", problem)  # says what to do
+    else:
+        yield Finding("ok", f"MLflow answers at {masked(place.uri)}")
+
+
+def prefect_problem(api: str) -> str | None:
+    """Return what is wrong with Prefect's API as seen from this process; None if nothing is."""
+    from flowml.ops import states
+
+    parts = urlsplit(api)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "", port), timeout=_KNOCK):
+            pass
+        with states.connected() as prefect:
+            prefect.flow_runs(["00000000-0000-4000-8000-000000000000"])
+    except FlowmlError as error:
+        return str(error).removesuffix(" Start it (`prefect server start`), or set PREFECT_API_URL to one that runs.")
+    except (OSError, ValueError) as error:
+        return f"Prefect's API at {without_credentials(api)} cannot be reached: {error}."
+    return None
+
+
+def mlflow_problem(uri: str | None) -> str | None:
+    """Return what is wrong with MLflow as seen from this process, and what to do; None if nothing is.
+
+    Args:
+        uri: Its tracking URI without credentials, as another process told it; None for the one in force here.
+    """
+    try:
+        with impatient():
+            connection = connect(uri)
+            with explained(connection.uri):
+                connection.client.search_experiments(max_results=1)
+    except FlowmlError as error:
+        return str(error)
+    return None
+
+
+def _is_unmade(uri: str) -> bool:
+    return uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///"))  # noqa: PTH110
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Let MLflow's client give up soon."""
+    before = {name: os.environ.get(name) for name in _SOON}
+    os.environ |= {name: value for name, value in _SOON.items() if before[name] is None}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)

@@ -1,0 +1,82 @@
+"""Whether tasks reach Prefect and MLflow from where they run: a worker process is asked."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.reach import mlflow_problem, prefect_problem
+from flowml.store.trouble import without_credentials
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
+
+_PATIENCE = 180.0  # seconds; a worker process imports Prefect and MLflow first
+_REMEDY = "Workers need the address, the credentials and the way there: set the variables where they start."
+
+
+def task_runner(place: Place) -> Iterator[Finding]:
+    """Ask in a worker process of the flow's task runner, or of a process pool where no flow is named."""
+    uri = without_credentials(place.uri)
+    if place.is_folder:
+        yield Finding("ok", "Not looked at: runs cannot be kept in a folder")
+        return
+    if place.api is None:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            told = {"MLflow": pool.submit(mlflow_problem, uri).result(_PATIENCE)}
+        where = "a worker process"
+    elif prefect_problem(place.api):
+        yield Finding("ok", "Not looked at: Prefect's API is not reached from here either")
+        return
+    else:
+        runner = _runner(place)
+        where = type(runner).__name__
+        try:
+            told = _ask(runner, uri)
+        except Exception as error:  # noqa: BLE001 - of Prefect, of a cluster, of the system
+            reason = (str(error) or type(error).__name__).partition("\n")[0][:300]
+            yield Finding("error", f"No task runs under {where}: {type(error).__name__}: {reason}", "Start it first.")
+            return
+    for name, problem in told.items():
+        if problem:
+            yield Finding("error", f"From inside {where}: {problem}", _REMEDY)
+        else:
+            yield Finding("ok", f"{name} is reached from inside {where}")
+
+
+def _runner(place: Place) -> TaskRunner[Any]:
+    from prefect.task_runners import ProcessPoolTaskRunner
+
+    return place.flow.task_runner if place.flow else ProcessPoolTaskRunner(max_workers=1)
+
+
+def _ask(runner: TaskRunner[Any], uri: str) -> dict[str, str | None]:
+    """Run one task under a task runner: Prefect's own flow and task, which leave no run in MLflow."""
+    import prefect
+
+    from flowml.ops.doctor.probe import look
+
+    @prefect.flow(name="flowml-doctor", task_runner=runner, persist_result=False, log_prints=False)
+    def doctor() -> dict[str, str | None]:
+        told: dict[str, str | None] = look.submit(uri).result(timeout=_PATIENCE)
+        return told
+
+    with _quiet():
+        return doctor()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from prefect.settings import PREFECT_LOGGING_LEVEL, temporary_settings
+
+    with temporary_settings({PREFECT_LOGGING_LEVEL: "CRITICAL"}):  # the worker's logs
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)

@@ -1,0 +1,1 @@
+"""``flowml run``: a flow out of a file, its parameters out of words, a view of it while it runs, its summary."""

@@ -1,0 +1,91 @@
+"""Makes a flow's parameters out of words: ``--param n=3``, each by the type that the flow declares."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flowml.capture.engine import hints_of
+from flowml.ops.told import nearest
+
+if TYPE_CHECKING:
+    import prefect
+
+_NAMED = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+
+
+def parameters(flow: prefect.Flow[Any, Any], words: Iterable[str]) -> dict[str, Any]:
+    """Make a flow's parameters.
+
+    Args:
+        flow: The flow.
+        words: Each as ``name=value``: text of the declared type, or JSON.
+
+    Raises:
+        LookupError: If one is unknown, missing, given twice, or cannot be of its type.
+    """
+    declared = inspect.signature(flow.fn).parameters
+    names = [name for name, one in declared.items() if one.kind in _NAMED]
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in declared.values())
+    hints, given = hints_of(flow.fn), dict[str, Any]()
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            msg = f"--param cannot be {word!r}: it is a name and a value, as in --param {names[0] if names else 'n'}=3."
+            raise LookupError(msg)
+        if name not in names and not takes_any:
+            hint = nearest(name, names) if names else "It has none."
+            msg = f"the flow {flow.name!r} has no parameter {name!r}. {hint}"
+            raise LookupError(msg)
+        if name in given:
+            msg = f"the parameter {name!r} is given twice."
+            raise LookupError(msg)
+        given[name] = _value(name, text, hints.get(name, Any))
+    missing = [name for name in names if declared[name].default is inspect.Parameter.empty and name not in given]
+    if missing:
+        wanted = " ".join(f"--param {name}=..." for name in missing)
+        msg = f"the flow {flow.name!r} needs {', '.join(map(repr, missing))}: {wanted}"
+        raise LookupError(msg)
+    _check(flow, given)
+    return given
+
+
+def _value(name: str, text: str, hint: Any) -> Any:
+    """Take the text itself if the type takes texts, else what it is as JSON."""
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:
+        adapter = TypeAdapter(hint)  # the type brings a configuration of its own
+    candidates = [*_json(text), text] if hint is Any or text == "null" else [text, *_json(text)]
+    problem = ""
+    for candidate in candidates:
+        try:
+            return adapter.validate_python(candidate)
+        except ValidationError as error:
+            first = error.errors()[0]
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+    msg = f"the parameter {name!r} cannot be {text!r}: {problem}."
+    raise LookupError(msg)
+
+
+def _json(text: str) -> list[Any]:
+    try:
+        return [json.loads(text)]
+    except ValueError:
+        return []
+
+
+def _check(flow: prefect.Flow[Any, Any], given: Mapping[str, Any]) -> None:
+    """Let the flow itself look at all of them together, as it will when it is called."""
+    from prefect.exceptions import ParameterTypeError
+
+    if flow.should_validate_parameters:
+        try:
+            flow.validate_parameters(dict(given))
+        except ParameterTypeError as error:
+            msg = f"the flow {flow.name!r} does not take these parameters: {error}"
+            raise LookupError(msg) from None

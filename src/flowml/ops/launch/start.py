@@ -1,0 +1,67 @@
+"""Runs a flow from the command line, to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from flowml.ops.launch.live import watched
+from flowml.ops.launch.loading import load
+from flowml.ops.launch.parameters import parameters
+from flowml.ops.launch.summary import own_run, summary
+from flowml.ops.view import paper
+
+if TYPE_CHECKING:
+    import prefect
+
+
+def run(entry: str, words: Sequence[str], *, watch: bool) -> bool:
+    """Run a flow and print its summary.
+
+    Args:
+        entry: Which one, as `load` takes it.
+        words: Its parameters, as `parameters` takes them.
+        watch: Show its tasks while it runs, if somebody looks at the output.
+
+    Returns:
+        Whether it completed.
+
+    Raises:
+        LookupError: If there is no such flow, or it cannot be called so.
+    """
+    flow = load(entry)
+    given = parameters(flow, words)
+    seen = watched(flow.name) if watch and paper.is_terminal() else nullcontext()
+    with seen:
+        state = _state(flow, given)
+    summary(flow.name, state, own_run(flow.name))
+    return state == "Completed"
+
+
+def _state(flow: prefect.Flow[Any, Any], given: dict[str, Any]) -> str:
+    """Call it; return the name of the state that it ended in, which for a failure Prefect has logged."""
+    try:
+        if flow.isgenerator:  # Prefect gives its values and no state
+            asyncio.run(_exhaust(flow(**given))) if flow.isasync else list(flow(**given))
+            return "Completed"
+        ended: Any = flow(**given, return_state=True)
+        state = asyncio.run(_awaited(ended)) if flow.isasync else ended
+    except KeyboardInterrupt:
+        return "Crashed"
+    except Exception:  # noqa: BLE001 - the user's, or Prefect's before the flow began
+        sys.stderr.write(traceback.format_exc())
+        return "Failed"
+    return "Completed" if state.is_completed() else str(state.name)
+
+
+async def _awaited(coroutine: Any) -> Any:
+    return await coroutine
+
+
+async def _exhaust(values: Any) -> None:
+    async for _ in values:
+        pass

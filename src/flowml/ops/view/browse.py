@@ -1,0 +1,57 @@
+"""``flowml open``: a run's page in the browser."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Literal
+
+from flowml.ops.view import facts, paper
+from flowml.ops.view.finding import connected, find
+from flowml.store.trouble import masked
+
+
+def browse(named: str, *, where: Literal["prefect", "mlflow"]) -> None:
+    """Print the address of a run's page, and open it where there is a browser.
+
+    Args:
+        named: The run, as `show` takes it.
+        where: In which UI.
+
+    Raises:
+        LookupError: If there is no such run, or no server that has a page of it.
+        TrackingError: If MLflow cannot be reached.
+    """
+    connection = connected()
+    found = find(connection, named)
+    pages = facts.pages(connection, found.run)
+    address = pages.prefect if where == "prefect" else pages.mlflow
+    if address is None:
+        raise LookupError(_no_prefect(found.run.data.tags) if where == "prefect" else _no_mlflow(connection.uri))
+    paper.say(address)
+    if found.note:
+        paper.note(found.note)
+    if has_browser():
+        import webbrowser
+
+        webbrowser.open(address)
+
+
+def has_browser() -> bool:
+    """Tell whether a browser would show itself; one in the terminal would take the terminal."""
+    if sys.platform != "linux" or os.environ.get("BROWSER"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _no_mlflow(uri: str) -> str:
+    return (
+        f"no MLflow server is known that shows {masked(uri)}. "
+        "Start one with `flowml up`, or name it: FLOWML_MLFLOW_UI_URL=http://..."
+    )
+
+
+def _no_prefect(tags: dict[str, str]) -> str:
+    api = tags.get("prefect.api")
+    told = f"the run was made with a Prefect that has no pages ({api})" if api else "the run is not one of Prefect's"
+    return f"{told}. Start a server with `flowml up`, and later runs have a page."

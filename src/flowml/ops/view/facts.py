@@ -1,0 +1,127 @@
+"""What is told of one run: its state, its times, its metrics, its pages."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from flowml.ops.states import FLOW_RUN, TASK_RUN
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from flowml.store.connection import Connection
+
+_STATES = {"FINISHED": "Completed", "FAILED": "Failed", "KILLED": "Killed", "SCHEDULED": "Pending"}
+_KEY = 4  # metrics in a line
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Where a run is to be seen.
+
+    Attributes:
+        prefect: Its page in Prefect's UI; None where no server has one.
+        mlflow: Its page in MLflow's UI; None where no server is known.
+    """
+
+    prefect: str | None
+    mlflow: str | None
+
+
+def pages(connection: Connection, run: Run) -> Pages:
+    """Return the pages of a run."""
+    tags: dict[str, str] = run.data.tags
+    prefect = tags.get("prefect.task_run_url") or tags.get("prefect.flow_run_url") or ""
+    safe = prefect if prefect.startswith(("http://", "https://")) else None  # anybody can set a tag
+    return Pages(safe, connection.page_of(run.info.experiment_id, run.info.run_id))
+
+
+def name_of(run: Run) -> str:
+    """Return a run's name."""
+    return str(run.info.run_name or run.info.run_id)
+
+
+def owner_of(run: Run) -> str:
+    """Return the name of the task or flow whose run it is; empty for one that was opened by hand."""
+    tags = run.data.tags
+    return str(tags.get("prefect.task_name") or tags.get("prefect.flow_name") or "") if "flowml.kind" in tags else ""
+
+
+def state_of(run: Run) -> str:
+    """Return the state as Prefect names it, or for a run of the user's own as MLflow's status says."""
+    if run.info.status == "RUNNING":
+        paused = run.data.tags.get("prefect.state")
+        return paused if paused in {"Paused", "Suspended"} else "Running"
+    told = run.data.tags.get("prefect.state") if "flowml.kind" in run.data.tags else None
+    return str(told or _STATES.get(run.info.status, run.info.status))
+
+
+def seconds_of(run: Run) -> float:
+    """Return how long it took, or how long it has been running."""
+    ended = run.info.end_time or time.time_ns() // 1_000_000
+    return max(0.0, float(ended - run.info.start_time) / 1000)
+
+
+def started(run: Run) -> datetime:
+    """Return when it began."""
+    return datetime.fromtimestamp(run.info.start_time / 1000, tz=timezone.utc)
+
+
+def own_metrics(run: Run) -> dict[str, float]:
+    """Return the metrics that a run logged itself: a flow's run repeats its tasks' as ``<task>.<metric>``."""
+    is_flow = run.data.tags.get("flowml.kind") == "flow"
+    return {key: value for key, value in sorted(run.data.metrics.items()) if not is_flow or "." not in key}
+
+
+def metrics_text(run: Run, most: int = _KEY) -> str:
+    """Return the first metrics in a line; those of a flow's tasks where it has none of its own."""
+    shown = own_metrics(run) or dict(sorted(run.data.metrics.items()))
+    told = [f"{key}={value:.4g}" for key, value in list(shown.items())[:most]]
+    left = len(shown) - len(told)
+    return "  ".join([*told, f"+{left} more"] if left else told)
+
+
+def remarks_of(run: Run, attempts: int = 1) -> list[str]:
+    """Return what else is to be said of a run: which attempt it is, and whether its result is its own.
+
+    Args:
+        run: The run.
+        attempts: How many attempts there were.
+    """
+    tags = run.data.tags
+    attempt = tags.get("flowml.attempt", "1")
+    told = [f"attempt {attempt}" + (f" of {attempts}" if attempts > 1 else "")]
+    told = told if attempts > 1 or attempt != "1" else []
+    told += ["superseded"] if tags.get("flowml.superseded") == "true" else []
+    told += ["cached"] if tags.get("flowml.cached") == "true" else []
+    told += ["rolled back"] if "flowml.rolled_back" in tags else []
+    return told if "flowml.kind" in tags else ["opened by hand"]
+
+
+def as_data(connection: Connection, run: Run) -> dict[str, Any]:
+    """Return all of it as plain values."""
+    tags, links = run.data.tags, pages(connection, run)
+    return {
+        "name": name_of(run),
+        "kind": tags.get("flowml.kind"),
+        "flow": tags.get("prefect.flow_name"),
+        "task": tags.get("prefect.task_name"),
+        "state": state_of(run),
+        "status": run.info.status,
+        "started": started(run).isoformat(timespec="milliseconds"),
+        "seconds": round(seconds_of(run), 3),
+        "attempt": int(told) if (told := tags.get("flowml.attempt", "1")).isdecimal() else 1,
+        "superseded": tags.get("flowml.superseded") == "true",
+        "cached": tags.get("flowml.cached") == "true",
+        "error": tags.get("flowml.error"),
+        "metrics": dict(sorted(run.data.metrics.items())),
+        "mlflow_run_id": run.info.run_id,
+        "mlflow_experiment_id": run.info.experiment_id,
+        "prefect_flow_run_id": tags.get(FLOW_RUN),
+        "prefect_task_run_id": tags.get(TASK_RUN),
+        "mlflow_url": links.mlflow,
+        "prefect_url": links.prefect,
+    }

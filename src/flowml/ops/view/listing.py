@@ -1,0 +1,86 @@
+"""``flowml runs``: one line per flow run, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from flowml.ops.durations import text
+from flowml.ops.runs import Runs, quoted
+from flowml.ops.states import batched
+from flowml.ops.told import nearest
+from flowml.ops.view import facts, paper
+from flowml.ops.view.finding import connected
+from flowml.store.trouble import explained, masked
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from flowml.store.connection import Connection
+
+_FLOWS = "tags.`flowml.kind` = 'flow'"
+_TITLES = ("run", "flow", "state", "started", "took", "metrics", "Prefect", "MLflow")
+
+
+def listing(flow: str | None, *, last: int, subflows: bool, as_json: bool) -> None:
+    """Print the newest flow runs.
+
+    Args:
+        flow: Only those of this flow.
+        last: How many at most.
+        subflows: Also those that other flows called.
+        as_json: Print JSON.
+
+    Raises:
+        LookupError: If there is no run of that flow.
+        TrackingError: If MLflow cannot be reached.
+    """
+    connection = connected()
+    with explained(connection.uri):
+        found = flow_runs(connection, flow, last=last, subflows=subflows)
+        if flow and not found:
+            raise LookupError(_no_run_of(connection, flow))
+    if as_json:
+        paper.data([facts.as_data(connection, run) for run in found])
+    else:
+        paper.rows(_TITLES, (_line(connection, run) for run in found))
+
+
+def flow_runs(connection: Connection, flow: str | None = None, *, last: int, subflows: bool = False) -> list[Run]:
+    """Return the newest flow runs, newest first."""
+    runs, mine = Runs(connection.client), _FLOWS
+    if flow is not None:
+        name = quoted(flow)
+        if name is None:
+            return []
+        mine += f" and tags.`prefect.flow_name` = {name}"
+    found = runs.newest(mine, page=min(max(last, 1), 1000))
+    return list(islice(found if subflows else _outermost(runs, found), last))
+
+
+def _outermost(runs: Runs, found: Iterable[Run]) -> Iterator[Run]:
+    """Leave out the flow runs that a flow or task of flowml's called; one under a run of the user's own stays."""
+    for some in batched(found, 50):
+        above = {run.data.tags.get("mlflow.parentRunId", "") for run in some}
+        known = runs.some(run_id for run_id in above if run_id.isalnum())  # anybody can set the tag, to anything
+        callers = {run.info.run_id for run in known if "flowml.kind" in run.data.tags}
+        yield from (run for run in some if run.data.tags.get("mlflow.parentRunId") not in callers)
+
+
+def _line(connection: Connection, run: Run) -> tuple[object, ...]:
+    pages = facts.pages(connection, run)
+    told = (facts.name_of(run), facts.owner_of(run), facts.state_of(run))
+    took, metrics = text(facts.seconds_of(run)), facts.metrics_text(run)
+    if not paper.is_terminal():
+        began = facts.started(run).isoformat(timespec="seconds")
+        return (*told, began, took, metrics, pages.prefect or "-", pages.mlflow or "-")
+    began = facts.started(run).astimezone().strftime("%m-%d %H:%M:%S")
+    links = [paper.cell("open" if page else "-", link=page) for page in (pages.prefect, pages.mlflow)]
+    return (*told, began, took, metrics, *links)
+
+
+def _no_run_of(connection: Connection, flow: str) -> str:
+    names = [facts.owner_of(run) for run in flow_runs(connection, last=200, subflows=True)]
+    msg = f"MLflow at {masked(connection.uri)} holds no run of a flow named {flow!r}. "
+    return msg + (nearest(flow, list(dict.fromkeys(names))) or "Run it first.")

@@ -1,0 +1,82 @@
+"""``flowml show``: one run and all below it, as a tree."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowml.ops.durations import text
+from flowml.ops.runs import Runs
+from flowml.ops.view import facts, paper
+from flowml.ops.view.finding import connected, find
+from flowml.ops.view.tree import Node, tree, walk
+from flowml.stack import state
+from flowml.store.connection import ui_of
+from flowml.store.trouble import explained, masked
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from flowml.store.connection import Connection
+
+_TITLES = ("run", "state", "took", "", "metrics")
+
+
+def show(run: str, *, as_json: bool = False) -> None:
+    """Print a run and all below it: states, durations, attempts, metrics; and where to look further.
+
+    Args:
+        run: A flow run's or task run's id in Prefect, a run's id in MLflow, the beginning of one, a run's name, or a
+            flow's; of several with a name the newest is shown.
+        as_json: Print JSON.
+
+    Raises:
+        LookupError: If there is no such run.
+        TrackingError: If MLflow cannot be reached.
+
+    Example:
+        >>> show("training")
+    """
+    connection = connected()
+    found = find(connection, run)
+    with explained(connection.uri):
+        whole = tree(Runs(connection.client), found.run)
+    if as_json:
+        paper.data(_as_data(connection, whole))
+        return
+    paper.rows(_TITLES, (_line(guide, node) for guide, node in walk(whole)))
+    for line in where(connection, found.run):
+        paper.say(line)
+    if found.note:
+        paper.note(found.note)
+
+
+def where(connection: Connection, run: Run) -> list[str]:
+    """Say where a run is to be seen in both UIs, or how to get there."""
+    pages, stack, uri = facts.pages(connection, run), state.up(), masked(connection.uri)
+    mlflow = pages.mlflow or ui_of(connection.uri) or f"{_command('mlflow')} ui --backend-store-uri {uri}"
+    prefects = stack.prefect.url if stack and stack.prefect.is_alive() else f"{_command('prefect')} server start"
+    return [f"Prefect  {pages.prefect or prefects}", f"MLflow   {mlflow}"]
+
+
+def _command(name: str) -> str:
+    """Name a command so that it can be pasted: with its folder, if the shell would not find it."""
+    here = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) or not here.exists() else str(here)
+
+
+def _line(guide: str, node: Node) -> tuple[object, ...]:
+    run, tags = node.run, node.run.data.tags
+    remarks = facts.remarks_of(run, node.attempts)
+    if "flowml.error" in tags:
+        remarks.append(f"{tags.get('flowml.error_type', 'error')}: {tags['flowml.error'].partition(chr(10))[0][:80]}")
+    lead = guide if paper.is_terminal() else "  " * (len(guide) // 3)
+    name = f"{lead}{facts.name_of(run)}"
+    return name, facts.state_of(run), text(facts.seconds_of(run)), ", ".join(remarks), facts.metrics_text(run, 8)
+
+
+def _as_data(connection: Connection, node: Node) -> dict[str, Any]:
+    told = {**facts.as_data(connection, node.run), "attempts": node.attempts}
+    return {**told, "children": [_as_data(connection, child) for child in node.children]}
