@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Literal
 
 import cyclopts
 
+from flowml.deploy.commands import attach
 from flowml.ops.durations import seconds
+from flowml.ops.told import told as _told
 
 Duration = Annotated[float, cyclopts.Parameter(converter=lambda _, tokens: seconds(tokens[0].value))]
 
@@ -22,16 +22,7 @@ app = cyclopts.App(
 )
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """End with 2 when the command cannot be done as asked, with 1 when it failed; and say why, without a traceback."""
-    from flowml.errors import FlowmlError, StackError
-
-    try:
-        yield
-    except (LookupError, FlowmlError) as error:
-        sys.stderr.write(f"flowml: {error}\n")
-        sys.exit(1 if isinstance(error, StackError) else 2)
+attach(app)
 
 
 @app.command

@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_UR
 from prefect.utilities.urls import url_for
 
 from flowml import records
-from flowml.capture import labels
+from flowml.capture import labels, origin
 from flowml.capture.guard import Log
 from flowml.capture.session import Call
 from flowml.capture.verdict import watched
@@ -87,16 +87,17 @@ def _call_of_flow(
     run, flow = context.flow_run, context.flow
     if run is None or flow is None or labels.is_tracked(run):
         return None
+    started, goes_on = _started(run), run.run_count > 1 or labels.was_tracked(run)
     identity = records.Identity(
         name=run.name,
         kind="flow",
         owner=flow.name,
         attempt=run.run_count,
-        started=_started(run),
+        started=started,
         source=_file_of(fn),
         tags=_flow_tags(context),
         tag=("prefect.flow_run_id", str(run.id)),
-        goes_on=run.run_count > 1 or labels.was_tracked(run),
+        goes_on=goes_on,
     )
 
     def announce(caller: records.Caller) -> None:
@@ -114,6 +115,8 @@ def _call_of_flow(
         watch=watched.get(run.id),
         find_caller=partial(labels.caller_of_flow, context),
         announce=announce,
+        known=partial(origin.known, run, started, goes_on=goes_on) if run.deployment_id else None,
+        asked=partial(origin.asked, run, flow.name) if run.deployment_id else None,
     )
 
 
