@@ -16,10 +16,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
+from tests.runs import run_of
 
 from flowml import Cron, Deployment, Flow, flow, task
 from flowml.deploy.applying import apply
-from tests.runs import run_of
 
 Create = Callable[[SyncPrefectClient, str], FlowRun]
 
@@ -82,7 +82,7 @@ def ran(client: MlflowClient, create: Create) -> Run:
     "create, by", [(by_api, "API"), (by_ui, "UI"), (by_automation, "event"), (by_parent, "parent flow")]
 )
 def test_a_run_says_who_started_it(client: MlflowClient, create: Create, by: str) -> None:
-    """A person, a program, an automation and a parent flow are told apart; the deployment is named with its schedule."""
+    """A person, a program, an automation and a parent flow are told apart; deployment and schedule are named."""
     tags = ran(client, create).data.tags
     assert tags["flowml.triggered_by"] == by
     assert tags["prefect.deployment_name"] == "deployed-flow/nightly"

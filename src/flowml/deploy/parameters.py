@@ -55,7 +55,8 @@ def check_schema(schema: Schema, parameters: Mapping[str, Any], flow_name: str, 
     if whole and missing:
         msg = f"{flow_name} cannot run by itself: its parameter {missing[0]!r} has no default and is not given."
         raise DeploymentError(msg)
-    _check_types(schema, parameters, flow_name)
+    if parameters:  # it costs some time, also each run that loads the flow's file
+        _check_types(schema, parameters, flow_name)
 
 
 def read(texts: Iterable[str], schema: Schema, flow_name: str) -> dict[str, Any]:
