@@ -81,11 +81,11 @@ def keep_what_is(made: RunnerDeployment, there: DeploymentResponse | None, *, ke
     Args:
         made: The deployment as it shall be.
         there: As it is; None if there is none.
-        keep_paused: Whether it stays paused as a whole; one that was served is paused by ending that.
+        keep_paused: Whether it stays paused as a whole, if it is a work pool's: what served one has paused it at its end.
     """
     if there is None:
         return
-    if keep_paused and there.paused:
+    if keep_paused and there.paused and there.work_pool_name:
         made.paused = True
     was, wanted = [_form(one) for one in there.schedules], [_form(one) for one in made.schedules or []]
     if was == wanted:

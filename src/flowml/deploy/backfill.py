@@ -16,6 +16,7 @@ from uuid import UUID
 
 from flowml.capture.origin import BY, LOGICAL_DATE
 from flowml.deploy import api
+from flowml.deploy import parameters as given
 from flowml.deploy.times import between, period
 from flowml.deploy.triggering import Started, told
 from flowml.errors import DeploymentError
@@ -71,14 +72,17 @@ def plan(name: str, start: str, end: str) -> Plan:
         DeploymentError: If there is no such deployment, it has no schedule, or the period cannot be.
         OrchestrationError: If Prefect's API cannot be asked.
     """
+    now = datetime.now(timezone.utc)
     with api.server() as client:
         full_name, deployment = api.named(client, name)
         schedules = [one.schedule for one in deployment.schedules]
         if not schedules:
             msg = f"{full_name} has no schedule, so there is nothing to say for which times it runs."
             raise DeploymentError(msg)
+        schema = deployment.parameter_openapi_schema or {}
+        given.check_schema(schema, {**deployment.parameters, **_handed(schema, now)}, full_name, whole=True)
         first, last = period(start, end, getattr(schedules[0], "timezone", None))
-        made = Plan(full_name, deployment, between(schedules, first, min(last, datetime.now(timezone.utc))))
+        made = Plan(full_name, deployment, between(schedules, first, min(last, now)))
         if made.times:
             _note_runs(client, made)
         return made
@@ -121,13 +125,11 @@ def backfill(plan: Plan, *, at_once: int, say: Callable[[datetime, Started], Non
 
 
 def _start(client: SyncPrefectClient, plan: Plan, moment: datetime) -> UUID:
-    known: dict[str, Any] = (plan.deployment.parameter_openapi_schema or {}).get("properties", {})
     written = moment.isoformat()
-    handed = {"logical_date": _as_wanted(known["logical_date"], moment)} if "logical_date" in known else {}
     with explained():
         run = client.create_flow_run_from_deployment(
             plan.deployment.id,
-            parameters=handed,
+            parameters=_handed(plan.deployment.parameter_openapi_schema or {}, moment),
             tags=[TAG, f"{LOGICAL_DATE}:{written}"],
             labels={BY: "backfill", LOGICAL_DATE: written},
             # Two backfills at the same time start one run.
@@ -136,9 +138,14 @@ def _start(client: SyncPrefectClient, plan: Plan, moment: datetime) -> UUID:
     return run.id
 
 
-def _as_wanted(schema: dict[str, Any], moment: datetime) -> str:
-    formats = {one.get("format") for one in (schema, *schema.get("anyOf", ()))}
-    return moment.date().isoformat() if "date" in formats and "date-time" not in formats else moment.isoformat()
+def _handed(schema: given.Schema, moment: datetime) -> dict[str, str]:
+    """Return the parameter that a flow may have for the time, as a day if it takes days."""
+    wanted = schema.get("properties", {}).get("logical_date")
+    if wanted is None:
+        return {}
+    formats = {one.get("format") for one in (wanted, *wanted.get("anyOf", ()))}
+    takes_days = "date" in formats and "date-time" not in formats
+    return {"logical_date": moment.date().isoformat() if takes_days else moment.isoformat()}
 
 
 def _note_runs(client: SyncPrefectClient, plan: Plan) -> None:

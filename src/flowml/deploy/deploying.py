@@ -37,7 +37,7 @@ def deploy(deployments: Sequence[Deployment], *, replace: bool = False) -> dict[
             api.check_pool(client, pool_of(one))
             api.check_secrets(client, tracking.secrets_of(one))
         ready = _ready(client, wanted, replace=replace, keep_paused=True)
-        return {one.full_name: applying.apply(made) for one, made in zip(deployments, ready, strict=True)}
+        return {one.full_name: applying.apply(made) for (one, _), made in zip(wanted, ready, strict=True)}
 
 
 def serve(

@@ -170,7 +170,10 @@ def explained() -> Iterator[None]:
 
 
 def _message(address: str, error: Exception) -> str:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
+    lines = (str(error) or type(error).__name__).splitlines()
+    if getattr(error, "response", None) is not None:
+        return f"Prefect's API at {address} refused what it was asked: {' '.join(lines[:2])[:600]}"
+    reason = lines[0]
     return (
         f"Prefect's API at {address} cannot be asked: {type(error).__name__}: {reason[:300].rstrip('.')}. "
         "Start it (`prefect server start`), or set PREFECT_API_URL to one that runs."
