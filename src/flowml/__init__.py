@@ -10,21 +10,28 @@ if TYPE_CHECKING:
     from flowml.capture.prefect import Flow, MaterializingTask, Task
     from flowml.capture.session import disabled
     from flowml.decorators import flow, materialize, task
-    from flowml.errors import FlowmlError, OrchestrationError, SettingsError, TrackingError
+    from flowml.deploy.deployment import Deployment
+    from flowml.deploy.schedules import Cron, Interval, RRule
+    from flowml.errors import DeploymentError, FlowmlError, OrchestrationError, SettingsError, TrackingError
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
 
 __all__ = [
     "Artifact",
+    "Cron",
     "CurrentRun",
     "Dataset",
+    "Deployment",
+    "DeploymentError",
     "Flow",
     "FlowmlError",
+    "Interval",
     "MaterializingTask",
     "Metric",
     "Model",
     "OrchestrationError",
     "Param",
+    "RRule",
     "SettingsError",
     "Skip",
     "Task",
@@ -47,7 +54,9 @@ _HOMES = {
     "capture.prefect": ["Flow", "MaterializingTask", "Task"],
     "capture.session": ["disabled"],
     "decorators": ["flow", "materialize", "task"],
-    "errors": ["FlowmlError", "OrchestrationError", "SettingsError", "TrackingError"],
+    "deploy.deployment": ["Deployment"],
+    "deploy.schedules": ["Cron", "Interval", "RRule"],
+    "errors": ["DeploymentError", "FlowmlError", "OrchestrationError", "SettingsError", "TrackingError"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
 }

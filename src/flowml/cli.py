@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import cyclopts
 
+from flowml.deploy.commands import attach
 from flowml.ops import commands
 from flowml.ops.durations import seconds
 from flowml.ops.told import told
@@ -21,6 +22,7 @@ app = cyclopts.App(
     version_flags=["--version"],
 )
 app.update(commands.app)
+attach(app)
 
 
 @app.command

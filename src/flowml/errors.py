@@ -1,6 +1,7 @@
 """What can go wrong in flowml.
 
 FlowmlError
+├── DeploymentError     a deployment, a schedule or what is asked of one cannot be
 ├── OrchestrationError  Prefect's API could not be reached or refused what it was asked
 ├── SettingsError       a setting has a value that flowml cannot use
 ├── StackError          a local server did not start, or died
@@ -12,6 +13,10 @@ from __future__ import annotations
 
 class FlowmlError(Exception):
     """Anything that flowml itself raises."""
+
+
+class DeploymentError(FlowmlError, ValueError):
+    """A deployment, a schedule, or what is asked of one, cannot be; nothing was changed."""
 
 
 class OrchestrationError(FlowmlError):

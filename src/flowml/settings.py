@@ -128,6 +128,21 @@ def reload() -> Settings:
         return _current
 
 
+def resolved(uri: str | None) -> str | None:
+    """Return a URI; where ``env:NAME`` stands in its place, what that environment variable holds.
+
+    Raises:
+        SettingsError: If the variable is not set.
+    """
+    if uri is None or not uri.startswith("env:"):
+        return uri
+    name = uri.removeprefix("env:")
+    if not os.environ.get(name):
+        msg = f"A URI is to come from the environment variable {name} ({uri!r}), which is not set here."
+        raise SettingsError(msg, setting="tracking_uri", value=uri)
+    return os.environ[name]
+
+
 def project_folder() -> Path:
     """Return the project's folder: the nearest one upwards with a pyproject.toml or .git, else this one."""
     here = Path.cwd()

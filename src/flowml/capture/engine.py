@@ -23,7 +23,7 @@ from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
 
 from flowml import describe, records
-from flowml.capture import addresses, deployed, labels
+from flowml.capture import addresses, labels, origin
 from flowml.capture.guard import Log
 from flowml.capture.links import Links
 from flowml.capture.session import Call
@@ -95,17 +95,15 @@ def _call_of_flow(
     run, flow = context.flow_run, context.flow
     if run is None or flow is None or labels.is_tracked(run):
         return None
-    tags, goes_on = _flow_tags(context), run.run_count > 1 or labels.was_tracked(run)
-    if track and run.deployment_id:
-        tags |= deployed.tags_of(run.deployment_id)
+    started, goes_on = _started(run), run.run_count > 1 or labels.was_tracked(run)
     identity = records.Identity(
         name=describe.mask(run.name),
         kind="flow",
         owner=flow.name,
         attempt=run.run_count,
-        started=_started(run),
+        started=started,
         source=_file_of(fn),
-        tags=tags,
+        tags=_flow_tags(context),
         tag=("prefect.flow_run_id", str(run.id)),
         goes_on=goes_on,
     )
@@ -129,6 +127,8 @@ def _call_of_flow(
         announce=announce,
         publish=links.watch,
         published=links.settle,
+        known=partial(origin.known, run, started, goes_on=goes_on) if run.deployment_id else None,
+        asked=partial(origin.asked, run, flow.name) if run.deployment_id else None,
     )
 
 

@@ -93,7 +93,12 @@ def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
 def caller_in_api(flow_run_id: UUID) -> records.Caller | None:
     """Return what the process of a flow run told of its run."""
     with get_client(sync_client=True) as client:
-        return _caller(client.read_flow_run(flow_run_id).labels)
+        return caller_of(client.read_flow_run(flow_run_id))
+
+
+def caller_of(run: FlowRun) -> records.Caller | None:
+    """Return what the process of a flow run, as the API gives it, told of its run."""
+    return _caller(run.labels)
 
 
 def _caller(labels: Mapping[str, Any]) -> records.Caller | None:

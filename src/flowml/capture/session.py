@@ -10,14 +10,17 @@ import time
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 from flowml import describe, records, settings, store
 from flowml.capture.guard import Log, forget, guarded
 from flowml.capture.verdict import Verdict, Watch, records_of
 from flowml.options import Track
+
+_PATIENCE = 5.0  # seconds that a run waits at its end for what was asked at its beginning
 
 _current: ContextVar[Session | None] = ContextVar("flowml_session", default=None)
 
@@ -38,6 +41,8 @@ class Call:
     announce: Callable[[records.Caller], None]  # told of the run, to pass it on to where this context does not reach
     publish: Callable[[store.Run], None]  # told of a new run, to link it from where people look at the call
     published: Callable[[], None]  # waits for that, for a short time
+    known: Callable[[], list[records.Record]] | None = None  # what else there is to log of the call; it is cheap to say
+    asked: Callable[[], list[records.Record]] | None = None  # what takes a question over the network, beside the body
 
 
 class Session:
@@ -48,12 +53,13 @@ class Session:
         run: Where its records go.
     """
 
-    __slots__ = ("_error", "_overflows", "_params", "_steps", "call", "run")
+    __slots__ = ("_asking", "_error", "_overflows", "_params", "_steps", "call", "run")
 
     def __init__(self, call: Call, run: store.Run) -> None:
         self.call = call
         self.run = run
         self._steps = 0
+        self._asking: Thread | None = None
         self._error: BaseException | None = None
         self._params: dict[str, str] = {}
         self._overflows = 0
@@ -72,6 +78,7 @@ class Session:
             call.watch.session = session
         try:
             session._announce()
+            session._explain()
             if inputs and session.run is not store.NO_RUN:
                 with session.guard("log the inputs"):
                     session.put(describe.inputs(_chosen(call), call.hints))
@@ -152,6 +159,8 @@ class Session:
 
     def conclude(self, verdict: Verdict) -> None:
         """End the run as the orchestrator says; a later verdict on the same attempt counts more."""
+        if self._asking:
+            self._asking.join(_PATIENCE)
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)
@@ -186,6 +195,21 @@ class Session:
         finally:
             with self.guard("tell other processes of the run"):
                 self.call.announce(told)
+
+    def _explain(self) -> None:
+        """Log where the call comes from; what others must be asked for comes when they answer."""
+        if self.run is store.NO_RUN:
+            return
+        with self.guard("tell where the call comes from"):
+            if self.call.known:
+                self.put(self.call.known())
+            if self.call.asked:
+                self._asking = Thread(target=copy_context().run, args=[self._ask, self.call.asked], daemon=True)
+                self._asking.start()
+
+    def _ask(self, asked: Callable[[], list[records.Record]]) -> None:
+        with self.guard("ask where the call comes from", raising=False):
+            self.run.put(asked())
 
     def _open(self, caller: Session | None) -> None:
         track = self.call.track

@@ -99,7 +99,7 @@ def make_folder() -> Path:
 
 def _mlflow_database(wanted: str | None, say: Say) -> str:
     """Choose what MLflow shows: the option, what flows were told if it is a database, the embedded store."""
-    told = settings.current().tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    told = settings.resolved(settings.current().tracking_uri) or os.environ.get("MLFLOW_TRACKING_URI")
     if told and told.startswith(_DATABASES):
         told = _database(told, Path.cwd())
     chosen = _database(wanted, Path.cwd()) if wanted else told

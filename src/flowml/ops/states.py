@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from flowml.errors import OrchestrationError
+from flowml.errors import FlowmlError, OrchestrationError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -64,7 +64,7 @@ class Prefect:
         found: list[FlowRun] = []
         for some in batched(ids, _MOST):
             chosen = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(one) for one in some]))
-            with _explained():
+            with explained():
                 found += self._client.read_flow_runs(flow_run_filter=chosen, limit=_MOST)
         return {str(run.id): _state(run, is_deployed=run.deployment_id is not None) for run in found}
 
@@ -79,7 +79,7 @@ class Prefect:
         found: list[TaskRun] = []
         for some in batched(ids, _MOST):
             chosen = TaskRunFilter(id=TaskRunFilterId(any_=[UUID(one) for one in some]))
-            with _explained():
+            with explained():
                 found += self._client.read_task_runs(task_run_filter=chosen, limit=_MOST)
         return {str(run.id): _state(run, is_deployed=False) for run in found}
 
@@ -94,7 +94,7 @@ class Prefect:
         from prefect.client.schemas.sorting import TaskRunSort
 
         ended = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=list(TERMINAL_STATES))))
-        with _explained():
+        with explained():
             found = self._client.read_task_runs(task_run_filter=ended, sort=TaskRunSort.END_TIME_DESC, limit=1)
         return _milliseconds(found[0].end_time) if found and found[0].end_time else 0
 
@@ -104,13 +104,24 @@ class Prefect:
         Raises:
             OrchestrationError: If the API cannot be reached.
         """
-        with _explained():
+        with explained():
             states = self._client.read_task_run_states(UUID(task_run_id))
         return any(state.state_details.deferred for state in states)
 
 
 @contextmanager
 def connected() -> Iterator[Prefect]:
+    """Reach Prefect's API, to be asked in batches.
+
+    Raises:
+        OrchestrationError: If it cannot be reached.
+    """
+    with reached() as client:
+        yield Prefect(client)
+
+
+@contextmanager
+def reached() -> Iterator[SyncPrefectClient]:
     """Reach Prefect's API.
 
     Raises:
@@ -119,12 +130,12 @@ def connected() -> Iterator[Prefect]:
     from prefect.client.orchestration import get_client
 
     with ExitStack() as opened:
-        with _explained():
+        with explained():
             client = opened.enter_context(get_client(sync_client=True))
             unwell = client.api_healthcheck()
             if unwell is not None:
                 raise unwell
-        yield Prefect(client)
+        yield client
 
 
 def is_id(text: str) -> bool:
@@ -161,9 +172,12 @@ def _milliseconds(moment: datetime) -> int:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
+    """Turn whatever Prefect, httpx or the network raises into an `OrchestrationError`."""
     try:
         yield
+    except FlowmlError:
+        raise  # says already what to do
     except Exception as error:  # noqa: BLE001 - of Prefect, httpx, the network
         from flowml.capture.engine import api
 
@@ -171,7 +185,10 @@ def _explained() -> Iterator[None]:
 
 
 def _message(address: str, error: Exception) -> str:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
+    lines = (str(error) or type(error).__name__).splitlines()
+    if getattr(error, "response", None) is not None:
+        return f"Prefect's API at {address} refused what it was asked: {' '.join(lines[:2])[:600]}"
+    reason = lines[0]
     return (
         f"Prefect's API at {address} cannot be asked: {type(error).__name__}: {reason[:300].rstrip('.')}. "
         "Start it (`prefect server start`), or set PREFECT_API_URL to one that runs."

@@ -150,6 +150,11 @@ def is_there() -> bool:
     return not embedded.is_embedded(uri) or Path(uri.removeprefix("sqlite:///")).exists()
 
 
+def in_force() -> tuple[str, str | None]:
+    """Return the tracking URI in force here and, if it is another, the registry's; they may hold credentials."""
+    return _resolve()
+
+
 def uses_mlflows_own() -> bool:
     """Tell whether the store in force is the one that plain ``mlflow.*`` calls go to already."""
     import mlflow
@@ -163,8 +168,8 @@ def _resolve() -> tuple[str, str | None]:
     from mlflow.tracking import is_tracking_uri_set
 
     wanted = settings.current()
-    if wanted.tracking_uri:
-        uri = wanted.tracking_uri
+    if told := settings.resolved(wanted.tracking_uri):
+        uri = told
     elif is_tracking_uri_set() and mlflow.get_tracking_uri() != _chosen:
         uri = mlflow.get_tracking_uri()
     elif _chosen is None and active.is_in_use():
@@ -172,7 +177,7 @@ def _resolve() -> tuple[str, str | None]:
     else:
         stack = state.up()
         uri = (stack and stack.database) or embedded.default_uri()
-    return _absolute(uri), wanted.registry_uri
+    return _absolute(uri), settings.resolved(wanted.registry_uri)
 
 
 def _tell_mlflow(uri: str, registry_uri: str | None) -> None:

@@ -61,6 +61,7 @@ def prepare(uri: str) -> None:
     Raises:
         OSError: If the folder cannot be written.
     """
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 - seconds, which no other process should wait for
     from filelock import FileLock
     from mlflow import MlflowClient
 

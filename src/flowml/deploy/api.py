@@ -1,0 +1,150 @@
+"""What Prefect's API has of deployments: found by name, or refused with the nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from flowml.deploy.nearest import listed, nearest
+from flowml.errors import DeploymentError, OrchestrationError
+from flowml.ops.states import explained, reached
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+    from flowml.deploy.deployment import Deployment
+
+_PAGE = 200  # the most that the API gives at once
+
+
+@contextmanager
+def server() -> Iterator[SyncPrefectClient]:
+    """Reach the Prefect server; a temporary one will not do, for it starts nothing when this process is gone.
+
+    Raises:
+        OrchestrationError: If there is none, or it cannot be reached.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    from flowml.capture import server as local
+
+    local.find()
+    if not PREFECT_API_URL.value():
+        msg = "Deployments need a Prefect server that stays: start one (`flowml up`), or set PREFECT_API_URL."
+        raise OrchestrationError(msg, api="")
+    with reached() as client:
+        yield client
+
+
+def every(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+    """Return all deployments by their full names.
+
+    Raises:
+        OrchestrationError: If the API cannot be asked.
+    """
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterId
+
+    found: list[DeploymentResponse] = []
+    flows: dict[Any, str] = {}
+    with explained():
+        while page := client.read_deployments(limit=_PAGE, offset=len(found)):
+            found += page
+            ids = FlowFilter(id=FlowFilterId(any_=list({one.flow_id for one in page})))
+            flows |= {flow.id: flow.name for flow in client.read_flows(flow_filter=ids, limit=_PAGE)}
+    return {f"{flows.get(one.flow_id, '?')}/{one.name}": one for one in found}
+
+
+def named(client: SyncPrefectClient, name: str) -> tuple[str, DeploymentResponse]:
+    """Find a deployment by its full name, or by its own if only one has it; returns the full name with it.
+
+    Raises:
+        DeploymentError: If there is none, or several.
+        OrchestrationError: If the API cannot be asked.
+    """
+    there = every(client)
+    found = [one for one in there if name in {one, one.rpartition("/")[2]}]
+    if len(found) == 1:
+        return found[0], there[found[0]]
+    if found:
+        msg = f"Several deployments are called {name!r}: {listed(found)}. Name one in full."
+        raise DeploymentError(msg)
+    msg = f"There is no deployment {name!r}{nearest(name, there)}; there are {listed(there)}."
+    raise DeploymentError(msg)
+
+
+def existing(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None:
+    """Return the deployment of this full name, if there is one.
+
+    Raises:
+        OrchestrationError: If the API cannot be asked.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    with explained():
+        try:
+            return client.read_deployment_by_name(full_name)
+        except ObjectNotFound:
+            return None
+
+
+def check_pool(client: SyncPrefectClient, name: str) -> None:
+    """Check that a work pool exists.
+
+    Raises:
+        DeploymentError: If it does not.
+        OrchestrationError: If the API cannot be asked.
+    """
+    with explained():
+        pools = [pool["name"] for pool in client.request("POST", "/work_pools/filter", json={"limit": _PAGE}).json()]
+    if name not in pools:
+        make = f"`prefect work-pool create {name} --type process` makes it"
+        msg = f"There is no work pool {name!r}{nearest(name, pools)}; there are: {listed(pools)}. {make}."
+        raise DeploymentError(msg)
+
+
+def check_secrets(client: SyncPrefectClient, names: list[str]) -> None:
+    """Check that Secret blocks exist.
+
+    Raises:
+        DeploymentError: If one does not.
+        OrchestrationError: If the API cannot be asked.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    for name in names:
+        with explained():
+            try:
+                client.read_block_document_by_name(name, "secret", include_secrets=False)
+            except ObjectNotFound:
+                msg = f"Prefect has no Secret block {name!r}; save it first: Secret(value=...).save({name!r})."
+                raise DeploymentError(msg) from None
+
+
+def check_taken(there: DeploymentResponse | None, wanted: Deployment, entrypoint: str) -> None:
+    """Check that a name is not that of another flow's deployment: flows of two files may be called the same.
+
+    Raises:
+        DeploymentError: If it is.
+    """
+    if there is None or not there.entrypoint or _same_place(there.entrypoint, entrypoint):
+        return
+    msg = (
+        f"{wanted.full_name} is the deployment of another flow, {there.entrypoint}, and not of {entrypoint}. Choose "
+        f"another name, delete that one (`prefect deployment delete {wanted.full_name}`), or take its place: --replace."
+    )
+    raise DeploymentError(msg)
+
+
+def _same_place(one: str, other: str) -> bool:
+    """Tell whether two entrypoints are the same, told perhaps from different folders."""
+    first, second = (_parts(text) for text in (one, other))
+    shorter = min(len(first), len(second))
+    return first[-shorter:] == second[-shorter:]
+
+
+def _parts(entrypoint: str) -> tuple[str, ...]:
+    file, _, name = entrypoint.rpartition(":")
+    return (*(part for part in PurePosixPath(file.replace("\\", "/")).parts if part not in {"..", "."}), name)

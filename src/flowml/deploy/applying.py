@@ -1,0 +1,132 @@
+"""Makes Prefect's deployments out of those that were declared; applied again, they change only where they differ."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowml import settings
+from flowml.deploy import tracking
+from flowml.deploy.finding import whereabouts
+from flowml.deploy.schedules import as_prefects
+from flowml.ops.states import explained
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.deployments.runner import RunnerDeployment
+
+    from flowml.deploy.deployment import Deployment
+
+
+def for_serving(deployment: Deployment) -> RunnerDeployment:
+    """Return Prefect's deployment for a process that serves it, which has the settings of this one.
+
+    Raises:
+        DeploymentError: If the flow is in no file.
+    """
+    file, name = whereabouts(deployment.flow)
+    made = _made(deployment)
+    made.entrypoint = f"{_relative(file, Path.cwd())}:{name}"
+    made.work_pool_name = None  # said, for it may have had one
+    return made
+
+
+def for_pool(deployment: Deployment, pool: str) -> RunnerDeployment:
+    """Return Prefect's deployment for the workers of a pool: it carries where runs are tracked.
+
+    Raises:
+        DeploymentError: If the flow is in no file, or tracking cannot be carried.
+    """
+    from prefect.runner.storage import LocalStorage
+
+    file, name = whereabouts(deployment.flow)
+    folder = folder_of(file)
+    made = _made(deployment)
+    made.entrypoint = f"{_relative(file, folder)}:{name}"
+    made.storage = LocalStorage(str(folder))
+    made.work_pool_name = pool
+    made.job_variables = job_variables(deployment)
+    return made
+
+
+def job_variables(deployment: Deployment) -> dict[str, Any]:
+    """Return a deployment's job variables, among them the environment that its tracking needs.
+
+    Raises:
+        DeploymentError: If tracking cannot be carried.
+    """
+    said = dict(deployment.job_variables)
+    return {**said, "env": {**tracking.environment(deployment), **said.get("env", {})}}
+
+
+def folder_of(file: Path) -> Path:
+    """Return the folder that a worker works in: the project's, or the file's own if it is elsewhere."""
+    project = settings.project_folder().resolve()
+    return project if file.is_relative_to(project) else file.parent
+
+
+def entrypoint_of(deployment: Deployment) -> str:
+    """Return a deployment's entrypoint, from the folder that a worker works in."""
+    file, name = whereabouts(deployment.flow)
+    return f"{_relative(file, folder_of(file))}:{name}"
+
+
+def keep_what_is(made: RunnerDeployment, there: DeploymentResponse | None, *, keep_paused: bool) -> None:
+    """Leave alone what a deployment has already.
+
+    Prefect would replace its schedules, by others with the same times: a run that a worker has begun to start would be
+    planned a second time. And what was paused by hand stays so.
+
+    Args:
+        made: The deployment as it shall be.
+        there: As it is; None if there is none.
+        keep_paused: Whether it stays paused as a whole, if it is a work pool's: who served it paused it at the end.
+    """
+    if there is None:
+        return
+    if keep_paused and there.paused and there.work_pool_name:
+        made.paused = True
+    was, wanted = [_form(one) for one in there.schedules], [_form(one) for one in made.schedules or []]
+    if was == wanted:
+        made.schedules = None
+        made.model_fields_set.discard("schedules")  # what is not set is not sent, and nothing sent means no change
+    elif there.schedules and not any(one.active for one in there.schedules):
+        for schedule in made.schedules or []:
+            schedule.active = False
+
+
+def apply(made: RunnerDeployment) -> str:
+    """Create or update one; returns its id.
+
+    Raises:
+        OrchestrationError: If Prefect refuses it.
+    """
+    with explained():
+        return str(made.apply())
+
+
+def _made(deployment: Deployment) -> RunnerDeployment:
+    from prefect.deployments.runner import RunnerDeployment
+
+    triggers: list[Any] = [
+        one.automation_trigger() if hasattr(one, "automation_trigger") else one for one in deployment.triggers
+    ]
+    return RunnerDeployment.from_flow(
+        deployment.flow,
+        name=deployment.name,
+        schedules=[as_prefects(one) for one in deployment.schedules],
+        parameters=dict(deployment.parameters),
+        tags=list(deployment.tags),
+        concurrency_limit=deployment.concurrency_limit,
+        triggers=triggers,
+        description=deployment.description,
+    )
+
+
+def _form(schedule: Any) -> Any:
+    return schedule.schedule.model_dump(mode="json"), schedule.parameters or {}, schedule.slug
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return Path(os.path.relpath(file, folder.resolve())).as_posix()

@@ -1,0 +1,210 @@
+"""Runs a deployment for times of its schedule that have passed: one run for each.
+
+A time is done when a run for it has completed, by a backfill or by the schedule itself; one whose runs have failed is
+run again. What is done is in Prefect, so a second call, or one after an interruption, goes on where the first ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flowml.capture.origin import BY, LOGICAL_DATE
+from flowml.deploy import api
+from flowml.deploy import parameters as given
+from flowml.deploy.times import between, period
+from flowml.deploy.triggering import Started, told
+from flowml.errors import DeploymentError
+from flowml.ops.states import explained
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
+
+TAG = "flowml.backfill"
+_PAGE = 200
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a backfill would do.
+
+    Attributes:
+        name: The deployment's full name.
+        deployment: As Prefect has it.
+        times: The scheduled times, in order.
+        done: Those that are done, or that the schedule's own run is at work on.
+        under_way: The runs of an earlier backfill that have not ended, by their times.
+        tries: How many runs for each time have ended otherwise than well.
+    """
+
+    name: str
+    deployment: DeploymentResponse
+    times: list[datetime]
+    done: set[datetime] = field(default_factory=set)
+    under_way: dict[datetime, UUID] = field(default_factory=dict)
+    tries: Counter[datetime] = field(default_factory=Counter)
+
+    @property
+    def left(self) -> list[datetime]:
+        """The times that are to be run, or are under way."""
+        return [one for one in self.times if one not in self.done]
+
+
+def plan(name: str, start: str, end: str) -> Plan:
+    """Find what a backfill has to do.
+
+    Args:
+        name: The deployment, such as ``training/nightly``.
+        start: The first day or moment, such as ``2026-01-01`` or ``2026-01-01T12:00``; by the schedule's clock.
+        end: The last one; a day is meant to its end.
+
+    Returns:
+        The times of its schedule, and which are done.
+
+    Raises:
+        DeploymentError: If there is no such deployment, it has no schedule, or the period cannot be.
+        OrchestrationError: If Prefect's API cannot be asked.
+    """
+    now = datetime.now(timezone.utc)
+    with api.server() as client:
+        full_name, deployment = api.named(client, name)
+        schedules = [one.schedule for one in deployment.schedules]
+        if not schedules:
+            msg = f"{full_name} has no schedule, so there is nothing to say for which times it runs."
+            raise DeploymentError(msg)
+        schema = deployment.parameter_openapi_schema or {}
+        given.check_schema(schema, {**deployment.parameters, **_handed(schema, now)}, full_name, whole=True)
+        first, last = period(start, end, getattr(schedules[0], "timezone", None))
+        made = Plan(full_name, deployment, between(schedules, first, min(last, now)))
+        if made.times:
+            _note_runs(client, made)
+        return made
+
+
+def backfill(plan: Plan, *, at_once: int, say: Callable[[datetime, Started], None]) -> list[Started]:
+    """Run what is left of a plan, and wait until all has ended.
+
+    Args:
+        plan: The plan.
+        at_once: How many runs there may be at once.
+        say: Told of each new state of a run, with its time.
+
+    Returns:
+        The runs as they ended.
+
+    Raises:
+        OrchestrationError: If Prefect's API cannot be asked.
+    """
+    waiting = deque(one for one in plan.left if one not in plan.under_way)
+    running = {run_id: one for one, run_id in plan.under_way.items()}
+    states: dict[UUID, str] = {}
+    ended: list[Started] = []
+    with api.server() as client:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                moment = waiting.popleft()
+                running[_start(client, plan, moment)] = moment
+            for run in _read(client, list(running)):
+                now = told(run)
+                if states.get(run.id) != now.state:
+                    states[run.id] = now.state
+                    say(running[run.id], now)
+                if now.is_over:
+                    ended.append(now)
+                    del running[run.id]
+            if waiting or running:
+                time.sleep(0.5)
+    return ended
+
+
+def _start(client: SyncPrefectClient, plan: Plan, moment: datetime) -> UUID:
+    written = moment.isoformat()
+    with explained():
+        run = client.create_flow_run_from_deployment(
+            plan.deployment.id,
+            parameters=_handed(plan.deployment.parameter_openapi_schema or {}, moment),
+            tags=[TAG, f"{LOGICAL_DATE}:{written}"],
+            labels={BY: "backfill", LOGICAL_DATE: written},
+            # Two backfills at the same time start one run.
+            idempotency_key=f"{TAG} {plan.deployment.id} {written} {plan.tries[moment]}",
+        )
+    return run.id
+
+
+def _handed(schema: given.Schema, moment: datetime) -> dict[str, str]:
+    """Return the parameter that a flow may have for the time, as a day if it takes days."""
+    wanted = schema.get("properties", {}).get("logical_date")
+    if wanted is None:
+        return {}
+    formats = {one.get("format") for one in (wanted, *wanted.get("anyOf", ()))}
+    takes_days = "date" in formats and "date-time" not in formats
+    return {"logical_date": moment.date().isoformat() if takes_days else moment.isoformat()}
+
+
+def _note_runs(client: SyncPrefectClient, plan: Plan) -> None:
+    from prefect.client.schemas import filters
+
+    mine = filters.FlowRunFilterDeploymentId(any_=[plan.deployment.id])
+    tagged = filters.FlowRunFilter(deployment_id=mine, tags=filters.FlowRunFilterTags(all_=[TAG]))
+    by_moment = {one: one for one in plan.times}
+    for run in _all(client, tagged):
+        moment = by_moment.get(_moment(run.labels.get(LOGICAL_DATE)))
+        if moment is not None:
+            _note(plan, moment, run)
+    window = filters.FlowRunFilterExpectedStartTime(after_=plan.times[0], before_=plan.times[-1])
+    for run in _all(client, filters.FlowRunFilter(deployment_id=mine, expected_start_time=window)):
+        if run.auto_scheduled and run.expected_start_time in by_moment and _is_well(run):
+            plan.done.add(by_moment[run.expected_start_time])
+
+
+def _note(plan: Plan, moment: datetime, run: FlowRun) -> None:
+    if run.state is not None and run.state.is_completed():
+        plan.done.add(moment)
+    elif run.state is not None and run.state.is_final():
+        plan.tries[moment] += 1
+    else:
+        plan.under_way[moment] = run.id
+
+
+def _is_well(run: FlowRun) -> bool:
+    return run.state is not None and (run.state.is_completed() or not run.state.is_final())
+
+
+def _moment(text: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return datetime.min.replace(tzinfo=timezone.utc)
+
+
+def _read(client: SyncPrefectClient, ids: list[UUID]) -> list[FlowRun]:
+    from prefect.client.schemas import filters
+
+    found: list[FlowRun] = []
+    for first in range(0, len(ids), _PAGE):
+        chosen = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=ids[first : first + _PAGE]))
+        with explained():
+            found += client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE)
+    return found
+
+
+def _all(client: SyncPrefectClient, chosen: Any) -> Iterator[FlowRun]:
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    offset = 0
+    while True:
+        with explained():
+            page = client.read_flow_runs(
+                flow_run_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=offset
+            )
+        yield from page
+        if len(page) < _PAGE:
+            return
+        offset += _PAGE

@@ -1,0 +1,135 @@
+"""Finds flows, and the deployments declared beside them, in files and folders."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from flowml.deploy.deployment import Deployment
+from flowml.deploy.nearest import listed, nearest
+from flowml.errors import DeploymentError
+
+if TYPE_CHECKING:
+    import prefect
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one file holds.
+
+    Attributes:
+        file: The file.
+        flows: The flows written in it, by the name of their variable.
+        deployments: The deployments declared in it.
+    """
+
+    file: Path
+    flows: Mapping[str, prefect.Flow[..., Any]]
+    deployments: list[Deployment]
+
+
+def in_places(places: Iterable[str]) -> list[Found]:
+    """Load files, and those of folders, and return what they hold.
+
+    Args:
+        places: Files and folders. Of a folder those that end with .py and do not begin with an underscore.
+
+    Raises:
+        DeploymentError: If one does not exist, cannot be loaded, or there is no flow at all.
+    """
+    found = [in_file(file) for file in dict.fromkeys(_files(places))]
+    if not any(one.flows or one.deployments for one in found):
+        msg = f"There is no flow in {listed(str(place) for place in places)}."
+        raise DeploymentError(msg)
+    return found
+
+
+def in_file(file: Path) -> Found:
+    """Load one file and return what it holds.
+
+    Raises:
+        DeploymentError: If it cannot be loaded.
+    """
+    import prefect
+
+    things = vars(_loaded(file))
+    flows = {name: one for name, one in things.items() if isinstance(one, prefect.Flow) and _file_of(one) == file}
+    declared = {id(one): one for one in things.values() if isinstance(one, Deployment)}
+    return Found(file, flows, list(declared.values()))
+
+
+def entrypoint(text: str) -> tuple[Found, prefect.Flow[..., Any] | None]:
+    """Find what ``file.py:flow`` names; of a file alone, no flow.
+
+    Raises:
+        DeploymentError: If the file or the flow does not exist.
+    """
+    place, colon, name = text.rpartition(":") if ".py:" in text else (text, "", "")
+    found = in_places([place])
+    if not colon:
+        msg = f"{text} is a folder with several files; name one."
+        if len(found) > 1:
+            raise DeploymentError(msg)
+        return found[0], None
+    for variable, flow in found[0].flows.items():
+        if name in {variable, flow.name}:
+            return found[0], flow
+    known = found[0].flows
+    msg = f"There is no flow {name!r} in {place}{nearest(name, known)}; it holds {listed(known)}."
+    raise DeploymentError(msg)
+
+
+def whereabouts(flow: prefect.Flow[..., Any]) -> tuple[Path, str]:
+    """Return the file that a flow is written in, and the name by which Prefect finds it there.
+
+    Raises:
+        DeploymentError: If it is in no file.
+    """
+    file = _file_of(flow)
+    if file is None or not file.is_file():
+        msg = f"The flow {flow.name!r} cannot be deployed: it is in no file, from which a worker could load it."
+        raise DeploymentError(msg)
+    function = inspect.unwrap(flow.fn)
+    things = vars(sys.modules[function.__module__]) if function.__module__ in sys.modules else {}
+    named = [name for name, thing in things.items() if thing is flow]
+    return file, named[0] if named else function.__qualname__
+
+
+def _files(places: Iterable[str]) -> Iterator[Path]:
+    for place in places:
+        path = Path(place).resolve()
+        if path.is_dir():
+            yield from sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
+        elif path.is_file() and path.suffix == ".py":
+            yield path
+        else:
+            near = nearest(path.name, [one.name for one in path.parent.glob("*")]) if path.parent.is_dir() else ""
+            msg = f"There is no file or folder {place!r} with flows{near}."
+            raise DeploymentError(msg)
+
+
+def _loaded(file: Path) -> ModuleType:
+    from prefect.utilities.importtools import load_script_as_module
+
+    for module in list(sys.modules.values()):
+        if module.__name__ != "__main__" and getattr(module, "__file__", None) and Path(module.__file__ or "") == file:
+            return module  # another flow's file imports it
+    try:
+        return load_script_as_module(str(file))
+    except Exception as error:  # noqa: BLE001 - whatever the user's file raises
+        cause = error.__cause__ or error
+        if isinstance(cause, DeploymentError):
+            msg = f"In {file.name}: {cause}"
+            raise DeploymentError(msg) from None
+        msg = f"{file} cannot be loaded: {type(cause).__name__}: {cause}"
+        raise DeploymentError(msg) from cause
+
+
+def _file_of(flow: prefect.Flow[..., Any]) -> Path | None:
+    code = getattr(inspect.unwrap(flow.fn), "__code__", None)
+    return Path(code.co_filename).resolve() if code else None

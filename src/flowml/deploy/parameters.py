@@ -1,0 +1,109 @@
+"""The parameters that a deployment or a run is given: whether they fit the flow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flowml.deploy.nearest import listed, nearest
+from flowml.errors import DeploymentError
+
+if TYPE_CHECKING:
+    import prefect
+
+Schema = Mapping[str, Any]
+
+
+def schema_of(flow: prefect.Flow[..., Any]) -> Schema:
+    """Return what a flow takes, in the form that Prefect's API keeps."""
+    from prefect.utilities.callables import parameter_schema
+
+    schema: Schema = parameter_schema(flow).model_dump()
+    return schema
+
+
+def check(flow: prefect.Flow[..., Any], parameters: Mapping[str, Any], *, whole: bool) -> None:
+    """Check parameters against a flow.
+
+    Args:
+        flow: The flow.
+        parameters: Its parameters by name.
+        whole: Whether all that have no default must be there, because nobody is there to give them.
+
+    Raises:
+        DeploymentError: If they do not fit.
+    """
+    if not isinstance(parameters, Mapping):
+        msg = f"parameters={parameters!r} cannot be: they are a mapping, such as {{'rows': 10}}."
+        raise DeploymentError(msg)
+    check_schema(schema_of(flow), parameters, flow.name, whole=whole)
+
+
+def check_schema(schema: Schema, parameters: Mapping[str, Any], flow_name: str, *, whole: bool) -> None:
+    """Check parameters against what Prefect keeps of a flow.
+
+    Raises:
+        DeploymentError: If they do not fit.
+    """
+    known = schema.get("properties", {})
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        msg = f"{flow_name} has no parameter {unknown[0]!r}{nearest(unknown[0], known)}; it has {listed(known)}."
+        raise DeploymentError(msg)
+    missing = [name for name in schema.get("required", ()) if name not in parameters]
+    if whole and missing:
+        msg = f"{flow_name} cannot run by itself: its parameter {missing[0]!r} has no default and is not given."
+        raise DeploymentError(msg)
+    if parameters:  # it costs some time, also each run that loads the flow's file
+        _check_types(schema, parameters, flow_name)
+
+
+def read(texts: Iterable[str], schema: Schema, flow_name: str) -> dict[str, Any]:
+    """Read ``name=value`` as typed in a shell; a value is JSON, or the text itself where it is none.
+
+    Raises:
+        DeploymentError: If one is not of that form, or its name unknown.
+
+    Example:
+        >>> read(["rows=10", "name=10"], {"properties": {"rows": {"type": "integer"}, "name": {"type": "string"}}}, "f")
+        {'rows': 10, 'name': '10'}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            msg = f"--param {text!r} cannot be: write name=value, such as rows=10."
+            raise DeploymentError(msg)
+        known = schema.get("properties", {})
+        if name not in known:
+            msg = f"{flow_name} has no parameter {name!r}{nearest(name, known)}; it has {listed(known)}."
+            raise DeploymentError(msg)
+        found[name] = value if known[name].get("type") == "string" else _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _check_types(schema: Schema, parameters: Mapping[str, Any], flow_name: str) -> None:
+    from prefect.utilities.annotations import freeze
+    from prefect.utilities.schema_tools.validation import validate
+    from pydantic import TypeAdapter
+
+    plain = {name: value.unfreeze() if isinstance(value, freeze) else value for name, value in parameters.items()}
+    try:
+        as_sent = TypeAdapter(dict[str, Any]).dump_python(plain, mode="json")
+    except ValueError as error:
+        msg = (
+            f"The parameters of {flow_name} cannot be kept by Prefect, which keeps JSON: {str(error).splitlines()[0]}."
+        )
+        raise DeploymentError(msg) from None
+    for problem in validate(as_sent, dict(schema), ignore_required=True):
+        name = problem.json_path.removeprefix("$").lstrip(".")
+        msg = f"The parameter {name!r} of {flow_name} cannot be {problem.instance!r}: {problem.message}."
+        raise DeploymentError(msg)

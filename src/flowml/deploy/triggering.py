@@ -1,0 +1,108 @@
+"""Starts a run of a deployment, and waits for runs to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from flowml.capture import labels
+from flowml.capture.origin import BY
+from flowml.deploy import api
+from flowml.deploy import parameters as given
+from flowml.ops.states import explained
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run of a deployment.
+
+    Attributes:
+        id: Prefect's id of it.
+        name: What it is called.
+        state: The name of its state.
+        is_over: Whether it has ended.
+        is_good: Whether it has ended as it should.
+        url: Its page in Prefect's UI.
+        mlflow_url: The page of its run in MLflow's UI, when there is one.
+    """
+
+    id: UUID
+    name: str
+    state: str
+    is_over: bool
+    is_good: bool
+    url: str | None
+    mlflow_url: str | None = None
+
+
+def trigger(name: str, parameters: Iterable[str] = ()) -> Started:
+    """Start a run of a deployment now.
+
+    Args:
+        name: The deployment, such as ``training/nightly``.
+        parameters: Where its parameters differ, as ``name=value``.
+
+    Returns:
+        The run, as it is planned.
+
+    Raises:
+        DeploymentError: If there is no such deployment, or the parameters do not fit; nothing is started then.
+        OrchestrationError: If Prefect's API cannot be asked.
+    """
+    with api.server() as client:
+        full_name, deployment = api.named(client, name)
+        schema = deployment.parameter_openapi_schema or {}
+        found = given.read(parameters, schema, full_name)
+        given.check_schema(schema, {**deployment.parameters, **found}, full_name, whole=True)
+        with explained():
+            run = client.create_flow_run_from_deployment(deployment.id, parameters=found, labels={BY: "flowml trigger"})
+        return told(run)
+
+
+def watch(run_id: UUID, say: Callable[[Started], None]) -> Started:
+    """Wait until a run has ended.
+
+    Args:
+        run_id: Which.
+        say: Told of each new state.
+
+    Returns:
+        The run, as it ended.
+
+    Raises:
+        OrchestrationError: If Prefect's API cannot be asked.
+    """
+    before = None
+    with api.server() as client:
+        while True:
+            with explained():
+                run = told(client.read_flow_run(run_id))
+            if run.state != before:
+                say(run)
+                before = run.state
+            if run.is_over:
+                return run
+            time.sleep(1)
+
+
+def told(run: FlowRun) -> Started:
+    """Return what a run is, as people want to know it."""
+    from prefect.utilities.urls import url_for
+
+    state = run.state
+    caller = labels.caller_of(run)
+    return Started(
+        id=run.id,
+        name=run.name,
+        state=str(state.name) if state else "Pending",
+        is_over=bool(state and state.is_final()),
+        is_good=bool(state and state.is_completed()),
+        url=url_for(run),
+        mlflow_url=caller.run.url if caller and caller.run else None,
+    )
