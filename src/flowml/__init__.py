@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flowml.capture.session import disabled
     from flowml.decorators import flow, materialize, task
     from flowml.errors import FlowmlError, OrchestrationError, SettingsError, TrackingError
+    from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
 
@@ -23,6 +24,11 @@ __all__ = [
     "MaterializingTask",
     "Metric",
     "Model",
+    "OnDataset",
+    "OnEvent",
+    "OnFile",
+    "OnMetric",
+    "OnModelPromoted",
     "OrchestrationError",
     "Param",
     "SettingsError",
@@ -48,6 +54,7 @@ _HOMES = {
     "capture.session": ["disabled"],
     "decorators": ["flow", "materialize", "task"],
     "errors": ["FlowmlError", "OrchestrationError", "SettingsError", "TrackingError"],
+    "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
 }

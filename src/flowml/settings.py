@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     write: Write = Field(
         "background", description='Send to MLflow in the "background", or at once while the task waits: "sync".'
     )
+    events: bool = Field(
+        True, description="Tell Prefect's server of finished runs, models and limits, for deployments to start on."
+    )
     adopt_active_run: bool = Field(
         True, description="Put a flow's run under the MLflow run that is active when the flow is called."
     )
@@ -117,6 +120,11 @@ def reload() -> Settings:
         except ValidationError as error:
             raise _explain(error) from None
         return _current
+
+
+def from_environment(name: str) -> str:
+    """Return what a variable holds that somebody named; empty if it is not set."""
+    return os.environ.get(name, "")
 
 
 def project_folder() -> Path:

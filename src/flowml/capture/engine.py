@@ -27,6 +27,7 @@ from flowml.capture import labels
 from flowml.capture.guard import Log
 from flowml.capture.session import Call
 from flowml.capture.verdict import watched
+from flowml.events.emitting import note_settings
 from flowml.options import Track
 from flowml.store.trouble import without_credentials
 
@@ -42,6 +43,7 @@ def call_of(fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any
     Returns:
         The call; None if this is no such attempt: ``fn`` was called by hand, or its session is open already.
     """
+    note_settings()
     task = TaskRunContext.get()
     if task is not None and task.task.fn is fn:
         return _call_of_task(task, fn, track, hints)

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
-from flowml.describe import datasets
+from flowml.describe import datasets, distribution
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.scalars import scalar
@@ -47,6 +47,8 @@ def described(value: pd.DataFrame, place: Place, kind: str, index: bool = True) 
     types = "\n".join(map(str, value.dtypes.iloc[:100_000]))
     fingerprint = datasets.digest(str((length, width)), types, names, *_content(part, index=index))
     profile = datasets.table_profile(length, width, len(chosen))
+    if distribution.is_wanted(place):
+        profile |= distribution.of_frame(part)
     return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
 
 

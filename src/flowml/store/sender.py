@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from flowml import records
 from flowml.errors import TrackingError
-from flowml.store import attempts, batches, fold, leftovers, process, reuse, rollup
+from flowml.store import attempts, batches, fold, leftovers, news, process, reuse, rollup
 from flowml.store.intake import take_in
-from flowml.store.outgoing import Created, NewRun, Outgoing, open_here
+from flowml.store.outgoing import Closing, Created, NewRun, Outgoing, open_here
 from flowml.store.trouble import explain, is_unreachable, may_pass
 
 if TYPE_CHECKING:
@@ -104,11 +104,19 @@ class Sender:
         if out.problems:
             told = str(out.problems[0])
             self._step(out, partial(client.set_tag, run_id, "flowml.tracking_error", told))
-        end = partial(client.set_terminated, run_id, status=closing.status, end_time=closing.ended)
-        self._step(out, end)
+        self._end(out, closing)
         out.closing, out.closed = None, True
         out.discard()  # of what MLflow refused
         return True
+
+    def _end(self, out: Outgoing, closing: Closing) -> None:
+        """Close the run; who listens hears of a flow's."""
+        info = out.created.result().info
+        end = partial(self._client.set_terminated, info.run_id, status=closing.status, end_time=closing.ended)
+        if self._step(out, end) and out.new is not None and closing.rolls_up:
+            tags = {**out.new.tags, "flowml.root_run_id": info.root_run_id}
+            facts = {"status": closing.status, "name": out.new.name}
+            news.tell(news.News("run finished", self._client, info.experiment_id, info.run_id, tags, facts))
 
     def _step(self, out: Outgoing, job: Callable[[], object]) -> bool:
         """Do one step of a run; what MLflow refuses for good is noted and left out, and the other steps are done.
