@@ -23,11 +23,13 @@ def fitted() -> LogisticRegression:
 
 @task
 def evaluate(auc: float) -> dict[str, float]:
+    """Say how good it is."""
     return {"auc": auc}
 
 
 @flow
 def monitoring(auc: float) -> None:
+    """Look how good it is."""
     evaluate(auc)
 
 
@@ -72,9 +74,13 @@ def test_a_model_is_told_of_when_it_is_there(client: MlflowClient, heard: Heard)
         heard(f"flowml.model.{what}") for what in ("logged", "registered", "promoted")
     )
     version = client.get_model_version_by_alias("churn", "champion")
-    assert logged.resource.id == f"mlflow.model.{version.model_id}"
+    assert logged.resource.id == f"mlflow.model.{logged.payload['model_id']}"
+    assert client.get_logged_model(logged.payload["model_id"]).source_run_id == version.run_id
     assert registered.resource.id == promoted.resource.id == "flowml.model.churn"
-    assert (promoted.resource["flowml.alias"], promoted.resource["flowml.version"]) == ("champion", version.version)
+    assert (promoted.resource["flowml.alias"], promoted.resource["flowml.version"]) == (
+        "champion",
+        str(version.version),
+    )
     assert promoted.payload["model_uri"] == f"models:/churn/{version.version}"
     assert promoted.payload["run_id"] == run_of(client, "fit").info.run_id
 
@@ -110,6 +116,7 @@ def test_what_is_not_a_number_is_beyond_every_limit(
 
 @flow
 def ingest(mean: float, seed: int) -> Annotated[pd.DataFrame, Dataset("sales", profile=True)]:
+    """Make rows of which the mean is known."""
     rng = np.random.default_rng(seed)
     return pd.DataFrame({"price": rng.normal(mean, 1, 2000), "shop": rng.integers(0, 3, 2000)})
 

@@ -54,8 +54,8 @@ def _index(before: Mapping[str, Any], now: Mapping[str, Any]) -> float:
 def _shares(column: Mapping[str, Any], edges: Sequence[float]) -> list[float]:
     """Give the share of what is missing, below all edges, between them, and above."""
     points, missing = column["percentiles"], column["missing"]
-    if not points or not edges:
-        return [missing, *[0.0] * (len(edges) + 1)] if edges else [missing]
-    counts = [bisect_left(points, edges[0]), *(bisect_right(points, edge) for edge in edges), len(points)]
-    shares = [counts[0], *(after - until for until, after in pairwise(counts))]
-    return [missing, *(share / len(points) * (1 - missing) for share in shares)]
+    if not edges:  # nothing was there before
+        return [missing, 1 - missing]
+    bounds = [bisect_left(points, edges[0]), *(bisect_right(points, edge) for edge in edges), len(points)]
+    counts = [bounds[0], *(after - until for until, after in pairwise(bounds))]
+    return [missing, *(count / max(1, len(points)) * (1 - missing) for count in counts)]
