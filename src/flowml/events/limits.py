@@ -12,11 +12,12 @@ from typing import Any
 from flowml.events import names
 from flowml.events.emitting import noted_settings
 
-_FRESH = 10.0  # seconds for which what was read holds
+FRESH = 10.0
+"""Seconds for which what was read holds."""
+
 _PATIENCE = 3.0  # seconds to wait for Prefect's API: the end of a flow may wait for it
 _PAGE = 200
 
-_lock = threading.Lock()
 _read: dict[str, tuple[float, tuple[Asked, ...]]] = {}  # by the address of the API
 
 
@@ -34,15 +35,15 @@ class Asked:
 
 
 def asked(events: Collection[str]) -> list[Asked]:
-    """Return what deployments ask for of these events, as it was at most `_FRESH` seconds ago.
+    """Return what deployments ask for of these events, as it was at most `FRESH` seconds ago.
 
     Where Prefect has no server, or does not answer, nothing is asked for.
     """
-    with _lock, noted_settings() as api:
+    with noted_settings() as api:
         if api is None:
             return []
         when, found = _read.get(api, (0.0, ()))
-        if time.monotonic() - when > _FRESH or not when:
+        if time.monotonic() - when > FRESH or not when:
             found = _read_patiently()
             _read[api] = (time.monotonic(), found)
     return [one for one in found if one.event in events]

@@ -6,6 +6,7 @@ import asyncio
 import glob
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -37,6 +38,8 @@ class Watch:
         self._say = say
         self._told = _read(kept)
         self._seen: dict[str, Found] = {}
+        self._patterns: list[str] = []
+        self._read = -limits.FRESH  # when they were read
         self._is_first = True
 
     async def look(self) -> None:
@@ -45,8 +48,9 @@ class Watch:
         Raises:
             Exception: What Prefect's client raises when it cannot be reached.
         """
-        patterns = await asyncio.to_thread(_patterns)
-        for pattern in patterns:
+        if time.monotonic() - self._read > limits.FRESH:
+            self._patterns, self._read = await asyncio.to_thread(_patterns), time.monotonic()
+        for pattern in self._patterns:
             found = await asyncio.to_thread(_found, pattern)
             if pattern not in self._told:
                 self._say(f"Watching {pattern}: {len(found)} files are there.")
@@ -60,7 +64,7 @@ class Watch:
                     self._keep()
             self._told[pattern] = {path: stamp for path, stamp in self._told[pattern].items() if path in found}
         if self._is_first:  # later they are kept: Prefect makes a deployment's automations anew when it is applied
-            self._told = {pattern: self._told[pattern] for pattern in patterns}
+            self._told = {pattern: self._told[pattern] for pattern in self._patterns}
             self._is_first = False
         self._keep()
 
