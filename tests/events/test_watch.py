@@ -25,7 +25,7 @@ def test_a_new_or_changed_file_is_told_once(
     (data / "old.csv").write_text("a")
     automation(OnFile("data/*.csv"))
     with child(*WATCH, log=log, environment=environment):
-        until(lambda: "1 files are there" in log.read_text(), "it watches")
+        until(lambda: "files there already: 1." in log.read_text(), "it watches")
         (data / "other.txt").write_text("a")
         (data / "new.csv").write_text("a")
         (appeared,) = heard("flowml.file.changed")

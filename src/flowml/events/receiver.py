@@ -105,12 +105,14 @@ def _read(body: bytes, delivery: str, client: MlflowClient) -> Event | None:
     return _event(known, _id(delivery), client)
 
 
-def _event(known: Mapping[str, str], delivery: UUID, client: MlflowClient) -> Event:
+def _event(known: Mapping[str, str], delivery: UUID, client: MlflowClient) -> Event | None:
     """Ask MLflow for the version, and the run it was made in, and tell of it as flowml itself would.
 
     What flowml did it has told of as well: that event has the same id, and Prefect's server takes one of them.
     """
-    version = client.get_model_version(known["model"], known["version"])
+    version = _or_none(lambda: client.get_model_version(known["model"], known["version"]))
+    if version is None:
+        return None
     run_id = version.run_id or ""
     tags: Mapping[str, str] = (_or_none(lambda: client.get_run(run_id).data.tags) or {}) if run_id else {}
     made_by = version.tags.get("flowml.run_id", "")

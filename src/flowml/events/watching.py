@@ -53,7 +53,7 @@ class Watch:
         for pattern in self._patterns:
             found = await asyncio.to_thread(_found, pattern)
             if pattern not in self._told:
-                self._say(f"Watching {pattern}: {len(found)} files are there.")
+                self._say(f"Watching {pattern}; files there already: {len(found)}.")
                 self._told[pattern] = found
             before, self._seen[pattern] = self._seen.get(pattern, {}), found
             for path, stamp in sorted(found.items()):
