@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from flowml.deploy.deployment import Deployment
     from flowml.deploy.schedules import Cron, Interval, RRule
     from flowml.errors import DeploymentError, FlowmlError, OrchestrationError, SettingsError, TrackingError
+    from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
 
@@ -29,6 +30,11 @@ __all__ = [
     "MaterializingTask",
     "Metric",
     "Model",
+    "OnDataset",
+    "OnEvent",
+    "OnFile",
+    "OnMetric",
+    "OnModelPromoted",
     "OrchestrationError",
     "Param",
     "RRule",
@@ -57,6 +63,7 @@ _HOMES = {
     "deploy.deployment": ["Deployment"],
     "deploy.schedules": ["Cron", "Interval", "RRule"],
     "errors": ["DeploymentError", "FlowmlError", "OrchestrationError", "SettingsError", "TrackingError"],
+    "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
 }

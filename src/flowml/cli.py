@@ -147,6 +147,43 @@ def logs(server: Literal["prefect", "mlflow"] | None = None, /, *, follow: bool 
         run_logs(server, follow=follow, lines=lines)
 
 
+@app.command
+def webhooks(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 4280,
+    secret_env: str = "FLOWML_WEBHOOK_SECRET",  # noqa: S107 - the name of a variable
+    register: bool = False,
+    url: str | None = None,
+) -> None:
+    """Tell Prefect what MLflow's model registry sends: a version promoted by hand starts the flows that wait for it.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on.
+        secret_env: The environment variable with the secret that MLflow signs with.
+        register: Make the webhook in MLflow first, or bring it up to date.
+        url: Where MLflow reaches this receiver. Default: where it listens.
+    """
+    from flowml.ops.webhooks import run
+
+    with told():
+        run(host, port, secret_env=secret_env, register=register, url=url)
+
+
+@app.command
+def watch(*, every: Duration = 2.0) -> None:
+    """Tell Prefect of files that appear or change, where deployments wait for them.
+
+    Args:
+        every: Look this often.
+    """
+    from flowml.ops.watching import run
+
+    with told():
+        run(every)
+
+
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 

@@ -162,10 +162,12 @@ class Dataset(Marker):
     Args:
         name: The dataset's name. Default: the argument's or the task's.
         save: Also store the content, as Parquet or ``.npz``.
+        profile: Also log the percentiles of the numeric columns of a table, for `OnDataset` to see when they drift.
     """
 
     name: str | None = None
     save: bool = False
+    profile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     write: Write = Field(
         "background", description='Send to MLflow in the "background", or at once while the task waits: "sync".'
     )
+    events: bool = Field(
+        True, description="Tell Prefect's server of finished runs, models and limits, for deployments to start on."
+    )
     adopt_active_run: bool = Field(
         True, description="Put a flow's run under the MLflow run that is active when the flow is called."
     )
@@ -141,6 +144,11 @@ def resolved(uri: str | None) -> str | None:
         msg = f"A URI is to come from the environment variable {name} ({uri!r}), which is not set here."
         raise SettingsError(msg, setting="tracking_uri", value=uri)
     return os.environ[name]
+
+
+def from_environment(name: str) -> str:
+    """Return what a variable holds that somebody named; empty if it is not set."""
+    return os.environ.get(name, "")
 
 
 def project_folder() -> Path:

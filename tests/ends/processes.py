@@ -36,13 +36,15 @@ def until(happened: Callable[[], Any], what: str, seconds: float = 120) -> Any:
 
 
 @contextmanager
-def child(*arguments: str, log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def child(
+    *arguments: str, log: Path, environment: Mapping[str, str], folder: Path = ROOT
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run Python in a process of its own, in a group of its own, which is ended at the end."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             env=environment,
-            cwd=ROOT,
+            cwd=folder,
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -28,6 +28,7 @@ from flowml.capture.guard import Log
 from flowml.capture.links import Links
 from flowml.capture.session import Call
 from flowml.capture.verdict import watched
+from flowml.events.emitting import note_settings
 from flowml.options import Track
 from flowml.store.members import INPUTS
 from flowml.store.trouble import without_credentials
@@ -46,6 +47,7 @@ def call_of(fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any
     Returns:
         The call; None if this is no such attempt: ``fn`` was called by hand, or its session is open already.
     """
+    note_settings()
     task = TaskRunContext.get()
     if task is not None and task.task.fn is fn:
         return _call_of_task(task, fn, track, hints)

@@ -21,6 +21,7 @@ from flowml.capture import hooks, server, wrap
 from flowml.capture.engine import call_of, hints_of
 from flowml.capture.session import is_off
 from flowml.capture.states import listen
+from flowml.events import reporting
 from flowml.options import Track
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 listen()
+reporting.begin()
 server.find()  # for what is done with a flow without calling it: serving it, deploying it
 
 

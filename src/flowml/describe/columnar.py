@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
-from flowml.describe import dataframes, datasets
+from flowml.describe import dataframes, datasets, distribution
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.scalars import only_type
@@ -43,7 +43,16 @@ def _polars_table(value: pl.DataFrame, place: Place, kind: str) -> records.Datas
     schema = datasets.colspec((name, _polars_type(value.schema[name]), part_count(value, name)) for name in names)
     fingerprint = datasets.digest(str(value.shape), str(value.dtypes), str(value.columns), *_polars_content(part))
     profile = datasets.table_profile(length, width, len(chosen))
+    if distribution.is_wanted(place):
+        numeric = ((column.name, column) for column in part.iter_columns() if column.dtype.is_numeric())
+        profile |= distribution.of_columns((name, _polars_floats(column)) for name, column in numeric)
     return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
+
+
+def _polars_floats(column: pl.Series) -> Any:
+    import polars as pl
+
+    return column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
 
 
 def part_count(value: pl.DataFrame, name: str) -> bool:
@@ -138,6 +147,8 @@ def _arrow_table(value: Any, place: Place, kind: str) -> records.Dataset:
     types = "\n".join(f"{field.name} {field.type}" for field in value.schema)
     fingerprint = datasets.digest(str((length, width)), types, content.digest)
     profile = datasets.table_profile(length, width, looked_at)
+    if "distribution" in content.profile:
+        profile["distribution"] = content.profile["distribution"]
     return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
 
 

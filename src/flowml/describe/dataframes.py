@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
-from flowml.describe import datasets
+from flowml.describe import datasets, distribution
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.remembered import remembered
@@ -38,16 +38,18 @@ def frame(value: pd.DataFrame, place: Place) -> Iterator[records.Record]:
 def described(value: pd.DataFrame, place: Place, kind: str, index: bool = True) -> records.Dataset:  # noqa: FBT001, FBT002
     """Describe a frame, or what was made one."""
     length, width = value.shape
+    spread = distribution.is_wanted(place)
+    find = partial(_found, value, index=index, spread=spread)
     if length * width <= _CELLS_AT_A_GLANCE * _GAIN:
-        fingerprint, schema, profile = _found(value, index=index)
+        fingerprint, schema, profile = find()
     else:
         every = max(1, length * width // _CELLS_AT_A_GLANCE)
         glance = _fingerprint(value, value.iloc[::every, : datasets.MOST_COLUMNS], index=index)
-        fingerprint, schema, profile = remembered(value, glance, partial(_found, value, index=index))
+        fingerprint, schema, profile = remembered(value, f"{glance} {spread}", find)
     return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
 
 
-def _found(value: pd.DataFrame, *, index: bool) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _found(value: pd.DataFrame, *, index: bool, spread: bool) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return a frame's fingerprint, schema and profile."""
     length, width = value.shape
     chosen = datasets.rows(length, width)
@@ -59,7 +61,10 @@ def _found(value: pd.DataFrame, *, index: bool) -> tuple[str, dict[str, Any], di
         (value.columns[position], *_column(value.iloc[:, position], part_of=chosen))
         for position in range(min(width, datasets.MOST_COLUMNS))
     )
-    return _fingerprint(value, part, index=index), schema, datasets.table_profile(length, width, len(chosen))
+    profile = datasets.table_profile(length, width, len(chosen))
+    if spread:
+        profile |= distribution.of_frame(part)
+    return _fingerprint(value, part, index=index), schema, profile
 
 
 def _fingerprint(value: pd.DataFrame, part: pd.DataFrame, *, index: bool) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import records
-from flowml.store import members
+from flowml.store import members, news
 from flowml.store.autolog import autologged_model_id_of
 from flowml.store.logged import Serialized, unchanged_or_new
 from flowml.store.quiet import mlflow_muted
@@ -105,16 +107,29 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
     from mlflow.entities import LoggedModelOutput
 
     run = client.get_run(run_id)
-    model = _logged_before(client, saved, run_id) or _upload(client, saved, run, experiment_id)
+    before = _logged_before(client, saved, run_id)
+    model = before or _upload(client, saved, run, experiment_id)
     saved.serialized.ids[client.tracking_uri] = str(model.model_id)  # now: what follows may have to be tried again
+    tell = partial(_tell, client, run, model)
+    if before is None:
+        tell("model logged", {})
     if model.model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
         client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     if saved.register:
         version = register(client, saved.register, model, run_id=run_id, alias=saved.alias)
         made = (*members.registered(run.data.tags), records.RegisteredModel(saved.register, version, saved.alias))
         client.set_tag(run_id, members.MODELS, members.told(made))
+        registered = {"model": saved.register, "version": version}
+        tell("model registered", registered)
+        if saved.alias:
+            tell("model promoted", {**registered, "alias": saved.alias})
     saved.discard()
     return str(model.model_id)
+
+
+def _tell(client: mlflow.MlflowClient, run: Run, model: LoggedModel, kind: news.Kind, facts: Mapping[str, str]) -> None:
+    told = {**facts, "model_id": str(model.model_id), "name": str(model.name)}
+    news.tell(news.News(kind, client, run.info.experiment_id, run.info.run_id, run.data.tags, told))
 
 
 def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) -> LoggedModel | None:

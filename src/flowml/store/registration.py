@@ -35,8 +35,9 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         if error.error_code != _EXISTS:
             raise
     source = _source(client, logged)
+    tags = {"flowml.run_id": run_id} | ({"flowml.alias": alias} if alias else {})
     version = _made_before(client, name, source, run_id) or client.create_model_version(
-        name, source, run_id=run_id, tags={"flowml.run_id": run_id}, model_id=logged.model_id
+        name, source, run_id=run_id, tags=tags, model_id=logged.model_id
     )
     made = [*json.loads(logged.tags.get(_VERSIONS_TAG, "[]")), {"name": name, "version": version.version}]
     client.set_logged_model_tags(logged.model_id, {_VERSIONS_TAG: json.dumps(made)})

@@ -20,6 +20,7 @@ NOT_OF_A_FLOW = {
     "GET /api/admin/version",  # once in a process
     "GET /api/flows/<id>",  # these two by threads of their own that send events and logs, in their own time
     "POST /api/logs/",
+    "POST /api/automations/filter",  # flowml's own, at the end of a flow, at most every ten seconds in a process
 }
 
 

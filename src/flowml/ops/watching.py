@@ -1,0 +1,46 @@
+"""The watch over files as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from flowml import settings
+from flowml.events.watching import Watch
+from flowml.ops.webhooks import prefect_api
+
+
+def run(every: float) -> None:
+    """Look for files that deployments wait for, until Ctrl-C.
+
+    Args:
+        every: Seconds between two looks.
+
+    Raises:
+        OrchestrationError: If Prefect has no server.
+    """
+    api = prefect_api("files")
+    _say(f"Watching for Prefect at {api}, every {every:g} s, until Ctrl-C.")
+    try:
+        asyncio.run(_watch(every))
+    except KeyboardInterrupt:
+        _say("Stopped.")
+
+
+async def _watch(every: float) -> None:
+    watch, failed = Watch(settings.home_folder() / "watched.json", _say), False
+    while True:
+        try:
+            await watch.look()
+        except Exception as error:  # noqa: BLE001 - of Prefect or the disk: what was not told is told later
+            if not failed:
+                _say(f"Could not look: {type(error).__name__}: {error}. Trying again.")
+            failed = True
+        else:
+            failed = False
+        await asyncio.sleep(every)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,92 @@
+"""Tells whoever listens what came to be in MLflow: a flow's run closed, a model logged, registered, promoted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Kind: TypeAlias = Literal["run finished", "model logged", "model registered", "model promoted"]
+
+_logger = logging.getLogger(__name__)
+_listeners: list[Callable[[News], None]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What came to be in MLflow.
+
+    Attributes:
+        kind: What it is.
+        client: The client that reads more of it.
+        experiment_id: The run's experiment.
+        run_id: The run that it came to be in.
+        tags: The run's tags: whose it is.
+        facts: What is particular to it.
+    """
+
+    kind: Kind
+    client: MlflowClient
+    experiment_id: str
+    run_id: str
+    tags: Mapping[str, str]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDataset:
+    """A dataset as a run logged it."""
+
+    digest: str
+    profile: str  # JSON
+    run_id: str
+    started: int  # the run, in milliseconds since 1970
+
+
+def listen(listener: Callable[[News], None]) -> None:
+    """Tell a listener of all that is sent from now on; it is called in the sender's thread, and must not wait."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def tell(news: News) -> None:
+    """Tell all who listen; what goes wrong there is theirs."""
+    for listener in _listeners:
+        try:
+            listener(news)
+        except Exception:
+            _logger.debug("a listener failed", exc_info=True)
+
+
+def metrics_of(news: News) -> Mapping[str, float]:
+    """Read the last value of each metric of the run."""
+    metrics: Mapping[str, float] = news.client.get_run(news.run_id).data.metrics
+    return metrics
+
+
+def dataset_of(news: News, name: str) -> tuple[LoggedDataset | None, LoggedDataset | None]:
+    """Read a dataset as this flow logged it last, and as a finished run of another flow run did before it."""
+    root = news.tags.get("flowml.root_run_id", news.run_id)
+    mark = "'" if "'" not in name else '"'
+    named = f"datasets.name = {mark}{name}{mark}"
+    mine = _latest(news, f"{named} and tags.`flowml.root_run_id` = '{root}'", name)
+    if mine is None:
+        return None, None
+    others = f"{named} and attributes.status = 'FINISHED' and tags.`flowml.root_run_id` != '{root}'"
+    return mine, _latest(news, f"{others} and attributes.start_time <= {mine.started}", name)
+
+
+def _latest(news: News, wanted: str, name: str) -> LoggedDataset | None:
+    found: Iterable[Any] = news.client.search_runs(
+        [news.experiment_id], wanted, order_by=["attributes.start_time DESC"], max_results=1
+    )
+    for run in found:
+        for given in run.inputs.dataset_inputs:
+            if given.dataset.name == name:
+                profile = given.dataset.profile or "{}"
+                return LoggedDataset(given.dataset.digest, profile, run.info.run_id, run.info.start_time)
+    return None

@@ -1,0 +1,196 @@
+"""What flowml tells Prefect's server of: finished runs, models, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from sklearn.linear_model import LogisticRegression
+from tests.events.conftest import Heard
+from tests.runs import run_of
+
+from flowml import Dataset, Model, OnDataset, OnMetric, flow, settings, task
+
+
+def fitted() -> LogisticRegression:
+    """Fit something small."""
+    return LogisticRegression().fit(np.arange(10).reshape(-1, 1), np.arange(10) % 2)
+
+
+@task
+def evaluate(auc: float) -> dict[str, float]:
+    """Say how good it is."""
+    return {"auc": auc}
+
+
+@flow
+def monitoring(auc: float) -> None:
+    """Look how good it is."""
+    evaluate(auc)
+
+
+def test_a_finished_flow_is_told(client: MlflowClient, heard: Heard) -> None:
+    """One event for each flow run, with its MLflow run as the resource, its flow run related, and links to both."""
+    flow_run_id = monitoring(0.5, return_state=True).state_details.flow_run_id
+    (event,) = heard("flowml.run.finished")
+    run = run_of(client, "monitoring")
+    assert event.resource.id == f"mlflow.run.{run.info.run_id}"
+    assert event.resource["flowml.status"] == "FINISHED"
+    assert event.resource["flowml.flow"] == "monitoring"
+    assert f"prefect.flow-run.{flow_run_id}" in {related.id for related in event.related}
+    assert event.payload["run_id"] == run.info.run_id
+    assert str(flow_run_id) in event.payload["flow_run_url"]
+
+
+def test_a_failed_flow_is_told(client: MlflowClient, heard: Heard) -> None:
+    """Its status says so, and its metrics are not judged."""
+
+    @flow
+    def fails() -> None:
+        raise ValueError("no")
+
+    fails(return_state=True)
+    (event,) = heard("flowml.run.finished")
+    assert event.resource["flowml.status"] == "FAILED"
+
+
+def test_a_model_is_told_of_when_it_is_there(client: MlflowClient, heard: Heard) -> None:
+    """Logged, registered and promoted are three events; the version that they name exists."""
+
+    @task
+    def fit() -> Annotated[LogisticRegression, Model(register="churn", alias="champion")]:
+        return fitted()
+
+    @flow
+    def training() -> None:
+        fit()
+
+    training()
+    (logged,), (registered,), (promoted,) = (
+        heard(f"flowml.model.{what}") for what in ("logged", "registered", "promoted")
+    )
+    version = client.get_model_version_by_alias("churn", "champion")
+    assert logged.resource.id == f"mlflow.model.{logged.payload['model_id']}"
+    assert client.get_logged_model(logged.payload["model_id"]).source_run_id == version.run_id
+    assert registered.resource.id == promoted.resource.id == "flowml.model.churn"
+    assert (promoted.resource["flowml.alias"], promoted.resource["flowml.version"]) == (
+        "champion",
+        str(version.version),
+    )
+    assert promoted.payload["model_uri"] == f"models:/churn/{version.version}"
+    assert promoted.payload["run_id"] == run_of(client, "fit").info.run_id
+
+
+def test_a_metric_beyond_a_limit_is_told(client: MlflowClient, heard: Heard, automation: Callable[..., None]) -> None:
+    """Of two limits on one metric only that which it is beyond is told, with its value."""
+    automation(OnMetric("evaluate.auc", below=0.9))
+    automation(OnMetric("evaluate.auc", below=0.4))
+    automation(OnMetric("evaluate.auc", above=0.3, flow="another"))
+    automation(OnMetric("no.such", below=0.9))
+    monitoring(0.5)
+    (finished,) = heard("flowml.run.finished")
+    monitoring(0.95)
+    heard("flowml.run.finished", 2)
+    (breach,) = heard("flowml.metric.breached")
+    assert breach.resource.id == "flowml.metric.evaluate.auc"
+    assert breach.resource["flowml.limit"] == "below 0.9"
+    assert breach.resource["flowml.deployment"] == "none"
+    assert breach.payload["value"] == 0.5
+    assert breach.payload["run_id"] == finished.payload["run_id"]
+
+
+def test_what_is_not_a_number_is_beyond_every_limit(
+    client: MlflowClient, heard: Heard, automation: Callable[..., None]
+) -> None:
+    """A metric that became NaN is told as a breach."""
+    automation(OnMetric("evaluate.auc", below=0.1, above=0.9))
+    monitoring(float("nan"))
+    (breach,) = heard("flowml.metric.breached")
+    assert breach.payload["value"] == "nan"
+    assert breach.resource["flowml.limit"] == "below 0.1 or above 0.9"
+
+
+@flow
+def ingest(mean: float, seed: int) -> Annotated[pd.DataFrame, Dataset("sales", profile=True)]:
+    """Make rows of which the mean is known."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({"price": rng.normal(mean, 1, 2000), "shop": rng.integers(0, 3, 2000)})
+
+
+def test_a_dataset_that_drifted_is_told(client: MlflowClient, heard: Heard, automation: Callable[..., None]) -> None:
+    """Other rows of the same kind have changed, but not drifted; a shifted column has."""
+    automation(OnDataset("sales"))
+    automation(OnDataset("sales", changed=True))
+    ingest(0.0, 1)
+    ingest(0.0, 2)
+    ingest(1.0, 3)
+    heard("flowml.run.finished", 3)
+    (drifted,) = heard("flowml.dataset.drifted")
+    assert drifted.payload["column"] == "price"
+    assert drifted.payload["drift"] > 0.5
+    assert len(heard("flowml.dataset.changed", 2)) == 2
+
+
+def test_the_same_dataset_is_not_told(client: MlflowClient, heard: Heard, automation: Callable[..., None]) -> None:
+    """A run that logs the same content again says nothing of it."""
+    automation(OnDataset("sales", changed=True))
+    ingest(0.0, 1)
+    ingest(0.0, 1)
+    ingest(0.0, 2)
+    heard("flowml.run.finished", 3)
+    assert len(heard("flowml.dataset.changed")) == 1
+
+
+def test_a_dataset_without_percentiles_is_said(
+    client: MlflowClient, heard: Heard, automation: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a drift cannot be seen the log says what to annotate."""
+
+    @flow
+    def plain(seed: int) -> Annotated[pd.DataFrame, Dataset("sales")]:
+        return pd.DataFrame({"price": np.random.default_rng(seed).normal(0, 1, 100)})
+
+    automation(OnDataset("sales"))
+    plain(1)
+    plain(2)
+    assert "Dataset('sales', profile=True)" in caplog.text
+
+
+def test_nothing_is_told_where_events_are_off(
+    client: MlflowClient, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting ``events`` turns them off: of two flows the one with it on is heard."""
+    monkeypatch.setenv("FLOWML_EVENTS", "false")
+    monitoring(0.5)
+    monkeypatch.setenv("FLOWML_EVENTS", "true")
+    settings.reload()
+    monitoring(0.6)
+    (event,) = heard("flowml.run.finished")
+    assert client.get_run(event.payload["run_id"]).data.params["auc"] == "0.6"
+
+
+@pytest.mark.parametrize("profiled", ["pandas", "polars", "arrow"])
+def test_the_percentiles_are_those_of_the_numbers(client: MlflowClient, profiled: str) -> None:
+    """Tables of each library log the same percentiles, of numeric columns alone, and how much is missing."""
+    import json
+
+    import polars as pl
+    import pyarrow as pa
+
+    frame = pd.DataFrame({"n": [float(number) for number in range(100)] + [None], "word": ["x"] * 101})
+    made: Any = {"pandas": frame, "polars": pl.from_pandas(frame), "arrow": pa.Table.from_pandas(frame)}[profiled]
+
+    @flow
+    def makes() -> Annotated[Any, Dataset("table", profile=True)]:
+        return made
+
+    makes()
+    (given,) = run_of(client, "makes").inputs.dataset_inputs
+    distribution = json.loads(given.dataset.profile)["distribution"]
+    assert list(distribution) == ["n"]
+    assert distribution["n"]["percentiles"][::25] == [0, 25, 50, 74, 99]
+    assert distribution["n"]["missing"] == pytest.approx(1 / 101, abs=1e-6)
