@@ -10,17 +10,15 @@ import time
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from dataclasses import dataclass
-from threading import Thread
 from typing import Any
 
 from flowml import describe, records, settings, store
+from flowml.capture.beside import Beside
 from flowml.capture.guard import Log, forget, guarded
 from flowml.capture.verdict import Verdict, Watch, records_of
 from flowml.options import Track
-
-_PATIENCE = 5.0  # seconds that a run waits at its end for what was asked at its beginning
 
 _current: ContextVar[Session | None] = ContextVar("flowml_session", default=None)
 
@@ -59,7 +57,7 @@ class Session:
         self.call = call
         self.run = run
         self._steps = 0
-        self._asking: Thread | None = None
+        self._asking: Beside | None = None
         self._error: BaseException | None = None
         self._params: dict[str, str] = {}
         self._overflows = 0
@@ -160,7 +158,7 @@ class Session:
     def conclude(self, verdict: Verdict) -> None:
         """End the run as the orchestrator says; a later verdict on the same attempt counts more."""
         if self._asking:
-            self._asking.join(_PATIENCE)
+            self._asking.wait()
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)
@@ -203,13 +201,13 @@ class Session:
         with self.guard("tell where the call comes from"):
             if self.call.known:
                 self.put(self.call.known())
-            if self.call.asked:
-                self._asking = Thread(target=copy_context().run, args=[self._ask, self.call.asked], daemon=True)
-                self._asking.start()
+            if asked := self.call.asked:
 
-    def _ask(self, asked: Callable[[], list[records.Record]]) -> None:
-        with self.guard("ask where the call comes from", raising=False):
-            self.run.put(asked())
+                def ask() -> None:
+                    with self.guard("ask where the call comes from", raising=False):
+                        self.run.put(asked())
+
+                self._asking = Beside(ask)
 
     def _open(self, caller: Session | None) -> None:
         track = self.call.track

@@ -1,0 +1,25 @@
+"""Does something beside a call's body, such as asking a server; the call waits for it at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import copy_context
+from threading import Thread
+
+_PATIENCE = 5.0  # seconds that the end of a call waits
+
+
+class Beside:
+    """One thing that is being done.
+
+    Args:
+        job: Does it, with the caller's context variables.
+    """
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        self._thread = Thread(target=copy_context().run, args=[job], daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for it, for a short time."""
+        self._thread.join(_PATIENCE)
