@@ -129,7 +129,7 @@ def _call_of_flow(
         announce=announce,
         publish=links.watch,
         published=links.settle,
-        known=partial(origin.known, run, started, goes_on=goes_on) if run.deployment_id else None,
+        known=partial(origin.known, run, started, goes_on=goes_on),
         asked=partial(origin.asked, run, flow.name) if run.deployment_id else None,
     )
 

@@ -39,7 +39,7 @@ class Call:
     announce: Callable[[records.Caller], None]  # told of the run, to pass it on to where this context does not reach
     publish: Callable[[store.Run], None]  # told of a new run, to link it from where people look at the call
     published: Callable[[], None]  # waits for that, for a short time
-    known: Callable[[], list[records.Record]] | None = None  # what else there is to log of the call; it is cheap to say
+    known: Callable[[], list[records.Record]] = list  # what else there is to log of the call; it is cheap to say
     asked: Callable[[], list[records.Record]] | None = None  # what takes a question over the network, beside the body
 
 
@@ -199,8 +199,7 @@ class Session:
         if self.run is store.NO_RUN:
             return
         with self.guard("tell where the call comes from"):
-            if self.call.known:
-                self.put(self.call.known())
+            self.put(self.call.known())
             if asked := self.call.asked:
 
                 def ask() -> None:
@@ -270,8 +269,7 @@ def current() -> Session | None:
 
 def is_off() -> bool:
     """Tell whether nothing is tracked here: inside `disabled`, or inside a call that has no run."""
-    session = _current.get()
-    return session is not None and session.run is store.NO_RUN
+    return (session := _current.get()) is not None and session.run is store.NO_RUN
 
 
 @contextmanager
