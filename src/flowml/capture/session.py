@@ -76,10 +76,11 @@ class Session:
             call.watch.session = session
         try:
             session._announce()
-            session._explain()
-            if inputs and session.run is not store.NO_RUN:
-                with session.guard("log the inputs"):
-                    session.put(describe.inputs(_chosen(call), call.hints))
+            if session.run is not store.NO_RUN:
+                session._explain()
+                if inputs:
+                    with session.guard("log the inputs"):
+                        session.put(describe.inputs(_chosen(call), call.hints))
         except BaseException as error:
             session.failed(error)
             raise
@@ -196,10 +197,9 @@ class Session:
 
     def _explain(self) -> None:
         """Log where the call comes from; what others must be asked for comes when they answer."""
-        if self.run is store.NO_RUN:
-            return
         with self.guard("tell where the call comes from"):
-            self.put(self.call.known())
+            if found := self.call.known():
+                self.put(found)
             if asked := self.call.asked:
 
                 def ask() -> None:
