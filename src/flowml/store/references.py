@@ -90,7 +90,7 @@ def imports_in_class(cls: type) -> set[str]:
         value.__wrapped__ if hasattr(value, "__wrapped__") else value
         for base in cls.__mro__
         if base is not object and not base.__module__.startswith("mlflow.")
-        for value in vars(base).values()
+        for value in tuple(vars(base).values())  # to look at one may add another
     )
     return {name for method in methods if isinstance(method, FunctionType) for name in _imports_in(method.__code__)}
 
