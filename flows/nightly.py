@@ -16,7 +16,7 @@ from prefect import unmapped
 from sklearn import datasets
 
 import train
-from flowml import OnMetric, Skip, flow, task
+from flowml import Cron, Deployment, OnMetric, Skip, flow, task
 
 MODEL = "classifier"  # as flows/train.py registers it
 
@@ -52,8 +52,10 @@ def nightly(data: Path | None = None, target: str = "target", least_gain: float 
     return told if to_beat is None else {**told, "champion": to_beat}
 
 
-# Each night at two, and as soon as a flow finds the champion worse than this: `.serve("nightly", cron="0 2 * * *")`.
-TRIGGERS = [OnMetric("evaluate_champion.roc_auc", below=0.9)]
+# Each night at two, and as soon as a flow finds the champion worse than this.
+every_night = Deployment(
+    nightly, "every-night", schedule=Cron("0 2 * * *"), triggers=[OnMetric("evaluate_champion.roc_auc", below=0.9)]
+)
 
 if __name__ == "__main__":
     cli = argparse.ArgumentParser(description=__doc__)

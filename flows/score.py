@@ -11,7 +11,7 @@ import mlflow
 import pandas as pd
 from sklearn import datasets
 
-from flowml import OnModelPromoted, Skip, flow, task
+from flowml import Deployment, OnModelPromoted, Skip, flow, task
 
 
 @task
@@ -50,7 +50,7 @@ def scoring(model: str = "classifier", data: Path | None = None, out: Path = Pat
 
 
 # A new champion starts it, whether flows/nightly.py or a person made it so.
-TRIGGERS = [OnModelPromoted("classifier", alias="champion")]
+on_champion = Deployment(scoring, "on-champion", triggers=[OnModelPromoted("classifier", alias="champion")])
 
 if __name__ == "__main__":
     cli = argparse.ArgumentParser(description=__doc__)

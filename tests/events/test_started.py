@@ -19,10 +19,14 @@ from flowml import flow, task
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(400)]
 
+FLOWS = Path(__file__).parents[2] / "flows"
+FILES = [str(FLOWS / "nightly.py"), str(FLOWS / "score.py")]
+DEPLOYMENTS = ("nightly/every-night", "scoring/on-champion")
+
 
 def flow_runs(deployment: str) -> list[FlowRun]:
     """Return the runs of a deployment."""
-    name = DeploymentFilter(name=DeploymentFilterName(any_=["on-event"]))
+    name = DeploymentFilter(name=DeploymentFilterName(any_=[deployment.partition("/")[2]]))
     with get_client(sync_client=True) as prefect:
         found = prefect.read_flow_runs(deployment_filter=name)
         wanted = prefect.read_deployment_by_name(deployment).id
@@ -33,7 +37,7 @@ def is_served() -> bool:
     """Tell whether both deployments are there, with their automations."""
     with get_client(sync_client=True) as prefect:
         try:
-            names = [prefect.read_deployment_by_name(f"{one}/on-event").id for one in ("nightly", "scoring")]
+            names = [prefect.read_deployment_by_name(one).id for one in DEPLOYMENTS]
         except ObjectNotFound:
             return False
         return all(prefect.read_resource_related_automations(f"prefect.deployment.{one}") for one in names)
@@ -56,12 +60,12 @@ def test_a_breach_starts_training_and_its_promotion_starts_scoring(
 ) -> None:
     """A metric below its limit in another process: a model is trained, promoted, and scores, each once."""
     served = {**environment, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
-    with child("-m", "tests.events.served", log=project / "served.log", environment=served, folder=project):
+    with child("-m", "flowml.cli", "serve", *FILES, log=project / "served.log", environment=served, folder=project):
         until(is_served, "both are served")
         monitoring()
         until(lambda: ended(client, "nightly"), "the training has ended", 150)
         until(lambda: ended(client, "scoring"), "the scoring has ended", 100)
-        assert [len(flow_runs(f"{name}/on-event")) for name in ("nightly", "scoring")] == [1, 1]
+        assert [len(flow_runs(one)) for one in DEPLOYMENTS] == [1, 1]
     trained, scored = run_of(client, "nightly"), run_of(client, "scoring")
     assert (trained.info.status, scored.info.status) == ("FINISHED", "FINISHED")
     assert trained.data.metrics["challenger"] > 0.98
