@@ -11,6 +11,7 @@ from typing import NamedTuple
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from tests.ops import looked_at
 
 from flowml import cli, settings
@@ -49,7 +50,10 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prefect_se
     (folder / "pyproject.toml").touch()
     (folder / ".flowml").mkdir()
     shutil.copy(empty_store, folder / ".flowml" / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
+    results = temporary_settings(
+        {PREFECT_LOCAL_STORAGE_PATH: folder / "results"}
+    )  # else those of a run before are found
+    with pytest.MonkeyPatch.context() as patch, results:
         _enter(folder, patch)
         looked_at.make()
         mlflow.set_tracking_uri(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from flowml.store.trouble import without_credentials
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
+_LEVEL = "PREFECT_LOGGING_LEVEL"
 _PATIENCE = 180.0  # seconds; a worker process imports Prefect and MLflow first
 _REMEDY = "Workers need the address, the credentials and the way there: set the variables where they start."
 
@@ -74,9 +76,13 @@ def _ask(runner: TaskRunner[Any], uri: str) -> dict[str, str | None]:
 def _quiet() -> Iterator[None]:
     from prefect.settings import PREFECT_LOGGING_LEVEL, temporary_settings
 
-    with temporary_settings({PREFECT_LOGGING_LEVEL: "CRITICAL"}):  # the worker's logs
-        logging.disable(logging.CRITICAL)
-        try:
+    before = os.environ.get(_LEVEL)
+    os.environ[_LEVEL] = "CRITICAL"  # a worker process sets its logging up before it is given these settings
+    logging.disable(logging.CRITICAL)
+    try:
+        with temporary_settings({PREFECT_LOGGING_LEVEL: "CRITICAL"}):
             yield
-        finally:
-            logging.disable(logging.NOTSET)
+    finally:
+        logging.disable(logging.NOTSET)
+        os.environ.pop(_LEVEL)
+        os.environ |= {} if before is None else {_LEVEL: before}
