@@ -86,13 +86,13 @@ class Links:
                 if self._is_full():
                     return
                 _linked[self._flow_run_id] += 1
-        self._publish(partial(self._link, run.url))
+        self._publish(partial(self._link, run.url), later=self._task_run_id is not None)
 
     def _ended(self, summary: records.Summary) -> None:
         self._publish(partial(self._summarize, summary))
 
-    def _publish(self, job: Callable[[Any], None]) -> None:
-        publisher.add(partial(self._in_context, job))
+    def _publish(self, job: Callable[[Any], None], *, later: bool = False) -> None:
+        publisher.add(partial(self._in_context, job), later=later)
 
     def _in_context(self, job: Callable[[Any], None]) -> None:
         """Do it with the Prefect settings that were in force where the run was opened."""
