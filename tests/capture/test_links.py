@@ -144,10 +144,23 @@ def test_calls_in_other_processes_are_in_the_note(client: MlflowClient, track: T
 
     pipeline()
     root = flow_run(client)
-    assert sorted(row[5] for row in rows_of(root.data.tags[NOTE])) == ["", "auc 0.2", "auc 0.4"]
+    assert sorted(row[5] for row in rows_of(root.data.tags[NOTE])) == ["auc 0.2", "auc 0.4", "load 1"]
     drawn = Path(client.download_artifacts(root.info.run_id, "flow/graph.md")).read_text()
-    assert re.search(r'n(\d)\["load"\]', drawn)
-    assert "-->" in drawn
+    assert re.search(r'n\d\["load"\]', drawn)
+    assert re.search(r'n\d\["score \u00d7 2"\]', drawn)
+
+
+def test_the_graph_has_calls_without_runs(client: MlflowClient) -> None:
+    """Tasks that are summed up are nodes too, with what was given to them."""
+
+    @flow(track=Track(children="none"))
+    def pipeline() -> None:
+        score.map([load.submit(2)] * 2, by=[1, 2]).result()
+
+    pipeline()
+    drawn = Path(client.download_artifacts(flow_run(client).info.run_id, "flow/graph.md")).read_text()
+    first, second = re.findall(r"(n\d)\[", drawn)
+    assert f"{first} --> {second}" in drawn or f"{second} --> {first}" in drawn
 
 
 def test_a_note_of_the_users_own_stays(client: MlflowClient) -> None:

@@ -6,9 +6,10 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
-_IDLE = 2.0  # seconds after which the thread ends that has nothing to do
+_QUIET = 1.0  # seconds without a job that is urgent, after which one that is not is done, or the thread ends
 
 
 class Publisher:
@@ -27,20 +28,26 @@ class Publisher:
     def begin(self) -> None:
         """Begin with nothing to do: also in a forked child, whose parent does what is its own."""
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._later: deque[Callable[[], None]] = deque()
         self._left = 0
         self._changed = threading.Condition()
         self._is_working = False
 
-    def add(self, job: Callable[[], None]) -> None:
-        """Have a job done; does not wait."""
+    def add(self, job: Callable[[], None], *, later: bool = False) -> None:
+        """Have a job done; does not wait.
+
+        Args:
+            job: What is to be done.
+            later: Whether it is not to be in the way of the user's tasks: one is done a second, the rest by `wait`.
+        """
         with self._changed:
             self._left += 1
-            self._jobs.put(job)
+            (self._later.append if later else self._jobs.put)(job)
             if not self._is_working:
                 try:
                     threading.Thread(target=self._work, name="flowml-publisher", daemon=True).start()
                 except RuntimeError:  # the process ends, and there are no new threads
-                    self._left = 0
+                    self.begin()
                     return
                 self._is_working = True
 
@@ -52,24 +59,35 @@ class Publisher:
         """
         until = time.monotonic() + seconds
         with self._changed:
+            while self._later:
+                self._jobs.put(self._later.popleft())
             while self._left and (rest := until - time.monotonic()) > 0:
                 self._changed.wait(rest)
             return self._left
 
     def _work(self) -> None:
         while True:
-            try:
-                job = self._jobs.get(timeout=_IDLE)
-            except queue.Empty:
-                self._idle()
-                with self._changed:
-                    if self._left:
-                        continue
-                    self._is_working = False
-                    return
+            job = self._next()
+            if job is None:
+                return
             try:
                 job()
             finally:
                 with self._changed:
                     self._left -= 1
                     self._changed.notify_all()
+
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for a job; None if there is none and the thread is to end."""
+        while True:
+            try:
+                return self._jobs.get(timeout=_QUIET)
+            except queue.Empty:
+                with self._changed:
+                    if self._later:
+                        return self._later.popleft()
+                self._idle()
+                with self._changed:
+                    if not self._left:
+                        self._is_working = False
+                        return None
