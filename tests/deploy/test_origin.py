@@ -62,7 +62,7 @@ def by_automation(client: SyncPrefectClient, deployment_id: str) -> FlowRun:
 def by_parent(_: SyncPrefectClient, __: str) -> FlowRun:
     """Start a run from another flow."""
 
-    @flow(track=False)
+    @flow
     def parent() -> FlowRun:
         return run_deployment("deployed-flow/nightly", timeout=0)
 

@@ -101,7 +101,12 @@ def in_words(schedule: Any) -> str:
     interval = getattr(schedule, "interval", None)
     if interval is not None:
         return f"every {_length(interval)}{where}"
-    return f"{getattr(schedule, 'cron', None) or getattr(schedule, 'rrule', '')}{where}"
+    return f"{getattr(schedule, 'cron', None) or rule(getattr(schedule, 'rrule', ''))}{where}"
+
+
+def rule(rrule: str) -> str:
+    """Return a recurrence rule without the beginning that Prefect's server writes before it."""
+    return " ".join(line for line in rrule.splitlines() if line != "DTSTART:20200101T000000")
 
 
 def _length(interval: timedelta) -> str:

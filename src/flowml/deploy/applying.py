@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml import settings
+from flowml.capture.origin import rule
 from flowml.deploy import tracking
 from flowml.deploy.finding import whereabouts
 from flowml.deploy.schedules import as_prefects
@@ -81,7 +82,7 @@ def keep_what_is(made: RunnerDeployment, there: DeploymentResponse | None, *, ke
     Args:
         made: The deployment as it shall be.
         there: As it is; None if there is none.
-        keep_paused: Whether it stays paused as a whole, if it is a work pool's: who served it paused it at the end.
+        keep_paused: Whether a work pool's stays paused as a whole; another was paused by the end of what served it.
     """
     if there is None:
         return
@@ -125,7 +126,10 @@ def _made(deployment: Deployment) -> RunnerDeployment:
 
 
 def _form(schedule: Any) -> Any:
-    return schedule.schedule.model_dump(mode="json"), schedule.parameters or {}, schedule.slug
+    told = schedule.schedule.model_dump(mode="json")
+    if "rrule" in told:
+        told["rrule"] = rule(told["rrule"])
+    return told, schedule.parameters or {}, schedule.slug
 
 
 def _relative(file: Path, folder: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flowml.deploy import api, applying, tracking
@@ -53,21 +55,26 @@ def serve(
         deployments: Which.
         replace: Take the place of a deployment of the same name that is another flow's.
         limit: How many runs there may be at once, of all together. Default: Prefect's setting, which is 5.
-        when_ready: Called when all are checked.
+        when_ready: Called when they are there, and runs can be started.
 
     Raises:
         DeploymentError: If one cannot be; none is created then.
         OrchestrationError: If Prefect's API cannot be reached.
     """
-    import prefect
+    from prefect.exceptions import TerminationSignal
+    from prefect.runner import Runner
     from prefect.settings import PREFECT_RUNNER_PROCESS_LIMIT
 
     with api.server() as client:
         wanted = [(one, applying.for_serving(one)) for one in unique(deployments)]
         ready = _ready(client, wanted, replace=replace, keep_paused=False)
+        runner = Runner(limit=limit or PREFECT_RUNNER_PROCESS_LIMIT.value())
+        with explained():
+            for made in ready:
+                runner.add_deployment(made)
     when_ready()
-    with explained():
-        prefect.serve(*ready, print_starting_message=False, limit=limit or PREFECT_RUNNER_PROCESS_LIMIT.value())
+    with suppress(KeyboardInterrupt, TerminationSignal):
+        asyncio.run(runner.start())
 
 
 def pool_of(deployment: Deployment) -> str:

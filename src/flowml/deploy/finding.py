@@ -116,18 +116,27 @@ def _files(places: Iterable[str]) -> Iterator[Path]:
 def _loaded(file: Path) -> ModuleType:
     from prefect.utilities.importtools import load_script_as_module
 
-    for module in list(sys.modules.values()):
-        if module.__name__ != "__main__" and getattr(module, "__file__", None) and Path(module.__file__ or "") == file:
-            return module  # another flow's file imports it
+    if there := _modules_of(file):
+        return next(iter(there.values()))  # another flow's file imports it
     try:
         return load_script_as_module(str(file))
     except Exception as error:  # noqa: BLE001 - whatever the user's file raises
+        for name in _modules_of(file):
+            del sys.modules[name]  # it is not whole
         cause = error.__cause__ or error
         if isinstance(cause, DeploymentError):
             msg = f"In {file.name}: {cause}"
             raise DeploymentError(msg) from None
         msg = f"{file} cannot be loaded: {type(cause).__name__}: {cause}"
         raise DeploymentError(msg) from cause
+
+
+def _modules_of(file: Path) -> dict[str, ModuleType]:
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name != "__main__" and getattr(module, "__file__", None) and Path(str(module.__file__)) == file
+    }
 
 
 def _file_of(flow: prefect.Flow[..., Any]) -> Path | None:

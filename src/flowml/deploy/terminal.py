@@ -81,12 +81,13 @@ def run_deployments(*, as_json: bool) -> None:
         _console().print("There are no deployments. Make some: flowml serve, or flowml deploy")
         return
     table = Table("deployment", "schedule", "next run", "run by")
+    table.columns[0].no_wrap = True
     for row in rows:
         when = "; ".join(row.schedules) or "when asked to"
         upcoming = row.next_run.astimezone().strftime("%Y-%m-%d %H:%M:%S") if row.next_run else ""
         by = f"work pool {row.work_pool}" if row.work_pool else "flowml serve"
         table.add_row(row.name, when, "paused" if row.is_paused else upcoming, by + ("" if row.is_ready else " (away)"))
-    _console().print(table)
+    _console().print(table, soft_wrap=False)
 
 
 def run_trigger(name: str, parameters: list[str], *, watch: bool) -> bool:
@@ -192,4 +193,5 @@ def _clock() -> str:
 
 
 def _console() -> Console:
-    return Console(soft_wrap=True, highlight=False, markup=False)
+    width = None if sys.stdout.isatty() else 200
+    return Console(soft_wrap=True, highlight=False, markup=False, width=width)

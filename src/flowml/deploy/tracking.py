@@ -32,7 +32,7 @@ def environment(deployment: Deployment) -> dict[str, str]:
     Raises:
         DeploymentError: If one would hold a password.
     """
-    wanted, (uri, registry_uri) = settings.current(), in_force()
+    wanted, (uri, registry_uri) = settings.reload(), in_force()
     uri, registry_uri = _reference(wanted.tracking_uri) or uri, _reference(wanted.registry_uri) or registry_uri
     found: dict[str, Any] = {name: getattr(wanted, name) for name in _OPTIONS if _differs(name)}
     found["experiment"] = wanted.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")

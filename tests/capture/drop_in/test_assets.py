@@ -62,7 +62,7 @@ def events_of(side: Side) -> list[Any]:
     """Return what the events of the scenario say, without ids and times."""
     with sending() as events:
         observe(of_assets, side)
-    return [told(event) for event in events if not event.event.startswith(("flowml.", "prefect.artifact."))]
+    return [told(event) for event in events if not event.event.startswith("flowml.")]
 
 
 def told(event: Event) -> Any:
