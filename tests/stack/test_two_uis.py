@@ -35,6 +35,7 @@ def ask(url: str, asked: dict[str, Any] | None = None) -> Any:
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_each_ui_leads_to_the_other(running: tuple[Project, str]) -> None:
     """The link in Prefect names the run that MLflow's server has, and that run's tags and note lead back."""
     project, said = running
