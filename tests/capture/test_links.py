@@ -75,8 +75,8 @@ def page(run: Any) -> str:
 
 
 def rows_of(text: str) -> list[list[str]]:
-    """Return a table's rows without its heading."""
-    return [re.split(r" ?\| ?", line)[1:-1] for line in text.splitlines() if line.startswith("|")][2:]
+    """Return a table's rows without its heading and the space between their columns."""
+    return [re.split(r"(?:&emsp;)? ?\| ?", line)[1:-1] for line in text.splitlines() if line.startswith("|")][2:]
 
 
 def test_the_flows_run_has_a_note_with_its_tasks(linked: MlflowClient) -> None:

@@ -17,6 +17,7 @@ _FAILED = 5  # of those the first
 _METRICS = 4  # in a row
 _HEADING = ("Task", "State", "Attempts", "Cached", "Duration", "Metrics", "Prefect")
 _ROOM = TAG_VALUE - 200  # what is left is for the last line
+_GAP = "&emsp;"  # MLflow's page shows tables without any space between their columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,10 @@ def write(head: Head, members: Sequence[Member]) -> str:
     lines = list(_about(head))
     if not members:
         return "\n".join(lines)
-    lines += ["", *markdown.rows([_HEADING])]
+    lines += ["", *markdown.rows([_apart(_HEADING)])]
     room, shown = _ROOM - sum(len(line) + 1 for line in lines), 0
     for row, counted in _rows(head.experiment_id, members):
-        line = markdown.rows([row])[0]
+        line = markdown.rows([_apart(row)])[0]
         room -= len(line) + 1
         if room < 0:
             break
@@ -63,6 +64,12 @@ def write(head: Head, members: Sequence[Member]) -> str:
     if shown < len(members):
         lines += ["", f"… and {len(members) - shown:,} more."]
     return "\n".join(lines)
+
+
+def _apart(row: Sequence[str]) -> list[str]:
+    """Keep the cells of a row from touching each other on the page."""
+    *cells, last = row
+    return [*(f"{cell}{_GAP}" if cell else "" for cell in cells), last]
 
 
 def _about(head: Head) -> Iterator[str]:
