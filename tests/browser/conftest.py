@@ -52,7 +52,9 @@ def trained(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         ran = project.python(str(TRAIN))
         assert ran.returncode == 0, ran.stderr
         (run,) = json.loads(project.flowml("runs", "--json").stdout)
-        yield Trained(servers["prefect"]["url"], servers["mlflow"]["url"], run["prefect_flow_run_id"], run["mlflow_url"])
+        yield Trained(
+            servers["prefect"]["url"], servers["mlflow"]["url"], run["prefect_flow_run_id"], run["mlflow_url"]
+        )
         stopped = project.flowml("down")
         assert stopped.returncode == 0, stopped.stderr
     finally:
