@@ -80,7 +80,10 @@ def test_one_dead_server_is_passed_over_alone(project: Path) -> None:
     """The other is found still."""
     noted(project, prefect=DEAD, mlflow=processes.of(os.getpid()))
     assert state.prefect_api() is None
-    assert connection.connect().page_of("1", "2") == "http://127.0.0.1:5099/#/experiments/1/runs/2?workflowType=machine_learning"
+    assert (
+        connection.connect().page_of("1", "2")
+        == "http://127.0.0.1:5099/#/experiments/1/runs/2?workflowType=machine_learning"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"id": 1}', '{"prefect": {}, "mlflow": {}}'])
