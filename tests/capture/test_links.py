@@ -211,7 +211,7 @@ def test_the_note_tells_of_the_deployment(linked: MlflowClient) -> None:
         run_flow(nightly, flow_run=api.create_flow_run_from_deployment(deployment_id))
     tags = flow_run(linked).data.tags
     where = f"https://prefect.example.com/ui/deployments/deployment/{deployment_id}"
-    assert f"deployment [every&#124;year]({where})" in tags[NOTE]
+    assert f"deployment [nightly/every&#124;year]({where})" in tags[NOTE]
     assert "schedule 0 6 1 1 &#42; (Europe/Berlin)" in tags[NOTE]
 
 

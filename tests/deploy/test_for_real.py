@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -131,7 +132,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     project.environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *([given] if given else [])])
     (project.folder / "flows").mkdir()
     (project.folder / "flows" / "greet.py").write_text(FLOWS)
-    started = project.flowml("up", "--detach")
+    with (
+        socket.socket() as one,
+        socket.socket() as other,
+    ):  # not the usual ports, which something else may take just now
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        free = [str(each.getsockname()[1]) for each in (one, other)]
+    started = project.flowml("up", "--detach", "--prefect-port", free[0], "--mlflow-port", free[1])
     assert started.returncode == 0, started.stderr
     yield Site(project, urls(started.stdout)[0])
     project.flowml("down")

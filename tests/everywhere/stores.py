@@ -127,13 +127,18 @@ def _parent(run: Run) -> str | None:
     return parent
 
 
+def _metrics(run: Run) -> dict[str, float]:
+    """Return a run's metrics, but for how late it was: only a deployed flow's has that."""
+    return {key: value for key, value in run.data.metrics.items() if key != "flowml.lateness"}
+
+
 def _page(store: Store, run: Run) -> dict[str, Any]:
     """Return all that is on the page of a probe's run."""
     run_id = run.info.run_id
     assert run.data.params.get("active_run") == run_id
     page: dict[str, Any] = {
         "params": {key: value for key, value in run.data.params.items() if key != "active_run"},
-        "metrics": dict(run.data.metrics),
+        "metrics": _metrics(run),
         "losses": [point.value for point in store.client.get_metric_history(run_id, "loss")],
         "artifacts": sorted(item.path for item in store.client.list_artifacts(run_id)),
         "models": len(run.outputs.model_outputs),
@@ -230,7 +235,7 @@ def _expect_callers(store: Store, runs: list[Run], tree: Tree) -> None:
         drawn = ["flow"] if run.data.tags["flowml.kind"] == "flow" and _has_children(run, runs) else []
         assert [item.path for item in store.client.list_artifacts(run.info.run_id)] == drawn
         assert run.outputs.model_outputs == []
-    found = sorted(sorted(run.data.metrics.items()) for run in callers)
+    found = sorted(sorted(_metrics(run).items()) for run in callers)
     expected = sorted(sorted(_rolled_up(caller).items()) for caller in _callers(tree))
     assert [[key for key, _ in metrics] for metrics in found] == [[key for key, _ in metrics] for metrics in expected]
     assert found == [[(key, pytest.approx(value)) for key, value in metrics] for metrics in expected]

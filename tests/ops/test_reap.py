@@ -170,6 +170,33 @@ def test_an_earlier_attempt_failed(client: MlflowClient) -> None:
     assert superseded == ["true", None]
 
 
+def test_the_attempt_that_a_killed_process_did_not_send(client: MlflowClient) -> None:
+    """Of a task run that completed at its second attempt only the first is in MLflow: the second is added, once."""
+    flow_run_id = prefects_flow_run(Running())
+    task_run_id = prefects_task_run(flow_run_id, Running())
+    with get_client(sync_client=True) as prefects:
+        for state in (Running(), Completed()):
+            prefects.set_task_run_state(UUID(task_run_id), state, force=True)
+    root = open_run(client, {"flowml.kind": "flow", "prefect.flow_run_id": flow_run_id, **GONE})
+    ids = {"prefect.flow_run_id": flow_run_id, "prefect.task_run_id": task_run_id}
+    first = open_run(client, {**ids, "flowml.kind": "task", "flowml.attempt": "1"}, under=root)
+    client.set_terminated(first.info.run_id, "FAILED")
+    for _ in range(2):
+        ops.reap_runs(grace=0)
+    of_task = [run for run in all_runs(client) if run.data.tags.get("prefect.task_run_id") == task_run_id]
+    earlier, last = sorted(of_task, key=lambda run: run.data.tags["flowml.attempt"])
+    assert (earlier.info.run_id, earlier.info.status) == (first.info.run_id, "FAILED")
+    assert (last.info.status, last.data.tags["flowml.attempt"], last.data.tags["prefect.state"]) == (
+        "FINISHED",
+        "2",
+        "Completed",
+    )
+    assert last.data.tags["mlflow.parentRunId"] == root.info.run_id
+    assert "before it sent this attempt" in last.data.tags["flowml.closed"]
+    assert earlier.data.tags["flowml.next_run_id"] == last.info.run_id
+    assert last.data.tags["flowml.previous_run_id"] == earlier.info.run_id
+
+
 def test_a_task_ends_with_its_flow(client: MlflowClient) -> None:
     """A task run that Prefect takes for running in a flow run that crashed is failed: Prefect never ends it."""
     flow_run_id = prefects_flow_run(Crashed())

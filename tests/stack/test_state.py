@@ -39,7 +39,7 @@ def test_flows_write_where_the_running_server_shows(project: Path) -> None:
     assert connected.uri == stack.database
     experiment = connected.client.get_experiment(connected.experiment_id("a flow"))
     assert experiment.artifact_location == (project / "files" / "a-flow").as_uri()
-    assert connected.page_of("1", "2") == "http://127.0.0.1:5099/#/experiments/1/runs/2"
+    assert connected.page_of("1", "2") == "http://127.0.0.1:5099/#/experiments/1/runs/2?workflowType=machine_learning"
     assert state.prefect_api() == "http://127.0.0.1:4299/api"
 
 
@@ -80,7 +80,10 @@ def test_one_dead_server_is_passed_over_alone(project: Path) -> None:
     """The other is found still."""
     noted(project, prefect=DEAD, mlflow=processes.of(os.getpid()))
     assert state.prefect_api() is None
-    assert connection.connect().page_of("1", "2") == "http://127.0.0.1:5099/#/experiments/1/runs/2"
+    assert (
+        connection.connect().page_of("1", "2")
+        == "http://127.0.0.1:5099/#/experiments/1/runs/2?workflowType=machine_learning"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"id": 1}', '{"prefect": {}, "mlflow": {}}'])

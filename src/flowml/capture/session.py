@@ -158,8 +158,6 @@ class Session:
 
     def conclude(self, verdict: Verdict) -> None:
         """End the run as the orchestrator says; a later verdict on the same attempt counts more."""
-        if self._asking:
-            self._asking.wait()
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)
@@ -177,6 +175,8 @@ class Session:
         Raises:
             TrackingError: If something is not, and ``on_error="raise"`` asks to know.
         """
+        if self._asking:
+            self._asking.wait()
         try:
             with self.guard("log everything", raising=raising):
                 self.run.settle()

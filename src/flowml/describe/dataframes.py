@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import io
 from collections.abc import Iterator
-from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,12 @@ from flowml import options, records
 from flowml.describe import datasets, distribution
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
-from flowml.describe.remembered import remembered
 from flowml.describe.scalars import scalar
 from flowml.describe.text import short
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_CELLS_AT_A_GLANCE = 2_000
-_GAIN = 10  # so many times as large a frame must be for a glance to be worth it
 _VALUES_SEEN = 100  # of a column of Python objects, to tell its type
 
 
@@ -38,20 +34,6 @@ def frame(value: pd.DataFrame, place: Place) -> Iterator[records.Record]:
 def described(value: pd.DataFrame, place: Place, kind: str, index: bool = True) -> records.Dataset:  # noqa: FBT001, FBT002
     """Describe a frame, or what was made one."""
     length, width = value.shape
-    spread = distribution.is_wanted(place)
-    find = partial(_found, value, index=index, spread=spread)
-    if length * width <= _CELLS_AT_A_GLANCE * _GAIN:
-        fingerprint, schema, profile = find()
-    else:
-        every = max(1, length * width // _CELLS_AT_A_GLANCE)
-        glance = _fingerprint(value, value.iloc[::every, : datasets.MOST_COLUMNS], index=index)
-        fingerprint, schema, profile = remembered(value, f"{glance} {spread}", find)
-    return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
-
-
-def _found(value: pd.DataFrame, *, index: bool, spread: bool) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return a frame's fingerprint, schema and profile."""
-    length, width = value.shape
     chosen = datasets.rows(length, width)
     part = (
         value if len(chosen) == length else value.iloc[list(chosen)]
@@ -61,16 +43,13 @@ def _found(value: pd.DataFrame, *, index: bool, spread: bool) -> tuple[str, dict
         (value.columns[position], *_column(value.iloc[:, position], part_of=chosen))
         for position in range(min(width, datasets.MOST_COLUMNS))
     )
-    profile = datasets.table_profile(length, width, len(chosen))
-    if spread:
-        profile |= distribution.of_frame(part)
-    return _fingerprint(value, part, index=index), schema, profile
-
-
-def _fingerprint(value: pd.DataFrame, part: pd.DataFrame, *, index: bool) -> str:
     names = "\n".join(map(short, value.columns[:100_000]))
     types = "\n".join(map(str, value.dtypes.iloc[:100_000]))
-    return datasets.digest(str(value.shape), types, names, *_content(part, index=index))
+    fingerprint = datasets.digest(str((length, width)), types, names, *_content(part, index=index))
+    profile = datasets.table_profile(length, width, len(chosen))
+    if distribution.is_wanted(place):
+        profile |= distribution.of_frame(part)
+    return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
 
 
 def _content(part: pd.DataFrame, *, index: bool) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from flowml.ops.lost import add_last_attempts
 from flowml.ops.report import Reaped, Report
 from flowml.ops.runs import Runs
 from flowml.ops.states import FLOW_RUN, TASK_RUN, Prefect, batched, connected, is_id
@@ -80,7 +81,8 @@ class _Reaper:
             judge = self._ask(known)
             verdicts = [judge.judge(run) for run in chosen]
         for run, verdict in zip(chosen, verdicts, strict=True):
-            self._carry_out(judge, run, verdict)
+            if self._carry_out(judge, run, verdict) and judge.is_a_flows(run) and judge.is_gone(run):
+                add_last_attempts(self._runs, self._prefect, run, _written(_now()))
 
     def _ask(self, known: Mapping[str, Run]) -> Judge:
         from flowml.capture.engine import api
@@ -117,7 +119,8 @@ class _Reaper:
         time.sleep(max(0.0, min(left, _ASK_AGAIN)))
         return left > 0
 
-    def _carry_out(self, judge: Judge, run: Run, verdict: Verdict | None) -> None:
+    def _carry_out(self, judge: Judge, run: Run, verdict: Verdict | None) -> bool:
+        """Close a run if it is to be, and keep the account; tell whether it was closed here and now."""
         report, tags = self.report, run.data.tags
         if verdict is None and judge.knows(run):
             report.running += 1
@@ -128,11 +131,12 @@ class _Reaper:
         elif self._dry_run or self._close(run, verdict):
             flow_run = tags.get("prefect.flow_run_name", "")
             report.closed.append(Reaped(run.info.run_id, run.info.run_name, flow_run, verdict.status, verdict.why))
+            return not self._dry_run
+        return False
 
     def _close(self, run: Run, verdict: Verdict) -> bool:
         now = _now()
-        at = datetime.fromtimestamp(now / 1000, timezone.utc).isoformat(timespec="seconds")
-        tags = {"flowml.closed": verdict.why, "flowml.closed_at": at}
+        tags = {"flowml.closed": verdict.why, "flowml.closed_at": _written(now)}
         if verdict.state:
             tags["prefect.state"] = verdict.state
         if verdict.superseded:
@@ -143,6 +147,10 @@ class _Reaper:
 
 def _ids(runs: Iterable[Run], tag: str) -> set[str]:
     return {told for run in runs if is_id(told := run.data.tags.get(tag, ""))}
+
+
+def _written(moment: int) -> str:
+    return datetime.fromtimestamp(moment / 1000, timezone.utc).isoformat(timespec="seconds")
 
 
 def _now() -> int:

@@ -109,20 +109,29 @@ class Runs:
         Returns:
             False if it is closed or deleted already.
         """
-        from mlflow.entities import RunTag
         from mlflow.exceptions import MlflowException
 
         try:
             run = self._client.get_run(run_id)
             if run.info.status != "RUNNING" or run.info.lifecycle_stage != "active":
                 return False
-            self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+            self.tag(run_id, tags)
             self._client.set_terminated(run_id, status, ended)
         except MlflowException as error:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
             return False  # it was deleted meanwhile
         return True
+
+    def add(self, experiment_id: str, name: str, started: int, tags: Mapping[str, str]) -> str:
+        """Add a run, and return its id."""
+        return str(self._client.create_run(experiment_id, started, dict(tags), name).info.run_id)
+
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Give a run more tags."""
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
 
     def _newest(self, experiments: list[str], mine: str, page: int) -> Iterator[Run]:
         token = None

@@ -13,7 +13,7 @@ from flowml.store import process
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-_ENDS = {"COMPLETED": "FINISHED", "FAILED": "FAILED", "CRASHED": "FAILED", "CANCELLED": "KILLED"}
+ENDS = {"COMPLETED": "FINISHED", "FAILED": "FAILED", "CRASHED": "FAILED", "CANCELLED": "KILLED"}
 _WAITING = {"SCHEDULED", "PENDING"}
 
 
@@ -69,7 +69,7 @@ class Judge:
             verdict = self.judge(above)  # opened by hand: it ends with the run it was opened in
         else:
             verdict = self._by_prefect(run) or self._by_process(run) or self._by_the_run_above(run)
-        if verdict and self._is_gone(run):
+        if verdict and self.is_gone(run):
             return dataclasses.replace(verdict, since=None)
         return verdict
 
@@ -78,6 +78,10 @@ class Judge:
         tags = run.data.tags
         known = tags.get(TASK_RUN) in self.tasks or tags.get(FLOW_RUN) in self.flows
         return known or tags.get("prefect.api", self.api) == self.api
+
+    def is_a_flows(self, run: Run) -> bool:
+        """Tell whether a run is that of a flow, not of a task or opened by hand."""
+        return run.data.tags.get("flowml.kind") == "flow"
 
     def process_of(self, run: Run) -> Mapping[str, str]:
         """Return the tags that tell of a run's process: its own, or those of the run above that is in the same one."""
@@ -98,8 +102,8 @@ class Judge:
         state = self._state(run)
         if state is None:
             # News of a task may be under way while its flow run is known, or while its process has just gone.
-            unheard = task_id and (flow_id in self.flows or (flow_id is None and self._is_gone(run)))
-            if unheard or not self.knows(run) or self._is_gone(run) is False:
+            unheard = task_id and (flow_id in self.flows or (flow_id is None and self.is_gone(run)))
+            if unheard or not self.knows(run) or self.is_gone(run) is False:
                 return None
             which = "task run" if task_id else "flow run"
             return Verdict("KILLED", f"its {which} does not exist in Prefect any more", None, None, run.info.start_time)
@@ -108,12 +112,12 @@ class Judge:
         if task_id and attempt < state.attempt:
             why = f"Prefect is at attempt {state.attempt}; this is attempt {attempt}"
             return Verdict("FAILED", why, state.name, state.since, state.since, superseded=True)
-        if state.ended is None or attempt > state.attempt or state.type not in _ENDS:
+        if state.ended is None or attempt > state.attempt or state.type not in ENDS:
             return None
-        return Verdict(_ENDS[state.type], f"Prefect says {state.name}", state.name, state.ended, state.ended)
+        return Verdict(ENDS[state.type], f"Prefect says {state.name}", state.name, state.ended, state.ended)
 
     def _by_process(self, run: Run) -> Verdict | None:
-        if not self._is_gone(run):
+        if not self.is_gone(run):
             return None
         state = self._state(run)
         if state and (state.type == "PAUSED" or (state.type in _WAITING and state.is_deployed)):
@@ -129,7 +133,7 @@ class Judge:
         verdict = self.judge(above) if above else None
         if above is None or verdict is None:
             return None
-        if not self._together(run, above) and (verdict.since is None or self._is_gone(run) is False):
+        if not self._together(run, above) and (verdict.since is None or self.is_gone(run) is False):
             return None  # the process of the run above is gone, but this one's may be at work
         if not self._ends_with(run, above):
             return None
@@ -161,7 +165,8 @@ class Judge:
     def _above(self, run: Run) -> Run | None:
         return self.runs.get(run.data.tags.get("mlflow.parentRunId", ""))
 
-    def _is_gone(self, run: Run) -> bool | None:
+    def is_gone(self, run: Run) -> bool | None:
+        """Tell whether a run's process has ended; None where that cannot be known."""
         return self.gone.get(process.identity(self.process_of(run)))
 
     def _together(self, run: Run, above: Run) -> bool:

@@ -7,6 +7,7 @@ known here, or a store of another kind, is left to MLflow's calls; `tests/store/
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -56,27 +57,25 @@ class Birth:
 
 def serves(client: MlflowClient) -> bool:
     """Tell whether a client's store is one whose rows can be written here."""
-    return _are_known_tables() and _store_of(client) is not None
+    # Not imported for this: whoever writes over HTTP never needs SQLAlchemy.
+    module = sys.modules.get("mlflow.store.tracking.sqlalchemy_store")
+    # A class derived from it may keep more.
+    return module is not None and type(_store_of(client)) is module.SqlAlchemyStore and _are_known_tables()
+
+
+def _store_of(client: MlflowClient) -> Any:
+    return getattr(getattr(client, "_tracking_client", None), "store", None)
 
 
 @cache
 def _are_known_tables() -> bool:
-    try:
-        from mlflow.store.tracking.dbmodels import models
-    except ImportError:
-        return False
+    from mlflow.store.tracking.dbmodels import models
+
     tables = ((getattr(models, name, None), columns) for name, columns in _COLUMNS.items())
     return all(
         table and {column.name for column in table.__table__.columns} == set(columns.split())
         for table, columns in tables
     )
-
-
-def _store_of(client: MlflowClient) -> Any:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    store = getattr(getattr(client, "_tracking_client", None), "store", None)
-    return store if type(store) is SqlAlchemyStore else None  # one derived from it may keep more
 
 
 def write(client: MlflowClient, experiment_id: str, births: Iterable[Birth]) -> None:

@@ -21,6 +21,7 @@ INPUTS = "prefect.task_inputs"
 MODELS = "flowml.registered_models"
 """The tag with the versions that were registered in a run and in those below it."""
 
+_OWN = "flowml."  # metrics such as how late a run was
 _PAGE = 1000
 
 
@@ -39,7 +40,7 @@ class Member:
         seconds: How long it took; None if it has not ended.
         attempt: The number of its last attempt.
         cached: Whether its result came from a cache.
-        metrics: The last value of each metric.
+        metrics: The last value of each metric, but for those that tell of the run itself.
         inputs: The ids of the calls whose results it was given.
         models: The versions registered in it.
         run_id: Its run; None if it was summed up.
@@ -100,7 +101,7 @@ def _member(run: Run) -> Member:
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
         attempt=int(tags.get("flowml.attempt", "1")),
         cached=tags.get("flowml.cached") == "true",
-        metrics=run.data.metrics,
+        metrics={key: value for key, value in run.data.metrics.items() if not key.startswith(_OWN)},
         inputs=tuple(filter(None, tags.get(INPUTS, "").split(","))),
         models=registered(tags),
         run_id=info.run_id,

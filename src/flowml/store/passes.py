@@ -31,6 +31,7 @@ class Pass:
         waiting: The runs, in order; those of which nothing is left are taken out.
         at_work: Entered while something is sent.
         was_sent: Told of each run of which nothing is left.
+        in_between: Called before each run: somebody may wait for another one to be created.
         side_by_side: Whether several runs may be sent at a time.
         force: Send what is not due yet, too.
         last: Leave out what fails, for the rest to be sent at least: a run is better closed without a file.
@@ -40,6 +41,7 @@ class Pass:
     waiting: dict[Outgoing, None]
     at_work: Callable[[], AbstractContextManager[None]]
     was_sent: Callable[[], None]
+    in_between: Callable[[], None]
     side_by_side: bool
     force: bool = False
     last: bool = False
@@ -54,12 +56,14 @@ class Pass:
         """
         self.sender.begin_pass(last=self.last)
         for group in self._groups():
+            self.in_between()
             self._create_together(group)
             if self.side_by_side:
                 with self.at_work():
                     _together([partial(self._send, out) for out in group])
             else:
                 for out in group:
+                    self.in_between()
                     with self.at_work():
                         self._send(out)
             for problem in self._gone:

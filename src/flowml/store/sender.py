@@ -94,12 +94,17 @@ class Sender:
         if closing is None:
             out.since = time.monotonic()
             return out.closed or not out.params
-        self._close(out, closing)
+        ending = self._close(out, closing)
         out.closing, out.closed = None, True
         out.discard()  # of what MLflow refused
+        if closing.rolls_up and out.on_ended:
+            try:
+                out.on_ended(ending.summary())
+            except Exception:
+                _logger.debug("who was to be told of a run's end failed", exc_info=True)
         return True
 
-    def _close(self, out: Outgoing, closing: Closing) -> None:
+    def _close(self, out: Outgoing, closing: Closing) -> Ending:
         info, client = out.created.result().info, self._client
         ending = Ending(client, out, closing)
         if closing.rolls_up and out.root is None:
@@ -115,8 +120,7 @@ class Sender:
             self._step(out, partial(client.set_tag, info.run_id, "flowml.tracking_error", told))
         self._end(out, closing)
         out.is_ending = False
-        if closing.rolls_up and out.on_ended:
-            out.on_ended(ending.summary())
+        return ending
 
     def _end(self, out: Outgoing, closing: Closing) -> None:
         """Close the run; who listens hears of a flow's."""

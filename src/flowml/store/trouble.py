@@ -89,9 +89,9 @@ def may_pass(error: Exception) -> bool:
 
 def is_unreachable(error: BaseException) -> bool:
     """Tell whether the store itself could not be reached, so that nothing else can be sent to it either."""
-    answer = getattr(error, "response", None)
+    answer = getattr(getattr(error, "response", None), "status_code", None)  # some clients' responses are mappings
     if answer is not None:
-        return answer.status_code in {429, 502, 503, 504}
+        return answer in {429, 502, 503, 504}
     if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
         return True
     if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith(("requests", "urllib3")):

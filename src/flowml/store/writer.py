@@ -5,11 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet  # a class of its own before Python 3.11
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -58,6 +59,7 @@ class Writer:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
         self._starting = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
         self._asked = threading.Event()
+        self._wanted: deque[Outgoing] = deque()  # runs that somebody waits for
         self._told: queue.SimpleQueue[Outgoing | _Close | Job] = queue.SimpleQueue()
         self._waiting: dict[Outgoing, None] = {}
         self._failures = 0
@@ -150,15 +152,20 @@ class Writer:
                 return
 
     def created(self, out: Outgoing) -> Created:
-        """Return a run as MLflow knows it; it is created now, before all that waits.
+        """Return a run as MLflow knows it; it is created before all that waits, when the run that is being sent is.
 
         Raises:
             TrackingError: If MLflow fails or does not answer in time.
         """
         if not out.created.done():
-            with suppress(LaterError):
-                self.ask(partial(self._sender.create, out))
+            self._wanted.append(out)
+            self._hand_over((self._create_wanted, Future[None]()))
         return self.wait(out.created)
+
+    def _create_wanted(self) -> None:
+        while self._wanted:
+            with self._at_work(), suppress(LaterError):
+                self._sender.create(self._wanted.popleft())
 
     def wait(self, result: Future[T], until: Callable[[], float] | None = None) -> T:
         """Wait for a result of the sender, until a time that may move, or for the setting ``timeout``.
@@ -261,7 +268,8 @@ class Writer:
             TrackingError: If MLflow fails in a way that may pass; all that is left waits.
         """
         side_by_side = self._uri.startswith("http")
-        Pass(self._sender, self._waiting, self._at_work, self._was_sent, side_by_side, force=force, last=last).run()
+        one = Pass(self._sender, self._waiting, self._at_work, self._was_sent, self._create_wanted, side_by_side)
+        replace(one, force=force, last=last).run()
         self._failures, self._next_try = 0, 0.0
 
     def _was_sent(self) -> None:
