@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,7 @@ def keep_what_is(made: RunnerDeployment, there: DeploymentResponse | None, *, ke
         return
     if keep_paused and there.paused and there.work_pool_name:
         made.paused = True
-    was, wanted = [_form(one) for one in there.schedules], [_form(one) for one in made.schedules or []]
+    was, wanted = (sorted(map(_form, some)) for some in (there.schedules, made.schedules or []))  # it keeps no order
     if was == wanted:
         made.schedules = None
         made.model_fields_set.discard("schedules")  # what is not set is not sent, and nothing sent means no change
@@ -125,11 +126,11 @@ def _made(deployment: Deployment) -> RunnerDeployment:
     )
 
 
-def _form(schedule: Any) -> Any:
+def _form(schedule: Any) -> str:
     told = schedule.schedule.model_dump(mode="json")
     if "rrule" in told:
         told["rrule"] = rule(told["rrule"])
-    return told, schedule.parameters or {}, schedule.slug
+    return json.dumps((told, schedule.parameters or {}, schedule.slug), sort_keys=True, default=str)
 
 
 def _relative(file: Path, folder: Path) -> str:
