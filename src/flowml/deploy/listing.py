@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flowml.capture.addresses import page_of
 from flowml.capture.origin import in_words
 from flowml.deploy import api
 from flowml.ops.states import explained
@@ -70,8 +71,6 @@ def deployments() -> list[Row]:
 
 
 def _row(name: str, one: DeploymentResponse, planned: datetime | None) -> Row:
-    from prefect.utilities.urls import url_for
-
     status: Any = one.status
     return Row(
         name=name,
@@ -82,7 +81,7 @@ def _row(name: str, one: DeploymentResponse, planned: datetime | None) -> Row:
         is_ready=getattr(status, "value", status) == "READY",
         entrypoint=one.entrypoint,
         tags=list(one.tags),
-        url=url_for("deployment", one.id),
+        url=page_of("deployment", one.id),
     )
 
 
