@@ -97,12 +97,19 @@ def check_pool(client: SyncPrefectClient, name: str) -> None:
         DeploymentError: If it does not.
         OrchestrationError: If the API cannot be asked.
     """
+    from prefect.exceptions import ObjectNotFound
+
     with explained():
-        pools = [pool["name"] for pool in client.request("POST", "/work_pools/filter", json={"limit": _PAGE}).json()]
-    if name not in pools:
-        make = f"`prefect work-pool create {name} --type process` makes it"
-        msg = f"There is no work pool {name!r}{nearest(name, pools)}; there are: {listed(pools)}. {make}."
-        raise DeploymentError(msg)
+        try:
+            client.read_work_pool(name)
+        except ObjectNotFound:
+            found = client.request("POST", "/work_pools/filter", json={"limit": _PAGE}).json()
+        else:
+            return
+    pools = [pool["name"] for pool in found]
+    make = f"`prefect work-pool create {name} --type process` makes it"
+    msg = f"There is no work pool {name!r}{nearest(name, pools)}; there are: {listed(pools)}. {make}."
+    raise DeploymentError(msg)
 
 
 def check_secrets(client: SyncPrefectClient, names: list[str]) -> None:
