@@ -108,8 +108,18 @@ class Deployment:
         if isinstance(self.triggers, str) or not isinstance(self.triggers, Sequence):
             msg = f"triggers={self.triggers!r} cannot be: they are a list."
             raise DeploymentError(msg)
+        for trigger in self.triggers:
+            _check_trigger(trigger)
         for option in ("work_pool", "description", "tracking_uri", "registry_uri"):
             value = getattr(self, option)
             if value is not None and not isinstance(value, str):
                 msg = f"{option}={value!r} cannot be: it is a text."
                 raise DeploymentError(msg)
+
+
+def _check_trigger(trigger: Any) -> None:
+    from prefect.events.schemas.automations import Trigger
+
+    if isinstance(trigger, type) or not (hasattr(trigger, "automation_trigger") or isinstance(trigger, Trigger)):
+        msg = f"{trigger!r} in triggers= cannot be: an item is one of flowml's triggers or of Prefect's own."
+        raise DeploymentError(msg)
