@@ -96,7 +96,7 @@ def _next_runs(client: SyncPrefectClient, ids: list[UUID]) -> dict[UUID, datetim
         for run in runs:
             if run.deployment_id and run.next_scheduled_start_time:
                 found.setdefault(run.deployment_id, run.next_scheduled_start_time)
-        if len(runs) < _PAGE or not any(one in found for one in left):
+        if len(runs) < _PAGE or found.keys().isdisjoint(left):
             break
     return found
 
