@@ -1,20 +1,45 @@
-"""What deploying again leaves as it is."""
+"""What Prefect is told of a deployment, and what deploying again leaves as it is; no server is asked."""
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import uuid4
 
+import pytest
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 
-from flowml import Cron, Deployment, Interval, flow
+from flowml import Cron, Deployment, DeploymentError, Interval, flow
 from flowml.deploy.applying import keep_what_is
+from flowml.deploy.parameters import read, schema_of
 
 
 @flow
 def counting(rows: int = 1) -> int:
     """Be a flow of deployments."""
     return rows
+
+
+@flow
+def open_to_all(rows: int, note: str | None = None, share: float | Literal["all"] = 1, **others: int) -> None:
+    """Be a flow that takes parameters of any name."""
+
+
+def test_a_flow_with_parameters_of_any_name_runs_by_itself() -> None:
+    """``**others`` may be left out, here and where Prefect's server checks a run; given, it is a mapping."""
+    made = Deployment(open_to_all, "n", schedule=Cron("0 2 * * *"), parameters={"rows": 1}).to_prefect()
+    assert made._parameter_openapi_schema.required == ["rows"]
+    Deployment(open_to_all, "n", parameters={"others": {"extra": 2}})
+    with pytest.raises(DeploymentError, match="'others' of open-to-all cannot be 2"):
+        Deployment(open_to_all, "n", parameters={"others": 2})
+
+
+def test_a_text_stays_one_where_a_text_may_be() -> None:
+    """What is typed for ``str | None`` is the text, though it looks like JSON; a choice of texts takes those alone."""
+    schema = schema_of(open_to_all)
+    typed = ["note=10", "share=0.5", "rows=3"]
+    assert read(typed, schema, "open") == {"note": "10", "share": 0.5, "rows": 3}
+    assert read(["share=all"], schema, "open") == {"share": "all"}
 
 
 def test_schedules_in_another_order_are_left_alone() -> None:

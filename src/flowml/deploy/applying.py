@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import settings
 from flowml.capture.origin import rule
+from flowml.deploy import parameters as given
 from flowml.deploy import tracking
 from flowml.deploy.finding import whereabouts
 from flowml.deploy.schedules import as_prefects
@@ -114,7 +115,7 @@ def _made(deployment: Deployment) -> RunnerDeployment:
     triggers: list[Any] = [
         one.automation_trigger() if hasattr(one, "automation_trigger") else one for one in deployment.triggers
     ]
-    return RunnerDeployment.from_flow(
+    made: RunnerDeployment = RunnerDeployment.from_flow(
         deployment.flow,
         name=deployment.name,
         schedules=[as_prefects(one) for one in deployment.schedules],
@@ -124,6 +125,8 @@ def _made(deployment: Deployment) -> RunnerDeployment:
         triggers=triggers,
         description=deployment.description,
     )
+    made._parameter_openapi_schema = given.form_of(deployment.flow)  # noqa: SLF001 - Prefect needs **kwargs to be given
+    return made
 
 
 def _form(schedule: Any) -> str:
