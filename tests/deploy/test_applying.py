@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
@@ -10,7 +11,8 @@ from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 
 from flowml import Cron, Deployment, DeploymentError, Interval, flow
-from flowml.deploy.applying import keep_what_is
+from flowml.deploy.api import check_taken
+from flowml.deploy.applying import for_pool, keep_what_is
 from flowml.deploy.parameters import read, schema_of
 
 
@@ -49,3 +51,23 @@ def test_schedules_in_another_order_are_left_alone() -> None:
     there = DeploymentResponse(id=uuid4(), name="n", flow_id=uuid4(), schedules=kept)
     keep_what_is(made, there, keep_paused=True)
     assert "schedules" not in made.model_fields_set
+
+
+def test_the_same_place_in_another_project_is_another_flow(tmp_path: Path) -> None:
+    """Two projects with a flow in the same place, on one server, do not take each other's deployment over."""
+    made = for_pool(Deployment(counting, "n"), "pool")
+    step = "prefect.deployments.steps.set_working_directory"
+
+    def there(folder: str | Path) -> DeploymentResponse:
+        return DeploymentResponse(
+            id=uuid4(),
+            name="n",
+            flow_id=uuid4(),
+            entrypoint=made.entrypoint,
+            work_pool_name="pool",
+            pull_steps=[{step: {"directory": str(folder)}}],
+        )
+
+    check_taken(there(made.storage.destination), made)
+    with pytest.raises(DeploymentError, match=f"another flow, {tmp_path}/"):
+        check_taken(there(tmp_path), made)

@@ -29,7 +29,7 @@ d = Deployment(daily, "daily", schedule=[north, south])
 def test_a_run_has_its_schedules_day_and_parameters(
     project: Path, pool: str, own: str, run: Callable[..., str]
 ) -> None:
-    """A time's run has the day of the schedule's clock and its parameters; one deleted in Prefect has not ended well."""
+    """A time's run has the day of the schedule's clock and its parameters; one deleted in Prefect is not well."""
     (project / "daily.py").write_text(FLOW.format(flow=own))
     run("deploy", "daily.py", "--work-pool", pool)
     given: list[dict[str, Any]] = []

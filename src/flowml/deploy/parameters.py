@@ -32,8 +32,8 @@ def form_of(flow: prefect.Flow[..., Any]) -> ParameterSchema:
 
     made = parameter_schema(flow)
     for name, parameter in inspect.signature(flow.fn).parameters.items():
-        kind = {parameter.VAR_POSITIONAL: "array", parameter.VAR_KEYWORD: "object"}.get(parameter.kind)
-        if kind and name in made.properties:
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD} and name in made.properties:
+            kind = "object" if parameter.kind is parameter.VAR_KEYWORD else "array"
             kept = {key: made.properties[name][key] for key in ("title", "position") if key in made.properties[name]}
             made.properties[name] = {**kept, "type": kind}
             made.required = [one for one in made.required if one != name]
