@@ -46,6 +46,13 @@ def training(rows: int, name: str = "Ada") -> int:
         (lambda: Deployment(training, "n", concurrency_limit=0), "concurrency_limit=0 cannot be"),
         (lambda: Deployment(training, "n", tags="a"), "tags='a' cannot be: they are a list"),
         (lambda: Deployment(training, "n", triggers="a"), "triggers='a' cannot be: they are a list"),
+        (lambda: Deployment(training, "n", triggers=["a"]), "'a' in triggers= cannot be: an item is one of flowml's"),
+        (
+            lambda: Deployment(
+                training, "n", parameters={"rows": 1}, schedule=Cron("0 2 * * *", parameters={"rows": "ten"})
+            ),
+            "'rows' of training cannot be 'ten'",
+        ),
         (lambda: Deployment(training, "n", work_pool=1), "work_pool=1 cannot be"),
     ],
 )
@@ -61,6 +68,15 @@ def test_a_schedule_is_prefects_own() -> None:
     assert Interval("15m").anchor_date == Interval("15m").anchor_date
     assert Interval("1.5h").interval == timedelta(minutes=90)
     assert RRule("FREQ=WEEKLY;BYDAY=MO").rrule == "FREQ=WEEKLY;BYDAY=MO"
+
+
+def test_a_schedule_may_give_what_the_flow_needs() -> None:
+    """A schedule's own parameters count where the deployment has none; another schedule then needs them too."""
+    given = Cron("0 2 * * *", parameters={"rows": 1})
+    made = Deployment(training, "n", schedule=given).to_prefect()
+    assert [one.parameters for one in made.schedules or []] == [{"rows": 1}]
+    with pytest.raises(DeploymentError, match="its parameter 'rows' has no default"):
+        Deployment(training, "n", schedule=[given, Cron("0 3 * * *")])
 
 
 def test_prefects_own_schedules_are_taken() -> None:

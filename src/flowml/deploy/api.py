@@ -14,8 +14,7 @@ from flowml.ops.states import explained, reached
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
-
-    from flowml.deploy.deployment import Deployment
+    from prefect.deployments.runner import RunnerDeployment
 
 _PAGE = 200  # the most that the API gives at once
 
@@ -97,12 +96,19 @@ def check_pool(client: SyncPrefectClient, name: str) -> None:
         DeploymentError: If it does not.
         OrchestrationError: If the API cannot be asked.
     """
+    from prefect.exceptions import ObjectNotFound
+
     with explained():
-        pools = [pool["name"] for pool in client.request("POST", "/work_pools/filter", json={"limit": _PAGE}).json()]
-    if name not in pools:
-        make = f"`prefect work-pool create {name} --type process` makes it"
-        msg = f"There is no work pool {name!r}{nearest(name, pools)}; there are: {listed(pools)}. {make}."
-        raise DeploymentError(msg)
+        try:
+            client.read_work_pool(name)
+        except ObjectNotFound:
+            found = client.request("POST", "/work_pools/filter", json={"limit": _PAGE}).json()
+        else:
+            return
+    pools = [pool["name"] for pool in found]
+    make = f"`prefect work-pool create {name} --type process` makes it"
+    msg = f"There is no work pool {name!r}{nearest(name, pools)}; there are: {listed(pools)}. {make}."
+    raise DeploymentError(msg)
 
 
 def check_secrets(client: SyncPrefectClient, names: list[str]) -> None:
@@ -123,19 +129,40 @@ def check_secrets(client: SyncPrefectClient, names: list[str]) -> None:
                 raise DeploymentError(msg) from None
 
 
-def check_taken(there: DeploymentResponse | None, wanted: Deployment, entrypoint: str) -> None:
+def check_taken(there: DeploymentResponse | None, made: RunnerDeployment) -> None:
     """Check that a name is not that of another flow's deployment: flows of two files may be called the same.
+
+    Args:
+        there: What has the name; None if nothing has.
+        made: What shall have it.
 
     Raises:
         DeploymentError: If it is.
     """
-    if there is None or not there.entrypoint or _same_place(there.entrypoint, entrypoint):
+    if there is None or not there.entrypoint:
         return
+    one, other = there.entrypoint, str(made.entrypoint)
+    folders = (_folder_of(there), str(made.storage.destination) if made.work_pool_name and made.storage else None)
+    if _same_place(one, other) and all(folders):  # workers' both, and perhaps of two projects that look alike
+        one, other = (f"{folder}/{text}" for folder, text in zip(folders, (one, other), strict=True))
+    if _same_place(one, other):
+        return
+    full_name = f"{made.flow_name}/{made.name}"
     msg = (
-        f"{wanted.full_name} is the deployment of another flow, {there.entrypoint}, and not of {entrypoint}. Choose "
-        f"another name, delete that one (`prefect deployment delete {wanted.full_name}`), or take its place: --replace."
+        f"{full_name} is the deployment of another flow, {one}, and not of {other}. Choose "
+        f"another name, delete that one (`prefect deployment delete {full_name}`), or take its place: --replace."
     )
     raise DeploymentError(msg)
+
+
+def _folder_of(there: DeploymentResponse) -> str | None:
+    """Return the folder that workers load a deployment's flow from, if they load it from one."""
+    if not there.work_pool_name:
+        return None
+    for step in there.pull_steps or []:
+        if told := step.get("prefect.deployments.steps.set_working_directory"):
+            return str(told["directory"])
+    return there.path
 
 
 def _same_place(one: str, other: str) -> bool:

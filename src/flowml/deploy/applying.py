@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml import settings
 from flowml.capture.origin import rule
+from flowml.deploy import parameters as given
 from flowml.deploy import tracking
 from flowml.deploy.finding import whereabouts
 from flowml.deploy.schedules import as_prefects
@@ -88,7 +90,7 @@ def keep_what_is(made: RunnerDeployment, there: DeploymentResponse | None, *, ke
         return
     if keep_paused and there.paused and there.work_pool_name:
         made.paused = True
-    was, wanted = [_form(one) for one in there.schedules], [_form(one) for one in made.schedules or []]
+    was, wanted = (sorted(map(_form, some)) for some in (there.schedules, made.schedules or []))  # it keeps no order
     if was == wanted:
         made.schedules = None
         made.model_fields_set.discard("schedules")  # what is not set is not sent, and nothing sent means no change
@@ -113,7 +115,7 @@ def _made(deployment: Deployment) -> RunnerDeployment:
     triggers: list[Any] = [
         one.automation_trigger() if hasattr(one, "automation_trigger") else one for one in deployment.triggers
     ]
-    return RunnerDeployment.from_flow(
+    made: RunnerDeployment = RunnerDeployment.from_flow(
         deployment.flow,
         name=deployment.name,
         schedules=[as_prefects(one) for one in deployment.schedules],
@@ -123,13 +125,15 @@ def _made(deployment: Deployment) -> RunnerDeployment:
         triggers=triggers,
         description=deployment.description,
     )
+    made._parameter_openapi_schema = given.form_of(deployment.flow)  # noqa: SLF001 - Prefect needs **kwargs to be given
+    return made
 
 
-def _form(schedule: Any) -> Any:
+def _form(schedule: Any) -> str:
     told = schedule.schedule.model_dump(mode="json")
     if "rrule" in told:
         told["rrule"] = rule(told["rrule"])
-    return told, schedule.parameters or {}, schedule.slug
+    return json.dumps((told, schedule.parameters or {}, schedule.slug), sort_keys=True, default=str)
 
 
 def _relative(file: Path, folder: Path) -> str:

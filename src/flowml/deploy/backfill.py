@@ -17,14 +17,14 @@ from uuid import UUID
 from flowml.capture.origin import BY, LOGICAL_DATE
 from flowml.deploy import api
 from flowml.deploy import parameters as given
-from flowml.deploy.times import between, period
+from flowml.deploy.times import between, by_its_clock, period
 from flowml.deploy.triggering import Started, told
 from flowml.errors import DeploymentError
 from flowml.ops.states import explained
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import DeploymentSchedule, FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
 
 TAG = "flowml.backfill"
@@ -38,7 +38,7 @@ class Plan:
     Attributes:
         name: The deployment's full name.
         deployment: As Prefect has it.
-        times: The scheduled times, in order.
+        schedules: The scheduled times, in order, each with the schedule that it is of.
         done: Those that are done, or that the schedule's own run is at work on.
         under_way: The runs of an earlier backfill that have not ended, by their times.
         tries: How many runs for each time have ended otherwise than well.
@@ -46,10 +46,15 @@ class Plan:
 
     name: str
     deployment: DeploymentResponse
-    times: list[datetime]
+    schedules: dict[datetime, DeploymentSchedule]
     done: set[datetime] = field(default_factory=set)
     under_way: dict[datetime, UUID] = field(default_factory=dict)
     tries: Counter[datetime] = field(default_factory=Counter)
+
+    @property
+    def times(self) -> list[datetime]:
+        """The scheduled times, in order."""
+        return list(self.schedules)
 
     @property
     def left(self) -> list[datetime]:
@@ -75,14 +80,14 @@ def plan(name: str, start: str, end: str) -> Plan:
     now = datetime.now(timezone.utc)
     with api.server() as client:
         full_name, deployment = api.named(client, name)
-        schedules = [one.schedule for one in deployment.schedules]
-        if not schedules:
+        if not deployment.schedules:
             msg = f"{full_name} has no schedule, so there is nothing to say for which times it runs."
             raise DeploymentError(msg)
         schema = deployment.parameter_openapi_schema or {}
-        given.check_schema(schema, {**deployment.parameters, **_handed(schema, now)}, full_name, whole=True)
-        first, last = period(start, end, getattr(schedules[0], "timezone", None))
-        made = Plan(full_name, deployment, between(schedules, first, min(last, now)))
+        for one in deployment.schedules:
+            given.check_schema(schema, {**deployment.parameters, **_handed(schema, one, now)}, full_name, whole=True)
+        first, last = period(start, end, getattr(deployment.schedules[0].schedule, "timezone", None))
+        made = Plan(full_name, deployment, between(deployment.schedules, first, min(last, now)))
         if made.times:
             _note_runs(client, made)
         return made
@@ -111,14 +116,13 @@ def backfill(plan: Plan, *, at_once: int, say: Callable[[datetime, Started], Non
             while waiting and len(running) < at_once:
                 moment = waiting.popleft()
                 running[_start(client, plan, moment)] = moment
-            for run in _read(client, list(running)):
-                now = told(run)
-                if states.get(run.id) != now.state:
-                    states[run.id] = now.state
-                    say(running[run.id], now)
+            for now in _told(client, list(running)):
+                if states.get(now.id) != now.state:
+                    states[now.id] = now.state
+                    say(running[now.id], now)
                 if now.is_over:
                     ended.append(now)
-                    del running[run.id]
+                    del running[now.id]
             if waiting or running:
                 time.sleep(0.5)
     return ended
@@ -129,7 +133,7 @@ def _start(client: SyncPrefectClient, plan: Plan, moment: datetime) -> UUID:
     with explained():
         run = client.create_flow_run_from_deployment(
             plan.deployment.id,
-            parameters=_handed(plan.deployment.parameter_openapi_schema or {}, moment),
+            parameters=_handed(plan.deployment.parameter_openapi_schema or {}, plan.schedules[moment], moment),
             tags=[TAG, f"{LOGICAL_DATE}:{written}"],
             labels={BY: "backfill", LOGICAL_DATE: written},
             # Two backfills at the same time start one run.
@@ -138,14 +142,16 @@ def _start(client: SyncPrefectClient, plan: Plan, moment: datetime) -> UUID:
     return run.id
 
 
-def _handed(schema: given.Schema, moment: datetime) -> dict[str, str]:
-    """Return the parameter that a flow may have for the time, as a day if it takes days."""
+def _handed(schema: given.Schema, schedule: DeploymentSchedule, moment: datetime) -> dict[str, Any]:
+    """Return a schedule's own parameters, and that which a flow may have for the time, as a day if it takes days."""
+    own = dict(schedule.parameters or {})
     wanted = schema.get("properties", {}).get("logical_date")
     if wanted is None:
-        return {}
+        return own
+    moment = by_its_clock(moment, schedule.schedule)
     formats = {one.get("format") for one in (wanted, *wanted.get("anyOf", ()))}
     takes_days = "date" in formats and "date-time" not in formats
-    return {"logical_date": moment.date().isoformat() if takes_days else moment.isoformat()}
+    return {**own, "logical_date": moment.date().isoformat() if takes_days else moment.isoformat()}
 
 
 def _note_runs(client: SyncPrefectClient, plan: Plan) -> None:
@@ -182,6 +188,14 @@ def _moment(text: Any) -> datetime:
         return datetime.fromisoformat(str(text))
     except ValueError:
         return datetime.min.replace(tzinfo=timezone.utc)
+
+
+def _told(client: SyncPrefectClient, ids: list[UUID]) -> Iterator[Started]:
+    """Return what runs are; one that somebody has deleted in Prefect is over, and not well."""
+    there = {run.id: told(run) for run in _read(client, ids)}
+    for one in ids:
+        gone = Started(one, name=str(one), state="Deleted", is_over=True, is_good=False, url=None)
+        yield there.get(one, gone)
 
 
 def _read(client: SyncPrefectClient, ids: list[UUID]) -> list[FlowRun]:

@@ -102,6 +102,6 @@ def _ready(
     for one, made in wanted:
         there = api.existing(client, one.full_name)
         if not replace:
-            api.check_taken(there, one, str(made.entrypoint))
+            api.check_taken(there, made)
         applying.keep_what_is(made, there, keep_paused=keep_paused)
     return [made for _, made in wanted]

@@ -70,13 +70,14 @@ class Deployment:
             msg = f"A deployment cannot be called {self.name!r}: a name has no {' '.join(_BANNED)}, and is not empty."
             raise DeploymentError(msg)
         self._check_texts()
-        for schedule in self.schedules:
-            as_prefects(schedule)
+        own = [as_prefects(schedule).parameters or {} for schedule in self.schedules]
         limit = self.concurrency_limit
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             msg = f"concurrency_limit={limit!r} cannot be: it is how many runs there may be at once, 1 or more."
             raise DeploymentError(msg)
-        given.check(self.flow, self.parameters, whole=bool(self.schedules))
+        given.check(self.flow, self.parameters, whole=not all(own))
+        for parameters in filter(None, own):
+            given.check(self.flow, {**self.parameters, **parameters}, whole=True)
 
     @property
     def full_name(self) -> str:
@@ -107,8 +108,18 @@ class Deployment:
         if isinstance(self.triggers, str) or not isinstance(self.triggers, Sequence):
             msg = f"triggers={self.triggers!r} cannot be: they are a list."
             raise DeploymentError(msg)
+        for trigger in self.triggers:
+            _check_trigger(trigger)
         for option in ("work_pool", "description", "tracking_uri", "registry_uri"):
             value = getattr(self, option)
             if value is not None and not isinstance(value, str):
                 msg = f"{option}={value!r} cannot be: it is a text."
                 raise DeploymentError(msg)
+
+
+def _check_trigger(trigger: Any) -> None:
+    from prefect.events.schemas.automations import Trigger
+
+    if isinstance(trigger, type) or not (hasattr(trigger, "automation_trigger") or isinstance(trigger, Trigger)):
+        msg = f"{trigger!r} in triggers= cannot be: an item is one of flowml's triggers or of Prefect's own."
+        raise DeploymentError(msg)

@@ -7,13 +7,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flowml.capture.addresses import page_of
 from flowml.capture.origin import in_words
 from flowml.deploy import api
 from flowml.ops.states import explained
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
+
+_PAGE = 200  # the most that the API gives at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,6 @@ def deployments() -> list[Row]:
 
 
 def _row(name: str, one: DeploymentResponse, planned: datetime | None) -> Row:
-    from prefect.utilities.urls import url_for
-
     status: Any = one.status
     return Row(
         name=name,
@@ -82,27 +84,33 @@ def _row(name: str, one: DeploymentResponse, planned: datetime | None) -> Row:
         is_ready=getattr(status, "value", status) == "READY",
         entrypoint=one.entrypoint,
         tags=list(one.tags),
-        url=url_for("deployment", one.id),
+        url=page_of("deployment", one.id),
     )
 
 
 def _next_runs(client: SyncPrefectClient, ids: list[UUID]) -> dict[UUID, datetime]:
-    """Return when the next run of each is planned: of those that plan very many, the API tells the earliest."""
+    """Return when the next run of each is planned; one that plans very many does not hide the others."""
+    found: dict[UUID, datetime] = {}
+    while left := [one for one in ids if one not in found]:
+        runs = _planned(client, left)
+        for run in runs:
+            if run.deployment_id and run.next_scheduled_start_time:
+                found.setdefault(run.deployment_id, run.next_scheduled_start_time)
+        if len(runs) < _PAGE or found.keys().isdisjoint(left):
+            break
+    return found
+
+
+def _planned(client: SyncPrefectClient, ids: list[UUID]) -> list[FlowRun]:
+    """Return the earliest runs that are planned."""
     from prefect.client.schemas import filters, sorting
     from prefect.client.schemas.objects import StateType
 
-    if not ids:
-        return {}
     mine = filters.FlowRunFilter(
         deployment_id=filters.FlowRunFilterDeploymentId(any_=ids),
         state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
     )
     with explained():
-        runs = client.read_flow_runs(
-            flow_run_filter=mine, sort=sorting.FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC, limit=200
+        return client.read_flow_runs(
+            flow_run_filter=mine, sort=sorting.FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC, limit=_PAGE
         )
-    found: dict[UUID, datetime] = {}
-    for run in runs:
-        if run.deployment_id and run.next_scheduled_start_time:
-            found.setdefault(run.deployment_id, run.next_scheduled_start_time)
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,32 @@ from flowml.errors import DeploymentError
 
 if TYPE_CHECKING:
     import prefect
+    from prefect.utilities.callables import ParameterSchema
 
 Schema = Mapping[str, Any]
 
 
 def schema_of(flow: prefect.Flow[..., Any]) -> Schema:
     """Return what a flow takes, in the form that Prefect's API keeps."""
+    schema: Schema = form_of(flow).model_dump()
+    return schema
+
+
+def form_of(flow: prefect.Flow[..., Any]) -> ParameterSchema:
+    """Return the same as Prefect's object, in which ``*args`` is a list and ``**kwargs`` a mapping; none is needed.
+
+    Prefect itself takes them for parameters of their annotated types that must be given.
+    """
     from prefect.utilities.callables import parameter_schema
 
-    schema: Schema = parameter_schema(flow).model_dump()
-    return schema
+    made = parameter_schema(flow)
+    for name, parameter in inspect.signature(flow.fn).parameters.items():
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD} and name in made.properties:
+            kind = "object" if parameter.kind is parameter.VAR_KEYWORD else "array"
+            kept = {key: made.properties[name][key] for key in ("title", "position") if key in made.properties[name]}
+            made.properties[name] = {**kept, "type": kind}
+            made.required = [one for one in made.required if one != name]
+    return made
 
 
 def check(flow: prefect.Flow[..., Any], parameters: Mapping[str, Any], *, whole: bool) -> None:
@@ -60,7 +77,7 @@ def check_schema(schema: Schema, parameters: Mapping[str, Any], flow_name: str, 
 
 
 def read(texts: Iterable[str], schema: Schema, flow_name: str) -> dict[str, Any]:
-    """Read ``name=value`` as typed in a shell; a value is JSON, or the text itself where it is none.
+    """Read ``name=value`` as typed in a shell; a value is the text itself where a text may be, else JSON.
 
     Raises:
         DeploymentError: If one is not of that form, or its name unknown.
@@ -79,8 +96,18 @@ def read(texts: Iterable[str], schema: Schema, flow_name: str) -> dict[str, Any]
         if name not in known:
             msg = f"{flow_name} has no parameter {name!r}{nearest(name, known)}; it has {listed(known)}."
             raise DeploymentError(msg)
-        found[name] = value if known[name].get("type") == "string" else _value(value)
+        found[name] = value if _may_be(value, known[name]) else _value(value)
     return found
+
+
+def _may_be(text: str, wanted: Schema) -> bool:
+    kinds = (wanted, *wanted.get("anyOf", ()))
+    choices = [one.get("enum", [one["const"]] if "const" in one else [text]) for one in kinds if _is_text(one)]
+    return any(text in some for some in choices)
+
+
+def _is_text(wanted: Schema) -> bool:
+    return bool(wanted.get("type") == "string")
 
 
 def _value(text: str) -> Any:

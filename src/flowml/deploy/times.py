@@ -37,22 +37,24 @@ def period(start: str, end: str, zone: str | None) -> tuple[datetime, datetime]:
     return first, last
 
 
-def between(schedules: Iterable[Any], first: datetime, last: datetime) -> list[datetime]:
-    """Return the times of schedules from one moment to another, in order, in UTC; as Prefect's server plans them.
+def between(schedules: Iterable[Any], first: datetime, last: datetime) -> dict[datetime, Any]:
+    """Return the times of a deployment's schedules from one moment to another, in order, in UTC; as Prefect plans them.
+
+    Each has the schedule that it is of, the first one if it is of several.
 
     Raises:
         DeploymentError: If there are too many.
     """
-    found: set[datetime] = set()
+    found: dict[datetime, Any] = {}
     for schedule in schedules:
         since = first
-        while since <= last and (some := _some(schedule, since, last)):
-            found |= set(some)
+        while since <= last and (some := _some(schedule.schedule, since, last)):
+            found = {**dict.fromkeys(some, schedule), **found}
             since = max(some) + _TICK
             if len(found) > _MOST:
                 msg = f"There are more than {_MOST} scheduled times in that period; take a shorter one."
                 raise DeploymentError(msg)
-    return sorted(found)
+    return dict(sorted(found.items()))
 
 
 def _some(schedule: Any, first: datetime, last: datetime) -> list[datetime]:
@@ -63,6 +65,11 @@ def _some(schedule: Any, first: datetime, last: datetime) -> list[datetime]:
     planner = kind(**schedule.model_dump())
     dates: Any = run_coro_as_sync(planner.get_dates(n=500, start=first, end=last)) or []
     return [datetime.fromtimestamp(one.timestamp(), timezone.utc) for one in dates]
+
+
+def by_its_clock(moment: datetime, schedule: Any) -> datetime:
+    """Return a moment in the time zone of a schedule: its day there may be another than in UTC."""
+    return moment.astimezone(ZoneInfo(getattr(schedule, "timezone", None) or "UTC"))
 
 
 def _moment(text: str, clock: ZoneInfo, option: str) -> datetime:

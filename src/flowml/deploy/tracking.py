@@ -19,7 +19,9 @@ from flowml.store.trouble import masked
 if TYPE_CHECKING:
     from flowml.deploy.deployment import Deployment
 
-_OPTIONS = ("enabled", "on_error", "timeout", "write", "adopt_active_run", "mlflow_ui_url", "artifacts")
+_HANDLED_APART = {"tracking_uri", "registry_uri", "experiment", "home"}
+_LOCAL = {"prefect_db", "host", "prefect_port", "mlflow_port"}  # of `flowml up`, on this machine
+_OPTIONS = sorted(settings.Settings.model_fields.keys() - _HANDLED_APART - _LOCAL)
 _REMEDY = (
     'Give a reference: "env:NAME", an environment variable that is set where the worker runs, or "secret:NAME", a '
     "Secret block of Prefect's; as tracking_uri= (registry_uri=) of the Deployment, or --tracking-uri (--registry-uri)."

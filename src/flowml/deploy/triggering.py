@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from flowml.capture import labels
+from flowml.capture.addresses import page_of
 from flowml.capture.origin import BY
 from flowml.deploy import api
 from flowml.deploy import parameters as given
@@ -93,8 +94,6 @@ def watch(run_id: UUID, say: Callable[[Started], None]) -> Started:
 
 def told(run: FlowRun) -> Started:
     """Return what a run is, as people want to know it."""
-    from prefect.utilities.urls import url_for
-
     state = run.state
     caller = labels.caller_of(run)
     return Started(
@@ -103,6 +102,6 @@ def told(run: FlowRun) -> Started:
         state=str(state.name) if state else "Pending",
         is_over=bool(state and state.is_final()),
         is_good=bool(state and state.is_completed()),
-        url=url_for(run),
+        url=page_of("flow-run", run.id),
         mlflow_url=caller.run.url if caller and caller.run else None,
     )
