@@ -33,8 +33,10 @@ def monitoring(auc: float) -> None:
     evaluate(auc)
 
 
-def test_a_finished_flow_is_told(client: MlflowClient, heard: Heard) -> None:
+def test_a_finished_flow_is_told(client: MlflowClient, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     """One event for each flow run, with its MLflow run as the resource, its flow run related, and links to both."""
+    monkeypatch.setenv("FLOWML_MLFLOW_UI_URL", "http://mlflow.example")
+    settings.reload()
     flow_run_id = monitoring(0.5, return_state=True).state_details.flow_run_id
     (event,) = heard("flowml.run.finished")
     run = run_of(client, "monitoring")
@@ -43,6 +45,8 @@ def test_a_finished_flow_is_told(client: MlflowClient, heard: Heard) -> None:
     assert event.resource["flowml.flow"] == "monitoring"
     assert f"prefect.flow-run.{flow_run_id}" in {related.id for related in event.related}
     assert event.payload["run_id"] == run.info.run_id
+    page = f"http://mlflow.example/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    assert event.payload["run_url"] == f"{page}?workflowType=machine_learning"
     assert str(flow_run_id) in event.payload["flow_run_url"]
 
 

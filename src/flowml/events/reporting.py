@@ -10,7 +10,7 @@ from flowml.events import names, promotion
 from flowml.events.emitting import emit, is_on
 from flowml.events.judging import judged
 from flowml.events.names import Event
-from flowml.store import news
+from flowml.store import news, pages
 from flowml.store.connection import ui_of
 from flowml.store.news import News
 from flowml.store.trouble import without_credentials
@@ -66,7 +66,7 @@ def _of_the_run(told: News) -> dict[str, Any]:
     """Tell where the run is, and who made it."""
     uri = told.client.tracking_uri
     ui = ui_of(uri)
-    page = f"{ui.rstrip('/')}/#/experiments/{told.experiment_id}/runs/{told.run_id}" if ui else None
+    page = pages.under(ui, pages.of_run(told.experiment_id, told.run_id)) if ui else None
     whose = partial(told.tags.get)
     return {
         "run_id": told.run_id,
