@@ -52,10 +52,9 @@ def nightly(data: Path | None = None, target: str = "target", least_gain: float 
     return told if to_beat is None else {**told, "champion": to_beat}
 
 
-# Each night at two, and as soon as a flow finds the champion worse than this.
-every_night = Deployment(
-    nightly, "every-night", schedule=Cron("0 2 * * *"), triggers=[OnMetric("evaluate_champion.roc_auc", below=0.9)]
-)
+# Each night at two, and as soon as flows/monitoring.py finds the champion worse than this.
+is_bad = OnMetric("evaluate_champion.roc_auc", below=0.9, flow="monitoring")
+every_night = Deployment(nightly, "every-night", schedule=Cron("0 2 * * *"), triggers=[is_bad])
 
 if __name__ == "__main__":
     cli = argparse.ArgumentParser(description=__doc__)

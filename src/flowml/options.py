@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from flowml.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -72,10 +73,8 @@ class Track:
         allowed = [option.name for option in dataclasses.fields(cls)]
         for name in options:
             if name not in allowed:
-                near = difflib.get_close_matches(name, allowed, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                msg = f"Track has no option {name!r}; it takes {', '.join(allowed)}.{hint}"
-                raise TypeError(msg)
+                msg = f"Track has no option {name!r}; it takes {', '.join(allowed)}. {did_you_mean(name, allowed)}"
+                raise TypeError(msg.rstrip())
         return object.__new__(cls)
 
     def __post_init__(self) -> None:

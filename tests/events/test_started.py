@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 import pytest
@@ -12,10 +13,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
+from sklearn.datasets import load_breast_cancer
+from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
 from tests.ends.processes import child, until
 from tests.runs import run_of, runs_of
 
-from flowml import flow, task
+from flowml import Model, flow, task
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -44,25 +48,29 @@ def is_served() -> bool:
 
 
 @task
-def evaluate_champion() -> dict[str, float]:
-    """Find the champion bad."""
-    return {"roc_auc": 0.5}
+def guess() -> Annotated[Pipeline, Model(register="classifier", alias="champion")]:
+    """Make a champion that is bad."""
+    frame = load_breast_cancer(as_frame=True).frame
+    return make_pipeline(DummyClassifier(strategy="prior")).fit(frame.drop(columns="target"), frame["target"])
 
 
 @flow
-def monitoring() -> None:
-    """Look at the champion."""
-    evaluate_champion()
+def guessing() -> None:
+    """Have a champion, before anything waits for one."""
+    guess()
 
 
 def test_a_breach_starts_training_and_its_promotion_starts_scoring(
     client: MlflowClient, project: Path, environment: Mapping[str, str]
 ) -> None:
-    """A metric below its limit in another process: a model is trained, promoted, and scores, each once."""
+    """``flows/monitoring.py`` finds the champion bad: a model is trained, promoted, and scores, each once."""
+    guessing()
     served = {**environment, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
     with child("-m", "flowml.cli", "serve", *FILES, log=project / "served.log", environment=served, folder=project):
         until(is_served, "both are served")
-        monitoring()
+        looked = project / "monitoring.log"
+        with child(str(FLOWS / "monitoring.py"), log=looked, environment=environment, folder=project) as process:
+            assert process.wait(100) == 0, looked.read_text()
         until(lambda: ended(client, "nightly"), "the training has ended", 150)
         until(lambda: ended(client, "scoring"), "the scoring has ended", 100)
         assert [len(flow_runs(one)) for one in DEPLOYMENTS] == [1, 1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from sklearn.linear_model import LogisticRegression
+from tests.ends.processes import child, until
 from tests.events.conftest import Heard
 from tests.runs import run_of
 
@@ -33,8 +35,10 @@ def monitoring(auc: float) -> None:
     evaluate(auc)
 
 
-def test_a_finished_flow_is_told(client: MlflowClient, heard: Heard) -> None:
+def test_a_finished_flow_is_told(client: MlflowClient, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     """One event for each flow run, with its MLflow run as the resource, its flow run related, and links to both."""
+    monkeypatch.setenv("FLOWML_MLFLOW_UI_URL", "http://mlflow.example")
+    settings.reload()
     flow_run_id = monitoring(0.5, return_state=True).state_details.flow_run_id
     (event,) = heard("flowml.run.finished")
     run = run_of(client, "monitoring")
@@ -43,6 +47,8 @@ def test_a_finished_flow_is_told(client: MlflowClient, heard: Heard) -> None:
     assert event.resource["flowml.flow"] == "monitoring"
     assert f"prefect.flow-run.{flow_run_id}" in {related.id for related in event.related}
     assert event.payload["run_id"] == run.info.run_id
+    page = f"http://mlflow.example/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    assert event.payload["run_url"] == f"{page}?workflowType=machine_learning"
     assert str(flow_run_id) in event.payload["flow_run_url"]
 
 
@@ -91,16 +97,51 @@ def test_a_metric_beyond_a_limit_is_told(client: MlflowClient, heard: Heard, aut
     automation(OnMetric("evaluate.auc", below=0.4))
     automation(OnMetric("evaluate.auc", above=0.3, flow="another"))
     automation(OnMetric("no.such", below=0.9))
-    monitoring(0.5)
-    (finished,) = heard("flowml.run.finished")
-    monitoring(0.95)
-    heard("flowml.run.finished", 2)
-    (breach,) = heard("flowml.metric.breached")
+    for auc in (0.5, 0.95, 0.6):  # they are judged in order: when the last is told, the one before it was not
+        monitoring(auc)
+    finished, _, last = heard("flowml.run.finished", 3)
+    breach, other = heard("flowml.metric.breached", 2)
+    assert other.payload["run_id"] == last.payload["run_id"]
     assert breach.resource.id == "flowml.metric.evaluate.auc"
     assert breach.resource["flowml.limit"] == "below 0.9"
     assert breach.resource["flowml.deployment"] == "none"
     assert breach.payload["value"] == 0.5
     assert breach.payload["run_id"] == finished.payload["run_id"]
+
+
+SCRIPT = """
+from flowml import flow, task
+
+@task
+def evaluate() -> dict[str, float]:
+    return {"auc": 0.5}
+
+@flow
+def monitoring() -> None:
+    evaluate()
+
+monitoring()
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_process_that_ends_at_once_has_told(
+    client: MlflowClient,
+    heard: Heard,
+    automation: Callable[..., None],
+    project: Path,
+    environment: Mapping[str, str],
+) -> None:
+    """A flow is judged in the background; the end of its process waits for that."""
+    automation(OnMetric("evaluate.auc", below=0.9))
+    (project / "script.py").write_text(SCRIPT)
+    log = project / "script.log"
+    with child("script.py", log=log, environment=environment, folder=project) as process:
+        assert process.wait(60) == 0
+    (breach,) = heard("flowml.metric.breached")
+    assert breach.payload["value"] == 0.5
+    assert "Error emitting" not in log.read_text()
 
 
 def test_what_is_not_a_number_is_beyond_every_limit(
@@ -141,8 +182,9 @@ def test_the_same_dataset_is_not_told(client: MlflowClient, heard: Heard, automa
     ingest(0.0, 1)
     ingest(0.0, 1)
     ingest(0.0, 2)
-    heard("flowml.run.finished", 3)
-    assert len(heard("flowml.dataset.changed")) == 1
+    last = heard("flowml.run.finished", 3)[-1]
+    (changed,) = heard("flowml.dataset.changed")
+    assert changed.payload["run_id"] == last.payload["run_id"]
 
 
 def test_a_dataset_without_percentiles_is_said(
@@ -157,7 +199,7 @@ def test_a_dataset_without_percentiles_is_said(
     automation(OnDataset("sales"))
     plain(1)
     plain(2)
-    assert "Dataset('sales', profile=True)" in caplog.text
+    until(lambda: "Dataset('sales', profile=True)" in caplog.text, "the log says it")
 
 
 def test_nothing_is_told_where_events_are_off(

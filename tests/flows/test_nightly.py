@@ -1,4 +1,4 @@
-"""``flows/nightly.py`` and ``flows/score.py`` as a user runs them, over a champion that is bad at first."""
+"""``flows/nightly.py`` and those around it as a user runs them, over a champion that is bad at first."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ def test_the_better_one_is_promoted_and_scores(client: MlflowClient, project: Pa
         guess()
 
     guessing()
+    done = run("monitoring.py", folder=project)
+    assert done.returncode == 0, done.stderr
+    assert run_of(client, "monitoring").data.metrics["evaluate_champion.roc_auc"] == 0.5
     for _ in range(2):
         done = run("nightly.py", folder=project)
         assert done.returncode == 0, done.stderr
@@ -72,7 +75,7 @@ def test_the_better_one_is_promoted_and_scores(client: MlflowClient, project: Pa
     assert [item.path for item in client.list_artifacts(saved.info.run_id)] == ["predictions.csv"]
 
 
-@pytest.mark.parametrize("script", ["nightly.py", "score.py"])
+@pytest.mark.parametrize("script", ["nightly.py", "monitoring.py", "score.py"])
 def test_a_missing_file_is_one_line(script: str, project: Path, prefect_server: None) -> None:
     """It says so in one line and exits with 2, before anything runs."""
     done = run(script, "--data", "no.csv", folder=project)

@@ -17,6 +17,8 @@ from prefect.settings import PREFECT_API_URL
 from tests.ops.conftest import Said
 from tests.runs import run_of
 
+from flowml.ops.told import told
+
 ROOT = Path(__file__).parents[2]
 Flowml = Callable[..., Said]
 
@@ -129,6 +131,7 @@ def test_the_only_flow_needs_no_name(flowml: Flowml, project: Path, monkeypatch:
 WRONG = {
     ("worc.py:training",): "there is no file worc.py. Did you mean 'work.py'?",
     ("worc:training",): "there is no module 'worc', nor a file",
+    (".:training",): "'.' names neither a file nor a module",
     ("work.py:trainin",): "work.py has no flow 'trainin'. Did you mean 'training'?",
     ("work.py",): "work.py defines 4 flows; name one: work.py:training, ",
     ("empty.py",): "empty.py defines no flow",
@@ -163,6 +166,26 @@ def test_a_file_that_fails_shows_where(flowml: Flowml, project: Path, monkeypatc
     assert said.code == 1
     assert "ZeroDivisionError" in said.err
     assert "bad.py failed when it was loaded" in said.err
+
+
+@pytest.mark.parametrize("line", ["int('x')", "len(1)", "{}['x']"])
+def test_a_module_that_fails_shows_where(
+    flowml: Flowml, project: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """Whatever error it is: it is the module's own, and not taken for a wrong name."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (project / "bad_module.py").write_text(f"import json\n{line}\n")
+    said = flowml("run", "bad_module:training")
+    assert said.code == 1
+    assert f"    {line}\n" in said.err
+    assert "bad_module failed when it was loaded" in said.err
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), IndexError("x")])
+def test_a_mistake_of_a_command_keeps_its_traceback(error: LookupError) -> None:
+    """Only what a command says on purpose ends in one line."""
+    with pytest.raises(type(error)), told():
+        raise error
 
 
 SLOW = """

@@ -16,8 +16,8 @@ from flowml import markdown, records, settings, store
 from flowml.capture import report
 from flowml.capture.api import KeptClient
 from flowml.capture.guard import Log, guarded
-from flowml.capture.publisher import Publisher
 from flowml.errors import OrchestrationError
+from flowml.publisher import Publisher
 
 FLOW, TASK, SUMMARY = "mlflow-run", "mlflow-task-run", "mlflow-summary"
 

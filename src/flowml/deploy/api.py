@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from flowml.deploy.nearest import listed, nearest
 from flowml.errors import DeploymentError, OrchestrationError
+from flowml.nearest import listed, nearest
 from flowml.ops.states import explained, reached
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 from flowml.deploy import parameters as given
 from flowml.deploy.deployment import Deployment
 from flowml.deploy.finding import entrypoint, in_places, whereabouts
-from flowml.deploy.nearest import listed, nearest
 from flowml.deploy.schedules import chosen
 from flowml.errors import DeploymentError
+from flowml.nearest import listed, nearest
 
 FOLDER = "flows"
 

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from flowml.deploy.deployment import Deployment
-from flowml.deploy.nearest import listed, nearest
 from flowml.errors import DeploymentError
+from flowml.nearest import listed, nearest
 
 if TYPE_CHECKING:
     import prefect

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flowml.deploy.nearest import listed, nearest
 from flowml.errors import DeploymentError
+from flowml.nearest import listed, nearest
 
 if TYPE_CHECKING:
     import prefect

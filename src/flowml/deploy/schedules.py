@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from datetime import timezone as zones
 from typing import TYPE_CHECKING, Any
 
-from flowml.deploy.nearest import nearest
 from flowml.errors import DeploymentError
+from flowml.nearest import nearest
 from flowml.ops.durations import seconds
 
 if TYPE_CHECKING:

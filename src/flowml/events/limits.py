@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 import time
@@ -16,8 +17,9 @@ from flowml.events.emitting import noted_settings
 FRESH = 10.0
 """Seconds for which what was read holds."""
 
-_PATIENCE = 3.0  # seconds to wait for Prefect's API: the end of a flow may wait for it
+_PATIENCE = 3.0  # seconds to wait for Prefect's API: the end of a process may wait for it
 _PAGE = 200
+_logger = logging.getLogger(__name__)
 
 _read: dict[str, tuple[float, tuple[Asked, ...]]] = {}  # by the address of the API
 
@@ -38,15 +40,17 @@ class Asked:
 def asked(events: Collection[str]) -> list[Asked]:
     """Return what deployments ask for of these events, as it was at most `FRESH` seconds ago.
 
-    Where Prefect has no server, or does not answer, nothing is asked for.
+    Where Prefect does not answer, it is what was read last; where it has no server, nothing is asked for.
     """
     with noted_settings() as api:
         if api is None:
             return []
         when, found = _read.get(api, (0.0, ()))
         if time.monotonic() - when > FRESH or not when:
-            found = _read_patiently()
-            _read[api] = (time.monotonic(), found)
+            now = _read_patiently()
+            if now is not None:
+                _read[api] = (time.monotonic(), now)
+                found = now
     return [one for one in found if one.event in events]
 
 
@@ -55,31 +59,38 @@ def forget() -> None:
     _read.clear()
 
 
-def _read_patiently() -> tuple[Asked, ...]:
-    """Read in a thread that need not be waited for: Prefect's client asks a server that is down again and again."""
+def _read_patiently() -> tuple[Asked, ...] | None:
+    """Read in a thread that need not be waited for: Prefect's client asks a server that is down again and again.
+
+    Returns:
+        What is asked for; None if Prefect did not say.
+    """
     from contextvars import copy_context
 
-    answers: SimpleQueue[tuple[Asked, ...]] = SimpleQueue()
+    answers: SimpleQueue[tuple[Asked, ...] | None] = SimpleQueue()
     here = copy_context()
-    threading.Thread(target=lambda: answers.put(here.run(read)), name="flowml-limits", daemon=True).start()
+
+    def ask() -> None:
+        try:
+            answers.put(here.run(read))
+        except Exception:
+            _logger.debug("could not read what is asked for", exc_info=True)
+            answers.put(None)
+
+    threading.Thread(target=ask, name="flowml-limits", daemon=True).start()
     try:
         return answers.get(timeout=_PATIENCE)
     except Empty:
-        return ()
+        return None
 
 
-def read(*, strict: bool = False) -> tuple[Asked, ...]:
+def read() -> tuple[Asked, ...]:
     """Read what is asked for now.
 
-    Args:
-        strict: Raise what goes wrong; else nothing is asked for.
+    Raises:
+        Exception: Whatever Prefect's client raises when it cannot be reached.
     """
-    try:
-        return tuple(_from_automations())
-    except Exception:
-        if strict:
-            raise
-        return ()
+    return tuple(_from_automations())
 
 
 def _from_automations() -> Iterator[Asked]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
+
+from flowml.nearest import did_you_mean
 
 RUN_FINISHED = "flowml.run.finished"
 MODEL_LOGGED = "flowml.model.logged"
@@ -108,8 +109,8 @@ def check(event: str) -> None:
         ValueError: If there is none of that name; the message says the nearest.
     """
     if event not in EVENTS:
-        near = difflib.get_close_matches(event, EVENTS, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        meant = did_you_mean(event, EVENTS, cutoff=0.4)
+        hint = f"{meant} It tells of" if meant else "It tells of"
         others = "For other events use a trigger of prefect.events."
-        msg = f"flowml tells of no event {event!r}.{hint} It tells of {', '.join(EVENTS)}. {others}"
+        msg = f"flowml tells of no event {event!r}. {hint} {', '.join(EVENTS)}. {others}"
         raise ValueError(msg)

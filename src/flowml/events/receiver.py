@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -39,6 +40,7 @@ def application(secret: str, client: MlflowClient) -> Starlette:
         client: A client of the MLflow that sends, to ask more of what it tells.
     """
     from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
 
@@ -48,27 +50,51 @@ def application(secret: str, client: MlflowClient) -> Starlette:
         try:
             body = await _body(request)
             delivery = guard.check(request.headers, body)
-            event = await asyncio.to_thread(_read, body, delivery, client)
         except RefusedError as refused:
-            _logger.warning("Refused: %s.", refused)
-            return PlainTextResponse(f"{refused}\n", refused.status)
-        except Exception as error:  # noqa: BLE001 - MLflow cannot be asked; it sends again after a 503
-            return _later("MLflow", error)
-        guard.take(delivery)  # before it is waited for: a second copy may come in meanwhile
-        if event is None:
-            return PlainTextResponse("nothing to tell\n")
+            return _refused(refused)
+        except ClientDisconnect as gone:
+            return _later("MLflow", gone)
+        guard.take(delivery)  # before anything is waited for: a second copy may come in meanwhile
+        is_done = False
         try:
-            await deliver(event)
-        except Exception as error:  # noqa: BLE001 - of Prefect's client
-            guard.release(delivery)
-            return _later("Prefect", error)
-        _logger.info("Told: %s %s", event.name, event.payload["model_uri"])
-        return PlainTextResponse("told\n", 202)
+            answer = await _tell(body, delivery, client)
+            is_done = answer.status_code < HTTPStatus.BAD_REQUEST
+        finally:
+            if not is_done:
+                guard.release(delivery)
+        return answer
 
     async def health(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     return Starlette(routes=[Route("/", receive, methods=["POST"]), Route("/health", health)])
+
+
+async def _tell(body: bytes, delivery: str, client: MlflowClient) -> Response:
+    """Tell Prefect of what a message says."""
+    from starlette.responses import PlainTextResponse
+
+    try:
+        event = await asyncio.to_thread(_read, body, delivery, client)
+    except RefusedError as refused:
+        return _refused(refused)
+    except Exception as error:  # noqa: BLE001 - MLflow cannot be asked; it sends again after a 503
+        return _later("MLflow", error)
+    if event is None:
+        return PlainTextResponse("nothing to tell\n")
+    try:
+        await deliver(event)
+    except Exception as error:  # noqa: BLE001 - of Prefect's client
+        return _later("Prefect", error)
+    _logger.info("Told: %s %s", event.name, event.payload["model_uri"])
+    return PlainTextResponse("told\n", 202)
+
+
+def _refused(refused: RefusedError) -> Response:
+    from starlette.responses import PlainTextResponse
+
+    _logger.warning("Refused: %s.", refused)
+    return PlainTextResponse(f"{refused}\n", refused.status)
 
 
 def _later(who: str, error: Exception) -> Response:

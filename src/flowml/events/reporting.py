@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -10,10 +14,17 @@ from flowml.events import names, promotion
 from flowml.events.emitting import emit, is_on
 from flowml.events.judging import judged
 from flowml.events.names import Event
-from flowml.store import news
+from flowml.publisher import Publisher
+from flowml.store import news, pages
 from flowml.store.connection import ui_of
 from flowml.store.news import News
 from flowml.store.trouble import without_credentials
+
+_PATIENCE = 5.0  # seconds that the end of the process waits for what is being judged
+
+_logger = logging.getLogger(__name__)
+_judge = Publisher(idle=lambda: None)
+_is_waited_for = False
 
 
 def begin() -> None:
@@ -22,21 +33,51 @@ def begin() -> None:
 
 
 def report(told: News) -> None:
-    """Tell Prefect of one thing that came to be in MLflow."""
+    """Tell Prefect of one thing that came to be in MLflow; a flow's run is judged in the background."""
     if not is_on():
         return
-    for event in _events_of(told):
-        emit(event)
-
-
-def _events_of(told: News) -> Iterator[Event]:
     payload, related = _of_the_run(told), related_to(told.run_id, told.tags)
+    for event in _events_of(told, payload, related):
+        emit(event)
+    if told.kind == "run finished":
+        _wait_at_exit()
+        _judge.add(partial(_tell_judged, told, payload, related))
+
+
+def _tell_judged(told: News, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...]) -> None:
+    try:
+        for event in judged(told, payload, related):
+            emit(event)
+    except Exception:
+        _logger.debug("could not judge %s", told.run_id, exc_info=True)
+
+
+def _wait_at_exit() -> None:
+    """Have the process wait for what is being judged, before Prefect's sender of events ends."""
+    global _is_waited_for  # noqa: PLW0603 - the one place that holds it
+    if _is_waited_for:
+        return
+    with suppress(RuntimeError):  # the process ends already
+        # Not `atexit`: Prefect's sender is gone by then. It is there now, and of those who wait the last comes first.
+        threading._register_atexit(_judge.wait, _PATIENCE)  # type: ignore[attr-defined]  # noqa: SLF001
+    _is_waited_for = True
+
+
+def _begin_in_fork() -> None:
+    global _is_waited_for  # noqa: PLW0603 - Prefect's sender is made anew there
+    _is_waited_for = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_fork)
+
+
+def _events_of(told: News, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...]) -> Iterator[Event]:
     facts = {**told.facts, "made_by": told.run_id}
     deployment = told.tags.get("prefect.deployment_id", names.NOBODY)
     match told.kind:
         case "run finished":
             yield _finished(told, payload, related, deployment)
-            yield from judged(told, payload, related)
         case "model logged":
             uri = f"models:/{facts['model_id']}"
             about = {names.ID: f"mlflow.model.{facts['model_id']}", names.NAME: facts["name"]}
@@ -66,7 +107,7 @@ def _of_the_run(told: News) -> dict[str, Any]:
     """Tell where the run is, and who made it."""
     uri = told.client.tracking_uri
     ui = ui_of(uri)
-    page = f"{ui.rstrip('/')}/#/experiments/{told.experiment_id}/runs/{told.run_id}" if ui else None
+    page = pages.under(ui, pages.of_run(told.experiment_id, told.run_id)) if ui else None
     whose = partial(told.tags.get)
     return {
         "run_id": told.run_id,

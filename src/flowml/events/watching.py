@@ -81,7 +81,7 @@ class Watch:
 def _patterns() -> list[str]:
     """Return the patterns that deployments wait for."""
     prefix = names.files("")
-    asked = limits.read(strict=True)
+    asked = limits.read()
     found = {one.labels[names.ID] for one in asked if one.event == names.FILE_CHANGED and names.ID in one.labels}
     return sorted(names.unlabel(known.removeprefix(prefix)) for known in found if known.startswith(prefix))
 

@@ -15,16 +15,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except (LookupError, FlowmlError) as error:
+        if isinstance(error, LookupError) and type(error) is not LookupError:
+            raise  # a KeyError or IndexError is a mistake of flowml's own
         sys.stderr.write(f"flowml: {error.args[0] if error.args else error}\n")
         sys.exit(1 if isinstance(error, StackError) else 2)
-
-
-def nearest(wanted: str, there: list[str]) -> str:
-    """Return the end of a message: the names that may have been meant, or else some of those that there are."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(wanted, there, n=2)
-    if close:
-        return f"Did you mean {' or '.join(map(repr, close))}?"
-    some = ", ".join(map(repr, there[:5]))
-    return f"There {'is' if len(there) == 1 else 'are'} {some}{', …' if len(there) > 5 else ''}." if there else ""  # noqa: PLR2004 - some

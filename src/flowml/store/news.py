@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -14,6 +17,8 @@ Kind: TypeAlias = Literal["run finished", "model logged", "model registered", "m
 
 _logger = logging.getLogger(__name__)
 _listeners: list[Callable[[News], None]] = []
+_REST = 5.0  # seconds that a fork waits for what is being read
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ def tell(news: News) -> None:
 
 def metrics_of(news: News) -> Mapping[str, float]:
     """Read the last value of each metric of the run."""
-    metrics: Mapping[str, float] = news.client.get_run(news.run_id).data.metrics
+    with _reading():
+        metrics: Mapping[str, float] = news.client.get_run(news.run_id).data.metrics
     return metrics
 
 
@@ -81,12 +87,43 @@ def dataset_of(news: News, name: str) -> tuple[LoggedDataset | None, LoggedDatas
 
 
 def _latest(news: News, wanted: str, name: str) -> LoggedDataset | None:
-    found: Iterable[Any] = news.client.search_runs(
-        [news.experiment_id], wanted, order_by=["attributes.start_time DESC"], max_results=1
-    )
+    with _reading():
+        found: Iterable[Any] = news.client.search_runs(
+            [news.experiment_id], wanted, order_by=["attributes.start_time DESC"], max_results=1
+        )
     for run in found:
         for given in run.inputs.dataset_inputs:
             if given.dataset.name == name:
                 profile = given.dataset.profile or "{}"
                 return LoggedDataset(given.dataset.digest, profile, run.info.run_id, run.info.start_time)
     return None
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Read while no fork is made: a process that is forked in the middle of it cannot open the database."""
+    with _lock:
+        yield
+
+
+class _Fork:
+    """What a fork does to who reads."""
+
+    def __init__(self) -> None:
+        self._is_held = False
+
+    def before(self) -> None:
+        self._is_held = _lock.acquire(timeout=_REST)
+
+    def in_parent(self) -> None:
+        if self._is_held:
+            _lock.release()
+
+    def in_child(self) -> None:
+        global _lock  # noqa: PLW0603 - who held the old one is not in this process
+        _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    _fork = _Fork()
+    os.register_at_fork(before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child)

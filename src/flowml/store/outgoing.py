@@ -89,7 +89,8 @@ class Closing:
 class Outgoing:
     """What one run has to send.
 
-    User threads only append to ``incoming`` and set ``closing``; the rest is the writer thread's.
+    User threads only append to ``incoming`` and set ``on_ended`` and ``is_ending``; the rest, ``closing`` too, is the
+    writer thread's.
     """
 
     new: NewRun | None

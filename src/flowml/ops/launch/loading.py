@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flowml.ops.told import nearest
+from flowml.nearest import nearest_or_some
 
 if TYPE_CHECKING:
     import prefect
@@ -40,7 +40,7 @@ def load(entry: str) -> prefect.Flow[Any, Any]:
     elif name is None:
         msg = f"{place} defines {len(own)} flows; name one: {', '.join(f'{place}:{key}' for key in own)}."
     else:
-        msg = f"{place} has no flow {name!r}. {nearest(name, list(own))}"
+        msg = f"{place} has no flow {name!r}. {nearest_or_some(name, list(own))}"
     raise LookupError(msg)
 
 
@@ -58,7 +58,7 @@ def _run(path: str) -> ModuleType:
     if not Path(path).is_file():
         folder = Path(path).parent
         there = sorted(str(file) for file in folder.glob("*.py")) if folder.is_dir() else []
-        msg = f"there is no file {path}. {nearest(path, there)}"
+        msg = f"there is no file {path}. {nearest_or_some(path, there)}"
         raise LookupError(msg)
     try:
         return load_script_as_module(path)
@@ -67,6 +67,9 @@ def _run(path: str) -> ModuleType:
 
 
 def _import(name: str) -> ModuleType:
+    if not all(name.split(".")):
+        msg = f"{name!r} names neither a file nor a module; name a flow as flows/train.py:training."
+        raise LookupError(msg)
     sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
@@ -75,9 +78,8 @@ def _import(name: str) -> ModuleType:
             _fail(name, error)  # something that it imports
         msg = f"there is no module {name!r}, nor a file; a file is named with its ending, as in {name}.py."
         raise LookupError(msg) from None
-    except (TypeError, ValueError):
-        msg = f"{name!r} names neither a file nor a module; name a flow as flows/train.py:training."
-        raise LookupError(msg) from None
+    except Exception as error:  # noqa: BLE001 - of the user's code
+        _fail(name, error)
 
 
 def _fail(place: str, error: BaseException) -> NoReturn:

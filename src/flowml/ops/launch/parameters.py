@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowml.capture.engine import hints_of
-from flowml.ops.told import nearest
+from flowml.nearest import nearest_or_some
 
 if TYPE_CHECKING:
     import prefect
@@ -36,7 +36,7 @@ def parameters(flow: prefect.Flow[Any, Any], words: Iterable[str]) -> dict[str, 
             msg = f"--param cannot be {word!r}: it is a name and a value, as in --param {names[0] if names else 'n'}=3."
             raise LookupError(msg)
         if name not in names and not takes_any:
-            hint = nearest(name, names) if names else "It has none."
+            hint = nearest_or_some(name, names) if names else "It has none."
             msg = f"the flow {flow.name!r} has no parameter {name!r}. {hint}"
             raise LookupError(msg)
         if name in given:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from flowml.nearest import nearest_or_some
 from flowml.ops.runs import Runs, quoted
 from flowml.ops.states import FLOW_RUN, TASK_RUN
-from flowml.ops.told import nearest
 from flowml.store import embedded
 from flowml.store.connection import Connection, connect, is_there
 from flowml.store.trouble import explained, masked
@@ -68,7 +68,7 @@ def find(connection: Connection, named: str) -> Found:
         recent = list(islice(runs.newest(_FLOWS, page=_RECENT), _RECENT))
     names = [name for run in recent for name in (run.info.run_name, run.data.tags.get("prefect.flow_name")) if name]
     msg = f"MLflow at {masked(connection.uri)} holds no run {named!r}, nor a run of a flow named {named!r}. "
-    raise LookupError(msg + (nearest(named, list(dict.fromkeys(names))) or "Run a flow first."))
+    raise LookupError(msg + (nearest_or_some(named, list(dict.fromkeys(names))) or "Run a flow first."))
 
 
 def _by_id(runs: Runs, named: str, *, whole: bool) -> Found | None:

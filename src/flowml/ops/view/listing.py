@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from flowml.nearest import nearest_or_some
 from flowml.ops.durations import text
 from flowml.ops.runs import Runs, quoted
 from flowml.ops.states import batched
-from flowml.ops.told import nearest
 from flowml.ops.view import facts, paper
 from flowml.ops.view.finding import connected
 from flowml.store.trouble import explained, masked
@@ -83,4 +83,4 @@ def _line(connection: Connection, run: Run) -> tuple[object, ...]:
 def _no_run_of(connection: Connection, flow: str) -> str:
     names = [facts.owner_of(run) for run in flow_runs(connection, last=200, subflows=True)]
     msg = f"MLflow at {masked(connection.uri)} holds no run of a flow named {flow!r}. "
-    return msg + (nearest(flow, list(dict.fromkeys(names))) or "Run it first.")
+    return msg + (nearest_or_some(flow, list(dict.fromkeys(names))) or "Run it first.")
