@@ -206,11 +206,15 @@ def test_tracking_travels_with_a_deployment(
     """A deployment carries where runs go, the experiment and the options, as variables for the worker."""
     monkeypatch.setenv("FLOWML_EXPERIMENT", "churn")
     monkeypatch.setenv("FLOWML_TIMEOUT", "7")
+    monkeypatch.setenv("FLOWML_TASK_LINKS", "3")
+    monkeypatch.setenv("FLOWML_HOST", "0.0.0.0")
     said = run("deploy", f"{flows}:greeting", "--name", "carried", "--work-pool", pool)
     assert "Runs are tracked in a file of this machine" in said
     carried = deployed(f"{own}/carried").job_variables["env"]
     assert carried["FLOWML_TRACKING_URI"] == connection.in_force()[0]
     assert (carried["FLOWML_EXPERIMENT"], carried["FLOWML_TIMEOUT"]) == ("churn", "7.0")
+    assert carried["FLOWML_TASK_LINKS"] == "3"
+    assert "FLOWML_HOST" not in carried  # of `flowml up` here
 
 
 def test_passwords_do_not_travel(  # noqa: PLR0913, PLR0917 - fixtures
