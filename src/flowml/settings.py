@@ -70,7 +70,8 @@ class Settings(BaseSettings):
     task_links: int = Field(
         20,
         ge=0,
-        description="How many first task runs of a flow run, in each process, get a link to MLflow in Prefect; 0: none.",
+        description="How many task runs of a flow run get a link to MLflow in Prefect, the first ones in each process; "
+        "0: none.",
     )
     artifacts: str | None = Field(
         None, description="Folder or bucket for the artifacts of the embedded store. Default: `artifacts` in `home`."
