@@ -170,7 +170,8 @@ def test_an_earlier_attempt_failed(client: MlflowClient) -> None:
     assert superseded == ["true", None]
 
 
-def test_the_attempt_that_a_killed_process_did_not_send(client: MlflowClient) -> None:
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_the_attempt_that_a_killed_process_did_not_send(client: MlflowClient, *, is_closed: bool) -> None:
     """Of a task run that completed at its second attempt only the first is in MLflow: the second is added, once."""
     flow_run_id = prefects_flow_run(Running())
     task_run_id = prefects_task_run(flow_run_id, Running())
@@ -180,7 +181,8 @@ def test_the_attempt_that_a_killed_process_did_not_send(client: MlflowClient) ->
     root = open_run(client, {"flowml.kind": "flow", "prefect.flow_run_id": flow_run_id, **GONE})
     ids = {"prefect.flow_run_id": flow_run_id, "prefect.task_run_id": task_run_id}
     first = open_run(client, {**ids, "flowml.kind": "task", "flowml.attempt": "1"}, under=root)
-    client.set_terminated(first.info.run_id, "FAILED")
+    if is_closed:
+        client.set_terminated(first.info.run_id, "FAILED")
     for _ in range(2):
         ops.reap_runs(grace=0)
     of_task = [run for run in all_runs(client) if run.data.tags.get("prefect.task_run_id") == task_run_id]

@@ -32,10 +32,9 @@ def add_last_attempts(runs: Runs, prefect: Prefect, flow: Run, at: str) -> None:
         task_run = run.data.tags.get(TASK_RUN, "")
         if "flowml.kind" in run.data.tags and is_id(task_run):
             last[task_run] = max(last.get(task_run, run), run, key=_attempt)
-    failed = {task_run: run for task_run, run in last.items() if run.info.status == "FAILED"}
-    for task_run, state in prefect.task_runs(failed).items():
-        if state.type in ENDS and state.ended and state.attempt > _attempt(failed[task_run]):
-            _add(runs, failed[task_run], state, at)
+    for task_run, state in prefect.task_runs(last).items():
+        if state.type in ENDS and state.ended and state.attempt > _attempt(last[task_run]):
+            _add(runs, last[task_run], state, at)
 
 
 def _add(runs: Runs, earlier: Run, state: State, at: str) -> None:
