@@ -197,6 +197,21 @@ def test_a_retried_flow_has_the_note_of_its_last_attempt(client: MlflowClient) -
     assert "flowml.note" not in tags
 
 
+def test_a_tasks_run_leads_to_its_page(linked: MlflowClient) -> None:
+    """Its note is a link; MLflow shows the tag with the address as text."""
+
+    @flow
+    def pipeline() -> None:
+        load(1)
+
+    pipeline()
+    tags = run_of(linked, "load").data.tags
+    assert (
+        tags[NOTE]
+        == f"[Task run in Prefect](https://prefect.example.com/ui/runs/task-run/{tags['prefect.task_run_id']})"
+    )
+
+
 def test_the_note_tells_of_the_deployment(linked: MlflowClient) -> None:
     """Its name, linked to its page, and when it is to run."""
 

@@ -10,9 +10,10 @@ from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from flowml import records, settings
+from flowml import markdown, records, settings
 from flowml.store import active, process
 from flowml.store.connection import Connection, connect, uses_mlflows_own
+from flowml.store.ending import NOTE
 from flowml.store.folded import FoldedRun
 from flowml.store.leftovers import End, close_with_those_below
 from flowml.store.outgoing import NewRun, Outgoing
@@ -139,7 +140,7 @@ class _Opening:
     ) -> OwnRun:
         """Let the sender create it: under a run, or in the experiment that is asked for then."""
         identity, is_flow = self.identity, self.identity.kind == "flow"
-        tags = {**_process_tags(), **identity.tags, **self.track.tags}
+        tags = {**_process_tags(), **_way_back(identity), **identity.tags, **self.track.tags}
         tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
         if is_flow or not isinstance(above, OwnRun) or above.pid != os.getpid():  # the others are in their process
             tags |= process.tags()
@@ -160,6 +161,12 @@ class _Opening:
 
 
 @cache
+def _way_back(identity: records.Identity) -> Mapping[str, str]:
+    """Return a task's run's note, which leads to Prefect: MLflow's UI shows tags as text; a flow's comes at its end."""
+    page = identity.tags.get("prefect.task_run_url") if identity.kind == "task" else None
+    return {NOTE: markdown.link("Task run in Prefect", page)} if page else {}
+
+
 def _process_tags() -> Mapping[str, str]:
     """Return the tags that are the same for every run of this process: user, source, commit, flowml's version."""
     from mlflow.tracking.context.registry import resolve_tags
