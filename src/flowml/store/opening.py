@@ -160,13 +160,13 @@ class _Opening:
         return OwnRun(connection, Outgoing(new, root), above, identity=identity, children=self.track.children)
 
 
-@cache
 def _way_back(identity: records.Identity) -> Mapping[str, str]:
     """Return a task's run's note, which leads to Prefect: MLflow's UI shows tags as text; a flow's comes at its end."""
     page = identity.tags.get("prefect.task_run_url") if identity.kind == "task" else None
     return {NOTE: markdown.link("Task run in Prefect", page)} if page else {}
 
 
+@cache
 def _process_tags() -> Mapping[str, str]:
     """Return the tags that are the same for every run of this process: user, source, commit, flowml's version."""
     from mlflow.tracking.context.registry import resolve_tags
