@@ -40,8 +40,8 @@ def test_a_text_stays_one_where_a_text_may_be() -> None:
     """What is typed for ``str | None`` is the text, though it looks like JSON; a choice of texts takes those alone."""
     schema = schema_of(open_to_all)
     typed = ["note=10", "share=0.5", "rows=3"]
-    assert read(typed, schema, "open") == {"note": "10", "share": 0.5, "rows": 3}
-    assert read(["share=all"], schema, "open") == {"share": "all"}
+    assert read(typed, schema) == {"note": "10", "share": 0.5, "rows": 3}
+    assert read(["share=all"], schema) == {"share": "all"}
 
 
 def test_schedules_in_another_order_are_left_alone() -> None:

@@ -130,7 +130,7 @@ def _changed(declared: Deployment | None, options: Options, flow: Any) -> Deploy
     said = {option: value for option, value in said.items() if value is not None}
     if options.param:
         before = declared.parameters if declared else {}
-        said["parameters"] = {**before, **given.read(options.param, given.schema_of(flow), flow.name)}
+        said["parameters"] = {**before, **given.read(options.param, given.schema_of(flow))}
     if declared:
         return dataclasses.replace(declared, **said) if said else declared
     return Deployment(flow, str(options.name), **said)

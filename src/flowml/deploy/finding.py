@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flowml.deploy.deployment import Deployment
 from flowml.errors import DeploymentError
 from flowml.nearest import listed, nearest
+from flowml.ops.launch import loading
 
 if TYPE_CHECKING:
     import prefect
@@ -55,12 +56,9 @@ def in_file(file: Path) -> Found:
     Raises:
         DeploymentError: If it cannot be loaded.
     """
-    import prefect
-
-    things = vars(_loaded(file))
-    flows = {name: one for name, one in things.items() if isinstance(one, prefect.Flow) and _file_of(one) == file}
-    declared = {id(one): one for one in things.values() if isinstance(one, Deployment)}
-    return Found(file, flows, list(declared.values()))
+    module = _loaded(file)
+    declared = {id(one): one for one in vars(module).values() if isinstance(one, Deployment)}
+    return Found(file, loading.flows_of(module), list(declared.values()))
 
 
 def entrypoint(text: str) -> tuple[Found, prefect.Flow[..., Any] | None]:
@@ -69,17 +67,16 @@ def entrypoint(text: str) -> tuple[Found, prefect.Flow[..., Any] | None]:
     Raises:
         DeploymentError: If the file or the flow does not exist.
     """
-    place, colon, name = text.rpartition(":") if ".py:" in text else (text, "", "")
+    place, name = loading.split(text)
     found = in_places([place])
-    if not colon:
+    if name is None:
         msg = f"{text} is a folder with several files; name one."
         if len(found) > 1:
             raise DeploymentError(msg)
         return found[0], None
-    for variable, flow in found[0].flows.items():
-        if name in {variable, flow.name}:
-            return found[0], flow
     known = found[0].flows
+    if flow := loading.named(known, name):
+        return found[0], flow
     msg = f"There is no flow {name!r} in {place}{nearest(name, known)}; it holds {listed(known)}."
     raise DeploymentError(msg)
 
@@ -90,7 +87,7 @@ def whereabouts(flow: prefect.Flow[..., Any]) -> tuple[Path, str]:
     Raises:
         DeploymentError: If it is in no file.
     """
-    file = _file_of(flow)
+    file = loading.file_of(flow)
     if file is None or not file.is_file():
         msg = f"The flow {flow.name!r} cannot be deployed: it is in no file, from which a worker could load it."
         raise DeploymentError(msg)
@@ -114,31 +111,14 @@ def _files(places: Iterable[str]) -> Iterator[Path]:
 
 
 def _loaded(file: Path) -> ModuleType:
-    from prefect.utilities.importtools import load_script_as_module
+    from prefect.exceptions import ScriptError
 
-    if there := _modules_of(file):
-        return next(iter(there.values()))  # another flow's file imports it
     try:
-        return load_script_as_module(str(file))
-    except Exception as error:  # noqa: BLE001 - whatever the user's file raises
-        for name in _modules_of(file):
-            del sys.modules[name]  # it is not whole
-        cause = error.__cause__ or error
+        return loading.run_file(file)
+    except ScriptError as error:
+        cause = error.user_exc
         if isinstance(cause, DeploymentError):
             msg = f"In {file.name}: {cause}"
             raise DeploymentError(msg) from None
         msg = f"{file} cannot be loaded: {type(cause).__name__}: {cause}"
         raise DeploymentError(msg) from cause
-
-
-def _modules_of(file: Path) -> dict[str, ModuleType]:
-    return {
-        name: module
-        for name, module in list(sys.modules.items())
-        if name != "__main__" and getattr(module, "__file__", None) and Path(str(module.__file__)) == file
-    }
-
-
-def _file_of(flow: prefect.Flow[..., Any]) -> Path | None:
-    code = getattr(inspect.unwrap(flow.fn), "__code__", None)
-    return Path(code.co_filename).resolve() if code else None

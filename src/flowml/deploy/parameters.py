@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import DeploymentError
 from flowml.nearest import listed, nearest
+from flowml.ops.launch.parameters import readings, split
 
 if TYPE_CHECKING:
     import prefect
     from prefect.utilities.callables import ParameterSchema
 
 Schema = Mapping[str, Any]
+_LIMITS = {"type", "anyOf", "allOf", "oneOf", "enum", "const", "$ref"}  # any of them in a parameter's schema limits it
 
 
 def schema_of(flow: prefect.Flow[..., Any]) -> Schema:
@@ -76,50 +77,32 @@ def check_schema(schema: Schema, parameters: Mapping[str, Any], flow_name: str, 
         _check_types(schema, parameters, flow_name)
 
 
-def read(texts: Iterable[str], schema: Schema, flow_name: str) -> dict[str, Any]:
-    """Read ``name=value`` as typed in a shell; a value is the text itself where a text may be, else JSON.
+def read(words: Iterable[str], schema: Schema) -> dict[str, Any]:
+    """Read parameters that are typed as ``name=value``; whether they fit the flow is left to `check_schema`.
 
     Raises:
-        DeploymentError: If one is not of that form, or its name unknown.
+        DeploymentError: If one is not of that form, or given twice.
 
     Example:
-        >>> read(["rows=10", "name=10"], {"properties": {"rows": {"type": "integer"}, "name": {"type": "string"}}}, "f")
+        >>> read(["rows=10", "name=10"], {"properties": {"rows": {"type": "integer"}, "name": {"type": "string"}}})
         {'rows': 10, 'name': '10'}
     """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            msg = f"--param {text!r} cannot be: write name=value, such as rows=10."
-            raise DeploymentError(msg)
-        known = schema.get("properties", {})
-        if name not in known:
-            msg = f"{flow_name} has no parameter {name!r}{nearest(name, known)}; it has {listed(known)}."
-            raise DeploymentError(msg)
-        found[name] = value if _may_be(value, known[name]) else _value(value)
-    return found
-
-
-def _may_be(text: str, wanted: Schema) -> bool:
-    kinds = (wanted, *wanted.get("anyOf", ()))
-    choices = [one.get("enum", [one["const"]] if "const" in one else [text]) for one in kinds if _is_text(one)]
-    return any(text in some for some in choices)
-
-
-def _is_text(wanted: Schema) -> bool:
-    return bool(wanted.get("type") == "string")
-
-
-def _value(text: str) -> Any:
+    known = schema.get("properties", {})
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        typed = split(words, example=next(iter(known), "n"))
+    except LookupError as error:
+        raise DeploymentError(str(error)) from None
+    return {name: _value(name, text, schema) for name, text in typed.items()}
+
+
+def _value(name: str, text: str, schema: Schema) -> Any:
+    wanted = schema.get("properties", {}).get(name, {})
+    tried = readings(text, is_free=not _LIMITS & wanted.keys())
+    return next((one for one in tried if not _problems({name: one}, schema)), tried[-1])
 
 
 def _check_types(schema: Schema, parameters: Mapping[str, Any], flow_name: str) -> None:
     from prefect.utilities.annotations import freeze
-    from prefect.utilities.schema_tools.validation import validate
     from pydantic import TypeAdapter
 
     plain = {name: value.unfreeze() if isinstance(value, freeze) else value for name, value in parameters.items()}
@@ -130,7 +113,13 @@ def _check_types(schema: Schema, parameters: Mapping[str, Any], flow_name: str) 
             f"The parameters of {flow_name} cannot be kept by Prefect, which keeps JSON: {str(error).splitlines()[0]}."
         )
         raise DeploymentError(msg) from None
-    for problem in validate(as_sent, dict(schema), ignore_required=True):
+    for problem in _problems(as_sent, schema):
         name = problem.json_path.removeprefix("$").lstrip(".")
         msg = f"The parameter {name!r} of {flow_name} cannot be {problem.instance!r}: {problem.message}."
         raise DeploymentError(msg)
+
+
+def _problems(parameters: Mapping[str, Any], schema: Schema) -> list[Any]:
+    from prefect.utilities.schema_tools.validation import validate
+
+    return validate(dict(parameters), dict(schema), ignore_required=True)

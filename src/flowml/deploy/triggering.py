@@ -59,7 +59,7 @@ def trigger(name: str, parameters: Iterable[str] = ()) -> Started:
     with api.server() as client:
         full_name, deployment = api.named(client, name)
         schema = deployment.parameter_openapi_schema or {}
-        found = given.read(parameters, schema, full_name)
+        found = given.read(parameters, schema)
         given.check_schema(schema, {**deployment.parameters, **found}, full_name, whole=True)
         with explained():
             run = client.create_flow_run_from_deployment(deployment.id, parameters=found, labels={BY: "flowml trigger"})

@@ -1,10 +1,12 @@
-"""Loads the flow that is meant by ``flows/train.py:training``."""
+"""Loads the flow that is meant by ``flows/train.py:training``, and the files that define flows."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,17 +27,15 @@ def load(entry: str) -> prefect.Flow[Any, Any]:
         LookupError: If there is no such file, module or flow, or no name was given and there are several.
         SystemExit: With 1, if the file itself fails; its traceback is printed.
     """
-    import prefect
-
-    place, name = _split(entry)
+    place, name = split(entry)
     module = _run(place) if place.endswith(".py") else _import(place)
-    flows = {key: value for key, value in vars(module).items() if isinstance(value, prefect.Flow)}
-    own = {key: flow for key, flow in flows.items() if getattr(flow.fn, "__module__", None) == module.__name__} or flows
+    every = _flows(module)
+    own = flows_of(module) or every
     if name is None and len(own) == 1:
         return next(iter(own.values()))
-    if name in flows:
-        return flows[name]
-    if not flows:
+    if name is not None and (found := named(every, name)):
+        return found
+    if not every:
         msg = f"{place} defines no flow: no function with the decorator @flow."
     elif name is None:
         msg = f"{place} defines {len(own)} flows; name one: {', '.join(f'{place}:{key}' for key in own)}."
@@ -44,16 +44,65 @@ def load(entry: str) -> prefect.Flow[Any, Any]:
     raise LookupError(msg)
 
 
-def _split(entry: str) -> tuple[str, str | None]:
-    if entry.endswith(".py"):
-        return entry, None
+def split(entry: str) -> tuple[str, str | None]:
+    """Split what names a flow into the file or module and the flow's name, which may be left out."""
     place, colon, name = entry.rpartition(":")
-    return (place, name) if colon else (entry, None)
+    return (place, name) if colon and not entry.endswith(".py") else (entry, None)
+
+
+def run_file(path: str | Path) -> ModuleType:
+    """Run a file that defines flows; one that is loaded already, such as by another file that imports it, is taken.
+
+    Raises:
+        ScriptError: If it fails; its own error is the cause.
+    """
+    from prefect.exceptions import ScriptError
+    from prefect.utilities.importtools import load_script_as_module
+
+    file = Path(path).resolve()
+    if there := _modules_of(file):
+        return next(iter(there.values()))
+    try:
+        return load_script_as_module(str(path))
+    except ScriptError:
+        for name in _modules_of(file):
+            del sys.modules[name]  # it is not whole
+        raise
+
+
+def flows_of(module: ModuleType) -> dict[str, prefect.Flow[..., Any]]:
+    """Return the flows that are written in a module, by their variables; those that it imports are left out."""
+    file = Path(getattr(module, "__file__", None) or "").resolve()  # a package of several folders has none
+    return {name: flow for name, flow in _flows(module).items() if file_of(flow) == file}
+
+
+def named(flows: Mapping[str, prefect.Flow[..., Any]], name: str) -> prefect.Flow[..., Any] | None:
+    """Return the flow of a variable of this name, or else the one that is called so."""
+    return flows.get(name) or next((flow for flow in flows.values() if flow.name == name), None)
+
+
+def file_of(flow: prefect.Flow[..., Any]) -> Path | None:
+    """Return the file that a flow is written in."""
+    code = getattr(inspect.unwrap(flow.fn), "__code__", None)
+    return Path(code.co_filename).resolve() if code else None
+
+
+def _flows(module: ModuleType) -> dict[str, prefect.Flow[..., Any]]:
+    import prefect
+
+    return {name: thing for name, thing in vars(module).items() if isinstance(thing, prefect.Flow)}
+
+
+def _modules_of(file: Path) -> dict[str, ModuleType]:
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name != "__main__" and getattr(module, "__file__", None) and Path(str(module.__file__)) == file
+    }
 
 
 def _run(path: str) -> ModuleType:
     from prefect.exceptions import ScriptError
-    from prefect.utilities.importtools import load_script_as_module
 
     if not Path(path).is_file():
         folder = Path(path).parent
@@ -61,7 +110,7 @@ def _run(path: str) -> ModuleType:
         msg = f"there is no file {path}. {nearest_or_some(path, there)}"
         raise LookupError(msg)
     try:
-        return load_script_as_module(path)
+        return run_file(path)
     except ScriptError as error:
         _fail(path, error.user_exc)
 

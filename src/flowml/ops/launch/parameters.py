@@ -1,4 +1,4 @@
-"""Makes a flow's parameters out of words: ``--param n=3``, each by the type that the flow declares."""
+"""Makes parameters out of words: ``--param n=3``, each by the type that the flow declares."""
 
 from __future__ import annotations
 
@@ -30,17 +30,10 @@ def parameters(flow: prefect.Flow[Any, Any], words: Iterable[str]) -> dict[str, 
     names = [name for name, one in declared.items() if one.kind in _NAMED]
     takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in declared.values())
     hints, given = hints_of(flow.fn), dict[str, Any]()
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals:
-            msg = f"--param cannot be {word!r}: it is a name and a value, as in --param {names[0] if names else 'n'}=3."
-            raise LookupError(msg)
+    for name, text in split(words, example=names[0] if names else "n").items():
         if name not in names and not takes_any:
             hint = nearest_or_some(name, names) if names else "It has none."
             msg = f"the flow {flow.name!r} has no parameter {name!r}. {hint}"
-            raise LookupError(msg)
-        if name in given:
-            msg = f"the parameter {name!r} is given twice."
             raise LookupError(msg)
         given[name] = _value(name, text, hints.get(name, Any))
     missing = [name for name in names if declared[name].default is inspect.Parameter.empty and name not in given]
@@ -52,31 +45,63 @@ def parameters(flow: prefect.Flow[Any, Any], words: Iterable[str]) -> dict[str, 
     return given
 
 
+def split(words: Iterable[str], *, example: str) -> dict[str, str]:
+    """Split parameters that are typed as ``name=value``.
+
+    Args:
+        words: The parameters.
+        example: A name for the message about one that cannot be.
+
+    Raises:
+        LookupError: If one is not of that form, or given twice.
+
+    Example:
+        >>> split(["rows=10", "query=a=b"], example="rows")
+        {'rows': '10', 'query': 'a=b'}
+    """
+    given: dict[str, str] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            msg = f"--param cannot be {word!r}: it is a name and a value, as in --param {example}=3."
+            raise LookupError(msg)
+        if name in given:
+            msg = f"the parameter {name!r} is given twice."
+            raise LookupError(msg)
+        given[name] = text
+    return given
+
+
+def readings(text: str, *, is_free: bool) -> list[Any]:
+    """Return what a typed value may mean, in the order to be tried: the text itself, and what it is as JSON.
+
+    Args:
+        text: What was typed.
+        is_free: Whether the parameter takes anything; JSON comes first then.
+    """
+    try:
+        as_json = [json.loads(text)]
+    except ValueError:
+        return [text]
+    return [*as_json, text] if is_free or text == "null" else [text, *as_json]
+
+
 def _value(name: str, text: str, hint: Any) -> Any:
-    """Take the text itself if the type takes texts, else what it is as JSON."""
     from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:
         adapter = TypeAdapter(hint)  # the type brings a configuration of its own
-    candidates = [*_json(text), text] if hint is Any or text == "null" else [text, *_json(text)]
     problem = ""
-    for candidate in candidates:
+    for reading in readings(text, is_free=hint is Any):
         try:
-            return adapter.validate_python(candidate)
+            return adapter.validate_python(reading)
         except ValidationError as error:
             first = error.errors()[0]
             problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
     msg = f"the parameter {name!r} cannot be {text!r}: {problem}."
     raise LookupError(msg)
-
-
-def _json(text: str) -> list[Any]:
-    try:
-        return [json.loads(text)]
-    except ValueError:
-        return []
 
 
 def _check(flow: prefect.Flow[Any, Any], given: Mapping[str, Any]) -> None:
