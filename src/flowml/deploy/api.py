@@ -7,16 +7,14 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from flowml.errors import DeploymentError, OrchestrationError
+from flowml.errors import DeploymentError
 from flowml.nearest import listed, nearest
-from flowml.ops.states import explained, reached
+from flowml.ops.prefect_api import PAGE, address, explained, reached
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.deployments.runner import RunnerDeployment
-
-_PAGE = 200  # the most that the API gives at once
 
 
 @contextmanager
@@ -26,14 +24,7 @@ def server() -> Iterator[SyncPrefectClient]:
     Raises:
         OrchestrationError: If there is none, or it cannot be reached.
     """
-    from prefect.settings import PREFECT_API_URL
-
-    from flowml.capture import server as local
-
-    local.find()
-    if not PREFECT_API_URL.value():
-        msg = "Deployments need a Prefect server that stays: start one (`flowml up`), or set PREFECT_API_URL."
-        raise OrchestrationError(msg, api="")
+    address("Deployments need a Prefect server that stays")
     with reached() as client:
         yield client
 
@@ -49,10 +40,10 @@ def every(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
     found: list[DeploymentResponse] = []
     flows: dict[Any, str] = {}
     with explained():
-        while page := client.read_deployments(limit=_PAGE, offset=len(found)):
+        while page := client.read_deployments(limit=PAGE, offset=len(found)):
             found += page
             ids = FlowFilter(id=FlowFilterId(any_=list({one.flow_id for one in page})))
-            flows |= {flow.id: flow.name for flow in client.read_flows(flow_filter=ids, limit=_PAGE)}
+            flows |= {flow.id: flow.name for flow in client.read_flows(flow_filter=ids, limit=PAGE)}
     return {f"{flows.get(one.flow_id, '?')}/{one.name}": one for one in found}
 
 
@@ -102,7 +93,7 @@ def check_pool(client: SyncPrefectClient, name: str) -> None:
         try:
             client.read_work_pool(name)
         except ObjectNotFound:
-            found = client.request("POST", "/work_pools/filter", json={"limit": _PAGE}).json()
+            found = client.request("POST", "/work_pools/filter", json={"limit": PAGE}).json()
         else:
             return
     pools = [pool["name"] for pool in found]

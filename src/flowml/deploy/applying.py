@@ -13,7 +13,7 @@ from flowml.deploy import parameters as given
 from flowml.deploy import tracking
 from flowml.deploy.finding import whereabouts
 from flowml.deploy.schedules import as_prefects
-from flowml.ops.states import explained
+from flowml.ops.prefect_api import explained
 
 if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse

@@ -20,7 +20,7 @@ from flowml.deploy import parameters as given
 from flowml.deploy.times import between, by_its_clock, period
 from flowml.deploy.triggering import Started, told
 from flowml.errors import DeploymentError
-from flowml.ops.states import explained
+from flowml.ops.prefect_api import PAGE, explained, flow_runs
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 TAG = "flowml.backfill"
-_PAGE = 200
 
 
 @dataclass(slots=True)
@@ -192,21 +191,10 @@ def _moment(text: Any) -> datetime:
 
 def _told(client: SyncPrefectClient, ids: list[UUID]) -> Iterator[Started]:
     """Return what runs are; one that somebody has deleted in Prefect is over, and not well."""
-    there = {run.id: told(run) for run in _read(client, ids)}
+    there = {run.id: told(run) for run in flow_runs(client, ids)}
     for one in ids:
         gone = Started(one, name=str(one), state="Deleted", is_over=True, is_good=False, url=None)
         yield there.get(one, gone)
-
-
-def _read(client: SyncPrefectClient, ids: list[UUID]) -> list[FlowRun]:
-    from prefect.client.schemas import filters
-
-    found: list[FlowRun] = []
-    for first in range(0, len(ids), _PAGE):
-        chosen = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=ids[first : first + _PAGE]))
-        with explained():
-            found += client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE)
-    return found
 
 
 def _all(client: SyncPrefectClient, chosen: Any) -> Iterator[FlowRun]:
@@ -216,9 +204,9 @@ def _all(client: SyncPrefectClient, chosen: Any) -> Iterator[FlowRun]:
     while True:
         with explained():
             page = client.read_flow_runs(
-                flow_run_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=offset
+                flow_run_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=offset
             )
         yield from page
-        if len(page) < _PAGE:
+        if len(page) < PAGE:
             return
-        offset += _PAGE
+        offset += PAGE

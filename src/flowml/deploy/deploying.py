@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flowml.deploy import api, applying, tracking
 from flowml.deploy.choosing import unique
 from flowml.errors import DeploymentError
-from flowml.ops.states import explained
+from flowml.ops.prefect_api import explained
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

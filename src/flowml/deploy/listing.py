@@ -10,14 +10,12 @@ from uuid import UUID
 from flowml.capture.addresses import page_of
 from flowml.capture.origin import in_words
 from flowml.deploy import api
-from flowml.ops.states import explained
+from flowml.ops.prefect_api import PAGE, explained
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
-
-_PAGE = 200  # the most that the API gives at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ def _next_runs(client: SyncPrefectClient, ids: list[UUID]) -> dict[UUID, datetim
         for run in runs:
             if run.deployment_id and run.next_scheduled_start_time:
                 found.setdefault(run.deployment_id, run.next_scheduled_start_time)
-        if len(runs) < _PAGE or found.keys().isdisjoint(left):
+        if len(runs) < PAGE or found.keys().isdisjoint(left):
             break
     return found
 
@@ -112,5 +110,5 @@ def _planned(client: SyncPrefectClient, ids: list[UUID]) -> list[FlowRun]:
     )
     with explained():
         return client.read_flow_runs(
-            flow_run_filter=mine, sort=sorting.FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC, limit=_PAGE
+            flow_run_filter=mine, sort=sorting.FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC, limit=PAGE
         )

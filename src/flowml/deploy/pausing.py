@@ -7,7 +7,7 @@ Both are turned, so that what was paused by hand stays so when it is served or d
 from __future__ import annotations
 
 from flowml.deploy import api
-from flowml.ops.states import explained
+from flowml.ops.prefect_api import explained
 
 
 def pause(name: str) -> str:

@@ -13,7 +13,7 @@ from flowml.capture.addresses import page_of
 from flowml.capture.origin import BY
 from flowml.deploy import api
 from flowml.deploy import parameters as given
-from flowml.ops.states import explained
+from flowml.ops.prefect_api import explained
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowml.ops.prefect_api import batched
 from flowml.ops.runs import Runs
-from flowml.ops.states import FLOW_RUN, batched, is_id
+from flowml.ops.states import FLOW_RUN, is_id
 from flowml.store import embedded
 from flowml.store.connection import Connection, connect, is_there
 from flowml.store.trouble import explained, masked

@@ -8,9 +8,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from flowml.ops.lost import add_last_attempts
+from flowml.ops.prefect_api import batched
 from flowml.ops.report import Reaped, Report
 from flowml.ops.runs import Runs
-from flowml.ops.states import FLOW_RUN, TASK_RUN, Prefect, batched, connected, is_id
+from flowml.ops.states import FLOW_RUN, TASK_RUN, Prefect, connected, is_id
 from flowml.ops.verdict import Judge, Verdict
 from flowml.store import process
 from flowml.store.connection import connect, is_there

@@ -6,7 +6,8 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from flowml.ops.states import FLOW_RUN, TASK_RUN, batched, is_id
+from flowml.ops.prefect_api import batched
+from flowml.ops.states import FLOW_RUN, TASK_RUN, is_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from flowml.errors import FlowmlError, OrchestrationError
+from flowml.ops.prefect_api import PAGE, batched, explained, flow_runs, reached
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, TaskRun
 
 FLOW_RUN, TASK_RUN = "prefect.flow_run_id", "prefect.task_run_id"  # the tags that hold the ids
-_MOST = 200  # that its API gives at once
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +55,7 @@ class Prefect:
         Raises:
             OrchestrationError: If the API cannot be reached.
         """
-        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-
-        found: list[FlowRun] = []
-        for some in batched(ids, _MOST):
-            chosen = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(one) for one in some]))
-            with explained():
-                found += self._client.read_flow_runs(flow_run_filter=chosen, limit=_MOST)
+        found = flow_runs(self._client, map(UUID, ids))
         return {str(run.id): _state(run, is_deployed=run.deployment_id is not None) for run in found}
 
     def task_runs(self, ids: Iterable[str]) -> dict[str, State]:
@@ -77,10 +67,10 @@ class Prefect:
         from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterId
 
         found: list[TaskRun] = []
-        for some in batched(ids, _MOST):
+        for some in batched(ids, PAGE):
             chosen = TaskRunFilter(id=TaskRunFilterId(any_=[UUID(one) for one in some]))
             with explained():
-                found += self._client.read_task_runs(task_run_filter=chosen, limit=_MOST)
+                found += self._client.read_task_runs(task_run_filter=chosen, limit=PAGE)
         return {str(run.id): _state(run, is_deployed=False) for run in found}
 
     def last_end_of_a_task(self) -> int:
@@ -120,37 +110,12 @@ def connected() -> Iterator[Prefect]:
         yield Prefect(client)
 
 
-@contextmanager
-def reached() -> Iterator[SyncPrefectClient]:
-    """Reach Prefect's API.
-
-    Raises:
-        OrchestrationError: If it cannot be reached.
-    """
-    from prefect.client.orchestration import get_client
-
-    with ExitStack() as opened:
-        with explained():
-            client = opened.enter_context(get_client(sync_client=True))
-            unwell = client.api_healthcheck()
-            if unwell is not None:
-                raise unwell
-        yield client
-
-
 def is_id(text: str) -> bool:
     """Tell whether a text can be an id of Prefect's."""
     try:
         return str(UUID(text)) == text
     except ValueError:
         return False
-
-
-def batched(items: Iterable[T], most: int) -> Iterator[list[T]]:
-    """Cut a series into lists of at most this many."""
-    left = iter(items)
-    while some := list(islice(left, most)):
-        yield some
 
 
 def _state(run: FlowRun | TaskRun, *, is_deployed: bool) -> State:
@@ -169,27 +134,3 @@ def _state(run: FlowRun | TaskRun, *, is_deployed: bool) -> State:
 
 def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn whatever Prefect, httpx or the network raises into an `OrchestrationError`."""
-    try:
-        yield
-    except FlowmlError:
-        raise  # says already what to do
-    except Exception as error:  # noqa: BLE001 - of Prefect, httpx, the network
-        from flowml.capture.engine import api
-
-        raise OrchestrationError(_message(api(), error), api=api()) from None
-
-
-def _message(address: str, error: Exception) -> str:
-    lines = (str(error) or type(error).__name__).splitlines()
-    if getattr(error, "response", None) is not None:
-        return f"Prefect's API at {address} refused what it was asked: {' '.join(lines[:2])[:600]}"
-    reason = lines[0]
-    return (
-        f"Prefect's API at {address} cannot be asked: {type(error).__name__}: {reason[:300].rstrip('.')}. "
-        "Start it (`prefect server start`), or set PREFECT_API_URL to one that runs."
-    )

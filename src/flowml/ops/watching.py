@@ -7,7 +7,8 @@ import sys
 
 from flowml import settings
 from flowml.events.watching import Watch
-from flowml.ops.webhooks import prefect_api
+from flowml.ops.prefect_api import address
+from flowml.store.trouble import without_credentials
 
 
 def run(every: float) -> None:
@@ -19,7 +20,7 @@ def run(every: float) -> None:
     Raises:
         OrchestrationError: If Prefect has no server.
     """
-    api = prefect_api("files")
+    api = without_credentials(address("There is no Prefect server to tell of files"))
     _say(f"Watching for Prefect at {api}, every {every:g} s, until Ctrl-C.")
     try:
         asyncio.run(_watch(every))

@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from flowml import settings
-from flowml.capture import server
-from flowml.errors import OrchestrationError, SettingsError, TrackingError
-from flowml.stack.servers import address
+from flowml.errors import SettingsError, TrackingError
+from flowml.ops.prefect_api import address
+from flowml.stack import servers
 from flowml.store.connection import connect, ui_of
 from flowml.store.trouble import masked, without_credentials
 
@@ -40,9 +40,9 @@ def run(host: str, port: int, *, secret_env: str, register: bool, url: str | Non
     from flowml.events.receiver import application
 
     secret = _secret(secret_env)
-    api = prefect_api("MLflow's webhooks")
+    api = without_credentials(address("There is no Prefect server to tell of MLflow's webhooks"))
     client = _server_client()
-    here = url or f"{address(host, port)}/"
+    here = url or f"{servers.address(host, port)}/"
     if register:
         done = webhook.register(client, here, secret)
         _say(f"The webhook {webhook.NAME!r} of MLflow at {masked(client.tracking_uri)} to {here} was {done}.")
@@ -51,22 +51,6 @@ def run(host: str, port: int, *, secret_env: str, register: bool, url: str | Non
     logger.setLevel(logging.INFO)
     _say(f"Taking MLflow's webhooks at {here} for Prefect at {api}, until Ctrl-C.")
     uvicorn.run(application(secret, client), host=host, port=port, log_level="warning", access_log=False)
-
-
-def prefect_api(what: str) -> str:
-    """Return the address of Prefect's API, which has to be a server's.
-
-    Raises:
-        OrchestrationError: If there is only a temporary one.
-    """
-    from prefect.settings import PREFECT_API_URL
-
-    server.find()
-    api = PREFECT_API_URL.value()
-    if not api:
-        msg = f"There is no Prefect server to tell of {what}. Start one with `flowml up`, or set PREFECT_API_URL."
-        raise OrchestrationError(msg, api="")
-    return without_credentials(str(api))
 
 
 def _secret(name: str) -> str:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from flowml.errors import FlowmlError
 from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.prefect_api import START_IT
+from flowml.ops.states import connected
 from flowml.store.connection import connect, is_there
 from flowml.store.trouble import explained, masked, without_credentials
 
@@ -49,17 +51,15 @@ def mlflow(place: Place) -> Iterator[Finding]:
 
 def prefect_problem(api: str) -> str | None:
     """Return what is wrong with Prefect's API as seen from this process; None if nothing is."""
-    from flowml.ops import states
-
     parts = urlsplit(api)
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=_KNOCK):
             pass
-        with states.connected() as prefect:
+        with connected() as prefect:
             prefect.flow_runs(["00000000-0000-4000-8000-000000000000"])
     except FlowmlError as error:
-        return str(error).removesuffix(" Start it (`prefect server start`), or set PREFECT_API_URL to one that runs.")
+        return str(error).removesuffix(f" {START_IT}")
     except (OSError, ValueError) as error:
         return f"Prefect's API at {without_credentials(api)} cannot be reached: {error}."
     return None

@@ -1,0 +1,104 @@
+"""Prefect's API: which it is, the way to it, and its failures as one error that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+from flowml.errors import FlowmlError, OrchestrationError
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+PAGE = 200
+"""The most that the API gives at once."""
+
+START_IT = "Start it (`prefect server start`), or set PREFECT_API_URL to one that runs."
+
+T = TypeVar("T")
+
+
+def address(missing: str) -> str:
+    """Return the address of the API, which has to be a server's: a temporary one starts nothing when we are gone.
+
+    Args:
+        missing: What to say first where there is none.
+
+    Raises:
+        OrchestrationError: If there is none.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    from flowml.capture import server
+
+    server.find()
+    url = PREFECT_API_URL.value()
+    if not url:
+        msg = f"{missing}. Start one with `flowml up`, or set PREFECT_API_URL."
+        raise OrchestrationError(msg, api="")
+    return str(url)
+
+
+@contextmanager
+def reached() -> Iterator[SyncPrefectClient]:
+    """Reach the API.
+
+    Raises:
+        OrchestrationError: If it cannot be reached.
+    """
+    from prefect.client.orchestration import get_client
+
+    with ExitStack() as opened:
+        with explained():
+            client = opened.enter_context(get_client(sync_client=True))
+            unwell = client.api_healthcheck()
+            if unwell is not None:
+                raise unwell
+        yield client
+
+
+def flow_runs(client: SyncPrefectClient, ids: Iterable[UUID]) -> list[FlowRun]:
+    """Read flow runs; those that do not exist are left out.
+
+    Raises:
+        OrchestrationError: If the API cannot be asked.
+    """
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    found: list[FlowRun] = []
+    for some in batched(ids, PAGE):
+        with explained():
+            found += client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=some)), limit=PAGE)
+    return found
+
+
+def batched(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Cut a series into lists of at most this many."""
+    left = iter(items)
+    while some := list(islice(left, most)):
+        yield some
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn whatever Prefect, httpx or the network raises into an `OrchestrationError`."""
+    try:
+        yield
+    except FlowmlError:
+        raise  # says already what to do
+    except Exception as error:  # noqa: BLE001 - of Prefect, httpx, the network
+        from flowml.capture.engine import api
+
+        raise OrchestrationError(_message(api(), error), api=api()) from None
+
+
+def _message(url: str, error: Exception) -> str:
+    lines = (str(error) or type(error).__name__).splitlines()
+    if getattr(error, "response", None) is not None:
+        return f"Prefect's API at {url} refused what it was asked: {' '.join(lines[:2])[:600]}"
+    reason = lines[0]
+    return f"Prefect's API at {url} cannot be asked: {type(error).__name__}: {reason[:300].rstrip('.')}. {START_IT}"
