@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import cyclopts
 
 from flowml.deploy.commands import attach
+from flowml.formats import seconds
 from flowml.ops import commands
-from flowml.ops.durations import seconds
 from flowml.ops.told import told
 
 Duration = Annotated[float, cyclopts.Parameter(converter=lambda _, tokens: seconds(tokens[0].value))]

@@ -30,18 +30,3 @@ def rows(cells: Iterable[Sequence[str]]) -> list[str]:
     """Return a table's lines, the first of them its heading; cells are Markdown already."""
     heading, *others = cells
     return [f"| {' | '.join(row)} |" for row in (heading, ["---"] * len(heading), *others)]
-
-
-def number(value: float) -> str:
-    """Return a number with the digits that matter."""
-    whole = float(value).is_integer() and abs(value) < 1e15  # noqa: PLR2004 - beyond it a float is no whole number
-    return f"{int(value):,}" if whole else f"{value:.4g}"
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time for people."""
-    if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

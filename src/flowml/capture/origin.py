@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import get_client
 
 from flowml import records
 from flowml.capture.addresses import page_of
+from flowml.formats import interval
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import DeploymentSchedule, FlowRun
@@ -98,23 +99,15 @@ def in_words(schedule: Any) -> str:
     """Say when a schedule runs, in one line; of Prefect's schedules, those in code and those of its API."""
     zone = getattr(schedule, "timezone", None)
     where = f" ({zone})" if zone and zone != "UTC" else ""
-    interval = getattr(schedule, "interval", None)
-    if interval is not None:
-        return f"every {_length(interval)}{where}"
+    length = getattr(schedule, "interval", None)
+    if length is not None:
+        return f"every {interval(length.total_seconds())}{where}"
     return f"{getattr(schedule, 'cron', None) or rule(getattr(schedule, 'rrule', ''))}{where}"
 
 
 def rule(rrule: str) -> str:
     """Return a recurrence rule without the beginning that Prefect's server writes before it."""
     return " ".join(line for line in rrule.splitlines() if line != "DTSTART:20200101T000000")
-
-
-def _length(interval: timedelta) -> str:
-    left = interval.total_seconds()
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if left >= size and left % size == 0:
-            return f"{left / size:.0f}{unit}"
-    return f"{left:g}s"
 
 
 def _written(moment: datetime) -> str:

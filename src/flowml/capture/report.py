@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from flowml import describe, markdown, records
+from flowml.formats import duration, number
 
 _MOST = 50  # rows of a table
 
@@ -20,7 +21,7 @@ def write(
         page_of: Finds the page of a registered model's version.
     """
     lines = list(_about(summary, command))
-    metrics = {key: markdown.number(value) for key, value in sorted(summary.metrics.items())}
+    metrics = {key: number(value) for key, value in sorted(summary.metrics.items())}
     lines += _table("Metrics", ("Metric", "Value"), metrics)
     lines += _table("Parameters", ("Parameter", "Value"), dict(sorted(summary.params.items())))
     if summary.models:
@@ -34,7 +35,7 @@ def write(
 
 def _about(summary: records.Summary, command: str | None) -> Iterator[str]:
     url = summary.run.url if summary.run else None
-    state, seconds = _shown(summary.state), markdown.duration(summary.seconds)
+    state, seconds = _shown(summary.state), duration(summary.seconds)
     yield f"**{markdown.link(describe.mask(summary.name), url)}** · {state} after {seconds}"
     yield ""
     if summary.waiting:

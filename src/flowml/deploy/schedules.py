@@ -8,8 +8,8 @@ from datetime import timezone as zones
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import DeploymentError
+from flowml.formats import seconds
 from flowml.nearest import nearest
-from flowml.ops.durations import seconds
 
 if TYPE_CHECKING:
     from prefect.schedules import Schedule

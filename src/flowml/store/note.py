@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flowml import markdown
+from flowml.formats import duration, number
 from flowml.store import pages
 from flowml.store.batches import TAG_VALUE
 from flowml.store.members import Member
@@ -74,7 +75,7 @@ def _apart(row: Sequence[str]) -> list[str]:
 
 def _about(head: Head) -> Iterator[str]:
     tags, link = head.tags, markdown.link
-    parts = [f"**{markdown.text(head.state)}** after {markdown.duration(head.seconds)}"]
+    parts = [f"**{markdown.text(head.state)}** after {duration(head.seconds)}"]
     if url := tags.get("prefect.flow_run_url"):
         parts.append(link("Flow run in Prefect", url))
     if deployment_id := tags.get("prefect.deployment_id"):
@@ -112,8 +113,8 @@ def _row(experiment_id: str, member: Member) -> list[str]:
         markdown.text(member.state),
         str(member.attempt),
         "yes" if member.cached else "",
-        "" if member.seconds is None else markdown.duration(member.seconds),
-        _metrics({key: markdown.number(value) for key, value in member.metrics.items()}),
+        "" if member.seconds is None else duration(member.seconds),
+        _metrics({key: number(value) for key, value in member.metrics.items()}),
         markdown.link("open", member.page) if member.page else "",
     ]
 
@@ -131,8 +132,8 @@ def _row_of_many(owner: str, group: Sequence[Member]) -> list[str]:
         ", ".join(f"{count:,} {markdown.text(state)}" for state, count in states.most_common()),
         f"{attempts:,}",
         f"{cached:,}" if (cached := sum(member.cached for member in group)) else "",
-        _spread([markdown.duration(each) for each in _three(seconds)]) if seconds else "",
-        _metrics({key: _spread([markdown.number(each) for each in _three(all_)]) for key, all_ in found.items()}),
+        _spread([duration(each) for each in _three(seconds)]) if seconds else "",
+        _metrics({key: _spread([number(each) for each in _three(all_)]) for key, all_ in found.items()}),
         "",
     ]
 

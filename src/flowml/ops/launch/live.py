@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import FlowmlError
-from flowml.ops.durations import text
 from flowml.ops.launch.summary import own_run
 from flowml.ops.runs import Runs
 from flowml.ops.view import facts, paper
@@ -79,7 +78,7 @@ def _waiting(flow: str) -> RenderableType:
 
 def _line(guide: str, node: Node) -> tuple[object, ...]:
     run = node.run
-    told = f"{guide}{facts.name_of(run)}", facts.state_of(run), text(facts.seconds_of(run))
+    told = f"{guide}{facts.name_of(run)}", facts.state_of(run), facts.took(run)
     return (*told, ", ".join(facts.remarks_of(run, node.attempts)), facts.metrics_text(run))
 
 

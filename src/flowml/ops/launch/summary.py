@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flowml.errors import FlowmlError
-from flowml.ops.durations import text
 from flowml.ops.runs import Runs, quoted
 from flowml.ops.view import facts, paper
 from flowml.ops.view.show import where
@@ -41,7 +40,7 @@ def summary(flow: str, state: str, run: Run | None) -> None:
         return
     connection = connect()
     told = facts.state_of(run) if run.info.status != "RUNNING" else state
-    paper.say(f"Flow     {flow} / {facts.name_of(run)}: {told} in {text(facts.seconds_of(run))}")
+    paper.say(f"Flow     {flow} / {facts.name_of(run)}: {told} in {facts.took(run)}")
     tasks = counted(connection, run)
     if tasks:
         paper.say(f"Runs     {', '.join(f'{count} {name}' for name, count in tasks.most_common())}")

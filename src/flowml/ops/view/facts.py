@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from flowml.formats import short_duration
 from flowml.ops.states import FLOW_RUN, TASK_RUN
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ def seconds_of(run: Run) -> float:
     """Return how long it took, or how long it has been running."""
     ended = run.info.end_time or time.time_ns() // 1_000_000
     return max(0.0, float(ended - run.info.start_time) / 1000)
+
+
+def took(run: Run) -> str:
+    """Return how long it took, for a line or a column in the terminal."""
+    return short_duration(seconds_of(run))
 
 
 def started(run: Run) -> datetime:

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowml.nearest import nearest_or_some
-from flowml.ops.durations import text
 from flowml.ops.prefect_api import batched
 from flowml.ops.runs import Runs, quoted
 from flowml.ops.view import facts, paper
@@ -71,7 +70,7 @@ def _outermost(runs: Runs, found: Iterable[Run]) -> Iterator[Run]:
 def _line(connection: Connection, run: Run) -> tuple[object, ...]:
     pages = facts.pages(connection, run)
     told = (facts.name_of(run), facts.owner_of(run), facts.state_of(run))
-    took, metrics = text(facts.seconds_of(run)), facts.metrics_text(run)
+    took, metrics = facts.took(run), facts.metrics_text(run)
     if not paper.is_terminal():
         began = facts.started(run).isoformat(timespec="seconds")
         return (*told, began, took, metrics, pages.prefect or "-", pages.mlflow or "-")

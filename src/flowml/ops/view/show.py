@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowml.ops.durations import text
 from flowml.ops.runs import Runs
 from flowml.ops.view import facts, paper
 from flowml.ops.view.finding import connected, find
@@ -74,7 +73,7 @@ def _line(guide: str, node: Node) -> tuple[object, ...]:
         remarks.append(f"{tags.get('flowml.error_type', 'error')}: {tags['flowml.error'].partition(chr(10))[0][:80]}")
     lead = guide if paper.is_terminal() else "  " * (len(guide) // 3)
     name = f"{lead}{facts.name_of(run)}"
-    return name, facts.state_of(run), text(facts.seconds_of(run)), ", ".join(remarks), facts.metrics_text(run, 8)
+    return name, facts.state_of(run), facts.took(run), ", ".join(remarks), facts.metrics_text(run, 8)
 
 
 def _as_data(connection: Connection, node: Node) -> dict[str, Any]:

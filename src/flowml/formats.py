@@ -1,0 +1,76 @@
+"""Lengths of time and numbers, as people write and read them."""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_MINUTE, _HOUR = 60, 60  # in seconds, in minutes
+
+
+def seconds(text: str) -> float:
+    """Return the seconds in a duration such as ``90s``, ``10m``, ``2h`` or ``1d``; a bare number is seconds.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> seconds("10m")
+        600.0
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", text, re.ASCII)
+    if not found:
+        msg = f"{text!r} is no duration; write a number and s, m, h or d, such as 90s, 10m, 2h or 1d."
+        raise ValueError(msg)
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def interval(length: float) -> str:
+    """Return some seconds as `seconds` reads them, in the longest unit that makes a whole number.
+
+    Example:
+        >>> interval(900), interval(90)
+        ('15m', '90s')
+    """
+    for unit in ("d", "h", "m"):
+        if length >= _SECONDS[unit] and length % _SECONDS[unit] == 0:
+            return f"{length / _SECONDS[unit]:.0f}{unit}"
+    return f"{length:g}s"
+
+
+def duration(length: float) -> str:
+    """Return how many seconds something took, in words for a page.
+
+    Example:
+        >>> duration(0.1234), duration(75), duration(7500)
+        ('0.12 s', '1 min 15 s', '2 h 5 min')
+    """
+    if length < _MINUTE:
+        return f"{length:.2g} s" if length < 10 else f"{length:.0f} s"  # noqa: PLR2004
+    minutes, rest = divmod(round(length), _MINUTE)
+    hours, minutes = divmod(minutes, _HOUR)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def short_duration(length: float) -> str:
+    """Return the same for a column of a table in the terminal.
+
+    Example:
+        >>> short_duration(0.1234), short_duration(75), short_duration(7500)
+        ('0.12s', '1m15s', '2h05m')
+    """
+    if length < _MINUTE:
+        return f"{length:.2f}s"
+    minutes, left = divmod(round(length), _MINUTE)
+    return f"{minutes}m{left:02}s" if minutes < _HOUR else f"{minutes // _HOUR}h{minutes % _HOUR:02}m"
+
+
+def number(value: float) -> str:
+    """Return a number with the digits that matter.
+
+    Example:
+        >>> number(12345.0), number(0.123456)
+        ('12,345', '0.1235')
+    """
+    whole = float(value).is_integer() and abs(value) < 1e15  # noqa: PLR2004 - beyond it a float is no whole number
+    return f"{int(value):,}" if whole else f"{value:.4g}"
