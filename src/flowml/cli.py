@@ -11,7 +11,7 @@ import cyclopts
 from flowml.deploy.commands import attach
 from flowml.formats import seconds
 from flowml.ops import commands
-from flowml.ops.told import told
+from flowml.ops.exit_codes import exit_on_error
 
 Duration = Annotated[float, cyclopts.Parameter(converter=lambda _, tokens: seconds(tokens[0].value))]
 
@@ -37,7 +37,7 @@ def reap(*, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = 
     """
     from flowml.ops.reaping import reap_runs
 
-    with told():
+    with exit_on_error():
         report = reap_runs(grace=grace, older_than=older_than, dry_run=dry_run)
         report.print(as_json=json)
 
@@ -52,7 +52,7 @@ def delete(flow_run: str, /, *, yes: bool = False) -> None:
     """
     from flowml.ops import deleting
 
-    with told():
+    with exit_on_error():
         family = deleting.family_of(flow_run)
         if family.versions:
             _say(f"Registered models that were made from these runs stay: {', '.join(family.versions)}.")
@@ -75,7 +75,7 @@ def restore(flow_run: str, /) -> None:
     """
     from flowml.ops import deleting
 
-    with told():
+    with exit_on_error():
         _say(f"{deleting.restore(flow_run)} runs restored.")
 
 
@@ -106,7 +106,7 @@ def up(  # noqa: PLR0913 - each is an option of the command line
     from flowml.ops.choices import Wanted
     from flowml.ops.terminal import run_up
 
-    with told():
+    with exit_on_error():
         run_up(Wanted(prefect_db, mlflow_db, artifacts, host, prefect_port, mlflow_port), detach=detach)
 
 
@@ -115,7 +115,7 @@ def down() -> None:
     """Stop this project's servers and all that they started."""
     from flowml.ops.terminal import run_down
 
-    with told():
+    with exit_on_error():
         run_down()
 
 
@@ -128,7 +128,7 @@ def status(*, json: bool = False) -> None:
     """
     from flowml.ops.terminal import run_status
 
-    with told():
+    with exit_on_error():
         sys.exit(0 if run_status(as_json=json) else 1)
 
 
@@ -143,7 +143,7 @@ def logs(server: Literal["prefect", "mlflow"] | None = None, /, *, follow: bool 
     """
     from flowml.ops.terminal import run_logs
 
-    with told():
+    with exit_on_error():
         run_logs(server, follow=follow, lines=lines)
 
 
@@ -167,7 +167,7 @@ def webhooks(
     """
     from flowml.ops.webhooks import run
 
-    with told():
+    with exit_on_error():
         run(host, port, secret_env=secret_env, register=register, url=url)
 
 
@@ -180,7 +180,7 @@ def watch(*, every: Duration = 2.0) -> None:
     """
     from flowml.ops.watching import run
 
-    with told():
+    with exit_on_error():
         run(every)
 
 

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 from tests.ops.conftest import Said
 from tests.runs import run_of
 
-from flowml.ops.told import told
+from flowml.ops.exit_codes import exit_on_error
 
 ROOT = Path(__file__).parents[2]
 Flowml = Callable[..., Said]
@@ -184,7 +184,7 @@ def test_a_module_that_fails_shows_where(
 @pytest.mark.parametrize("error", [KeyError("x"), IndexError("x")])
 def test_a_mistake_of_a_command_keeps_its_traceback(error: LookupError) -> None:
     """Only what a command says on purpose ends in one line."""
-    with pytest.raises(type(error)), told():
+    with pytest.raises(type(error)), exit_on_error():
         raise error
 
 

@@ -6,12 +6,12 @@ import re
 from xml.etree import ElementTree as ET
 
 from flowml.store import graph, note
-from flowml.store.members import Member, last_attempts
+from flowml.store.child_runs import ChildRun, last_attempts
 
 HEAD = note.Head("1", "Completed", 12.0, {}, None)
 
 
-def called(number: int, owner: str = "score", **changes: object) -> Member:
+def called(number: int, owner: str = "score", **changes: object) -> ChildRun:
     """Return what is known of a call."""
     known = {
         "id": f"id{number}",
@@ -24,7 +24,7 @@ def called(number: int, owner: str = "score", **changes: object) -> Member:
         "seconds": 1.0 + number % 3,
         "run_id": f"{number:032x}",
     }
-    return Member(**{**known, **changes})  # type: ignore[arg-type]
+    return ChildRun(**{**known, **changes})  # type: ignore[arg-type]
 
 
 def test_a_fan_out_is_one_row() -> None:
@@ -57,11 +57,11 @@ def test_the_last_attempt_counts() -> None:
 def test_names_break_no_table_and_no_picture() -> None:
     """Names made of what Markdown, mermaid and XML are made of are shown as they are."""
     name = 'a|b` [x](y) <script>"\x00\n</g>'
-    members = [called(1, owner=name, name=name), called(2, inputs=("id1",))]
-    row = note.write(HEAD, members).splitlines()[4]
+    children = [called(1, owner=name, name=name), called(2, inputs=("id1",))]
+    row = note.write(HEAD, children).splitlines()[4]
     assert len(re.findall(r"\|", row)) == 8
     assert "<" not in row
-    drawn = graph.of(members)
+    drawn = graph.of(children)
     picture = ET.fromstring(graph.svg(drawn))
     assert "script" in "".join(picture.itertext())
     assert {element.tag.partition("}")[2] for element in picture.iter()} <= {
@@ -73,7 +73,7 @@ def test_names_break_no_table_and_no_picture() -> None:
 def test_the_graph_has_a_node_for_each_task() -> None:
     """Calls of one task are one node; an edge says that one of them was given a result of the other's."""
     fits = [called(number, owner="fit", inputs=("id0",)) for number in range(1, 7)]
-    best = called(9, owner="best", inputs=tuple(member.id for member in fits), status="FAILED")
+    best = called(9, owner="best", inputs=tuple(child.id for child in fits), status="FAILED")
     text = graph.mermaid(graph.of([called(0, owner="load"), *fits, best]))
     assert [line.strip() for line in text.splitlines()[2:-3]] == [
         *('n0["load"]', 'n1["fit \u00d7 6"]', 'n2["best"]', "n0 --> n1", "n1 --> n2")

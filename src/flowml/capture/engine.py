@@ -30,7 +30,7 @@ from flowml.capture.session import Call
 from flowml.capture.verdict import watched
 from flowml.events.emitting import note_settings
 from flowml.options import Track
-from flowml.store.members import INPUTS
+from flowml.store.child_runs import INPUTS
 from flowml.store.trouble import without_credentials
 
 _MOST_INPUTS = 200  # that a tag has room for

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowml import describe, records, settings, store
-from flowml.capture.beside import Beside
+from flowml.capture.background import BackgroundJob
 from flowml.capture.guard import Log, forget, guarded
 from flowml.capture.verdict import Verdict, Watch, records_of
 from flowml.options import Track
@@ -57,7 +57,7 @@ class Session:
         self.call = call
         self.run = run
         self._steps = 0
-        self._asking: Beside | None = None
+        self._asking: BackgroundJob | None = None
         self._error: BaseException | None = None
         self._params: dict[str, str] = {}
         self._overflows = 0
@@ -206,7 +206,7 @@ class Session:
                     with self.guard("ask where the call comes from", raising=False):
                         self.run.put(asked())
 
-                self._asking = Beside(ask)
+                self._asking = BackgroundJob(ask)
 
     def _open(self, caller: Session | None) -> None:
         track = self.call.track

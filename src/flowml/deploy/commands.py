@@ -7,7 +7,7 @@ from typing import Annotated
 
 import cyclopts
 
-from flowml.ops.told import told
+from flowml.ops.exit_codes import exit_on_error
 
 Texts = Annotated[tuple[str, ...], cyclopts.Parameter(negative="", show_default=False)]
 
@@ -57,7 +57,7 @@ def deploy(  # noqa: PLR0913 - each is an option of the command line
     from flowml.deploy.choosing import Options
     from flowml.deploy.terminal import run_deploy
 
-    with told():
+    with exit_on_error():
         options = Options(
             name=name,
             cron=cron,
@@ -84,7 +84,7 @@ def serve(*flows: str, limit: int | None = None, replace: bool = False) -> None:
     """
     from flowml.deploy.terminal import run_serve
 
-    with told():
+    with exit_on_error():
         run_serve(list(flows), limit=limit, replace=replace)
 
 
@@ -96,7 +96,7 @@ def deployments(*, json: bool = False) -> None:
     """
     from flowml.deploy.terminal import run_deployments
 
-    with told():
+    with exit_on_error():
         run_deployments(as_json=json)
 
 
@@ -110,7 +110,7 @@ def trigger(deployment: str, /, *, param: Texts = (), watch: bool = False) -> No
     """
     from flowml.deploy.terminal import run_trigger
 
-    with told():
+    with exit_on_error():
         sys.exit(0 if run_trigger(deployment, list(param), watch=watch) else 1)
 
 
@@ -122,7 +122,7 @@ def pause(deployment: str, /) -> None:
     """
     from flowml.deploy.terminal import run_pause
 
-    with told():
+    with exit_on_error():
         run_pause(deployment)
 
 
@@ -134,7 +134,7 @@ def resume(deployment: str, /) -> None:
     """
     from flowml.deploy.terminal import run_resume
 
-    with told():
+    with exit_on_error():
         run_resume(deployment)
 
 
@@ -158,5 +158,5 @@ def backfill(
     """
     from flowml.deploy.terminal import run_backfill
 
-    with told():
+    with exit_on_error():
         sys.exit(0 if run_backfill(deployment, start, end, at_once=at_once, dry_run=dry_run) else 1)

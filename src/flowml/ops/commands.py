@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import cyclopts
 
-from flowml.ops.told import told
+from flowml.ops.exit_codes import exit_on_error
 
 app = cyclopts.App()
 
@@ -29,7 +29,7 @@ def runs(*, flow: str | None = None, last: int = 20, subflows: bool = False, jso
     """
     from flowml.ops.view.listing import listing
 
-    with told():
+    with exit_on_error():
         if last < 1:
             msg = f"--last cannot be {last}: it is how many runs are listed, 1 or more."
             raise LookupError(msg)
@@ -53,7 +53,7 @@ def show(run: str, /, *, json: bool = False) -> None:
     """
     from flowml.ops.view.show import show
 
-    with told():
+    with exit_on_error():
         show(run, as_json=json)
 
 
@@ -74,7 +74,7 @@ def browse(
     """
     from flowml.ops.view.browse import browse
 
-    with told():
+    with exit_on_error():
         browse(run, where=where)
 
 
@@ -93,7 +93,7 @@ def compare(*runs: str, diff: bool = False, json: bool = False) -> None:
     """
     from flowml.ops.view.compare import compare
 
-    with told():
+    with exit_on_error():
         compare(runs, diff=diff, as_json=json)
 
 
@@ -120,7 +120,7 @@ def run(
     """
     from flowml.ops.launch.start import run
 
-    with told():
+    with exit_on_error():
         sys.exit(0 if run(flow, param, watch=watch) else 1)
 
 
@@ -144,5 +144,5 @@ def doctor(flow: str | None = None, /, *, json: bool = False) -> None:
     """
     from flowml.ops.doctor.report import doctor
 
-    with told():
+    with exit_on_error():
         sys.exit(0 if doctor(flow, as_json=json) else 1)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flowml import records
-from flowml.store import batches, graph, members, note, pages, rollup
+from flowml.store import batches, child_runs, graph, note, pages, registration, rollup
 from flowml.store.intake import take_in
 from flowml.store.outgoing import Closing, Outgoing
 
@@ -38,21 +38,21 @@ class Ending:
         self._closing = closing
         self._info = out.created.result().info
         self._run: Run | None = None
-        self._all: list[members.Member] = []
-        self._members: list[members.Member] = []
+        self._all: list[child_runs.ChildRun] = []
+        self._children: list[child_runs.ChildRun] = []
         self._metrics: list[records.Metric] = []
 
     def read(self) -> None:
         """Read what is there already: the run, and what is right below it."""
         run_id, experiment_id = self._info.run_id, self._info.experiment_id
-        self._all = members.read(self._client, run_id, experiment_id)
-        self._members = members.last_attempts([*self._all, *members.summed_up(self._closing.folded)])
+        self._all = child_runs.read(self._client, run_id, experiment_id)
+        self._children = child_runs.last_attempts([*self._all, *child_runs.summed_up(self._closing.folded)])
         self._run = self._client.get_run(run_id)
 
     def draw(self) -> None:
         """Log the graph as a picture, and as text that other tools draw; where there is something to draw."""
-        if self._members:
-            drawn = graph.of(self._members)
+        if self._children:
+            drawn = graph.of(self._children)
             files = [
                 records.Text(f"{_FOLDER}/graph.svg", graph.svg(drawn)),
                 records.Text(f"{_FOLDER}/graph.md", graph.mermaid(drawn)),
@@ -73,7 +73,7 @@ class Ending:
         self._metrics = rollup.rolled_up(self._all, self._out.own_metrics)
         out.metrics += [(records.Metric(metric.key[:250], metric.value), now) for metric in self._metrics]
         if models := self._models():
-            out.tags[members.MODELS] = members.told(models)
+            out.tags[registration.TAG] = registration.as_tag(models)
         out.tags |= self._note(self._run.data.tags)
         batches.send_batch(self._client, self._info.run_id, out, with_params=True)
 
@@ -93,14 +93,14 @@ class Ending:
         )
 
     def _models(self) -> tuple[records.RegisteredModel, ...]:
-        own = members.registered(self._run.data.tags) if self._run else ()
-        return tuple(dict.fromkeys([*own, *(model for member in self._members for model in member.models)]))
+        own = registration.versions_in(self._run.data.tags) if self._run else ()
+        return tuple(dict.fromkeys([*own, *(model for child in self._children for model in child.models)]))
 
     def _note(self, tags: dict[str, str]) -> dict[str, str]:
         """Return the tags of the note: as the run's description, unless somebody wrote one."""
         experiment_id, run_id = self._info.experiment_id, self._info.run_id
-        page = pages.of_run(experiment_id, run_id, f"{_FOLDER}/graph.svg") if self._members else None
-        text = note.write(note.Head(experiment_id, self._state(), self._seconds(), tags, page), self._members)
+        page = pages.of_run(experiment_id, run_id, f"{_FOLDER}/graph.svg") if self._children else None
+        text = note.write(note.Head(experiment_id, self._state(), self._seconds(), tags, page), self._children)
         before = tags.get(NOTE, "").strip()
         if before and _digest(before) != tags.get(_DIGEST):
             return {_ELSEWHERE: text}

@@ -27,7 +27,7 @@ _NOTED = "flowml.children."  # begins the tags in which other processes note chi
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
+class FoldedChild:
     """What is kept of one child; the ids are the orchestrator's: its own, and those of what it was given results of."""
 
     owner: str
@@ -44,15 +44,15 @@ class Tally:
     """The children of one run that are summed up on it."""
 
     def __init__(self) -> None:
-        self._children: defaultdict[str, list[Child]] = defaultdict(list)
+        self._children: defaultdict[str, list[FoldedChild]] = defaultdict(list)
         self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
 
-    def add(self, child: Child) -> None:
+    def add(self, child: FoldedChild) -> None:
         """Count a child."""
         with self._lock:
             self._children[child.owner].append(child)
 
-    def children(self) -> list[Child]:
+    def children(self) -> list[FoldedChild]:
         """Return all children."""
         with self._lock:
             return [child for children in self._children.values() for child in children]
@@ -89,7 +89,7 @@ class Ledger:
         self._lock = RLock()
         self._key, self._text = "", ""
 
-    def add(self, child: Child, put: Callable[[Outgoing, Iterable[records.Record]], None]) -> None:
+    def add(self, child: FoldedChild, put: Callable[[Outgoing, Iterable[records.Record]], None]) -> None:
         """Note a child."""
         row = _row(child)
         with self._lock:
@@ -112,10 +112,10 @@ def take_in(client: MlflowClient, run_id: str, tally: Tally) -> None:
         if key.startswith(_NOTED):
             client.delete_tag(run_id, key)
             for row in text.splitlines():
-                tally.add(Child(**json.loads(row)))
+                tally.add(FoldedChild(**json.loads(row)))
 
 
-def _row(child: Child) -> str:
+def _row(child: FoldedChild) -> str:
     """Write a child on one line that a tag has room for; its longest parameters are shortened where it must be."""
     for most in (TAG_VALUE, 250, 25):
         params = {key: value[:most] for key, value in child.params.items()}
@@ -153,7 +153,7 @@ def _nearest_rank(ranked: Sequence[float], percent: int) -> float:
     return ranked[max(math.ceil(len(ranked) * percent / 100) - 1, 0)]
 
 
-def _table(children: Sequence[Child]) -> str:
+def _table(children: Sequence[FoldedChild]) -> str:
     params = sorted({key for child in children for key in child.params})
     metrics = sorted({key for child in children for key in child.metrics})
     text = io.StringIO()

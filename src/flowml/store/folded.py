@@ -10,8 +10,8 @@ from threading import RLock
 
 from flowml import records
 from flowml.store import active
-from flowml.store.fold import Child
-from flowml.store.members import INPUTS
+from flowml.store.child_runs import INPUTS
+from flowml.store.fold import FoldedChild
 from flowml.store.runs import JoinedRun, OwnRun, is_elsewhere
 
 _INPUTS = 5  # so many are noted, for thousands of children have few kinds of them
@@ -75,13 +75,13 @@ class FoldedRun:
         self._found = []
         run.close(status, ended, about)
 
-    def _child(self, status: records.Status, ended: int) -> Child:
+    def _child(self, status: records.Status, ended: int) -> FoldedChild:
         params = {record.key: record.value for record in self._found if isinstance(record, records.Param)}
         metrics = {record.key: record.value for record in self._found if isinstance(record, records.Metric)}
         seconds = (ended - self._started) / 1000
         identity = self._identity
         inputs = identity.tags.get(INPUTS, "").split(",")[:_INPUTS]
-        return Child(identity.owner, identity.name, status, seconds, params, metrics, identity.tag[1], inputs)
+        return FoldedChild(identity.owner, identity.name, status, seconds, params, metrics, identity.tag[1], inputs)
 
     def tell(self, found: Iterable[records.Record]) -> None:
         """Log what became known of this very call, if it got a run."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from flowml.store.members import Member
+from flowml.store.child_runs import ChildRun
 
 _NODES = 40
 _WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 190, 44, 30, 50, 20  # of a box, between boxes, round all
@@ -62,25 +62,25 @@ class Graph:
     more: int = 0
 
 
-def of(members: Sequence[Member]) -> Graph:
+def of(children: Sequence[ChildRun]) -> Graph:
     """Draw up the graph of what a flow called."""
-    groups: dict[tuple[str, bool], list[Member]] = {}
-    for member in members:
-        groups.setdefault((member.owner, member.is_flow), []).append(member)
+    groups: dict[tuple[str, bool], list[ChildRun]] = {}
+    for child in children:
+        groups.setdefault((child.owner, child.is_flow), []).append(child)
     kept = dict(list(groups.items())[:_NODES])
     numbers = {key: number for number, key in enumerate(kept)}
-    group_of = {member.id: (member.owner, member.is_flow) for member in members}
+    group_of = {child.id: (child.owner, child.is_flow) for child in children}
     edges: dict[tuple[int, int], None] = {}
     for key, group in kept.items():
-        for source in {group_of.get(given) for member in group for given in member.inputs}:
+        for source in {group_of.get(given) for child in group for given in child.inputs}:
             if source in numbers and source != key:
                 edges[numbers[source], numbers[key]] = None
     nodes = tuple(_node(name, group, is_flow=is_flow) for (name, is_flow), group in kept.items())
     return Graph(nodes, tuple(sorted(edges)), len(groups) - len(kept))
 
 
-def _node(name: str, group: Sequence[Member], *, is_flow: bool) -> Node:
-    ends = Counter(member.status for member in group)
+def _node(name: str, group: Sequence[ChildRun], *, is_flow: bool) -> Node:
+    ends = Counter(child.status for child in group)
     status = next((end for end in ("FAILED", "KILLED", "RUNNING") if end in ends), "FINISHED")
     return Node(name, is_flow, len(group), ends["FAILED"], status)
 

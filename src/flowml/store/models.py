@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import records
-from flowml.store import members, news
+from flowml.store import news, registration
 from flowml.store.autolog import autologged_model_id_of
 from flowml.store.logged import Serialized, unchanged_or_new
 from flowml.store.quiet import mlflow_muted
-from flowml.store.registration import register
 from flowml.store.serialize import write
 
 if TYPE_CHECKING:
@@ -116,9 +115,10 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
     if model.model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
         client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     if saved.register:
-        version = register(client, saved.register, model, run_id=run_id, alias=saved.alias)
-        made = (*members.registered(run.data.tags), records.RegisteredModel(saved.register, version, saved.alias))
-        client.set_tag(run_id, members.MODELS, members.told(made))
+        version = registration.register(client, saved.register, model, run_id=run_id, alias=saved.alias)
+        made = records.RegisteredModel(saved.register, version, saved.alias)
+        versions = [*registration.versions_in(run.data.tags), made]
+        client.set_tag(run_id, registration.TAG, registration.as_tag(versions))
         registered = {"model": saved.register, "version": version}
         tell("model registered", registered)
         if saved.alias:

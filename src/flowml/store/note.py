@@ -11,7 +11,7 @@ from flowml import markdown
 from flowml.formats import duration, number
 from flowml.store import pages
 from flowml.store.batches import TAG_VALUE
-from flowml.store.members import Member
+from flowml.store.child_runs import ChildRun
 
 _ALONE = 10  # so many calls of one task have a row each; more have one for all, and one for each that failed
 _FAILED = 5  # of those the first
@@ -40,30 +40,30 @@ class Head:
     graph: str | None
 
 
-def write(head: Head, members: Sequence[Member]) -> str:
+def write(head: Head, children: Sequence[ChildRun]) -> str:
     """Write the note, within what a tag of MLflow holds.
 
     Args:
         head: What it says of the flow run itself.
-        members: What the flow called, each once.
+        children: What the flow called, each once.
 
     Returns:
         Markdown.
     """
     lines = list(_about(head))
-    if not members:
+    if not children:
         return "\n".join(lines)
     lines += ["", *markdown.rows([_apart(_HEADING)])]
     room, shown = _ROOM - sum(len(line) + 1 for line in lines), 0
-    for row, counted in _rows(head.experiment_id, members):
+    for row, counted in _rows(head.experiment_id, children):
         line = markdown.rows([_apart(row)])[0]
         room -= len(line) + 1
         if room < 0:
             break
         lines.append(line)
         shown += counted
-    if shown < len(members):
-        lines += ["", f"… and {len(members) - shown:,} more."]
+    if shown < len(children):
+        lines += ["", f"… and {len(children) - shown:,} more."]
     return "\n".join(lines)
 
 
@@ -91,47 +91,47 @@ def _about(head: Head) -> Iterator[str]:
         yield f"{markdown.text(error)}: {markdown.text(tags.get('flowml.error', ''), most=300)}"
 
 
-def _rows(experiment_id: str, members: Sequence[Member]) -> Iterator[tuple[list[str], int]]:
+def _rows(experiment_id: str, children: Sequence[ChildRun]) -> Iterator[tuple[list[str], int]]:
     """Give each row with the number of calls that it is about."""
-    groups: defaultdict[tuple[str, bool], list[Member]] = defaultdict(list)
-    for member in members:
-        groups[member.owner, member.is_flow].append(member)
+    groups: defaultdict[tuple[str, bool], list[ChildRun]] = defaultdict(list)
+    for child in children:
+        groups[child.owner, child.is_flow].append(child)
     for (owner, _), group in groups.items():
         if len(group) <= _ALONE:
-            for member in group:
-                yield _row(experiment_id, member), 1
+            for child in group:
+                yield _row(experiment_id, child), 1
         else:
             yield _row_of_many(owner, group), len(group)
-            for member in [member for member in group if member.status == "FAILED"][:_FAILED]:
-                yield _row(experiment_id, member), 0
+            for child in [child for child in group if child.status == "FAILED"][:_FAILED]:
+                yield _row(experiment_id, child), 0
 
 
-def _row(experiment_id: str, member: Member) -> list[str]:
-    page = pages.of_run(experiment_id, member.run_id) if member.run_id else None
+def _row(experiment_id: str, child: ChildRun) -> list[str]:
+    page = pages.of_run(experiment_id, child.run_id) if child.run_id else None
     return [
-        markdown.link(member.name, page, most=60),
-        markdown.text(member.state),
-        str(member.attempt),
-        "yes" if member.cached else "",
-        "" if member.seconds is None else duration(member.seconds),
-        _metrics({key: number(value) for key, value in member.metrics.items()}),
-        markdown.link("open", member.page) if member.page else "",
+        markdown.link(child.name, page, most=60),
+        markdown.text(child.state),
+        str(child.attempt),
+        "yes" if child.cached else "",
+        "" if child.seconds is None else duration(child.seconds),
+        _metrics({key: number(value) for key, value in child.metrics.items()}),
+        markdown.link("open", child.page) if child.page else "",
     ]
 
 
-def _row_of_many(owner: str, group: Sequence[Member]) -> list[str]:
-    states = Counter(member.state for member in group)
-    attempts = sum(member.attempt for member in group)
-    seconds = [member.seconds for member in group if member.seconds is not None]
+def _row_of_many(owner: str, group: Sequence[ChildRun]) -> list[str]:
+    states = Counter(child.state for child in group)
+    attempts = sum(child.attempt for child in group)
+    seconds = [child.seconds for child in group if child.seconds is not None]
     found: defaultdict[str, list[float]] = defaultdict(list)
-    for member in group:
-        for key, value in member.metrics.items():
+    for child in group:
+        for key, value in child.metrics.items():
             found[key].append(value)
     return [
         f"{markdown.text(owner, most=60)} × {len(group):,}",  # noqa: RUF001 - times
         ", ".join(f"{count:,} {markdown.text(state)}" for state, count in states.most_common()),
         f"{attempts:,}",
-        f"{cached:,}" if (cached := sum(member.cached for member in group)) else "",
+        f"{cached:,}" if (cached := sum(child.cached for child in group)) else "",
         _spread([duration(each) for each in _three(seconds)]) if seconds else "",
         _metrics({key: _spread([number(each) for each in _three(all_)]) for key, all_ in found.items()}),
         "",

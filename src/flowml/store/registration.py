@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from flowml import records
 
 if TYPE_CHECKING:
     import mlflow
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
+TAG = "flowml.registered_models"
+"""The tag with the versions that were registered in a run and in those below it."""
+
+_LONGEST = 8000  # a tag's value: MLflow's limit
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _VERSIONS_TAG = "mlflow.modelVersions"  # where MLflow's UI looks for the versions made from a logged model
 
@@ -44,6 +51,22 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
     if alias:
         client.set_registered_model_alias(name, alias, version.version)
     return str(version.version)
+
+
+def versions_in(tags: Mapping[str, str]) -> tuple[records.RegisteredModel, ...]:
+    """Read the registered versions from a run's tags."""
+    try:
+        return tuple(records.RegisteredModel(*each) for each in json.loads(tags.get(TAG, "[]")))
+    except (ValueError, TypeError):  # cut, or somebody else's
+        return ()
+
+
+def as_tag(versions: Iterable[records.RegisteredModel]) -> str:
+    """Write versions as such a tag holds them, as many as there is room for."""
+    rows = [[version.name, version.version, version.alias] for version in dict.fromkeys(versions)]
+    while len(json.dumps(rows)) >= _LONGEST:
+        rows.pop()
+    return json.dumps(rows)
 
 
 def _made_before(client: mlflow.MlflowClient, name: str, source: str, run_id: str) -> ModelVersion | None:

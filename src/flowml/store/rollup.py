@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
 from flowml import records
+from flowml.store.child_runs import ChildRun
 from flowml.store.fold import summary
-from flowml.store.members import Member
 
 
-def rolled_up(members: Iterable[Member], own: Collection[str]) -> list[records.Metric]:
+def rolled_up(children: Iterable[ChildRun], own: Collection[str]) -> list[records.Metric]:
     """Return the last metrics of the children that finished, as ``<task>.<metric>``.
 
     What the parent logged itself under such a name, one of ``own``, stays.
@@ -20,13 +20,13 @@ def rolled_up(members: Iterable[Member], own: Collection[str]) -> list[records.M
     """
     found: defaultdict[str, list[float]] = defaultdict(list)
     cached: Counter[str] = Counter()
-    for member in members:
-        if member.status != "FINISHED":
+    for child in children:
+        if child.status != "FINISHED":
             continue
-        if member.cached:
-            cached[f"{member.owner}.cached"] += 1
-        for key, value in member.metrics.items():
-            found[key if key == member.owner else f"{member.owner}.{key}"].append(value)
+        if child.cached:
+            cached[f"{child.owner}.cached"] += 1
+        for key, value in child.metrics.items():
+            found[key if key == child.owner else f"{child.owner}.{key}"].append(value)
     found |= {name: [float(count)] for name, count in cached.items()}
     return [
         metric

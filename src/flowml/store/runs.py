@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from flowml import records
 from flowml.store import active
-from flowml.store.fold import Child, Tally, ledger_of
+from flowml.store.fold import FoldedChild, Tally, ledger_of
 from flowml.store.outgoing import Closing, Created, Outgoing
 from flowml.store.trouble import without_credentials
 
@@ -146,7 +146,7 @@ class JoinedRun:
         """Leave ending it to whoever opened it."""
         self._stack.close_what_was_left_open(status or "FINISHED")
 
-    def sum_up(self, child: Child) -> None:
+    def sum_up(self, child: FoldedChild) -> None:
         """Note a child without a run for the process that will close this one."""
         writer = self.connection.writer
         ledger_of(self.connection.uri, writer.created(self.out).info, os.getpid()).add(child, writer.put)
@@ -202,7 +202,7 @@ class OwnRun(JoinedRun):
             return super().as_caller()
         return dataclasses.replace(self._above.as_caller(), tag=self._tag, children=self.children)
 
-    def sum_up(self, child: Child) -> None:
+    def sum_up(self, child: FoldedChild) -> None:
         """Count a child without a run; a forked process notes it for the one that has the run."""
         if self.tally is None or is_elsewhere(self):
             super().sum_up(child)

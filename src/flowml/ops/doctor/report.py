@@ -7,7 +7,7 @@ import dataclasses
 from flowml.ops.doctor.checks import CHECKS, examine
 from flowml.ops.doctor.findings import Finding
 from flowml.ops.launch.loading import load
-from flowml.ops.view import paper
+from flowml.ops.view import output
 
 
 def doctor(flow: str | None, *, as_json: bool) -> bool:
@@ -32,20 +32,20 @@ def doctor(flow: str | None, *, as_json: bool) -> bool:
     errors, warnings = (sum(one.severity == kind for one in found) for kind in ("error", "warning"))
     if as_json:
         told = [dataclasses.asdict(one) for one in found]
-        paper.data({"errors": errors, "warnings": warnings, "findings": told})
+        output.data({"errors": errors, "warnings": warnings, "findings": told})
     else:
-        paper.say(f"{errors} errors, {warnings} warnings.")
+        output.say(f"{errors} errors, {warnings} warnings.")
     return not errors
 
 
 def _print(finding: Finding) -> None:
     """Print a line for a program; for people, with the remedy below it."""
     told = (finding.severity, finding.check, finding.message, finding.remedy)
-    if not paper.is_terminal():
-        paper.rows((), [told])
+    if not output.is_terminal():
+        output.rows((), [told])
         return
     widths = len("warning"), max(map(len, CHECKS))
-    heads = [paper.cell(text, width=width) for text, width in zip(told, widths, strict=False)]
-    paper.print_rich(*heads, paper.cell(finding.message))
+    heads = [output.cell(text, width=width) for text, width in zip(told, widths, strict=False)]
+    output.print_rich(*heads, output.cell(finding.message))
     if finding.remedy:
-        paper.print_rich(" " * (sum(widths) + 1), paper.cell(f"-> {finding.remedy}"))
+        output.print_rich(" " * (sum(widths) + 1), output.cell(f"-> {finding.remedy}"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flowml.errors import FlowmlError
 from flowml.ops.launch.summary import own_run
 from flowml.ops.runs import Runs
-from flowml.ops.view import facts, paper
+from flowml.ops.view import facts, output
 from flowml.ops.view.tree import Node, tree, walk
 from flowml.store.connection import connect
 from flowml.store.trouble import explained
@@ -68,12 +68,12 @@ def _view(flow: str, height: int) -> RenderableType:
         whole = tree(Runs(connection.client), root)
     lines = list(walk(whole))
     if len(lines) <= height:
-        return paper.table(("run", "state", "took", "", "metrics"), (_line(guide, node) for guide, node in lines))
-    return paper.table(("run", "state", "took", "", "metrics"), [_line("", whole), *_grouped(lines)])
+        return output.table(("run", "state", "took", "", "metrics"), (_line(guide, node) for guide, node in lines))
+    return output.table(("run", "state", "took", "", "metrics"), [_line("", whole), *_grouped(lines)])
 
 
 def _waiting(flow: str) -> RenderableType:
-    return paper.cell(f"{flow}: starting")
+    return output.cell(f"{flow}: starting")
 
 
 def _line(guide: str, node: Node) -> tuple[object, ...]:

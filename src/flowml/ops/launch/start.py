@@ -13,7 +13,7 @@ from flowml.ops.launch.live import watched
 from flowml.ops.launch.loading import load
 from flowml.ops.launch.parameters import parameters
 from flowml.ops.launch.summary import own_run, summary
-from flowml.ops.view import paper
+from flowml.ops.view import output
 
 if TYPE_CHECKING:
     import prefect
@@ -35,7 +35,7 @@ def run(entry: str, words: Sequence[str], *, watch: bool) -> bool:
     """
     flow = load(entry)
     given = parameters(flow, words)
-    seen = watched(flow.name) if watch and paper.is_terminal() else nullcontext()
+    seen = watched(flow.name) if watch and output.is_terminal() else nullcontext()
     with seen:
         state = _state(flow, given)
     summary(flow.name, state, own_run(flow.name))

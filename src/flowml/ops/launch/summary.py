@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowml.errors import FlowmlError
 from flowml.ops.runs import Runs, quoted
-from flowml.ops.view import facts, paper
+from flowml.ops.view import facts, output
 from flowml.ops.view.show import where
 from flowml.store import process
 from flowml.store.connection import Connection, connect, is_there
@@ -36,22 +36,22 @@ def own_run(flow: str) -> Run | None:
 def summary(flow: str, state: str, run: Run | None) -> None:
     """Print how a flow run ended: its tasks by state, its metrics, both pages."""
     if run is None:
-        paper.say(f"Flow     {flow}: {state}; MLflow holds no run of it.")
+        output.say(f"Flow     {flow}: {state}; MLflow holds no run of it.")
         return
     connection = connect()
     told = facts.state_of(run) if run.info.status != "RUNNING" else state
-    paper.say(f"Flow     {flow} / {facts.name_of(run)}: {told} in {facts.took(run)}")
+    output.say(f"Flow     {flow} / {facts.name_of(run)}: {told} in {facts.took(run)}")
     tasks = counted(connection, run)
     if tasks:
-        paper.say(f"Runs     {', '.join(f'{count} {name}' for name, count in tasks.most_common())}")
+        output.say(f"Runs     {', '.join(f'{count} {name}' for name, count in tasks.most_common())}")
     if metrics := facts.metrics_text(run, 12):
-        paper.say(f"Metrics  {metrics}")
+        output.say(f"Metrics  {metrics}")
     if "flowml.error" in run.data.tags:
-        paper.say(f"Error    {run.data.tags.get('flowml.error_type')}: {run.data.tags['flowml.error'][:500]}")
+        output.say(f"Error    {run.data.tags.get('flowml.error_type')}: {run.data.tags['flowml.error'][:500]}")
     if lost := run.data.tags.get("flowml.tracking_error"):
-        paper.say(f"Lost     {lost}")
+        output.say(f"Lost     {lost}")
     for line in where(connection, run):
-        paper.say(line)
+        output.say(line)
 
 
 def counted(connection: Connection, run: Run) -> Counter[str]:

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Literal
 
-from flowml.ops.view import facts, paper
+from flowml.ops.view import facts, output
 from flowml.ops.view.finding import connected, find
 from flowml.store.trouble import masked
 
@@ -28,9 +28,9 @@ def browse(named: str, *, where: Literal["prefect", "mlflow"]) -> None:
     address = pages.prefect if where == "prefect" else pages.mlflow
     if address is None:
         raise LookupError(_no_prefect(found.run.data.tags) if where == "prefect" else _no_mlflow(connection.uri))
-    paper.say(address)
+    output.say(address)
     if found.note:
-        paper.note(found.note)
+        output.note(found.note)
     if has_browser():
         import webbrowser
 

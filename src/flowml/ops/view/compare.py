@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowml.ops.view import facts, paper
+from flowml.ops.view import facts, output
 from flowml.ops.view.finding import connected, find
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def compare(named: Sequence[str], *, diff: bool, as_json: bool) -> None:
     params = _rows([run.data.params for run in runs], diff=diff)
     metrics = _rows([run.data.metrics for run in runs], diff=diff)
     if as_json:
-        paper.data(
+        output.data(
             {
                 "runs": [facts.as_data(connection, run) for run in runs],
                 "params": params,
@@ -47,12 +47,12 @@ def compare(named: Sequence[str], *, diff: bool, as_json: bool) -> None:
         )
         return
     lines = [*_lines("param", params), *_lines("metric", metrics)]
-    paper.rows(("", "", "", *map(_title, runs)), lines, headed=True)
+    output.rows(("", "", "", *map(_title, runs)), lines, headed=True)
     for one in found:
         if one.note:
-            paper.note(f"{facts.name_of(one.run)}: {one.note}")
+            output.note(f"{facts.name_of(one.run)}: {one.note}")
     same = not any(line[0] == "*" for line in lines)
-    paper.note("They do not differ." if same else "* differs")
+    output.note("They do not differ." if same else "* differs")
 
 
 def _rows(sides: Sequence[Mapping[str, Any]], *, diff: bool) -> dict[str, list[Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flowml.nearest import nearest_or_some
 from flowml.ops.prefect_api import batched
 from flowml.ops.runs import Runs, quoted
-from flowml.ops.view import facts, paper
+from flowml.ops.view import facts, output
 from flowml.ops.view.finding import connected
 from flowml.store.trouble import explained, masked
 
@@ -41,9 +41,9 @@ def listing(flow: str | None, *, last: int, subflows: bool, as_json: bool) -> No
         if flow and not found:
             raise LookupError(_no_run_of(connection, flow))
     if as_json:
-        paper.data([facts.as_data(connection, run) for run in found])
+        output.data([facts.as_data(connection, run) for run in found])
     else:
-        paper.rows(_TITLES, (_line(connection, run) for run in found))
+        output.rows(_TITLES, (_line(connection, run) for run in found))
 
 
 def flow_runs(connection: Connection, flow: str | None = None, *, last: int, subflows: bool = False) -> list[Run]:
@@ -71,11 +71,11 @@ def _line(connection: Connection, run: Run) -> tuple[object, ...]:
     pages = facts.pages(connection, run)
     told = (facts.name_of(run), facts.owner_of(run), facts.state_of(run))
     took, metrics = facts.took(run), facts.metrics_text(run)
-    if not paper.is_terminal():
+    if not output.is_terminal():
         began = facts.started(run).isoformat(timespec="seconds")
         return (*told, began, took, metrics, pages.prefect or "-", pages.mlflow or "-")
     began = facts.started(run).astimezone().strftime("%m-%d %H:%M:%S")
-    links = [paper.cell("open" if page else "-", link=page) for page in (pages.prefect, pages.mlflow)]
+    links = [output.cell("open" if page else "-", link=page) for page in (pages.prefect, pages.mlflow)]
     return (*told, began, took, metrics, *links)
 
 

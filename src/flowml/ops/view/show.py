@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml.ops.runs import Runs
-from flowml.ops.view import facts, paper
+from flowml.ops.view import facts, output
 from flowml.ops.view.finding import connected, find
 from flowml.ops.view.tree import Node, tree, walk
 from flowml.stack import state
@@ -43,13 +43,13 @@ def show(run: str, *, as_json: bool = False) -> None:
     with explained(connection.uri):
         whole = tree(Runs(connection.client), found.run)
     if as_json:
-        paper.data(_as_data(connection, whole))
+        output.data(_as_data(connection, whole))
         return
-    paper.rows(_TITLES, (_line(guide, node) for guide, node in walk(whole)))
+    output.rows(_TITLES, (_line(guide, node) for guide, node in walk(whole)))
     for line in where(connection, found.run):
-        paper.say(line)
+        output.say(line)
     if found.note:
-        paper.note(found.note)
+        output.note(found.note)
 
 
 def where(connection: Connection, run: Run) -> list[str]:
@@ -71,7 +71,7 @@ def _line(guide: str, node: Node) -> tuple[object, ...]:
     remarks = facts.remarks_of(run, node.attempts)
     if "flowml.error" in tags:
         remarks.append(f"{tags.get('flowml.error_type', 'error')}: {tags['flowml.error'].partition(chr(10))[0][:80]}")
-    lead = guide if paper.is_terminal() else "  " * (len(guide) // 3)
+    lead = guide if output.is_terminal() else "  " * (len(guide) // 3)
     name = f"{lead}{facts.name_of(run)}"
     return name, facts.state_of(run), facts.took(run), ", ".join(remarks), facts.metrics_text(run, 8)
 

@@ -1,4 +1,4 @@
-"""Does something beside a call's body, such as asking a server; the call waits for it at its end."""
+"""Does something in a thread of its own while a call's body works, such as asking a server; waited for at its end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from threading import Thread
 _PATIENCE = 5.0  # seconds that the end of a call waits
 
 
-class Beside:
-    """One thing that is being done.
+class BackgroundJob:
+    """One thing that is being done in a thread of its own.
 
     Args:
         job: Does it, with the caller's context variables.

@@ -1,4 +1,4 @@
-"""How a command ends when it cannot do what it was asked."""
+"""The exit code of a command that cannot do what it was asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """End with 2 when the command cannot be done as asked, with 1 when it failed; and say why, without a traceback."""
     from flowml.errors import FlowmlError, StackError
 

@@ -1,13 +1,13 @@
-"""The calls that were made in a flow, read from MLflow once for all that is told of them on the flow's run."""
+"""The child runs of a flow's run, read from MLflow once for all that is told of them there."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowml import records
+from flowml.store.registration import versions_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,16 +18,13 @@ if TYPE_CHECKING:
 INPUTS = "prefect.task_inputs"
 """The tag with the ids of the runs that a task run was given results of."""
 
-MODELS = "flowml.registered_models"
-"""The tag with the versions that were registered in a run and in those below it."""
-
 _OWN = "flowml."  # metrics such as how late a run was
 _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One call made in a flow: a task run, a subflow, or a run that was opened by hand.
+class ChildRun:
+    """What a flow's run has right below it: a task run, a subflow, or a run that was opened by hand.
 
     Attributes:
         id: The orchestrator's id; that of the run, if it was opened by hand.
@@ -64,9 +61,9 @@ class Member:
     page: str | None = None
 
 
-def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[Member]:
+def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun]:
     """Read the runs right below a run, of each attempt, oldest first."""
-    return [_member(run) for run in _runs_below(client, run_id, experiment_id)]
+    return [_of(run) for run in _runs_below(client, run_id, experiment_id)]
 
 
 def _runs_below(client: MlflowClient, run_id: str, experiment_id: str) -> Iterator[Run]:
@@ -85,12 +82,12 @@ def _runs_below(client: MlflowClient, run_id: str, experiment_id: str) -> Iterat
             return
 
 
-def _member(run: Run) -> Member:
+def _of(run: Run) -> ChildRun:
     tags, info = run.data.tags, run.info
     kind = tags.get("flowml.kind")
     its_id = tags.get(f"prefect.{kind}_run_id") if kind else None
     owner = (tags.get("prefect.task_name") or tags.get("prefect.flow_name")) if kind else None
-    return Member(
+    return ChildRun(
         id=its_id or info.run_id,
         owner=owner or info.run_name,
         name=info.run_name,
@@ -103,17 +100,17 @@ def _member(run: Run) -> Member:
         cached=tags.get("flowml.cached") == "true",
         metrics={key: value for key, value in run.data.metrics.items() if not key.startswith(_OWN)},
         inputs=tuple(filter(None, tags.get(INPUTS, "").split(","))),
-        models=registered(tags),
+        models=versions_in(tags),
         run_id=info.run_id,
         page=tags.get(f"prefect.{kind}_run_url") if kind else None,
     )
 
 
-def summed_up(tally: Tally | None) -> list[Member]:
+def summed_up(tally: Tally | None) -> list[ChildRun]:
     """Return the calls that have no run."""
     children = tally.children() if tally else []
     return [
-        Member(
+        ChildRun(
             id=child.id,
             owner=child.owner,
             name=child.name,
@@ -129,27 +126,11 @@ def summed_up(tally: Tally | None) -> list[Member]:
     ]
 
 
-def last_attempts(members: Iterable[Member]) -> list[Member]:
+def last_attempts(children: Iterable[ChildRun]) -> list[ChildRun]:
     """Return each call once, as its last attempt ended, in the order in which the first ones began."""
-    found: dict[str, Member] = {}
-    for member in members:
-        before = found.get(member.id)
-        if before is None or member.attempt >= before.attempt:
-            found[member.id] = replace(member, started=before.started) if before else member
+    found: dict[str, ChildRun] = {}
+    for child in children:
+        before = found.get(child.id)
+        if before is None or child.attempt >= before.attempt:
+            found[child.id] = replace(child, started=before.started) if before else child
     return list(found.values())
-
-
-def registered(tags: Mapping[str, str]) -> tuple[records.RegisteredModel, ...]:
-    """Read the registered versions from a run's tags."""
-    try:
-        return tuple(records.RegisteredModel(*each) for each in json.loads(tags.get(MODELS, "[]")))
-    except (ValueError, TypeError):  # cut, or somebody else's
-        return ()
-
-
-def told(models: Iterable[records.RegisteredModel]) -> str:
-    """Write versions as such a tag holds them, as many as there is room for."""
-    rows = [[model.name, model.version, model.alias] for model in dict.fromkeys(models)]
-    while len(json.dumps(rows)) >= 8000:  # noqa: PLR2004 - MLflow's limit
-        rows.pop()
-    return json.dumps(rows)
