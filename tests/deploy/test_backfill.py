@@ -40,6 +40,6 @@ def test_a_run_has_its_schedules_day_and_parameters(
                 given.append(prefect.read_flow_run(now.id).parameters)
                 prefect.delete_flow_run(now.id)
 
-    ended = backfill(plan(f"{own}/daily", "2026-01-02", "2026-01-02"), at_once=1, say=say)
+    ended = backfill(plan(f"{own}/daily", "2026-01-02", "2026-01-02"), concurrency_limit=1, say=say)
     assert given == [{"region": region, "logical_date": "2026-01-02"} for region in ("north", "south")]
     assert [(one.state, one.is_good) for one in ended] == [("Deleted", False)] * 2

@@ -188,7 +188,9 @@ def test_a_command_about_no_deployment_is_refused(
     assert "cannot be read" in refused("backfill", f"{own}/nightly", "--from", "soon", "--to", "2026-01-01")
     assert "still to come" in refused("backfill", f"{own}/nightly", "--from", "2999-01-01", "--to", "2999-01-02")
     period = ("--from", "2026-01-01", "--to", "2026-01-02")
-    assert "--at-once 0 cannot be" in refused("backfill", f"{own}/nightly", *period, "--at-once", "0")
+    assert "--concurrency-limit 0 cannot be" in refused(
+        "backfill", f"{own}/nightly", *period, "--concurrency-limit", "0"
+    )
 
 
 def test_backfill_tells_the_times(flows: Path, pool: str, own: str, run: Command) -> None:

@@ -216,7 +216,7 @@ def test_a_backfill_runs_each_time_once(site: Site) -> None:
     """Five days leave five runs, a failed one is run again, and then there is nothing to do; each knows its time."""
     spoiled = site.project.folder / "bad-2026-01-03"
     spoiled.touch()
-    period = ("backfill", "greeting/daily", "--from", "2026-01-01", "--to", "2026-01-05", "--at-once", "2")
+    period = ("backfill", "greeting/daily", "--from", "2026-01-01", "--to", "2026-01-05", "--concurrency-limit", "2")
     with serving(site):
         said = site.flowml(*period, code=1)
         assert "has 5 scheduled times in that period: 5 to run" in said

@@ -92,12 +92,12 @@ def plan(name: str, start: str, end: str) -> Plan:
         return made
 
 
-def backfill(plan: Plan, *, at_once: int, say: Callable[[datetime, Started], None]) -> list[Started]:
+def backfill(plan: Plan, *, concurrency_limit: int, say: Callable[[datetime, Started], None]) -> list[Started]:
     """Run what is left of a plan, and wait until all has ended.
 
     Args:
         plan: The plan.
-        at_once: How many runs there may be at once.
+        concurrency_limit: How many runs there may be at once.
         say: Told of each new state of a run, with its time.
 
     Returns:
@@ -112,7 +112,7 @@ def backfill(plan: Plan, *, at_once: int, say: Callable[[datetime, Started], Non
     ended: list[Started] = []
     with api.server() as client:
         while waiting or running:
-            while waiting and len(running) < at_once:
+            while waiting and len(running) < concurrency_limit:
                 moment = waiting.popleft()
                 running[_start(client, plan, moment)] = moment
             for now in _told(client, list(running)):

@@ -144,7 +144,7 @@ def backfill(
     *,
     start: Annotated[str, cyclopts.Parameter(name="--from")],
     end: Annotated[str, cyclopts.Parameter(name="--to")],
-    at_once: int = 1,
+    concurrency_limit: int = 1,
     dry_run: bool = False,
 ) -> None:
     """Run a deployment once for each time of its schedule in a period; times that are done are passed over.
@@ -153,10 +153,10 @@ def backfill(
         deployment: Such as training/nightly.
         start: The first day or moment, such as 2026-01-01.
         end: The last one; a day is meant to its end.
-        at_once: How many runs there may be at once.
+        concurrency_limit: How many runs there may be at once.
         dry_run: Run nothing; print the times.
     """
     from flowml.deploy.terminal import run_backfill
 
     with exit_on_error():
-        sys.exit(0 if run_backfill(deployment, start, end, at_once=at_once, dry_run=dry_run) else 1)
+        sys.exit(0 if run_backfill(deployment, start, end, concurrency_limit=concurrency_limit, dry_run=dry_run) else 1)

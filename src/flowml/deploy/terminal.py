@@ -128,15 +128,15 @@ def run_resume(name: str) -> None:
     _console().print(f"{pausing.resume(name)} runs again as scheduled.")
 
 
-def run_backfill(name: str, start: str, end: str, *, at_once: int, dry_run: bool) -> bool:
+def run_backfill(name: str, start: str, end: str, *, concurrency_limit: int, dry_run: bool) -> bool:
     """Run a deployment for times that have passed; returns whether all is well.
 
     Raises:
         DeploymentError: If it cannot be; nothing is started then.
         OrchestrationError: If Prefect's API cannot be asked.
     """
-    if at_once < 1:
-        msg = f"--at-once {at_once} cannot be: it is how many runs there may be at once, 1 or more."
+    if concurrency_limit < 1:
+        msg = f"--concurrency-limit {concurrency_limit} cannot be: it is how many runs there may be at once, 1 or more."
         raise DeploymentError(msg)
     console = _console()
     found = plan(name, start, end)
@@ -156,7 +156,7 @@ def run_backfill(name: str, start: str, end: str, *, at_once: int, dry_run: bool
             console.print(f"{moment.isoformat()}  {run.state}{_hint(run)}")
 
     try:
-        ended = backfill(found, at_once=at_once, say=say)
+        ended = backfill(found, concurrency_limit=concurrency_limit, say=say)
     except KeyboardInterrupt:
         console.print("Interrupted: what is started goes on, and the same command goes on with the rest.")
         sys.exit(130)
