@@ -16,41 +16,43 @@ from typing import Any
 from flowml.events import drift, limits, names
 from flowml.events.limits import Asked
 from flowml.events.names import Event
-from flowml.store import news
-from flowml.store.news import LoggedDataset, News
+from flowml.store import reading
+from flowml.store.notifications import Notification
+from flowml.store.reading import LoggedDataset
 
 _ABOUT_DATASETS = {names.DATASET_CHANGED: "changed", names.DATASET_DRIFTED: "drifted"}
 _logger = logging.getLogger("prefect.flowml")
 
 
-def judged(told: News, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...]) -> Iterator[Event]:
+def judged(
+    notification: Notification, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...]
+) -> Iterator[Event]:
     """Compare a finished flow run with what is asked for, each thing once.
 
     Args:
-        told: The run.
+        notification: Of the run's end.
         payload: What is told of it in any case.
         related: What else it has to do with.
     """
-    if told.facts["status"] != "FINISHED":
+    if notification.facts["status"] != "FINISHED":
         return
-    flow = names.label(told.tags.get("prefect.flow_name", ""))
+    attempt = f"{notification.run_id} {notification.tags.get('flowml.attempt', '1')}"
+    flow = names.label(notification.tags.get("prefect.flow_name", ""))
     asked = limits.asked({names.METRIC_BREACHED, *_ABOUT_DATASETS})
     mine = {
         (one.event, one.labels[names.ID], one.labels[names.LIMIT]): one
         for one in asked
         if names.ID in one.labels and names.LIMIT in one.labels and one.labels.get(names.FLOW, flow) == flow
     }
-    metrics = cache(lambda: news.metrics_of(told))
-    datasets = cache(lambda name: news.dataset_of(told, name))
+    metrics = cache(lambda: reading.metrics_of(notification))
+    datasets = cache(lambda name: reading.dataset_of(notification, name))
     for one in mine.values():
         beyond = _breach(one, metrics) if one.event == names.METRIC_BREACHED else _change(one, datasets)
         if beyond:
             about = {key: one.labels[key] for key in (names.ID, names.LIMIT)}
             about |= {names.NAME: str(beyond.get("metric") or beyond.get("dataset")), names.FLOW: flow}
-            about |= {names.DEPLOYMENT: told.tags.get("prefect.deployment_id", names.NOBODY)}
-            same = (
-                f"{told.run_id} {told.tags.get('flowml.attempt', '1')} {one.labels[names.ID]} {one.labels[names.LIMIT]}"
-            )
+            about |= {names.DEPLOYMENT: notification.tags.get("prefect.deployment_id", names.NOBODY)}
+            same = f"{attempt} {one.labels[names.ID]} {one.labels[names.LIMIT]}"
             yield Event(one.event, about, {**payload, **beyond}, related, same)
 
 

@@ -15,9 +15,9 @@ from flowml.events.emitting import emit, is_on
 from flowml.events.judging import judged
 from flowml.events.names import Event
 from flowml.publisher import Publisher
-from flowml.store import news, pages
+from flowml.store import pages
 from flowml.store.connection import ui_of
-from flowml.store.news import News
+from flowml.store.notifications import Notification, subscribe
 from flowml.store.trouble import without_credentials
 
 _PATIENCE = 5.0  # seconds that the end of the process waits for what is being judged
@@ -29,27 +29,29 @@ _is_waited_for = False
 
 def begin() -> None:
     """Tell Prefect of what the store tells from now on."""
-    news.listen(report)
+    subscribe(report)
 
 
-def report(told: News) -> None:
+def report(notification: Notification) -> None:
     """Tell Prefect of one thing that came to be in MLflow; a flow's run is judged in the background."""
     if not is_on():
         return
-    payload, related = _of_the_run(told), related_to(told.run_id, told.tags)
-    for event in _events_of(told, payload, related):
+    payload, related = _of_the_run(notification), related_to(notification.run_id, notification.tags)
+    for event in _events_of(notification, payload, related):
         emit(event)
-    if told.kind == "run finished":
+    if notification.kind == "run finished":
         _wait_at_exit()
-        _judge.add(partial(_tell_judged, told, payload, related))
+        _judge.add(partial(_tell_judged, notification, payload, related))
 
 
-def _tell_judged(told: News, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...]) -> None:
+def _tell_judged(
+    notification: Notification, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...]
+) -> None:
     try:
-        for event in judged(told, payload, related):
+        for event in judged(notification, payload, related):
             emit(event)
     except Exception:
-        _logger.debug("could not judge %s", told.run_id, exc_info=True)
+        _logger.debug("could not judge %s", notification.run_id, exc_info=True)
 
 
 def _wait_at_exit() -> None:
@@ -72,12 +74,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_in_fork)
 
 
-def _events_of(told: News, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...]) -> Iterator[Event]:
-    facts = {**told.facts, "made_by": told.run_id}
-    deployment = told.tags.get("prefect.deployment_id", names.NOBODY)
-    match told.kind:
+def _events_of(
+    notification: Notification, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...]
+) -> Iterator[Event]:
+    facts = {**notification.facts, "made_by": notification.run_id}
+    deployment = notification.tags.get("prefect.deployment_id", names.NOBODY)
+    match notification.kind:
         case "run finished":
-            yield _finished(told, payload, related, deployment)
+            yield _finished(notification, payload, related, deployment)
         case "model logged":
             uri = f"models:/{facts['model_id']}"
             about = {names.ID: f"mlflow.model.{facts['model_id']}", names.NAME: facts["name"]}
@@ -90,34 +94,36 @@ def _events_of(told: News, payload: Mapping[str, Any], related: tuple[Mapping[st
             yield promotion.promoted(facts, payload, related, deployment)
 
 
-def _finished(told: News, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...], deployment: str) -> Event:
-    flow, status = told.tags.get("prefect.flow_name", ""), told.facts["status"]
+def _finished(
+    notification: Notification, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...], deployment: str
+) -> Event:
+    flow, status = notification.tags.get("prefect.flow_name", ""), notification.facts["status"]
     about = {
-        names.ID: f"mlflow.run.{told.run_id}",
-        names.NAME: told.facts["name"],
+        names.ID: f"mlflow.run.{notification.run_id}",
+        names.NAME: notification.facts["name"],
         names.FLOW: names.label(flow),
         names.DEPLOYMENT: deployment,
         "flowml.status": status,
     }
-    same = f"{told.run_id} {told.tags.get('flowml.attempt', '1')} {status}"
+    same = f"{notification.run_id} {notification.tags.get('flowml.attempt', '1')} {status}"
     return Event(names.RUN_FINISHED, about, {**payload, "status": status}, related, same)
 
 
-def _of_the_run(told: News) -> dict[str, Any]:
+def _of_the_run(notification: Notification) -> dict[str, Any]:
     """Tell where the run is, and who made it."""
-    uri = told.client.tracking_uri
+    uri = notification.client.tracking_uri
     ui = ui_of(uri)
-    page = pages.under(ui, pages.of_run(told.experiment_id, told.run_id)) if ui else None
-    whose = partial(told.tags.get)
+    page = pages.under(ui, pages.of_run(notification.experiment_id, notification.run_id)) if ui else None
+    tags = notification.tags
     return {
-        "run_id": told.run_id,
-        "experiment_id": told.experiment_id,
+        "run_id": notification.run_id,
+        "experiment_id": notification.experiment_id,
         "run_url": page,
         "tracking_uri": without_credentials(uri),
-        "flow": whose("prefect.flow_name"),
-        "task": whose("prefect.task_name"),
-        "flow_run_id": whose("prefect.flow_run_id"),
-        "flow_run_url": whose("prefect.flow_run_url"),
+        "flow": tags.get("prefect.flow_name"),
+        "task": tags.get("prefect.task_name"),
+        "flow_run_id": tags.get("prefect.flow_run_id"),
+        "flow_run_url": tags.get("prefect.flow_run_url"),
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flowml import records
 from flowml.store import batches, child_runs, graph, note, pages, registration, rollup
 from flowml.store.intake import take_in
+from flowml.store.notifications import Notification, notify
 from flowml.store.outgoing import Closing, Outgoing
 
 if TYPE_CHECKING:
@@ -30,9 +31,13 @@ class Ending:
         client: The client to read and send with.
         out: What the run has to send.
         closing: How it ended.
+
+    Attributes:
+        is_closed: Whether MLflow has closed it.
     """
 
     def __init__(self, client: MlflowClient, out: Outgoing, closing: Closing) -> None:
+        self.is_closed = False
         self._client = client
         self._out = out
         self._closing = closing
@@ -91,6 +96,21 @@ class Ending:
             models=self._models(),
             problems=tuple(map(str, self._out.problems)),
         )
+
+    def notify(self) -> None:
+        """Notify of the end of a flow's run."""
+        new, closing, info = self._out.new, self._closing, self._info
+        if closing.rolls_up and new is not None:
+            notification = Notification(
+                "run finished" if self.is_closed else "run left open",
+                self._client,
+                info.experiment_id,
+                info.run_id,
+                tags={**new.tags, "flowml.root_run_id": info.root_run_id},
+                facts={"status": closing.status, "name": new.name},
+                summary=self.summary(),
+            )
+            notify(notification, *self._out.subscribers)
 
     def _models(self) -> tuple[records.RegisteredModel, ...]:
         own = registration.versions_in(self._run.data.tags) if self._run else ()

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import records
-from flowml.store import news, registration
+from flowml.store import registration
 from flowml.store.autolog import autologged_model_id_of
 from flowml.store.logged import Serialized, unchanged_or_new
+from flowml.store.notifications import Kind, Notification, notify
 from flowml.store.quiet import mlflow_muted
 from flowml.store.serialize import write
 
@@ -127,9 +128,9 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
     return str(model.model_id)
 
 
-def _tell(client: mlflow.MlflowClient, run: Run, model: LoggedModel, kind: news.Kind, facts: Mapping[str, str]) -> None:
+def _tell(client: mlflow.MlflowClient, run: Run, model: LoggedModel, kind: Kind, facts: Mapping[str, str]) -> None:
     told = {**facts, "model_id": str(model.model_id), "name": str(model.name)}
-    news.tell(news.News(kind, client, run.info.experiment_id, run.info.run_id, run.data.tags, told))
+    notify(Notification(kind, client, run.info.experiment_id, run.info.run_id, run.data.tags, told))
 
 
 def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) -> LoggedModel | None:

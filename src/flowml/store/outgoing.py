@@ -14,6 +14,7 @@ from flowml import records
 from flowml.errors import TrackingError
 from flowml.store.logged import Serialized
 from flowml.store.models import SavedModel
+from flowml.store.notifications import Subscriber
 from flowml.store.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class Closing:
 class Outgoing:
     """What one run has to send.
 
-    User threads only append to ``incoming`` and set ``on_ended`` and ``is_ending``; the rest, ``closing`` too, is the
-    writer thread's.
+    User threads only append to ``incoming`` and ``subscribers``, and set ``is_ending``; the rest, ``closing`` too, is
+    the writer thread's.
     """
 
     new: NewRun | None
@@ -111,7 +112,7 @@ class Outgoing:
     tried_in: int = -1  # the pass over all runs in which a step failed last
     closed: bool = False
     problems: list[TrackingError] = field(default_factory=list)
-    on_ended: Callable[[records.Summary], None] | None = None  # told, in the writer's thread, when a flow's is closed
+    subscribers: list[Subscriber] = field(default_factory=list)  # notified of this run alone
     is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
 
     def __post_init__(self) -> None:

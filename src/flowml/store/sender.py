@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml.errors import TrackingError
-from flowml.store import batches, bulk, creation, fold, leftovers, news, reuse
+from flowml.store import batches, bulk, creation, fold, leftovers, reuse
 from flowml.store.ending import Ending
 from flowml.store.intake import take_in
 from flowml.store.outgoing import Closing, Outgoing, open_here
@@ -97,11 +97,7 @@ class Sender:
         ending = self._close(out, closing)
         out.closing, out.closed = None, True
         out.discard()  # of what MLflow refused
-        if closing.rolls_up and out.on_ended:
-            try:
-                out.on_ended(ending.summary())
-            except Exception:
-                _logger.debug("who was to be told of a run's end failed", exc_info=True)
+        ending.notify()
         return True
 
     def _close(self, out: Outgoing, closing: Closing) -> Ending:
@@ -118,18 +114,10 @@ class Sender:
         if out.problems:
             told = str(out.problems[0])
             self._step(out, partial(client.set_tag, info.run_id, "flowml.tracking_error", told))
-        self._end(out, closing)
+        end = partial(client.set_terminated, info.run_id, status=closing.status, end_time=closing.ended)
+        ending.is_closed = self._step(out, end)
         out.is_ending = False
         return ending
-
-    def _end(self, out: Outgoing, closing: Closing) -> None:
-        """Close the run; who listens hears of a flow's."""
-        info = out.created.result().info
-        end = partial(self._client.set_terminated, info.run_id, status=closing.status, end_time=closing.ended)
-        if self._step(out, end) and out.new is not None and closing.rolls_up:
-            tags = {**out.new.tags, "flowml.root_run_id": info.root_run_id}
-            facts = {"status": closing.status, "name": out.new.name}
-            news.tell(news.News("run finished", self._client, info.experiment_id, info.run_id, tags, facts))
 
     def _step(self, out: Outgoing, job: Callable[[], object]) -> bool:
         """Do one step of a run; what MLflow refuses for good is noted and left out, and the other steps are done.

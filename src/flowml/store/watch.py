@@ -12,6 +12,7 @@ from flowml import records
 from flowml.store import embedded, pages
 from flowml.store.connection import ui_of
 from flowml.store.folded import FoldedRun
+from flowml.store.notifications import Notification
 from flowml.store.outgoing import Created
 from flowml.store.runs import OwnRun, Run
 from flowml.store.trouble import without_credentials
@@ -42,11 +43,12 @@ def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
         if opened and not created.exception():
             opened(with_page(created.result().info))
 
-    def tell_ended(summary: records.Summary) -> None:
-        if ended and summary.run:
+    def tell_ended(notification: Notification) -> None:
+        summary = notification.summary
+        if ended and summary and summary.run:
             ended(dataclasses.replace(summary, run=with_page(summary.run)))
 
-    run.out.on_ended = tell_ended
+    run.out.subscribers.append(tell_ended)
     run.out.created.add_done_callback(tell_opened)
 
 
