@@ -12,6 +12,7 @@ from flowml.deploy.commands import attach
 from flowml.formats import seconds
 from flowml.ops import commands
 from flowml.ops.exit_codes import exit_on_error
+from flowml.ops.view.output import say
 
 Duration = Annotated[float, cyclopts.Parameter(converter=lambda _, tokens: seconds(tokens[0].value))]
 
@@ -55,15 +56,15 @@ def delete(flow_run: str, /, *, yes: bool = False) -> None:
     with exit_on_error():
         family = deleting.family_of(flow_run)
         if family.versions:
-            _say(f"Registered models that were made from these runs stay: {', '.join(family.versions)}.")
+            say(f"Registered models that were made from these runs stay: {', '.join(family.versions)}.")
         if family.still_open:
-            _say(f"{family.still_open} of these runs are still open: whoever writes to them will fail to.")
+            say(f"{family.still_open} of these runs are still open: whoever writes to them will fail to.")
         count, name = len(family.run_ids), family.flow_run.info.run_name
         if not yes and not _agreed(f"Delete {count} runs, {name} and all below it?"):
-            _say("Nothing was deleted.")
+            say("Nothing was deleted.")
             sys.exit(1)
         deleted = deleting.delete(family.flow_run.info.run_id)
-        _say(f"{deleted} runs deleted; `flowml restore {flow_run}` brings them back.")
+        say(f"{deleted} runs deleted; `flowml restore {flow_run}` brings them back.")
 
 
 @app.command
@@ -76,7 +77,7 @@ def restore(flow_run: str, /) -> None:
     from flowml.ops import deleting
 
     with exit_on_error():
-        _say(f"{deleting.restore(flow_run)} runs restored.")
+        say(f"{deleting.restore(flow_run)} runs restored.")
 
 
 @app.command
@@ -182,10 +183,6 @@ def watch(*, every: Duration = 2.0) -> None:
 
     with exit_on_error():
         run(every)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
 
 
 def _agreed(question: str) -> bool:

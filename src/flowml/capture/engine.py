@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import logging
 import socket
-import time
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache, partial
@@ -22,7 +21,7 @@ from prefect.exceptions import MissingContextError, Pause
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
 
-from flowml import describe, records
+from flowml import clock, describe, records
 from flowml.capture import addresses, labels, origin
 from flowml.capture.guard import Log
 from flowml.capture.links import Links
@@ -208,7 +207,7 @@ def _is_pause(error: BaseException) -> bool:
 def _started(run: FlowRun | TaskRun) -> int:
     """Return when the attempt began, in milliseconds since 1970, as Prefect has it."""
     running = run.state is not None and run.state.is_running()
-    return round(run.state.timestamp.timestamp() * 1000) if run.state and running else time.time_ns() // 1_000_000
+    return round(run.state.timestamp.timestamp() * 1000) if run.state and running else clock.now()
 
 
 def _log() -> Log:

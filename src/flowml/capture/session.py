@@ -6,7 +6,6 @@ Open its run, describe what goes in, let the user's code work, describe what com
 from __future__ import annotations
 
 import logging
-import time
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from flowml import describe, records, settings, store
+from flowml import clock, describe, records, settings, store
 from flowml.capture.background import BackgroundJob
 from flowml.capture.guard import Log, forget, guarded
 from flowml.capture.verdict import Verdict, Watch, records_of
@@ -128,21 +127,21 @@ class Session:
             with self.guard("log the outputs"):
                 call = self.call
                 self.put(describe.outputs(value, call.identity.owner, call.hints.get("return"), inputs=call.arguments))
-        self._leave(Verdict("FAILED" if self._error else "FINISHED", now()))
+        self._leave(Verdict("FAILED" if self._error else "FINISHED", clock.now()))
 
     def failed(self, error: BaseException) -> None:
         """Note the error with which the body ended; what the user sees is this error alone."""
         if self.call.is_pause(error):
             is_flow = self.call.identity.kind == "flow"  # it goes on later; a task is called anew then
-            self.conclude(Verdict(None if is_flow else "KILLED", now(), "Suspended"))
+            self.conclude(Verdict(None if is_flow else "KILLED", clock.now(), "Suspended"))
             self.settle(raising=False)
             return
         self._error = error
         is_stop = not isinstance(error, Exception | CancelledError) and self.call.identity.kind == "flow"
         if is_stop:  # threads may keep the process from saying more until it is killed
-            self.conclude(Verdict("KILLED", now(), store.STOPPING))
+            self.conclude(Verdict("KILLED", clock.now(), store.STOPPING))
         else:
-            self._leave(Verdict("FAILED", now()))
+            self._leave(Verdict("FAILED", clock.now()))
         if is_stop or self.waits_here:
             self.settle(raising=False)
 
@@ -293,8 +292,3 @@ def _chosen(call: Call) -> Mapping[str, Any]:
     if isinstance(wanted, bool):
         return call.arguments if wanted else {}
     return {name: value for name, value in call.arguments.items() if name in wanted}
-
-
-def now() -> int:
-    """Return the time in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000

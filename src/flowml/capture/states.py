@@ -23,11 +23,11 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import TaskRunContext
 from prefect.exceptions import Abort, Pause
 
-from flowml import records
+from flowml import clock, records
 from flowml.capture import hooks
 from flowml.capture.engine import call_of
 from flowml.capture.guard import guarded
-from flowml.capture.session import Session, is_off, now
+from flowml.capture.session import Session, is_off
 from flowml.capture.verdict import Verdict, Watch, watched
 
 P = ParamSpec("P")
@@ -73,11 +73,11 @@ def _unheard(engine: Any, error: BaseException, state: State[Any], force: bool =
     """Conclude a run whose end Prefect's server did not take: it is gone, or has another in mind."""
     if not state.is_final():
         return None
-    verdict = Verdict("FAILED", now(), "Unknown", error)
+    verdict = Verdict("FAILED", clock.now(), "Unknown", error)
     if isinstance(error, Pause):
-        verdict = Verdict(None if _is_flow(engine) else "KILLED", now(), "Suspended")
+        verdict = Verdict(None if _is_flow(engine) else "KILLED", clock.now(), "Suspended")
     if isinstance(error, Abort):
-        verdict = _verdict_in_api(engine) or Verdict("KILLED", now(), "Aborted", error)
+        verdict = _verdict_in_api(engine) or Verdict("KILLED", clock.now(), "Aborted", error)
     return _conclude(_watch_of(engine), verdict)
 
 
@@ -91,7 +91,7 @@ def _verdict_in_api(engine: Any) -> Verdict | None:
 
 @_safely
 def _cancelled(engine: Any) -> Session | None:
-    return _conclude(_watch_of(engine), Verdict("KILLED", now(), "Cancelled"))
+    return _conclude(_watch_of(engine), Verdict("KILLED", clock.now(), "Cancelled"))
 
 
 def _conclude(watch: Watch, verdict: Verdict) -> Session | None:

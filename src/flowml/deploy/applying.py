@@ -69,12 +69,6 @@ def folder_of(file: Path) -> Path:
     return project if file.is_relative_to(project) else file.parent
 
 
-def entrypoint_of(deployment: Deployment) -> str:
-    """Return a deployment's entrypoint, from the folder that a worker works in."""
-    file, name = whereabouts(deployment.flow)
-    return f"{_relative(file, folder_of(file))}:{name}"
-
-
 def keep_what_is(made: RunnerDeployment, there: DeploymentResponse | None, *, keep_paused: bool) -> None:
     """Leave alone what a deployment has already.
 

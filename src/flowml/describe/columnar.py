@@ -40,7 +40,7 @@ def _polars_table(value: pl.DataFrame, place: Place, kind: str) -> records.Datas
     part = value[:, list(datasets.columns(width))] if width > datasets.MOST_COLUMNS else value
     part = part[list(chosen)] if len(chosen) < length else part
     names = value.columns[: datasets.MOST_COLUMNS]
-    schema = datasets.colspec((name, _polars_type(value.schema[name]), part_count(value, name)) for name in names)
+    schema = datasets.colspec((name, _polars_type(value.schema[name]), _has_values(value, name)) for name in names)
     fingerprint = datasets.digest(str(value.shape), str(value.dtypes), str(value.columns), *_polars_content(part))
     profile = datasets.table_profile(length, width, len(chosen))
     if distribution.is_wanted(place):
@@ -55,7 +55,7 @@ def _polars_floats(column: pl.Series) -> Any:
     return column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
 
 
-def part_count(value: pl.DataFrame, name: str) -> bool:
+def _has_values(value: pl.DataFrame, name: str) -> bool:
     """Tell whether a column has any value: what MLflow means by required here."""
     return value[name].count() > 0
 

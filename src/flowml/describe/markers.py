@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 from flowml import options, records
 from flowml.describe import metrics
-from flowml.describe.place import Place
+from flowml.describe.place import DEEPEST, Place
 from flowml.describe.plain import plain
+from flowml.describe.secrets import MASK
 from flowml.describe.text import as_json, clean, short, typed
 
 _Describe: TypeAlias = Callable[[Any, Place], list[records.Record]]
@@ -47,13 +48,13 @@ def _as_params(value: Any, place: Place) -> list[records.Record]:
         found: list[records.Record] = []
         for key, item in list(value.items())[:10_000]:
             below = place.child(key, value)
-            if id(item) in below.above or below.depth > 8:  # noqa: PLR2004 - values.DEEPEST
+            if id(item) in below.above or below.depth > DEEPEST:
                 found.append(records.Param(below.name, short(item)))
             else:
                 found += _as_params(item, below)
         return found
     if place.is_secret and value is not None:
-        return [records.Param(place.label, "********")]
+        return [records.Param(place.label, MASK)]
     known, data = plain(value)
     if isinstance(data, str):
         return [records.Param(place.label, clean(data))]

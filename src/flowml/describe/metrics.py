@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowml import records
-from flowml.describe.place import Place
+from flowml.describe.place import DEEPEST, Place
 
 MOST_POINTS = 1_000  # of one metric's history; a longer one is sampled evenly
-_DEEPEST = 8
 
 
 def number(value: Any) -> float | None:  # noqa: PLR0911 - one line for each case
@@ -86,7 +85,7 @@ def _points(values: Any, place: Place) -> Iterator[tuple[str, float | None]]:
         below = place.child(key, values)
         if below.is_secret:
             continue
-        if type(value) is dict and below.depth <= _DEEPEST and id(value) not in below.above:
+        if type(value) is dict and below.depth <= DEEPEST and id(value) not in below.above:
             yield from _points(value, below)
         else:
             yield below.name, number(value)

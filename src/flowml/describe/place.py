@@ -14,6 +14,9 @@ from flowml.describe.hints import marker_in
 from flowml.describe.secrets import is_secret_name
 from flowml.describe.text import clean, key_text
 
+DEEPEST = 8
+"""Values inside values; what stands deeper is shown in short."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

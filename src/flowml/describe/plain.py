@@ -13,11 +13,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from flowml.describe.place import DEEPEST
 from flowml.describe.secrets import MASK, is_secret_name
 from flowml.describe.text import int_text, key_text, short
 
 MOST_ITEMS = 1_000  # in a list that becomes one parameter
-_DEEPEST = 8
 
 
 def _enum_text(value: enum.Enum) -> str:
@@ -75,7 +75,7 @@ def plain(value: Any, most: int = MOST_ITEMS) -> tuple[bool, Any]:
 
 def _plain(value: Any, left: list[int], depth: int) -> Any:  # noqa: PLR0911 - one line for each case
     left[0] -= 1
-    if left[0] < -1 or depth > _DEEPEST:
+    if left[0] < -1 or depth > DEEPEST:
         raise _NotPlainError
     kind = type(value)
     if value is None or kind in (bool, float):

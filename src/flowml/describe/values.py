@@ -7,11 +7,9 @@ from typing import Any
 from flowml import options, records
 from flowml.describe import markers
 from flowml.describe.dispatch import find
-from flowml.describe.place import Place
+from flowml.describe.place import DEEPEST, Place
 from flowml.describe.secrets import MASK, mask
 from flowml.describe.text import SHORT, clean, cut, type_name, typed
-
-DEEPEST = 8  # values inside values; what stands deeper is shown in short
 
 
 def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911 - one line for each case

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import TrackingError
 from flowml.events.receiver import EVENTS
+from flowml.store.paging import paged
 from flowml.store.trouble import explain, masked
 
 if TYPE_CHECKING:
@@ -51,12 +53,5 @@ def register(client: MlflowClient, url: str, secret: str) -> str:
 
 
 def _there(client: MlflowClient) -> str | None:
-    token: str | None = None
-    while True:
-        page = client.list_webhooks(max_results=100, page_token=token)
-        for webhook in page:
-            if webhook.name == NAME:
-                return str(webhook.webhook_id)
-        token = page.token
-        if not token:
-            return None
+    every = paged(partial(client.list_webhooks, max_results=100))
+    return next((str(webhook.webhook_id) for webhook in every if webhook.name == NAME), None)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowml.ops.prefect_api import batched
-from flowml.ops.runs import Runs
+from flowml.ops.runs import Runs, connected, quoted
 from flowml.ops.states import FLOW_RUN, is_id
-from flowml.store import embedded
-from flowml.store.connection import Connection, connect, is_there
+from flowml.store.connection import Connection, connect
 from flowml.store.trouble import explained, masked
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def family_of(flow_run: str) -> Family:
         LookupError: If there is no such run, or several, or it is no flow's.
         TrackingError: If MLflow cannot be reached.
     """
-    connection = _connected()
+    connection = connected()
     with explained(connection.uri):
         runs = Runs(connection.client)
         root = _find(runs, flow_run, connection.uri, deleted=False)
@@ -100,7 +99,7 @@ def restore(flow_run: str) -> int:
     Example:
         >>> restore("dancing-otter")
     """
-    connection = _connected()
+    connection = connected()
     with explained(connection.uri):
         runs = Runs(connection.client)
         root_id = _find(runs, flow_run, connection.uri, deleted=True).info.run_id
@@ -113,13 +112,6 @@ def restore(flow_run: str) -> int:
             connection.client.restore_run(run_id)
             connection.client.delete_tag(run_id, _WITH)
     return len(mine)
-
-
-def _connected() -> Connection:
-    if not is_there():
-        msg = f"there is no store at {embedded.default_uri()} yet; run a flow first."
-        raise LookupError(msg)
-    return connect()
 
 
 def _find(runs: Runs, flow_run: str, uri: str, *, deleted: bool) -> Run:
@@ -150,14 +142,13 @@ def _candidates(runs: Runs, flow_run: str, *, deleted: bool) -> Iterator[Run]:
     if re.fullmatch(r"[0-9a-f]{32}", flow_run):
         yield from runs.some([flow_run], deleted=deleted)
         return
-    quoted = flow_run.replace("'", "")  # no flow run that MLflow could find has one in its name
     tag = FLOW_RUN if is_id(flow_run) else "prefect.flow_run_name"
-    if quoted == flow_run:
-        yield from runs.search(f"tags.`{tag}` = '{quoted}' and tags.`flowml.kind` = 'flow'", deleted=deleted)
+    if name := quoted(flow_run):
+        yield from runs.search(f"tags.`{tag}` = {name} and tags.`flowml.kind` = 'flow'", deleted=deleted)
 
 
 def _versions(connection: Connection, run_ids: list[str]) -> Iterator[str]:
     for some in batched(run_ids, 100):
-        quoted = ", ".join(f"'{run_id}'" for run_id in some)
-        for version in connection.client.search_model_versions(f"run_id IN ({quoted})"):
+        ids = ", ".join(f"'{run_id}'" for run_id in some)
+        for version in connection.client.search_model_versions(f"run_id IN ({ids})"):
             yield f"{version.name} version {version.version}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from flowml import clock
 from flowml.ops.lost import add_last_attempts
 from flowml.ops.prefect_api import batched
 from flowml.ops.report import Reaped, Report
@@ -48,7 +49,7 @@ def reap_runs(*, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = 
         connection = connect()
         runs = Runs(connection.client)
         reaper = _Reaper(runs, prefect, grace, dry_run=dry_run)
-        cutoff = _now() - int(older_than * 1000)
+        cutoff = clock.now() - int(older_than * 1000)
         seen: set[str] = set()
         with explained(connection.uri):
             # Another reaper closes runs meanwhile, which moves MLflow's pages: read until there is nothing new.
@@ -83,7 +84,7 @@ class _Reaper:
             verdicts = [judge.judge(run) for run in chosen]
         for run, verdict in zip(chosen, verdicts, strict=True):
             if self._carry_out(judge, run, verdict) and judge.is_a_flows(run) and judge.is_gone(run):
-                add_last_attempts(self._runs, self._prefect, run, _written(_now()))
+                add_last_attempts(self._runs, self._prefect, run, _written(clock.now()))
 
     def _ask(self, known: Mapping[str, Run]) -> Judge:
         from flowml.capture.engine import api
@@ -109,7 +110,7 @@ class _Reaper:
         resting = [run for run, verdict in zip(chosen, verdicts, strict=True) if verdict and verdict.by_process]
         if self._dry_run or not resting:
             return False
-        now = _now()
+        now = clock.now()
         for run in resting:
             self._gone.setdefault(process.identity(judge.process_of(run)), now)
         latest = max(self._gone.values())
@@ -127,7 +128,7 @@ class _Reaper:
             report.running += 1
         elif verdict is None:
             report.strangers[tags["prefect.api"]] += 1
-        elif verdict.since is not None and _now() - verdict.since < self._grace:
+        elif verdict.since is not None and clock.now() - verdict.since < self._grace:
             report.in_grace += 1
         elif self._dry_run or self._close(run, verdict):
             flow_run = tags.get("prefect.flow_run_name", "")
@@ -136,7 +137,7 @@ class _Reaper:
         return False
 
     def _close(self, run: Run, verdict: Verdict) -> bool:
-        now = _now()
+        now = clock.now()
         tags = {"flowml.closed": verdict.why, "flowml.closed_at": _written(now)}
         if verdict.state:
             tags["prefect.state"] = verdict.state
@@ -152,7 +153,3 @@ def _ids(runs: Iterable[Run], tag: str) -> set[str]:
 
 def _written(moment: int) -> str:
     return datetime.fromtimestamp(moment / 1000, timezone.utc).isoformat(timespec="seconds")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

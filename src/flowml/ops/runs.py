@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml.ops.prefect_api import batched
 from flowml.ops.states import FLOW_RUN, TASK_RUN, is_id
+from flowml.store import embedded
+from flowml.store.connection import Connection, connect, is_there
+from flowml.store.paging import paged
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 _PAGE = 1000
+_OLDEST_FIRST, _NEWEST_FIRST = ["attributes.start_time ASC"], ["attributes.start_time DESC"]
 _AT_ONCE = 200  # ids in one filter
+
+
+def connected() -> Connection:
+    """Reach the store that flows write to.
+
+    Raises:
+        LookupError: If there is none yet.
+        TrackingError: If it cannot be reached.
+    """
+    if not is_there():
+        msg = f"there is no store at {embedded.default_uri()} yet; run a flow first."
+        raise LookupError(msg)
+    return connect()
 
 
 class Runs:
@@ -38,15 +56,7 @@ class Runs:
 
         view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
         for experiments in batched(self._experiments(), _AT_ONCE):
-            token = None
-            while True:
-                page = self._client.search_runs(
-                    experiments, mine, view, _PAGE, ["attributes.start_time ASC"], page_token=token
-                )
-                yield from page
-                token = page.token
-                if not token:
-                    break
+            yield from paged(partial(self._client.search_runs, experiments, mine, view, _PAGE, _OLDEST_FIRST))
 
     def newest(self, mine: str, *, page: int = _PAGE) -> Iterator[Run]:
         """Go through the runs that a filter lets through, newest first.
@@ -55,7 +65,8 @@ class Runs:
             mine: A filter in MLflow's words.
             page: How many are wanted, probably.
         """
-        every = [self._newest(some, mine, page) for some in batched(self._experiments(), _AT_ONCE)]
+        search = partial(self._client.search_runs, filter_string=mine, max_results=page, order_by=_NEWEST_FIRST)
+        every = [paged(partial(search, some)) for some in batched(self._experiments(), _AT_ONCE)]
         yield from heapq.merge(*every, key=lambda run: -run.info.start_time)
 
     def below(self, root: Run) -> Iterator[Run]:
@@ -134,25 +145,9 @@ class Runs:
 
         self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
 
-    def _newest(self, experiments: list[str], mine: str, page: int) -> Iterator[Run]:
-        token = None
-        while True:
-            order = ["attributes.start_time DESC"]
-            found = self._client.search_runs(experiments, mine, max_results=page, order_by=order, page_token=token)
-            yield from found
-            token = found.token
-            if not token:
-                break
-
     def _experiments(self) -> Iterator[str]:
-        token = None
-        while True:
-            page = self._client.search_experiments(max_results=_PAGE, page_token=token)
-            for experiment in page:
-                yield experiment.experiment_id
-            token = page.token
-            if not token:
-                break
+        every = paged(partial(self._client.search_experiments, max_results=_PAGE))
+        return (experiment.experiment_id for experiment in every)
 
 
 def quoted(text: str) -> str | None:

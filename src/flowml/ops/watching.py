@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 from flowml import settings
 from flowml.events.watching import Watch
 from flowml.ops.prefect_api import address
+from flowml.ops.view.output import say
 from flowml.store.trouble import without_credentials
 
 
@@ -21,27 +21,22 @@ def run(every: float) -> None:
         OrchestrationError: If Prefect has no server.
     """
     api = without_credentials(address("There is no Prefect server to tell of files"))
-    _say(f"Watching for Prefect at {api}, every {every:g} s, until Ctrl-C.")
+    say(f"Watching for Prefect at {api}, every {every:g} s, until Ctrl-C.")
     try:
         asyncio.run(_watch(every))
     except KeyboardInterrupt:
-        _say("Stopped.")
+        say("Stopped.")
 
 
 async def _watch(every: float) -> None:
-    watch, failed = Watch(settings.home_folder() / "watched.json", _say), False
+    watch, failed = Watch(settings.home_folder() / "watched.json", say), False
     while True:
         try:
             await watch.look()
         except Exception as error:  # noqa: BLE001 - of Prefect or the disk: what was not told is told later
             if not failed:
-                _say(f"Could not look: {type(error).__name__}: {error}. Trying again.")
+                say(f"Could not look: {type(error).__name__}: {error}. Trying again.")
             failed = True
         else:
             failed = False
         await asyncio.sleep(every)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

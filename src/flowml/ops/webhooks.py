@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flowml import settings
 from flowml.errors import SettingsError, TrackingError
 from flowml.ops.prefect_api import address
+from flowml.ops.view.output import say
 from flowml.stack import servers
 from flowml.store.connection import connect, ui_of
 from flowml.store.trouble import masked, without_credentials
@@ -45,11 +46,11 @@ def run(host: str, port: int, *, secret_env: str, register: bool, url: str | Non
     here = url or f"{servers.address(host, port)}/"
     if register:
         done = webhook.register(client, here, secret)
-        _say(f"The webhook {webhook.NAME!r} of MLflow at {masked(client.tracking_uri)} to {here} was {done}.")
+        say(f"The webhook {webhook.NAME!r} of MLflow at {masked(client.tracking_uri)} to {here} was {done}.")
     logger = logging.getLogger("flowml.webhooks")
     logger.addHandler(logging.StreamHandler(sys.stdout))
     logger.setLevel(logging.INFO)
-    _say(f"Taking MLflow's webhooks at {here} for Prefect at {api}, until Ctrl-C.")
+    say(f"Taking MLflow's webhooks at {here} for Prefect at {api}, until Ctrl-C.")
     uvicorn.run(application(secret, client), host=host, port=port, log_level="warning", access_log=False)
 
 
@@ -76,8 +77,3 @@ def _server_client() -> MlflowClient:
         remedy = "Start one with `flowml up`, or set FLOWML_TRACKING_URI to that in use."
         raise TrackingError(msg, uri=shown, remedy=remedy)
     return MlflowClient(tracking_uri=uri, registry_uri=connection.registry_uri)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import records
+from flowml.store.paging import paged
 from flowml.store.registration import versions_in
 
 if TYPE_CHECKING:
@@ -63,23 +65,10 @@ class ChildRun:
 
 def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun]:
     """Read the runs right below a run, of each attempt, oldest first."""
-    return [_of(run) for run in _runs_below(client, run_id, experiment_id)]
-
-
-def _runs_below(client: MlflowClient, run_id: str, experiment_id: str) -> Iterator[Run]:
-    token: str | None = None
-    while True:
-        page = client.search_runs(
-            [experiment_id],
-            f"tags.mlflow.parentRunId = '{run_id}'",
-            order_by=["attributes.start_time ASC"],
-            max_results=_PAGE,
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
+    below = f"tags.mlflow.parentRunId = '{run_id}'"
+    oldest_first = ["attributes.start_time ASC"]
+    search = partial(client.search_runs, [experiment_id], below, max_results=_PAGE, order_by=oldest_first)
+    return [_of(run) for run in paged(search)]
 
 
 def _of(run: Run) -> ChildRun:

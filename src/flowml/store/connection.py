@@ -120,7 +120,7 @@ def connect(uri: str | None = None, registry_uri: str | None = None) -> Connecti
     Raises:
         TrackingError: If it cannot be reached or the URI makes no sense.
     """
-    own, own_registry = _resolve()
+    own, own_registry = in_force()
     if uri is None or uri == without_credentials(own):
         uri, registry_uri = own, own_registry  # with the credentials that are known here
     connection = _connection(uri, registry_uri)
@@ -141,29 +141,27 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
 
 def tracking_uri() -> str:
     """Return the tracking URI in force here, with its credentials; nothing is connected to."""
-    return _resolve()[0]
+    return in_force()[0]
 
 
 def is_there() -> bool:
     """Tell whether there is a store to read: one that somebody configured, or an embedded one that was made."""
-    uri, _ = _resolve()
+    uri, _ = in_force()
     return not embedded.is_embedded(uri) or Path(uri.removeprefix("sqlite:///")).exists()
-
-
-def in_force() -> tuple[str, str | None]:
-    """Return the tracking URI in force here and, if it is another, the registry's; they may hold credentials."""
-    return _resolve()
 
 
 def uses_mlflows_own() -> bool:
     """Tell whether the store in force is the one that plain ``mlflow.*`` calls go to already."""
     import mlflow
 
-    return _resolve()[0] == _absolute(mlflow.get_tracking_uri())
+    return in_force()[0] == _absolute(mlflow.get_tracking_uri())
 
 
-def _resolve() -> tuple[str, str | None]:
-    """Choose: flowml's setting, what the user told MLflow or has in use there, the local servers', the embedded one."""
+def in_force() -> tuple[str, str | None]:
+    """Return the tracking URI in force here and, if it is another, the registry's; they may hold credentials.
+
+    It is flowml's setting, what the user told MLflow or has in use there, the local servers', the embedded store's.
+    """
     import mlflow
     from mlflow.tracking import is_tracking_uri_set
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import TYPE_CHECKING
 
-from flowml import records
+from flowml import clock, records
 from flowml.store import batches, child_runs, graph, note, pages, registration, rollup
 from flowml.store.intake import take_in
 from flowml.store.notifications import Notification, notify
@@ -74,7 +73,7 @@ class Ending:
         """Log the children's metrics, which models were registered, and the note."""
         if self._run is None:
             return
-        now, out = time.time_ns() // 1_000_000, Outgoing(None, None)
+        now, out = clock.now(), Outgoing(None, None)
         self._metrics = rollup.rolled_up(self._all, self._out.own_metrics)
         out.metrics += [(records.Metric(metric.key[:250], metric.value), now) for metric in self._metrics]
         if models := self._models():

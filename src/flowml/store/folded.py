@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from threading import RLock
 
-from flowml import records
+from flowml import clock, records
 from flowml.store import active
 from flowml.store.child_runs import INPUTS
 from flowml.store.fold import FoldedChild
@@ -24,7 +23,7 @@ class FoldedRun:
         self.under = under
         self._identity = identity
         self._create = create
-        self._started = time.time_ns() // 1_000_000
+        self._started = clock.now()
         self._found: list[records.Record] = []
         self._run: OwnRun | None = None
         self._log_late: Callable[[], None] | None = None

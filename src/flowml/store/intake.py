@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
-from flowml import records
+from flowml import clock, records
 from flowml.errors import TrackingError
 from flowml.store import models
 from flowml.store.logged import serialized_of
@@ -24,7 +23,7 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
     Returns:
         What is to be sent, and the last error of a model that could not be serialized or a file not copied.
     """
-    now = time.time_ns() // 1_000_000
+    now = clock.now()
     taken: list[Sendable] = []
     files: list[FileRecord] = []
     problem: TrackingError | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowml import records
 from flowml.store import process
+from flowml.store.paging import paged
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +44,7 @@ def close_with_those_below(client: MlflowClient, run: records.CurrentRun, end: E
 
     Runs of flows that were started by a deployment of their own live in other processes, and are left alone.
     """
-    left = _with_those_below(run.run_id, list(_open_runs(client, run)))
+    left = _with_those_below(run.run_id, _open_runs(client, run))
     top = client.get_run(run.run_id)
     if top.data.tags.get("prefect.state") == STOPPING:
         left.append(top)
@@ -59,7 +60,7 @@ def close_lost_tasks(
     A task of a flow that failed is lost, one that was run again elsewhere, and one whose process is known to be gone.
     Another may be a background task, which goes on without its flow. Those ``at_work`` in this process are left.
     """
-    for each in list(_open_runs(client, run)):
+    for each in _open_runs(client, run):
         task_run_id = each.data.tags.get("prefect.task_run_id")
         if not task_run_id or each.info.run_id in at_work:
             continue
@@ -70,19 +71,9 @@ def close_lost_tasks(
             _close(client, each, End("KILLED", "Lost", ended, "its worker was gone when the flow ended"))
 
 
-def _open_runs(client: MlflowClient, run: records.CurrentRun) -> Iterator[Run]:
-    search = partial(
-        client.search_runs,
-        [run.experiment_id],
-        f"tags.`flowml.root_run_id` = '{run.root_run_id}' and attributes.status = 'RUNNING'",
-        max_results=_PAGE,
-    )
-    page = search()
-    while True:
-        yield from page
-        if not page.token:
-            return
-        page = search(page_token=page.token)
+def _open_runs(client: MlflowClient, run: records.CurrentRun) -> list[Run]:
+    mine = f"tags.`flowml.root_run_id` = '{run.root_run_id}' and attributes.status = 'RUNNING'"
+    return list(paged(partial(client.search_runs, [run.experiment_id], mine, max_results=_PAGE)))
 
 
 def _with_those_below(run_id: str, open_runs: Iterable[Run]) -> list[Run]:

@@ -6,8 +6,9 @@ import os
 import sys
 from typing import Literal
 
+from flowml.ops.runs import connected
 from flowml.ops.view import facts, output
-from flowml.ops.view.finding import connected, find
+from flowml.ops.view.finding import find
 from flowml.store.trouble import masked
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from flowml import clock
 from flowml.formats import short_duration
 from flowml.ops.states import FLOW_RUN, TASK_RUN
 
@@ -62,7 +62,7 @@ def state_of(run: Run) -> str:
 
 def seconds_of(run: Run) -> float:
     """Return how long it took, or how long it has been running."""
-    ended = run.info.end_time or time.time_ns() // 1_000_000
+    ended = run.info.end_time or clock.now()
     return max(0.0, float(ended - run.info.start_time) / 1000)
 
 

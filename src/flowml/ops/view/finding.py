@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from flowml.nearest import nearest_or_some
 from flowml.ops.runs import Runs, quoted
 from flowml.ops.states import FLOW_RUN, TASK_RUN
-from flowml.store import embedded
-from flowml.store.connection import Connection, connect, is_there
 from flowml.store.trouble import explained, masked
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from flowml.store.connection import Connection
 
 _BEGINNING = re.compile(r"[0-9a-f][0-9a-f-]{3,35}")  # at least four characters of an id
 _RECENT = 200  # flow runs among whose names the nearest is looked for
@@ -33,19 +33,6 @@ class Found:
 
     run: Run
     note: str | None = None
-
-
-def connected() -> Connection:
-    """Reach the store that flows write to.
-
-    Raises:
-        LookupError: If there is none yet.
-        TrackingError: If it cannot be reached.
-    """
-    if not is_there():
-        msg = f"there is no store at {embedded.default_uri()} yet; run a flow first."
-        raise LookupError(msg)
-    return connect()
 
 
 def find(connection: Connection, named: str) -> Found:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from flowml.nearest import nearest_or_some
 from flowml.ops.prefect_api import batched
-from flowml.ops.runs import Runs, quoted
+from flowml.ops.runs import Runs, connected, quoted
 from flowml.ops.view import facts, output
-from flowml.ops.view.finding import connected
 from flowml.store.trouble import explained, masked
 
 if TYPE_CHECKING:

@@ -76,8 +76,9 @@ def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> Table:
 
 
 def say(*words: object) -> None:
-    """Write a line, which is never wrapped."""
+    """Write a line, which is never wrapped, and is seen at once also where the output is a file."""
     sys.stdout.write(f"{clean(' '.join(map(str, words)))}\n")
+    sys.stdout.flush()
 
 
 def note(line: str) -> None:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowml.ops.runs import Runs
+from flowml.ops.runs import Runs, connected
 from flowml.ops.view import facts, output
-from flowml.ops.view.finding import connected, find
+from flowml.ops.view.finding import find
 from flowml.ops.view.tree import Node, tree, walk
 from flowml.stack import state
 from flowml.store.connection import ui_of
