@@ -37,11 +37,17 @@ def test_a_flow_with_parameters_of_any_name_runs_by_itself() -> None:
 
 
 def test_a_text_stays_one_where_a_text_may_be() -> None:
-    """What is typed for ``str | None`` is the text, though it looks like JSON; a choice of texts takes those alone."""
+    """What is typed for ``str | None`` is the text, though it looks like JSON, but for null; a choice takes its own."""
     schema = schema_of(open_to_all)
     typed = ["note=10", "share=0.5", "rows=3"]
     assert read(typed, schema) == {"note": "10", "share": 0.5, "rows": 3}
-    assert read(["share=all"], schema) == {"share": "all"}
+    assert read(["share=all", "note=null"], schema) == {"share": "all", "note": None}
+
+
+def test_a_parameter_is_given_once() -> None:
+    """Of two values for one parameter neither is taken, as by ``flowml run``."""
+    with pytest.raises(DeploymentError, match="the parameter 'rows' is given twice"):
+        read(["rows=1", "rows=2"], schema_of(counting))
 
 
 def test_schedules_in_another_order_are_left_alone() -> None:

@@ -126,7 +126,7 @@ def test_deployments_are_listed(flows: Path, pool: str, own: str, run: Command) 
             "no parameter 'tmes' (did you mean 'times'?)",
         ),
         (["flows/greet.py:greeting", "--name", "n", "--param", "times=two"], "'times' of"),
-        (["flows/greet.py:greeting", "--name", "n", "--param", "times"], "as in --param times=3"),
+        (["flows/greet.py:greeting", "--name", "n", "--param", "times"], "it is a name and a value"),
         (["flows/greet.py:needy", "--name", "n", "--interval", "1m"], "its parameter 'rows' has no default"),
         (["flows/greet.py:greeting", "--name", "n", "--concurrency-limit", "0"], "concurrency_limit=0 cannot be"),
         (["flows/greet.py:greeting", "--name", "n"], "has no work pool: give one (--work-pool, work_pool=)"),
