@@ -35,7 +35,7 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class RunInsert:
     """A run that is to be written, with what is known of it.
 
     Attributes:
@@ -78,13 +78,13 @@ def _are_known_tables() -> bool:
     )
 
 
-def write(client: MlflowClient, experiment_id: str, births: Iterable[Birth]) -> None:
+def write(client: MlflowClient, experiment_id: str, inserts: Iterable[RunInsert]) -> None:
     """Write runs of one experiment, all or none.
 
     Args:
         client: MLflow's client, of a store that `serves`.
         experiment_id: The experiment.
-        births: The runs.
+        inserts: The runs.
 
     Raises:
         Exception: What MLflow refuses, or the database; nothing is written.
@@ -95,8 +95,8 @@ def write(client: MlflowClient, experiment_id: str, births: Iterable[Birth]) -> 
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _COLUMNS}
     with store.engine.begin() as connection:
         root = _artifacts_of(connection, experiment_id)
-        for birth in births:
-            _add_rows(rows, birth, int(experiment_id), root)
+        for insert in inserts:
+            _add_rows(rows, insert, int(experiment_id), root)
         for name, of_table in rows.items():
             if of_table:
                 connection.execute(getattr(models, name).__table__.insert(), of_table)
@@ -114,30 +114,30 @@ def _artifacts_of(connection: Connection, experiment_id: str) -> str:
     return str(location)
 
 
-def _add_rows(rows: dict[str, list[dict[str, Any]]], birth: Birth, experiment_id: int, root: str) -> None:
+def _add_rows(rows: dict[str, list[dict[str, Any]]], insert: RunInsert, experiment_id: int, root: str) -> None:
     from mlflow.entities import RunTag
     from mlflow.utils.uri import append_to_uri_path
     from mlflow.utils.validation import _validate_batch_log_data
 
-    tags = {"mlflow.runName": birth.name, **birth.tags} | {tag.key: tag.value for tag in birth.batch.tags}
+    tags = {"mlflow.runName": insert.name, **insert.tags} | {tag.key: tag.value for tag in insert.batch.tags}
     checked = [RunTag(key, value) for key, value in tags.items()]
-    metrics, params, checked = _validate_batch_log_data(birth.batch.metrics, birth.batch.params, checked)
-    mine = {"run_uuid": birth.run_id}
+    metrics, params, checked = _validate_batch_log_data(insert.batch.metrics, insert.batch.params, checked)
+    mine = {"run_uuid": insert.run_id}
     rows["SqlRun"].append(
         {
             **mine,
-            "name": birth.name,
+            "name": insert.name,
             "source_type": "UNKNOWN",
             "source_name": "",
             "entry_point_name": "",
             "user_id": tags.get("mlflow.user", "unknown"),
-            "status": birth.closing.status if birth.closing else "RUNNING",
-            "start_time": birth.started,
-            "end_time": birth.closing.ended if birth.closing else None,
+            "status": insert.closing.status if insert.closing else "RUNNING",
+            "start_time": insert.started,
+            "end_time": insert.closing.ended if insert.closing else None,
             "deleted_time": None,
             "source_version": "",
             "lifecycle_stage": "active",
-            "artifact_uri": append_to_uri_path(root, birth.run_id, "artifacts"),
+            "artifact_uri": append_to_uri_path(root, insert.run_id, "artifacts"),
             "experiment_id": experiment_id,
         }
     )

@@ -40,19 +40,19 @@ def create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
     Raises:
         Exception: What MLflow refuses, or the database; none of them is there then.
     """
-    by_experiment: dict[str, list[tuple[Outgoing, NewRun, bulk.Birth]]] = {}
+    by_experiment: dict[str, list[tuple[Outgoing, NewRun, bulk.RunInsert]]] = {}
     for out in group:
         new = out.new
         above = _above(new) if new and not out.created.done() else None
         if new and above and not (new.is_root or new.reopens or new.follows):
-            by_experiment.setdefault(above.experiment_id, []).append((out, new, _birth(out, new)))
+            by_experiment.setdefault(above.experiment_id, []).append((out, new, _insert_of(out, new)))
     for experiment_id, together in by_experiment.items():
-        bulk.write(client, experiment_id, [birth for _, _, birth in together])
-        for out, new, birth in together:
-            batches.take_away(out, birth.batch)
-            if birth.closing:
+        bulk.write(client, experiment_id, [insert for _, _, insert in together])
+        for out, new, insert in together:
+            batches.take_away(out, insert.batch)
+            if insert.closing:
                 out.closing, out.closed = None, True
-            _was_created(out, new, birth.run_id, experiment_id, None)
+            _was_created(out, new, insert.run_id, experiment_id, None)
 
 
 def id_of(out: Outgoing | None) -> str | None:
@@ -83,11 +83,11 @@ def _leading(new: NewRun) -> dict[str, str]:
     return told
 
 
-def _birth(out: Outgoing, new: NewRun) -> bulk.Birth:
+def _insert_of(out: Outgoing, new: NewRun) -> bulk.RunInsert:
     batch = batches.next_batch(out, with_params=out.closing is not None)
     has_more = out.inputs or out.files or out.models or out.reused or len(out.metrics) > len(batch.metrics)
     closing = None if has_more or not _is_plain(out.closing) else out.closing
-    return bulk.Birth(new.name, new.started, batches.tags_of({**new.tags, **_leading(new)}), batch, closing)
+    return bulk.RunInsert(new.name, new.started, batches.tags_of({**new.tags, **_leading(new)}), batch, closing)
 
 
 def _is_plain(closing: Closing | None) -> bool:
