@@ -99,7 +99,7 @@ def test_workers_get_the_code_from_git(source: str, told: tuple[str | None, ...]
         ("https://host/team/churn.git", "a git repository is written git\\+https://host/team/project.git@branch"),
         ("git+https://host", "is written"),
         ("git+git@host:team/churn.git", "is written"),
-        ("git+https://ada:hunter2@host/churn.git", r"'git\+https://ada:\*{8}@host/churn.git' holds a password"),
+        ("git+https://ada:hunter2@host/churn.git", r"'git\+https://\*{8}@host/churn.git' holds a password"),
         ("git+https://ghp_0123456789@host/churn.git", "holds a password or token"),
     ],
 )
