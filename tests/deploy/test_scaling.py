@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import mlflow
 import pytest
@@ -15,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Crashed
 from tests.deploy.machines import Machine, free_ports, listens, servers
 from tests.ends.processes import until
 from tests.postgres import Postgres, postgres
@@ -33,7 +35,8 @@ import numpy as np
 from prefect.variables import Variable
 from sklearn.linear_model import LogisticRegression
 
-from flowml import Deployment, Model, OnModelPromoted, Skip, flow, task
+from flowml import Cron, Deployment, Model, OnModelPromoted, Skip, flow, task
+from flowml.ops import reap
 
 X, Y = np.arange(20.0).reshape(-1, 1), np.arange(20) > 9
 
@@ -82,7 +85,13 @@ def scoring() -> int:
     return int(load().predict(X).sum())
 
 
+@flow(track=False)
+def upkeep(grace: float = 60.0) -> None:
+    reap(grace=grace)
+
+
 shared = Deployment(training, "shared")
+every_night = Deployment(upkeep, "every-night", schedule=Cron("0 2 29 2 *"))
 on_champion = Deployment(scoring, "on-champion", triggers=[OnModelPromoted("churn")])
 '''
 
@@ -287,6 +296,32 @@ def check_databases(site: Site) -> None:
     assert site.database.ask(runs, of="mlflow")[0][0] == len(all_runs(site.mlflow))
     assert site.database.ask(flow_runs, of="prefect")[0][0] == 3
     assert site.server.databases() == []
+
+
+@pytest.mark.slow
+def test_what_a_dead_machine_left_open_is_closed_from_another(site: Site) -> None:
+    """A machine that is gone leaves its runs open; once Prefect says Crashed, scheduled reaping ends them."""
+    machine = Machine(site.folder / "third", PREFECT_API_URL=site.prefect_api)
+    site.desk.run("prefect", "work-pool", "create", "doomed", "--type", "process")
+    there = ("--name", "doomed", "--work-pool", "doomed", "--source", site.source)
+    site.desk.run("flowml.cli", "deploy", "flows/churn.py:training", *there)
+    with machine.running("prefect", "worker", "start", "--pool", "doomed", log="worker"):
+        site.desk.run("flowml.cli", "trigger", "training/doomed", "--param", "me=c", "--param", "other=nobody")
+
+        def opened() -> list[Run]:
+            named = [run for run in all_runs(site.mlflow) if run.data.params.get("other") == "nobody"]
+            return [run for run in named if run.data.tags.get("prefect.deployment_name")]
+
+        (run,) = until(opened, "the run is at work", 120)
+        machine.die()
+    assert site.mlflow.get_run(run.info.run_id).info.status == "RUNNING"
+    with temporary_settings({PREFECT_API_URL: site.prefect_api}), get_client(sync_client=True) as client:
+        # What Prefect's automation does when there is no heartbeat any more.
+        client.set_flow_run_state(UUID(run.data.tags["prefect.flow_run_id"]), Crashed(), force=True)
+    said = site.desk.run("flowml.cli", "trigger", "upkeep/every-night", "--param", "grace=0", "--watch")
+    assert "Completed" in said
+    closed = site.mlflow.get_run(run.info.run_id)
+    assert (closed.info.status, closed.data.tags["flowml.closed"]) == ("FAILED", "Prefect says Crashed")
 
 
 @pytest.mark.slow
