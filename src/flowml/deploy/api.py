@@ -142,10 +142,8 @@ def check_taken(there: DeploymentResponse | None, made: RunnerDeployment) -> Non
     if there is None or not there.entrypoint:
         return
     one, other = there.entrypoint, str(made.entrypoint)
-    was, now = (
-        _pulled_there(there),
-        _pulled([made.storage.to_pull_step()] if made.work_pool_name and made.storage else []),
-    )
+    step = made.storage.to_pull_step() if made.work_pool_name and made.storage else []
+    was, now = _pulled_there(there), _pulled(step if isinstance(step, list) else [step])
     if was and now and was.kind == now.kind and _same_place(one, other):  # perhaps of two projects that look alike
         one, other = f"{was.place}/{one}", f"{now.place}/{other}"
     if _same_place(one, other):
