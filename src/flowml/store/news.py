@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 Kind: TypeAlias = Literal["run finished", "model logged", "model registered", "model promoted"]
 
@@ -65,6 +66,13 @@ def tell(news: News) -> None:
             listener(news)
         except Exception:
             _logger.debug("a listener failed", exc_info=True)
+
+
+def tell_closed(client: MlflowClient, run: Run, status: str) -> None:
+    """Tell that a run was closed which its own process left open, if it is a flow's."""
+    if run.data.tags.get("flowml.kind") == "flow":
+        facts = {"status": status, "name": str(run.info.run_name)}
+        tell(News("run finished", client, run.info.experiment_id, run.info.run_id, run.data.tags, facts))
 
 
 def metrics_of(news: News) -> Mapping[str, float]:
