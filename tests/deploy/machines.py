@@ -115,6 +115,7 @@ def servers(machine: Machine, postgres: Postgres) -> Iterator[tuple[str, str]]:
     over = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres.uri("prefect", "postgresql+asyncpg")}
     stores = {"MLFLOW_BACKEND_STORE_URI": postgres.create("mlflow"), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     of_mlflow = ["mlflow", "server", "--port", str(mlflow_port), "--workers", "1"]
+    of_mlflow += ["--allowed-hosts", "127.0.0.1,127.0.0.1:*", "--cors-allowed-origins", mlflow]
     with (
         machine.running("prefect", "server", "start", "--port", str(prefect_port), **over),
         machine.running(*of_mlflow, "--artifacts-destination", str(machine.folder / "artifacts"), **stores),

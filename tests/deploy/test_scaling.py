@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,117 +24,6 @@ from tests.postgres import Postgres, postgres
 from tests.runs import all_runs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-
-FLOWS = '''
-import os
-import time
-from pathlib import Path
-from typing import Annotated, Any
-
-import mlflow
-import numpy as np
-from prefect.variables import Variable
-from sklearn.linear_model import LogisticRegression
-
-from flowml import Cron, Deployment, Model, OnModelPromoted, Skip, flow, task
-from flowml.ops import reap
-
-X, Y = np.arange(20.0).reshape(-1, 1), np.arange(20) > 9
-
-
-@task
-def fit(strength: float) -> Annotated[LogisticRegression, Model("churn", register="churn")]:
-    return LogisticRegression(C=strength).fit(X, Y)
-
-
-@task
-def fit_champion(strength: float) -> Annotated[LogisticRegression, Model("churn", register="churn", alias="champion")]:
-    return LogisticRegression(C=strength).fit(X, Y)
-
-
-@task
-def evaluate(model: Annotated[Any, Skip()]) -> tuple[dict[str, float], Path]:
-    Path("report.txt").write_text(os.environ["PREFECT__WORKER_NAME"])
-    return {"accuracy": model.score(X, Y)}, Path("report.txt")
-
-
-def meet(me: str, other: str) -> None:
-    """Wait until the other run is at work too: one worker alone, which takes one run at once, never ends."""
-    Variable.set(me, os.environ["PREFECT__WORKER_NAME"], overwrite=True)
-    until = time.monotonic() + 240
-    while Variable.get(other) is None:
-        if time.monotonic() > until:
-            raise TimeoutError("the other one never came")
-        time.sleep(0.2)
-
-
-@flow
-def training(me: str, other: str, strength: float = 1.0, promote: bool = False) -> float:
-    meet(me, other)
-    model = (fit_champion if promote else fit)(strength)
-    return evaluate(model)[0]["accuracy"]
-
-
-@task
-def load() -> Annotated[Any, Skip()]:
-    Path("champion").mkdir()  # without a place of its own MLflow leaves a copy in the folder for temporary files
-    return mlflow.sklearn.load_model("models:/churn@champion", dst_path="champion")
-
-
-@flow
-def scoring() -> int:
-    return int(load().predict(X).sum())
-
-
-@flow(track=False)
-def upkeep(grace: float = 60.0) -> None:
-    reap(grace=grace)
-
-
-shared = Deployment(training, "shared")
-every_night = Deployment(upkeep, "every-night", schedule=Cron("0 2 29 2 *"))
-on_champion = Deployment(scoring, "on-champion", triggers=[OnModelPromoted("churn")])
-'''
-
-SPREAD = """
-import os
-import time
-
-from prefect.variables import Variable
-
-import flowml
-from flowml import Deployment, flow, task
-
-if os.environ.get("RAY_ADDRESS"):
-    from prefect_ray import RayTaskRunner
-
-    runner = RayTaskRunner(address=os.environ["RAY_ADDRESS"])
-else:
-    from prefect_dask import DaskTaskRunner
-
-    runner = DaskTaskRunner(address=os.environ.get("DASK_ADDRESS"))
-
-
-@task
-def meet(me: str, other: str) -> dict[str, int]:
-    flowml.log(home=os.environ["HOME"])
-    Variable.set(me, "here", overwrite=True)
-    until = time.monotonic() + 60
-    while Variable.get(other) is None:
-        if time.monotonic() > until:
-            raise TimeoutError("the other one never came")
-        time.sleep(0.2)
-    return {"letters": len(me)}
-
-
-@flow(task_runner=runner)
-def spread(one: str, other: str) -> dict[str, int]:
-    return {"met": len(meet.map([one, other], [other, one]).result())}
-
-
-known = {name: os.environ[name] for name in ("DASK_ADDRESS", "RAY_ADDRESS") if name in os.environ}
-on_cluster = Deployment(spread, "on-cluster", job_variables={"env": known})
-"""
 
 
 @dataclass
@@ -204,11 +94,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def publish(desk: Machine, repository: Path) -> str:
-    """Write the project at the desk and push it; return the repository's address."""
-    (desk.work / "flows").mkdir()
-    (desk.work / "flows" / "churn.py").write_text(FLOWS)
-    (desk.work / "clusters").mkdir()
-    (desk.work / "clusters" / "spread.py").write_text(SPREAD)
+    """Have the project at the desk and push it; return the repository's address."""
+    written, cache = Path(__file__).parent / "repository", shutil.ignore_patterns("__pycache__")
+    shutil.copytree(written, desk.work, ignore=cache, dirs_exist_ok=True)
     (desk.work / "pyproject.toml").touch()
     who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
     for command in (
@@ -309,8 +197,8 @@ def test_what_a_dead_machine_left_open_is_closed_from_another(site: Site) -> Non
         site.desk.run("flowml.cli", "trigger", "training/doomed", "--param", "me=c", "--param", "other=nobody")
 
         def opened() -> list[Run]:
-            named = [run for run in all_runs(site.mlflow) if run.data.params.get("other") == "nobody"]
-            return [run for run in named if run.data.tags.get("prefect.deployment_name")]
+            named = "prefect.deployment_name"
+            return [run for run in all_runs(site.mlflow) if run.data.tags.get(named) == "training/doomed"]
 
         (run,) = until(opened, "the run is at work", 120)
         machine.die()
