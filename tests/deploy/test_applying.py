@@ -75,5 +75,41 @@ def test_the_same_place_in_another_project_is_another_flow(tmp_path: Path) -> No
         )
 
     check_taken(there(made.storage.destination), made)
+    check_taken(
+        there(tmp_path), for_pool(Deployment(counting, "n", source="git+https://host/a.git"), "pool")
+    )  # it moves
     with pytest.raises(DeploymentError, match=f"another flow, {tmp_path}/"):
         check_taken(there(tmp_path), made)
+
+
+@pytest.mark.parametrize(
+    "source, told",
+    [
+        ("git+https://host/team/churn.git", ("https://host/team/churn.git", None, None)),
+        ("git+https://host/team/churn.git@feature/x", ("https://host/team/churn.git", "feature/x", None)),
+        ("git+ssh://git@host/team/churn.git@v1.2", ("ssh://git@host/team/churn.git", "v1.2", None)),
+        (f"git+https://host/churn@{'0a' * 20}", ("https://host/churn", None, "0a" * 20)),
+    ],
+)
+def test_workers_get_the_code_from_git(source: str, told: tuple[str | None, ...]) -> None:
+    """A source is written as pip's, and becomes a step that clones it; the entrypoint is from the repository's root."""
+    made = for_pool(Deployment(counting, "n", source=source), "pool")
+    step = made.storage.to_pull_step()["prefect.deployments.steps.git_clone"]
+    assert (step["repository"], step["branch"], step.get("commit_sha")) == told
+    assert made.entrypoint == "tests/deploy/test_applying.py:counting"
+
+
+@pytest.mark.parametrize(
+    "source, said",
+    [
+        ("https://host/team/churn.git", "a git repository is written git\\+https://host/team/project.git@branch"),
+        ("git+https://host", "is written"),
+        ("git+git@host:team/churn.git", "is written"),
+        ("git+https://ada:hunter2@host/churn.git", r"'git\+https://\*{8}@host/churn.git' holds a password"),
+        ("git+https://ghp_0123456789@host/churn.git", "holds a password or token"),
+    ],
+)
+def test_a_source_that_cannot_be_is_refused(source: str, said: str) -> None:
+    """What is no repository, or holds a password that Prefect would show, is refused."""
+    with pytest.raises(DeploymentError, match=said):
+        for_pool(Deployment(counting, "n", source=source), "pool")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -275,3 +276,43 @@ def test_two_workers_share_the_work_and_track_where_the_deployment_says(site: Si
     assert {(tmp_path / "a").read_text(), (tmp_path / "b").read_text()} == {"first", "second"}
     until(lambda: len(site.mlflow_runs("meeting/shared")) == 2, "both are tracked", 60)
     assert not (tmp_path / "astray.db").exists()
+
+
+def test_a_schedule_fires_through_the_restart_of_a_worker(site: Site) -> None:
+    """An interval goes on when its worker was killed and another one came: no time is run or tracked twice."""
+    pool = "steady"
+    with site.prefect() as client:
+        client.request("POST", "/work_pools/", json={"name": pool, "type": "process"}).raise_for_status()
+    site.flowml("deploy", "flows/greet.py:greeting", "--name", pool, "--work-pool", pool, "--interval", "15s")
+    start = ("prefect", "worker", "start", "--pool", pool, "--type", "process", "--name")
+    soon = {"PREFECT_WORKER_PREFETCH_SECONDS": "1"}  # it starts nothing that a killed one would not see begin
+
+    def count(state: str) -> int:
+        return len(site.flow_runs("greeting/steady", state=state))
+
+    with site.running(*start, "one", log="steady.log", **soon) as worker:
+        until(lambda: count("Completed") >= 1, "the schedule fires", 300)
+        until(lambda: count("Running"), "a run is at work", 60)
+        worker.kill()
+        worker.wait()
+    with site.running(*start, "two", log="steady.log", **soon):
+        begun_by_one = count("Completed") + count("Running")
+        until(lambda: count("Completed") >= max(3, begun_by_one + 2), "the schedule goes on", 300)
+        site.flowml("pause", "greeting/steady")
+        until(lambda: not any(map(count, ("Pending", "Running"))), "all that was begun has ended", 120)
+    runs = [run for run in site.flow_runs("greeting/steady") if run.start_time]
+    states = {str(run.id): str(run.state and run.state.name) for run in runs}
+    assert Counter(states.values()) - Counter(Crashed=1) == {"Completed": list(states.values()).count("Completed")}
+    times = [run.expected_start_time for run in runs]
+    assert len(set(times)) == len(times) >= 3
+    until(lambda: len(site.mlflow_runs("greeting/steady")) >= len(runs), "all are tracked", 60)
+    tracked = site.mlflow_runs("greeting/steady")
+    assert sorted(run.data.tags["prefect.flow_run_id"] for run in tracked) == sorted(states)
+    for run in tracked:  # that which was at work when its worker was killed ends as Prefect says, too
+        ends = {"Completed": "FINISHED", "Crashed": "FAILED"}
+        assert run.info.status == ends[states[run.data.tags["prefect.flow_run_id"]]]
+    told = {(run.data.tags["prefect.schedule"], run.data.tags["flowml.triggered_by"]) for run in tracked}
+    assert told == {("every 15s", "schedule")}
+    assert [run.data.params["flowml.logical_date"] for run in tracked] == [
+        run.data.tags["prefect.scheduled_time"] for run in tracked
+    ]

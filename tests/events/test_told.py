@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
+from prefect.states import Crashed
 from sklearn.linear_model import LogisticRegression
 from tests.ends.processes import child, until
 from tests.events.conftest import Heard
 from tests.runs import run_of
 
 from flowml import Dataset, Model, OnDataset, OnMetric, flow, settings, task
+from flowml.capture.hooks import close_tracked_runs
 
 
 def fitted() -> LogisticRegression:
@@ -236,3 +240,43 @@ def test_the_percentiles_are_those_of_the_numbers(client: MlflowClient, profiled
     assert list(distribution) == ["n"]
     assert distribution["n"]["percentiles"][::25] == [0, 25, 50, 74, 99]
     assert distribution["n"]["missing"] == pytest.approx(1 / 101, abs=1e-6)
+
+
+DYING = """
+import os
+import flowml
+
+@flowml.flow
+def dying() -> None:
+    flowml.flush()
+    os._exit(9)
+
+dying()
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("by", ["flowml reap", "Prefect's runner"])
+def test_a_run_that_others_close_is_told(
+    client: MlflowClient, heard: Heard, environment: Mapping[str, str], tmp_path: Path, by: str
+) -> None:
+    """A flow whose process died is told of when its run is closed for it, once."""
+    with child("-c", DYING, log=tmp_path / "dying.log", environment=environment) as process:
+        process.wait(60)
+    run = run_of(client, "dying")
+    assert run.info.status == "RUNNING"
+    flow_run_id = UUID(run.data.tags["prefect.flow_run_id"])
+    with get_client(sync_client=True) as prefect:
+        prefect.set_flow_run_state(flow_run_id, Crashed(), force=True)
+        flow_run = prefect.read_flow_run(flow_run_id)
+    if by == "flowml reap":
+        with child(
+            "-m", "flowml.cli", "reap", "--grace", "0s", log=tmp_path / "reap.log", environment=environment
+        ) as reap:
+            assert reap.wait(60) == 0
+    else:
+        close_tracked_runs(monitoring, flow_run, flow_run.state)
+    (event,) = heard("flowml.run.finished")
+    assert event.resource.id == f"mlflow.run.{run.info.run_id}"
+    assert (event.resource["flowml.status"], event.resource["flowml.flow"]) == ("FAILED", "dying")
+    assert f"prefect.flow-run.{flow_run_id}" in {related.id for related in event.related}

@@ -30,7 +30,9 @@ KEY = "8eWq0Gv4bJkq0vQYw7ZfWmZ3m5y0rJv1m0N5v3m0b1A="  # Fernet's: of the server,
 
 def free(first: int) -> int:
     """Find a port."""
-    return ports.next_free("127.0.0.1", first) or pytest.fail("no free port")
+    port = ports.keep_next("127.0.0.1", first) or pytest.fail("no free port")
+    port.give_back()
+    return port.number
 
 
 def answers(url: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowml.errors import DeploymentError
 from flowml.nearest import listed, nearest
@@ -133,9 +133,10 @@ def check_taken(there: DeploymentResponse | None, made: RunnerDeployment) -> Non
     if there is None or not there.entrypoint:
         return
     one, other = there.entrypoint, str(made.entrypoint)
-    folders = (_folder_of(there), str(made.storage.destination) if made.work_pool_name and made.storage else None)
-    if _same_place(one, other) and all(folders):  # workers' both, and perhaps of two projects that look alike
-        one, other = (f"{folder}/{text}" for folder, text in zip(folders, (one, other), strict=True))
+    step = made.storage.to_pull_step() if made.work_pool_name and made.storage else []
+    was, now = _pulled_there(there), _pulled(step if isinstance(step, list) else [step])
+    if was and now and was.kind == now.kind and _same_place(one, other):  # perhaps of two projects that look alike
+        one, other = f"{was.place}/{one}", f"{now.place}/{other}"
     if _same_place(one, other):
         return
     full_name = f"{made.flow_name}/{made.name}"
@@ -146,14 +147,26 @@ def check_taken(there: DeploymentResponse | None, made: RunnerDeployment) -> Non
     raise DeploymentError(msg)
 
 
-def _folder_of(there: DeploymentResponse) -> str | None:
-    """Return the folder that workers load a deployment's flow from, if they load it from one."""
+class _Pulled(NamedTuple):
+    """Where workers load a deployment's flow from: a folder, or a git repository."""
+
+    kind: str
+    place: str
+
+
+_FOLDER = "prefect.deployments.steps.set_working_directory"
+_PLACES = {_FOLDER: "directory", "prefect.deployments.steps.git_clone": "repository"}
+
+
+def _pulled_there(there: DeploymentResponse) -> _Pulled | None:
     if not there.work_pool_name:
         return None
-    for step in there.pull_steps or []:
-        if told := step.get("prefect.deployments.steps.set_working_directory"):
-            return str(told["directory"])
-    return there.path
+    return _pulled(there.pull_steps or []) or (_Pulled(_FOLDER, there.path) if there.path else None)
+
+
+def _pulled(steps: list[dict[str, Any]]) -> _Pulled | None:
+    told = (_Pulled(kind, str(step[kind][key])) for step in steps for kind, key in _PLACES.items() if kind in step)
+    return next(told, None)
 
 
 def _same_place(one: str, other: str) -> bool:

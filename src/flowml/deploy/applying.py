@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flowml import settings
 from flowml.capture.origin import rule
 from flowml.deploy import parameters as given
-from flowml.deploy import tracking
+from flowml.deploy import sources, tracking
 from flowml.deploy.finding import whereabouts
 from flowml.deploy.schedules import as_prefects
 from flowml.ops.prefect_api import explained
@@ -44,10 +44,10 @@ def for_pool(deployment: Deployment, pool: str) -> RunnerDeployment:
     from prefect.runner.storage import LocalStorage
 
     file, name = whereabouts(deployment.flow)
-    folder = folder_of(file)
+    folder = folder_of(deployment)
     made = _made(deployment)
     made.entrypoint = f"{_relative(file, folder)}:{name}"
-    made.storage = LocalStorage(str(folder))
+    made.storage = sources.repository(deployment.source) if deployment.source else LocalStorage(str(folder))
     made.work_pool_name = pool
     made.job_variables = job_variables(deployment)
     return made
@@ -59,12 +59,19 @@ def job_variables(deployment: Deployment) -> dict[str, Any]:
     Raises:
         DeploymentError: If tracking cannot be carried.
     """
-    said = dict(deployment.job_variables)
-    return {**said, "env": {**tracking.environment(deployment), **said.get("env", {})}}
+    carried = {**tracking.environment(deployment), **tracking.variables(deployment)}
+    return {**deployment.job_variables, "env": carried}
 
 
-def folder_of(file: Path) -> Path:
-    """Return the folder that a worker works in: the project's, or the file's own if it is elsewhere."""
+def folder_of(deployment: Deployment) -> Path:
+    """Return the folder that a worker works in: the project's or repository's, or the file's own if it is elsewhere.
+
+    Raises:
+        DeploymentError: If there is none.
+    """
+    file, _ = whereabouts(deployment.flow)
+    if deployment.source:
+        return sources.root_of(file)
     project = settings.project_folder().resolve()
     return project if file.is_relative_to(project) else file.parent
 

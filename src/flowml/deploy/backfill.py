@@ -7,7 +7,7 @@ run again. What is done is in Prefect, so a second call, or one after an interru
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,8 +17,9 @@ from uuid import UUID
 from flowml.capture.origin import BY, LOGICAL_DATE
 from flowml.deploy import api
 from flowml.deploy import parameters as given
-from flowml.deploy.times import between, by_its_clock, period
+from flowml.deploy.times import Time, between, by_its_clock, period
 from flowml.deploy.triggering import Started, told
+from flowml.describe.text import fingerprint
 from flowml.errors import DeploymentError
 from flowml.ops.prefect_api import PAGE, explained, flow_runs
 
@@ -45,18 +46,18 @@ class Plan:
 
     name: str
     deployment: DeploymentResponse
-    schedules: dict[datetime, DeploymentSchedule]
-    done: set[datetime] = field(default_factory=set)
-    under_way: dict[datetime, UUID] = field(default_factory=dict)
-    tries: Counter[datetime] = field(default_factory=Counter)
+    schedules: dict[Time, DeploymentSchedule]
+    done: set[Time] = field(default_factory=set)
+    under_way: dict[Time, UUID] = field(default_factory=dict)
+    tries: Counter[Time] = field(default_factory=Counter)
 
     @property
-    def times(self) -> list[datetime]:
+    def times(self) -> list[Time]:
         """The scheduled times, in order."""
         return list(self.schedules)
 
     @property
-    def left(self) -> list[datetime]:
+    def left(self) -> list[Time]:
         """The times that are to be run, or are under way."""
         return [one for one in self.times if one not in self.done]
 
@@ -113,12 +114,12 @@ def backfill(plan: Plan, *, concurrency_limit: int, say: Callable[[datetime, Sta
     with api.server() as client:
         while waiting or running:
             while waiting and len(running) < concurrency_limit:
-                moment = waiting.popleft()
-                running[_start(client, plan, moment)] = moment
+                scheduled = waiting.popleft()
+                running[_start(client, plan, scheduled)] = scheduled
             for now in _told(client, list(running)):
                 if states.get(now.id) != now.state:
                     states[now.id] = now.state
-                    say(running[now.id], now)
+                    say(running[now.id].moment, now)
                 if now.is_over:
                     ended.append(now)
                     del running[now.id]
@@ -127,16 +128,17 @@ def backfill(plan: Plan, *, concurrency_limit: int, say: Callable[[datetime, Sta
     return ended
 
 
-def _start(client: SyncPrefectClient, plan: Plan, moment: datetime) -> UUID:
+def _start(client: SyncPrefectClient, plan: Plan, scheduled: Time) -> UUID:
+    moment, given = scheduled
     written = moment.isoformat()
     with explained():
         run = client.create_flow_run_from_deployment(
             plan.deployment.id,
-            parameters=_handed(plan.deployment.parameter_openapi_schema or {}, plan.schedules[moment], moment),
+            parameters=_handed(plan.deployment.parameter_openapi_schema or {}, plan.schedules[scheduled], moment),
             tags=[TAG, f"{LOGICAL_DATE}:{written}"],
             labels={BY: "backfill", LOGICAL_DATE: written},
             # Two backfills at the same time start one run.
-            idempotency_key=f"{TAG} {plan.deployment.id} {written} {plan.tries[moment]}",
+            idempotency_key=f"{TAG} {plan.deployment.id} {written} {plan.tries[scheduled]} {fingerprint(given)}",
         )
     return run.id
 
@@ -158,24 +160,40 @@ def _note_runs(client: SyncPrefectClient, plan: Plan) -> None:
 
     mine = filters.FlowRunFilterDeploymentId(any_=[plan.deployment.id])
     tagged = filters.FlowRunFilter(deployment_id=mine, tags=filters.FlowRunFilterTags(all_=[TAG]))
-    by_moment = {one: one for one in plan.times}
+    by_moment: defaultdict[datetime | None, list[Time]] = defaultdict(list)
+    for one in plan.times:
+        by_moment[one.moment].append(one)
     for run in _all(client, tagged):
-        moment = by_moment.get(_moment(run.labels.get(LOGICAL_DATE)))
-        if moment is not None:
-            _note(plan, moment, run)
-    window = filters.FlowRunFilterExpectedStartTime(after_=plan.times[0], before_=plan.times[-1])
+        if scheduled := _meant(run, by_moment[_moment(run.labels.get(LOGICAL_DATE))], plan):
+            _note(plan, scheduled, run)
+    window = filters.FlowRunFilterExpectedStartTime(after_=plan.times[0].moment, before_=plan.times[-1].moment)
     for run in _all(client, filters.FlowRunFilter(deployment_id=mine, expected_start_time=window)):
-        if run.auto_scheduled and run.expected_start_time in by_moment and _is_well(run):
-            plan.done.add(by_moment[run.expected_start_time])
+        scheduled = _meant(run, by_moment[run.expected_start_time], plan)
+        if run.auto_scheduled and scheduled and _is_well(run):
+            plan.done.add(scheduled)
 
 
-def _note(plan: Plan, moment: datetime, run: FlowRun) -> None:
+def _meant(run: FlowRun, meeting: list[Time], plan: Plan) -> Time | None:
+    """Return which of the times of one moment a run is for: where schedules meet, that whose parameters it has."""
+    if len(meeting) <= 1:
+        return next(iter(meeting), None)
+    given = {one: plan.schedules[one].parameters or {} for one in meeting}
+    differing = {name for own in given.values() for name in own}
+
+    def has(own: dict[str, Any]) -> bool:
+        expected = {**plan.deployment.parameters, **own}
+        return all(run.parameters.get(name) == expected.get(name) for name in differing)
+
+    return next((one for one, own in given.items() if has(own)), None)
+
+
+def _note(plan: Plan, scheduled: Time, run: FlowRun) -> None:
     if run.state is not None and run.state.is_completed():
-        plan.done.add(moment)
+        plan.done.add(scheduled)
     elif run.state is not None and run.state.is_final():
-        plan.tries[moment] += 1
+        plan.tries[scheduled] += 1
     else:
-        plan.under_way[moment] = run.id
+        plan.under_way[scheduled] = run.id
 
 
 def _is_well(run: FlowRun) -> bool:

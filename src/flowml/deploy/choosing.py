@@ -33,6 +33,7 @@ class Options:
     concurrency_limit: int | None = None
     tracking_uri: str | None = None
     registry_uri: str | None = None
+    source: str | None = None
 
 
 def to_deploy(places: list[str], options: Options) -> list[Deployment]:
@@ -126,6 +127,7 @@ def _changed(declared: Deployment | None, options: Options, flow: Any) -> Deploy
         "concurrency_limit": options.concurrency_limit,
         "tracking_uri": options.tracking_uri,
         "registry_uri": options.registry_uri,
+        "source": options.source,
     }
     said = {option: value for option, value in said.items() if value is not None}
     if options.param:

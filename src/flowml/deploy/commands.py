@@ -31,6 +31,7 @@ def deploy(  # noqa: PLR0913 - each is an option of the command line
     concurrency_limit: int | None = None,
     tracking_uri: str | None = None,
     registry_uri: str | None = None,
+    source: str | None = None,
     replace: bool = False,
     export: bool = False,
 ) -> None:
@@ -51,6 +52,7 @@ def deploy(  # noqa: PLR0913 - each is an option of the command line
         concurrency_limit: How many of its runs there may be at once.
         tracking_uri: Where a worker's runs go; also env:NAME or secret:NAME. Default: where they go from here.
         registry_uri: The same for the model registry.
+        source: Where workers get the code from, such as git+https://host/team/project.git@main. Default: this folder.
         replace: Take the place of another flow's deployment of the same name.
         export: Deploy nothing; write prefect.yaml, for `prefect deploy`.
     """
@@ -70,6 +72,7 @@ def deploy(  # noqa: PLR0913 - each is an option of the command line
             concurrency_limit=concurrency_limit,
             tracking_uri=tracking_uri,
             registry_uri=registry_uri,
+            source=source,
         )
         run_deploy(list(flows), options, export_only=export, replace=replace)
 

@@ -37,7 +37,9 @@ class Deployment:
         tracking_uri: Where a worker's runs go, if that is not where they go from here: a URI; ``"env:NAME"``, an
             environment variable that is set where the worker runs; or ``"secret:NAME"``, a Secret block of Prefect's.
         registry_uri: The same for the model registry.
-        job_variables: For the work pool, as in Prefect.
+        source: Where workers get the code from, if they do not see this folder: a git repository, such as
+            ``"git+https://host/team/project.git@main"``. Of no account to ``flowml serve``.
+        job_variables: For the work pool, as in Prefect. In their ``env`` a password is ``"secret:NAME"`` too.
 
     Raises:
         DeploymentError: If something is wrong with it.
@@ -58,6 +60,7 @@ class Deployment:
     description: str | None = None
     tracking_uri: str | None = None
     registry_uri: str | None = None
+    source: str | None = None
     job_variables: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,7 +113,7 @@ class Deployment:
             raise DeploymentError(msg)
         for trigger in self.triggers:
             _check_trigger(trigger)
-        for option in ("work_pool", "description", "tracking_uri", "registry_uri"):
+        for option in ("work_pool", "description", "tracking_uri", "registry_uri", "source"):
             value = getattr(self, option)
             if value is not None and not isinstance(value, str):
                 msg = f"{option}={value!r} cannot be: it is a text."

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from flowml.deploy import applying, tracking
 from flowml.deploy.choosing import unique
 from flowml.deploy.deploying import pool_of
-from flowml.deploy.finding import whereabouts
 from flowml.errors import DeploymentError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def export(deployments: Sequence[Deployment]) -> Path:
         # `prefect deploy` puts a block's value in the place of its name, and keeps that.
         msg = f"{secrets[0].full_name} refers to a Secret block, which `prefect deploy` would disclose; use env:NAME."
         raise DeploymentError(msg)
-    (folder, *others) = {applying.folder_of(whereabouts(one.flow)[0]) for one in wanted}
+    (folder, *others) = {applying.folder_of(one) for one in wanted}
     if others:
         msg = f"A {FILE} is about one folder, and these flows are in several: {folder}, {', '.join(map(str, others))}."
         raise DeploymentError(msg)
@@ -58,9 +57,11 @@ def export(deployments: Sequence[Deployment]) -> Path:
 def _entry(deployment: Deployment) -> dict[str, Any]:
     made = applying.for_pool(deployment, pool_of(deployment))
     kept = made.model_dump(mode="json", include={"tags", "parameters", "concurrency_limit", "description"})
+    pull = [made.storage.to_pull_step()] if made.storage and deployment.source else []
     return {
         "name": made.name,
         "entrypoint": made.entrypoint,
+        **({"pull": pull} if pull else {}),
         **{key: value for key, value in kept.items() if value},
         "schedules": [_schedule(one) for one in made.schedules or []],
         "triggers": [one.model_dump(mode="json", exclude_unset=True) for one in made.triggers],

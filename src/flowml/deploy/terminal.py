@@ -142,8 +142,8 @@ def run_backfill(name: str, start: str, end: str, *, concurrency_limit: int, dry
     found = plan(name, start, end)
     console.print(_planned(found))
     if dry_run:
-        for moment in found.left:
-            console.print(f"  {moment.isoformat()}")
+        for one in found.left:
+            console.print(f"  {one.moment.isoformat()}{'' if one.parameters == '{}' else f'  {one.parameters}'}")
         return True
 
     said = [False]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from flowml.errors import DeploymentError
@@ -37,24 +38,36 @@ def period(start: str, end: str, zone: str | None) -> tuple[datetime, datetime]:
     return first, last
 
 
-def between(schedules: Iterable[Any], first: datetime, last: datetime) -> dict[datetime, Any]:
-    """Return the times of a deployment's schedules from one moment to another, in order, in UTC; as Prefect plans them.
+class Time(NamedTuple):
+    """A time at which a deployment is to run.
+
+    Attributes:
+        moment: When, in UTC.
+        parameters: What its schedule gives the run, as JSON: two schedules that meet are two runs if they give others.
+    """
+
+    moment: datetime
+    parameters: str = "{}"
+
+
+def between(schedules: Iterable[Any], first: datetime, last: datetime) -> dict[Time, Any]:
+    """Return the times of a deployment's schedules from one moment to another, in order; as Prefect plans them.
 
     Each has the schedule that it is of, the first one if it is of several.
 
     Raises:
         DeploymentError: If there are too many.
     """
-    found: dict[datetime, Any] = {}
+    found: dict[Time, Any] = {}
     for schedule in schedules:
-        since = first
+        since, given = first, json.dumps(schedule.parameters or {}, sort_keys=True, default=str)
         while since <= last and (some := _some(schedule.schedule, since, last)):
-            found = {**dict.fromkeys(some, schedule), **found}
+            found = {**dict.fromkeys((Time(one, given) for one in some), schedule), **found}
             since = max(some) + _TICK
             if len(found) > _MOST:
                 msg = f"There are more than {_MOST} scheduled times in that period; take a shorter one."
                 raise DeploymentError(msg)
-    return dict(sorted(found.items()))
+    return {time: found[time] for time in sorted(found)}
 
 
 def _some(schedule: Any, first: datetime, last: datetime) -> list[datetime]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flowml.deploy.deployment import Deployment
 
 _HANDLED_APART = {"tracking_uri", "registry_uri", "experiment", "home"}
+_PASSWORDS = {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
 _LOCAL = {"prefect_db", "host", "prefect_port", "mlflow_port"}  # of `flowml up`, on this machine
 _OPTIONS = sorted(settings.Settings.model_fields.keys() - _HANDLED_APART - _LOCAL)
 _REMEDY = (
@@ -49,10 +50,25 @@ def environment(deployment: Deployment) -> dict[str, str]:
     return {f"FLOWML_{name.upper()}": _text(value) for name, value in sorted(found.items()) if value is not None}
 
 
+def variables(deployment: Deployment) -> dict[str, Any]:
+    """Return the variables that a deployment declares for a worker itself, references as the worker resolves them.
+
+    Raises:
+        DeploymentError: If one is a password.
+    """
+    given = dict(deployment.job_variables.get("env") or {})
+    for name, value in given.items():
+        if name in _PASSWORDS and not str(value).startswith(("secret:", "{{")):
+            msg = f"{name} of job_variables is a password, which Prefect would show to everybody. Give the name of a "
+            msg += 'Secret block of Prefect\'s, "secret:NAME", or set the variable where the worker runs.'
+            raise DeploymentError(msg)
+    return {name: _referred(value) if isinstance(value, str) else value for name, value in given.items()}
+
+
 def secrets_of(deployment: Deployment) -> list[str]:
     """Return the names of the Secret blocks that a deployment refers to."""
-    told = (deployment.tracking_uri, deployment.registry_uri)
-    return [uri.removeprefix("secret:") for uri in told if uri and uri.startswith("secret:")]
+    told = [deployment.tracking_uri, deployment.registry_uri, *(deployment.job_variables.get("env") or {}).values()]
+    return [one.removeprefix("secret:") for one in told if isinstance(one, str) and one.startswith("secret:")]
 
 
 def only_here(deployment: Deployment) -> str | None:

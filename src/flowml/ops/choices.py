@@ -11,6 +11,7 @@ from pathlib import Path
 from flowml import settings
 from flowml.errors import SettingsError
 from flowml.stack import ports
+from flowml.stack.ports import Port
 from flowml.store import embedded
 from flowml.store.trouble import masked
 
@@ -44,6 +45,7 @@ class Choice:
         prefect_db: Prefect's database.
         mlflow_db: MLflow's database.
         artifacts: The folder or bucket of MLflow's artifacts.
+        kept: Both ports, kept from others until the servers listen.
     """
 
     home: Path
@@ -53,6 +55,7 @@ class Choice:
     prefect_db: str
     mlflow_db: str
     artifacts: str
+    kept: tuple[Port, ...]
 
 
 def choose(wanted: Wanted, say: Say) -> Choice:
@@ -67,15 +70,17 @@ def choose(wanted: Wanted, say: Say) -> Choice:
     """
     given = settings.current()
     host = wanted.host or given.host
-    prefect_port = _port("prefect", host, wanted.prefect_port or given.prefect_port, say, but=set())
+    prefect = _port("prefect", host, wanted.prefect_port or given.prefect_port, say, but=set())
+    mlflow = _port("mlflow", host, wanted.mlflow_port or given.mlflow_port, say, but={prefect.number})
     return Choice(
         home=settings.home_folder(),
         host=host,
-        prefect_port=prefect_port,
-        mlflow_port=_port("mlflow", host, wanted.mlflow_port or given.mlflow_port, say, but={prefect_port}),
+        prefect_port=prefect.number,
+        mlflow_port=mlflow.number,
         prefect_db=_prefect_database(wanted.prefect_db),
         mlflow_db=_mlflow_database(wanted.mlflow_db, say),
         artifacts=embedded.artifact_root(wanted.artifacts),
+        kept=(prefect, mlflow),
     )
 
 
@@ -131,26 +136,27 @@ def _database(given: str, folder: Path) -> str:
     return f"postgresql://{rest}" if scheme == "postgres" else given
 
 
-def _port(name: str, host: str, wanted: int | None, say: Say, *, but: set[int]) -> int:
-    """Take the port that was asked for, or the next free one.
+def _port(name: str, host: str, wanted: int | None, say: Say, *, but: set[int]) -> Port:
+    """Keep the port that was asked for, or the next free one.
 
     Raises:
         SettingsError: If it is taken, or none is free.
     """
     setting = f"{name}_port"
     if wanted:
-        if wanted in but or not ports.is_free(host, wanted):
+        kept = None if wanted in but else ports.keep(host, wanted)
+        if kept is None:
             msg = f"Port {wanted} of {host} cannot be had for the {name} server: something else listens there, or "
             msg += f"{host} is no address of this machine. Choose another --{name}-port, or leave it out."
             raise SettingsError(msg, setting=setting, value=wanted)
-        return wanted
+        return kept
     first = _FIRST[name]
-    port = ports.next_free(host, first, but=but)
+    port = ports.keep_next(host, first, but=but)
     if port is None:
         msg = (
             f"There is no free port of {host} for the {name} server from {first} on; is it an address of this machine?"
         )
         raise SettingsError(msg, setting=setting, value=None)
-    if port != first:
-        say(f"Port {first} is taken: the {name} server takes {port}.")
+    if port.number != first:
+        say(f"Port {first} is taken: the {name} server takes {port.number}.")
     return port

@@ -8,17 +8,19 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from flowml import clock
+from flowml.events import reporting
 from flowml.ops.lost import add_last_attempts
 from flowml.ops.prefect_api import batched
 from flowml.ops.report import Reaped, Report
 from flowml.ops.runs import Runs
 from flowml.ops.states import FLOW_RUN, TASK_RUN, Prefect, connected, is_id
 from flowml.ops.verdict import Judge, Verdict
-from flowml.store import process
+from flowml.store import notifications, process
 from flowml.store.connection import connect, is_there
 from flowml.store.trouble import explained
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 GRACE = 60.0
@@ -48,7 +50,8 @@ def reap_runs(*, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = 
             return Report(dry_run=dry_run)
         connection = connect()
         runs = Runs(connection.client)
-        reaper = _Reaper(runs, prefect, grace, dry_run=dry_run)
+        reporting.begin()
+        reaper = _Reaper(connection.client, runs, prefect, grace, dry_run=dry_run)
         cutoff = clock.now() - int(older_than * 1000)
         seen: set[str] = set()
         with explained(connection.uri):
@@ -63,8 +66,9 @@ def reap_runs(*, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = 
 class _Reaper:
     """Reaps some runs after the other, and keeps the account."""
 
-    def __init__(self, runs: Runs, prefect: Prefect, grace: float, *, dry_run: bool) -> None:
+    def __init__(self, client: MlflowClient, runs: Runs, prefect: Prefect, grace: float, *, dry_run: bool) -> None:
         self.report = Report(dry_run=dry_run)
+        self._client = client
         self._runs = runs
         self._prefect = prefect
         self._grace = int(grace * 1000)
@@ -144,7 +148,10 @@ class _Reaper:
         if verdict.superseded:
             tags["flowml.superseded"] = "true"
         ended = max(run.info.start_time, now if verdict.ended is None else verdict.ended)
-        return self._runs.close(run.info.run_id, verdict.status, ended, tags)
+        is_closed = self._runs.close(run.info.run_id, verdict.status, ended, tags)
+        if is_closed:
+            notifications.notify_closed(self._client, run, verdict.status)
+        return is_closed
 
 
 def _ids(runs: Iterable[Run], tag: str) -> set[str]:

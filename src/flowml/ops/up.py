@@ -15,6 +15,7 @@ from flowml.errors import StackError
 from flowml.ops.choices import Choice, Say, Wanted, choose, make_folder
 from flowml.ops.down import stop
 from flowml.stack import health, processes, servers, state
+from flowml.stack.ports import Port
 from flowml.stack.state import Server, Stack
 from flowml.store import embedded
 from flowml.store.trouble import explained
@@ -33,6 +34,7 @@ class Run:
     def __init__(self) -> None:
         self.stack: Stack | None = None
         self._mark = uuid.uuid4().hex
+        self._kept: tuple[Port, ...] = ()
         self._children: list[subprocess.Popen[bytes]] = []  # kept, for the system to tell us when they end
 
     def start(self, wanted: Wanted, say: Say) -> Stack | None:
@@ -71,6 +73,7 @@ class Run:
         """
         if self.stack is not None:
             yield from health.wait(self.stack)
+            self._give_back()
             self.stack = dataclasses.replace(self.stack, ready=True)
             state.write(self.stack)
 
@@ -90,12 +93,19 @@ class Run:
 
     def stop(self) -> None:
         """End them, and all that they started; also those that have only just begun to start."""
+        self._give_back()
         if self.stack is not None:
             stop(self.stack)
         elif self._children:
             processes.stop([], self._mark)
 
+    def _give_back(self) -> None:
+        for port in self._kept:
+            port.give_back()
+        self._kept = ()
+
     def _start(self, given: Choice) -> None:
+        self._kept = given.kept
         database = given.mlflow_db
         prefects_home = given.home / "prefect"
         prefects_home.mkdir(exist_ok=True)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import tempfile
 from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 _TRIES = 200
 
@@ -25,7 +32,42 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def next_free(host: str, first: int, *, but: Collection[int] = ()) -> int | None:
-    """Return the first free port from this one on; None if there is none near."""
-    candidates = range(first, min(first + _TRIES, 65536))
-    return next((port for port in candidates if port not in but and is_free(host, port)), None)
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A free port, which no other ``flowml up`` of this user takes while this one keeps it.
+
+    Attributes:
+        number: Which.
+        lock: What the others see.
+    """
+
+    number: int
+    lock: FileLock
+
+    def give_back(self) -> None:
+        """Keep it no more: a server listens there, or never will."""
+        self.lock.release()
+
+
+def keep(host: str, number: int) -> Port | None:
+    """Keep a port for a server that is about to start; None if it is taken or kept by another."""
+    lock = FileLock(_folder() / f"{number}.lock")
+    with suppress(Timeout):
+        lock.acquire(blocking=False)
+        if is_free(host, number):  # only now: who kept it until now may listen there
+            return Port(number, lock)
+        lock.release()
+    return None
+
+
+def keep_next(host: str, first: int, *, but: Collection[int] = ()) -> Port | None:
+    """Keep the first free port from this one on; None if there is none near."""
+    candidates = (number for number in range(first, min(first + _TRIES, 65536)) if number not in but)
+    return next(filter(None, (keep(host, number) for number in candidates)), None)
+
+
+def _folder() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    folder = Path(tempfile.gettempdir()) / f"flowml-ports-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import records
-from flowml.store import process
+from flowml.store import notifications, process
 from flowml.store.paging import paged
 
 if TYPE_CHECKING:
@@ -103,3 +103,4 @@ def _close(client: MlflowClient, run: Run, end: End) -> None:
     tags = {"prefect.state": end.state, "flowml.closed": end.reason, "flowml.closed_at": at}
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     client.set_terminated(run.info.run_id, status=end.status, end_time=end.ended)
+    notifications.notify_closed(client, run, end.status)

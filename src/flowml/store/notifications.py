@@ -11,6 +11,7 @@ from flowml import records
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 Kind: TypeAlias = Literal["run finished", "run left open", "model logged", "model registered", "model promoted"]
 Subscriber: TypeAlias = "Callable[[Notification], None]"
@@ -55,3 +56,11 @@ def notify(notification: Notification, *own: Subscriber) -> None:
             subscriber(notification)
         except Exception:
             _logger.debug("a subscriber failed", exc_info=True)
+
+
+def notify_closed(client: MlflowClient, run: Run, status: str) -> None:
+    """Notify that a run was closed which its own process left open, if it is a flow's."""
+    tags, info = run.data.tags, run.info
+    if tags.get("flowml.kind") == "flow":
+        facts = {"status": status, "name": str(info.run_name)}
+        notify(Notification("run finished", client, info.experiment_id, info.run_id, tags, facts))

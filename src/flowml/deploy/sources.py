@@ -1,0 +1,62 @@
+"""Where workers get a flow's code from when they do not see the folder that it is deployed from: git."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flowml.errors import DeploymentError
+from flowml.store.trouble import masked
+
+if TYPE_CHECKING:
+    from prefect.runner.storage import GitRepository
+
+_SCHEMES = {"https", "http", "ssh", "file"}
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def repository(source: str) -> GitRepository:
+    """Return the repository that a source names, written as pip's: ``git+https://host/team/project.git@branch``.
+
+    Args:
+        source: After the ``@`` a branch, a tag, or a commit's 40 digits; without it the default branch.
+
+    Raises:
+        DeploymentError: If it names none, or holds a password.
+    """
+    from prefect.runner.storage import GitRepository
+
+    shown = re.sub(r"//[^/]*@", "//********@", source)
+    kind, separator, url = source.partition("+")
+    parts = urlsplit(url)
+    path, wanted = parts.path.rsplit("@", 1) if "@" in parts.path else (parts.path, "")
+    if kind != "git" or not separator or parts.scheme not in _SCHEMES or not path.strip("/"):
+        msg = f"source={shown!r} cannot be: a git repository is written git+https://host/team/project.git@branch."
+        raise DeploymentError(msg)
+    if masked(url) != url or (parts.username and parts.scheme != "ssh"):
+        msg = f"source={shown!r} holds a password or token, which Prefect would show to everybody. "
+        msg += "Let git find it where the worker runs: an SSH key, or a credential helper."
+        raise DeploymentError(msg)
+    is_commit = bool(_COMMIT.fullmatch(wanted))
+    return GitRepository(
+        url=parts._replace(path=path).geturl(),
+        branch=None if is_commit else wanted or None,
+        commit_sha=wanted if is_commit else None,
+    )
+
+
+def root_of(file: Path) -> Path:
+    """Return the folder that a file's repository is cloned to.
+
+    Raises:
+        DeploymentError: If it is in none.
+    """
+    for folder in file.parents:
+        if (folder / ".git").exists():
+            return folder
+    msg = (
+        f"{file} is in no git repository, so there is no saying where a worker finds it in the one that source= names."
+    )
+    raise DeploymentError(msg)
