@@ -1,11 +1,13 @@
 """Flows of more and more tasks: the time for a task and the memory must not grow with their number.
 
 The smaller flows run several times; their figures are medians. Memory is the process's own at the end of the tasks,
-with Prefect, MLflow and what the contestants before left in it.
+with Prefect, MLflow and what the contestants before left in it. Prefect's temporary server keeps no events here: it
+takes thousands of tasks worse than what is measured, and locks its database for minutes.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 from argparse import Namespace
 from typing import Any
@@ -32,6 +34,7 @@ def main(given: Namespace) -> None:
 
     rows: list[dict[str, str | float]] = []
     with ground(given) as place:
+        os.environ["PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED"] = "false"
         from contest import compete, count
         from contestants import BARE, FLOWML, LOGGED, contestants
 
