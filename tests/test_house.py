@@ -19,7 +19,7 @@ BANNED = {"base", "common", "handler", "handlers", "helper", "helpers", "manager
 HEAVY = {
     *("mlflow", "numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn", "skops", "statsmodels"),
     *("altair", "bokeh", "matplotlib", "PIL", "plotly"),
-    *("catboost", "keras", "lightgbm", "torch", "transformers", "xgboost"),
+    *("catboost", "keras", "lightgbm", "prophet", "torch", "transformers", "xgboost"),
 }
 
 

@@ -8,6 +8,7 @@ import catboost
 import lightgbm
 import numpy as np
 import pandas as pd
+import prophet
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
@@ -34,6 +35,13 @@ def models(found) -> list[records.Model]:
 def params(found) -> dict[str, str]:
     """Give the parameters."""
     return {r.key: r.value for r in found if isinstance(r, records.Param)}
+
+
+def forecast() -> prophet.Prophet:
+    """Set up a forecast that knows Norway's holidays and the months."""
+    model = prophet.Prophet(changepoint_prior_scale=0.1, uncertainty_samples=0)
+    model.add_country_holidays("NO")
+    return model.add_seasonality("monthly", period=30.5, fourier_order=2)
 
 
 MODELS = {
@@ -81,6 +89,16 @@ MODELS = {
         lambda: smf.ols("y ~ x", pd.DataFrame({"x": X[:, 0], "y": Y})).fit(),
         {"fit.formula": "y ~ x"},
     ),
+    "forecast": (
+        "prophet",
+        lambda: forecast().fit(pd.DataFrame({"ds": pd.date_range("2025-01-01", periods=40), "y": X[:, 0]})),
+        {
+            "fit.changepoint_prior_scale": "0.1",
+            "fit.growth": "linear",
+            "fit.country_holidays": "NO",
+            "fit.seasonalities": '["monthly", "weekly"]',
+        },
+    ),
 }
 
 
@@ -109,6 +127,7 @@ def test_a_fitted_model_is_logged_with_its_flavor_and_hyper_parameters(flavor, m
         xgboost.XGBClassifier(),
         lightgbm.LGBMRegressor(),
         catboost.CatBoost(),
+        prophet.Prophet(),
     ],
     ids=lambda e: type(e).__name__,
 )

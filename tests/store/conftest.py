@@ -12,6 +12,7 @@ import lightgbm
 import mlflow
 import numpy as np
 import pandas as pd
+import prophet
 import pytest
 import sklearn.ensemble as ens
 import statsmodels.api as sm
@@ -71,6 +72,7 @@ class Fitted:
     data: Any
     inputs: dict[str, Any] = field(default_factory=dict)
     predict: Callable[[Any], Any] | None = None
+    compared: Callable[[Any], Any] = lambda predicted: predicted  # what of a prediction is the same each time
 
     def record(self, **options: Any) -> records.Model:
         """What `describe` makes of the model."""
@@ -78,7 +80,7 @@ class Fitted:
 
     def expected(self) -> np.ndarray:
         """What the original predicts."""
-        return np.asarray((self.predict or self.model.predict)(self.data))
+        return np.asarray(self.compared((self.predict or self.model.predict)(self.data)), dtype=float)
 
 
 BREAST_CANCER = datasets.load_breast_cancer(as_frame=True)
@@ -140,6 +142,14 @@ def generalized_linear() -> Fitted:
     """Fit by arrays."""
     model = sm.GLM(y.to_numpy(), X.to_numpy(), family=sm.families.Gaussian()).fit()
     return Fitted("statsmodels", model, X.tail(20).to_numpy(), {"X": X.to_numpy(), "y": y.to_numpy()})
+
+
+def forecast() -> Fitted:
+    """Fit a forecast of a daily series with a bound and a seasonality of its own."""
+    days = pd.DataFrame({"ds": pd.date_range("2025-01-01", periods=60), "y": np.arange(60) % 7 + 1.0, "cap": 20.0})
+    model = prophet.Prophet(growth="logistic", uncertainty_samples=0, yearly_seasonality=False)
+    model.add_seasonality("monthly", period=30.5, fourier_order=2).fit(days)
+    return Fitted("prophet", model, days.tail(20), {"days": days}, compared=lambda predicted: predicted["yhat"])
 
 
 # Classes made inside of functions are pickled by value, as those of a script or notebook are.
@@ -244,6 +254,7 @@ FITTED: dict[str, Callable[[], Fitted]] = {
     "least squares": least_squares,
     "least squares by formula": least_squares_by_formula,
     "generalized linear": generalized_linear,
+    "forecast": forecast,
     "python model": python_model,
     "python model with hints": python_model_with_hints,
     "python model round a model": python_model_round_a_model,

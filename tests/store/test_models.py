@@ -62,7 +62,7 @@ def test_a_logged_model_loads_and_predicts_the_same(fitted, send, run, global_ur
     model_id = send(models.save(fitted.record()))
     for uri in (f"models:/{model_id}", f"runs:/{run.info.run_id}/model"):
         predicted = mlflow.pyfunc.load_model(uri).predict(fitted.data)
-        np.testing.assert_allclose(np.asarray(predicted, dtype=float), fitted.expected())
+        np.testing.assert_allclose(np.asarray(fitted.compared(predicted), dtype=float), fitted.expected())
 
 
 def test_an_onnx_network_loads_and_predicts_the_same(fit, send, global_uri):

@@ -202,3 +202,19 @@ def test_a_torch_module_is_run_on_its_tensor_and_left_in_its_mode():
     assert example.shape == (5, 4)
     assert signature.outputs.inputs[0].shape == (-1, 2)
     assert module[1].training
+
+
+def test_a_forecast_asks_for_the_columns_it_predicts_from(fit):
+    """A forecast is described by its days and bounds, never the value that it foretells."""
+    fitted = fit("forecast")
+    names, example = described(fitted.model, fitted.inputs, "prophet")
+    assert names == ["ds", "cap"]
+    assert example.columns.tolist() == names
+
+
+def test_a_forecast_keeps_its_days(fit):
+    """When the task made the columns itself, the example is from what the model was fitted on."""
+    fitted = fit("forecast")
+    names, example = described(fitted.model, {"raw": fitted.data.set_axis(["day", "sold", "most"], axis=1)}, "prophet")
+    assert names == ["ds", "cap"]
+    assert len(example) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -96,6 +97,20 @@ def of_statsmodels(results: Any) -> Iterator[tuple[str, str]]:
         value = getattr(model, name, None)
         if value is not None:
             yield name, _text(value)
+
+
+def of_prophet(model: Any) -> Iterator[tuple[str, str]]:
+    """What a forecast was set up with, the seasonalities and regressors that were added included."""
+    own = type(model).__mro__[-2]  # Prophet itself: a subclass may take other arguments
+    given = {name: getattr(model, name, None) for name in inspect.signature(own).parameters}
+    yield from _settings({name: value for name, value in given.items() if isinstance(value, (str, int, float))})
+    yield from _settings(
+        {
+            "country_holidays": model.country_holidays,
+            "seasonalities": list(model.seasonalities),
+            "extra_regressors": list(model.extra_regressors),
+        }
+    )
 
 
 def of_pipeline(pipeline: Any) -> Iterator[tuple[str, str]]:

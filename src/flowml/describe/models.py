@@ -143,6 +143,10 @@ _FAMILIES: Mapping[str, tuple[Describer, tuple[str, ...]]] = {
         _Family("statsmodels", hyperparameters.of_statsmodels),
         ("statsmodels.base.wrapper.ResultsWrapper", "statsmodels.base.model.Results"),
     ),
+    "prophet.forecaster": (
+        _Family("prophet", hyperparameters.of_prophet, lambda model: model.history is not None),
+        ("prophet.forecaster.Prophet",),
+    ),
     "transformers.pipelines.base": (
         _Family("transformers", hyperparameters.of_pipeline),
         ("transformers.pipelines.base.Pipeline",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ def features_of(model: Any, flavor: str) -> Features:
     if flavor in {"keras", "tensorflow"}:
         shape = _first(model, "input_shape")
         count = shape[1] if isinstance(shape, tuple) and len(shape[1:]) == 1 else None
+    if flavor == "prophet":
+        names = _forecast_columns(model)
     names = tuple(str(name) for name in names) if names is not None else ()
     if names and all(_MADE_UP.fullmatch(name) for name in names):
         return Features((), len(names))
@@ -62,3 +65,17 @@ def fitted_frame(results: Any) -> Any:
         return frame[columns].head(EXAMPLE_ROWS) if columns else None
     exog = getattr(data, "orig_exog", None)
     return None if exog is None else exog[:EXAMPLE_ROWS]
+
+
+def _forecast_columns(model: Any) -> list[str]:
+    """The columns that a Prophet model asks for when it predicts."""
+    bounds = ["cap"] * (model.growth == "logistic") + ["floor"] * bool(model.logistic_floor)
+    conditions = [each["condition_name"] for each in model.seasonalities.values() if each.get("condition_name")]
+    return list(dict.fromkeys(["ds", *bounds, *model.extra_regressors, *conditions]))
+
+
+def forecast_frame(model: Any, names: Sequence[str]) -> Any:
+    """The first rows that a Prophet model was fitted on, which it keeps: None if it keeps some of them scaled."""
+    if model.history is None or model.extra_regressors:
+        return None
+    return model.history[list(names)].head(EXAMPLE_ROWS)

@@ -19,8 +19,9 @@ from flowml.store.serialized import modules_named_in
 _LIBRARY = {"pytorch": "torch", "pyfunc": "cloudpickle"}  # flavor → top-level module, where they differ
 _FORMAT_LIBRARY = {".skops": "skops", ".pkl": "cloudpickle", ".pth": "cloudpickle"}  # file → what reads it
 # What MLflow's inference finds beyond references: skops asks each loaded module for type names, which makes polars
-# import, and imports all of scikit-learn, whose test support imports pytest; MLflow runs ONNX models by onnxruntime.
-_ALSO_IMPORTED = {"skops": ("polars", "pytest"), "onnx": ("onnxruntime",)}
+# import, and imports all of scikit-learn, whose test support imports pytest; MLflow runs ONNX models by onnxruntime; a
+# library that asks for its own version, as Prophet's do, makes importlib_metadata import zipp.
+_ALSO_IMPORTED = {"skops": ("polars", "pytest"), "onnx": ("onnxruntime",), "prophet": ("zipp",)}
 
 
 def requirements_of(model: Any, flavor: str, folder: Path) -> list[str]:

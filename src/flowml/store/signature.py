@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from flowml.store.examples import array_of, frame_with, tables_in
-from flowml.store.features import Features, features_of, fitted_frame
+from flowml.store.features import Features, features_of, fitted_frame, forecast_frame
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -60,7 +60,8 @@ def _examples(model: Any, flavor: str, features: Features, inputs: Mapping[str, 
     if features.names:
         named = [(table, frame) for table in tables if (frame := frame_with(table, features.names)) is not None]
         exact = [frame for table, frame in named if len(table.columns) == len(features.names)]
-        return (exact + [frame for _, frame in named])[:1]
+        kept = forecast_frame(model, features.names) if flavor == "prophet" and not named else None
+        return (exact + [frame for _, frame in named] + ([] if kept is None else [kept]))[:1]
     dtype = "float32" if flavor == "pytorch" else None
     arrays = [(table, array) for table in tables if (array := array_of(table, features.count, dtype)) is not None]
     # A model that knows no names was fitted on an array; a frame is only what the array may have come from.
