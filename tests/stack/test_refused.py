@@ -33,11 +33,20 @@ def test_a_folder_that_cannot_be_written(place: Project) -> None:
 
 def test_a_database_without_its_driver(place: Project) -> None:
     """It ends with 2 and says what to install."""
-    pytest.importorskip("mlflow")
-    refused = place.flowml("up", "--mlflow-db", "postgresql://runs:hunter2@127.0.0.1:1/flows")
+    refused = place.flowml("up", "--mlflow-db", "mysql://runs:hunter2@127.0.0.1:1/flows")
     assert refused.returncode == 2
-    assert "psycopg2" in refused.stderr
+    assert "pip install mysqlclient" in refused.stderr
     assert "hunter2" not in refused.stderr
+
+
+@pytest.mark.parametrize("option", ["--mlflow-db", "--prefect-db"])
+def test_a_database_that_does_not_answer(place: Project, option: str) -> None:
+    """It ends with 2 and says where nothing listens; neither server is started."""
+    refused = place.flowml("up", option, "postgresql://runs:hunter2@127.0.0.1:1/flows")
+    assert refused.returncode == 2
+    assert "127.0.0.1:1 does not answer" in refused.stderr
+    assert "hunter2" not in refused.stderr
+    assert place.processes() == []
 
 
 def test_a_file_that_is_no_database(place: Project) -> None:

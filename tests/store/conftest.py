@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import catboost
@@ -144,6 +145,7 @@ def generalized_linear() -> Fitted:
     return Fitted("statsmodels", model, X.tail(20).to_numpy(), {"X": X.to_numpy(), "y": y.to_numpy()})
 
 
+@cache  # it compiles and fits for seconds, and nothing changes it
 def forecast() -> Fitted:
     """Fit a forecast of a daily series with a bound and a seasonality of its own."""
     days = pd.DataFrame({"ds": pd.date_range("2025-01-01", periods=60), "y": np.arange(60) % 7 + 1.0, "cap": 20.0})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from flowml import settings
 from flowml.errors import SettingsError
-from flowml.stack import ports
+from flowml.ops import databases
+from flowml.stack import ports, servers
 from flowml.stack.ports import Port
 from flowml.store import embedded
 from flowml.store.trouble import masked
@@ -115,15 +115,15 @@ def _mlflow_database(wanted: str | None, say: Say) -> str:
         chosen = embedded.default_uri()
     if told and told != chosen:
         say(f"Flows do not write to the database of this MLflow server: they are told to use {masked(told)}.")
-    if chosen.startswith("postgresql:") and find_spec("psycopg2") is None:
-        msg = "MLflow needs the package psycopg2 for a PostgreSQL database. Install it: pip install psycopg2-binary"
-        raise SettingsError(msg, setting="mlflow_db", value="postgresql")
+    databases.check(chosen, "MLflow", "mlflow_db")
     return chosen
 
 
 def _prefect_database(wanted: str | None) -> str:
     configured = settings.current().prefect_db or str(settings.home_folder() / "prefect" / "prefect.db")
-    return _database(wanted, Path.cwd()) if wanted else _database(configured, settings.project_folder())
+    chosen = _database(wanted, Path.cwd()) if wanted else _database(configured, settings.project_folder())
+    databases.check(servers.asynchronous(chosen), "Prefect", "prefect_db")
+    return chosen
 
 
 def _database(given: str, folder: Path) -> str:

@@ -44,7 +44,7 @@ def prefect(host: str, port: int, *, database: str, home: Path) -> Launch:
         **_OFF,
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"{url}/api",
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": _asynchronous(database),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": asynchronous(database),
         # Without it the page asks for the API at port 4200, whatever the server's port; so it asks where it came from.
         "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -98,8 +98,8 @@ def _names(host: str) -> list[str]:
     return sorted(f"[{name}]" if ":" in name else name for name in own)
 
 
-def _asynchronous(database: str) -> str:
-    """Name the driver that Prefect needs."""
+def asynchronous(database: str) -> str:
+    """Return a database's URI with the driver that Prefect needs."""
     scheme, separator, rest = database.partition("://")
     driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
     return f"{driver.get(scheme, scheme)}{separator}{rest}"
