@@ -158,7 +158,7 @@ def torch_network() -> Fitted:
     torch = pytest.importorskip("torch")
     layers = torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(4, 1)
     network = torch.nn.Sequential(*layers)
-    rows = X.to_numpy("float32")
+    rows = X.to_numpy("float32", copy=True)
 
     def predict(data):
         with torch.no_grad():
@@ -240,7 +240,7 @@ def text_pipeline() -> Fitted:
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]")
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    network = transformers.BertForSequenceClassification(transformers.BertConfig(vocab_size=4, **sizes))
+    network = transformers.BertForSequenceClassification(transformers.BertConfig(vocab_size=4, **sizes)).eval()
     classify = transformers.pipeline("text-classification", model=network, tokenizer=tokenizer)
     return Fitted(
         "transformers", classify, ["good", "bad"], predict=lambda data: [each["score"] for each in classify(data)]

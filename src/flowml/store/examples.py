@@ -88,17 +88,18 @@ def array_of(table: Any, width: int | None, floats: str | None) -> Any:
     """
     if width is not None and tuple(table.shape[1:]) != (width,):
         return None
-    rows = _as_numpy(table[:EXAMPLE_ROWS])
+    rows = _first_rows(table)
     if rows is None or rows.dtype.kind not in "fiub":
         return None
     return rows.astype(floats if floats and rows.dtype.kind == "f" else rows.dtype, copy=True)
 
 
-def _as_numpy(rows: Any) -> Any:
-    """Give a table as NumPy has it; None if NumPy has nothing like it, such as torch's bfloat16 and sparse tensors."""
-    if hasattr(rows, "detach"):
+def _first_rows(table: Any) -> Any:
+    """Give a table's first rows as NumPy has them; None if it has nothing like them, as of torch's sparse tensors."""
+    if hasattr(table, "detach"):
         try:
-            return rows.detach().cpu().numpy()
-        except (TypeError, RuntimeError, NotImplementedError):
+            return table[:EXAMPLE_ROWS].detach().cpu().numpy()
+        except (TypeError, RuntimeError):
             return None
+    rows = table[:EXAMPLE_ROWS]
     return rows.to_numpy() if hasattr(rows, "to_numpy") else rows

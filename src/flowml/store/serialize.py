@@ -12,6 +12,7 @@ from typing import Any
 
 from flowml import records
 from flowml.store.networks import save_network
+from flowml.store.pipelines import without_hub
 from flowml.store.requirements import requirements_of
 from flowml.store.signature import describe_interface
 from flowml.store.skops_trust import NotSkopsError, types_to_trust
@@ -65,10 +66,13 @@ def _flavor_save(record: records.Model, folder: Path, options: Mapping[str, Any]
         folder.mkdir()  # MLflow writes the example before it makes the folder
     if record.flavor == "onnx":
         options["save_as_external_data"] = False  # it would take the tensors out of the user's model
+    value = record.value
+    if record.flavor == "transformers":
+        value, options["metadata"] = without_hub(value)
     if record.flavor == "pyfunc":
-        module.save_model(python_model=record.value, **options)
+        module.save_model(python_model=value, **options)
     else:
-        module.save_model(record.value, **options)
+        module.save_model(value, **options)
 
 
 def _write_requirements(record: records.Model, folder: Path) -> None:
