@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import mlflow
@@ -81,6 +82,46 @@ def test_a_text_pipeline_loads_and_predicts_the_same(fit, send, global_uri):
     classify = fit("text pipeline")
     predicted = mlflow.pyfunc.load_model(f"models:/{send(models.save(classify.record()))}").predict(classify.data)
     np.testing.assert_allclose(predicted["score"], classify.expected(), rtol=1e-5)
+
+
+def test_a_pipeline_of_the_hub_is_saved_without_asking_it(fit, monkeypatch):
+    """Saving never waits for a hub that may be out of reach, leaves the pipeline its name, and notes it."""
+    classify = fit("text pipeline")
+    classify.model.model.name_or_path = "someone/some-model"
+
+    def refuse(*_args, **_options):
+        pytest.fail("the hub was asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    saved = models.save(classify.record())
+    assert classify.model.model.name_or_path == "someone/some-model"
+    assert mlflow.models.Model.load(str(saved.folder)).metadata == {"source_model_name": "someone/some-model"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_a_traced_network_takes_any_number_of_rows(count, send, global_uri):
+    """A graph traced with one row or with five is not bound to that number."""
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Linear(4, 2)
+    rows = np.ones((count, 4), dtype="float32")
+    for given in (1, 9):
+        record = records.Model("net", torch.nn.Sequential(network), "pytorch", inputs={"X": torch.ones(given, 4)})
+        predicted = mlflow.pyfunc.load_model(f"models:/{send(models.save(record))}").predict(rows)
+        np.testing.assert_allclose(predicted, network(torch.from_numpy(rows)).detach().numpy(), rtol=1e-5)
+
+
+def test_a_network_whose_graph_would_be_bound_to_the_example_is_pickled(caplog):
+    """A module that asks for its number of rows in a way that fixes it in the graph keeps its freedom."""
+    torch = pytest.importorskip("torch")
+
+    class Unrolled(torch.nn.Module):
+        def forward(self, rows):
+            return torch.cat([row[None] * 2 for row in rows])
+
+    saved = models.save(records.Model("net", Unrolled(), "pytorch", inputs={"X": torch.ones(9, 4)}))
+    assert (saved.folder / "data" / "model.pth").exists()
+    [told] = caplog.messages
+    assert "exactly 5 rows" in told
 
 
 def test_every_model_described_by_its_inputs_has_signature_and_example(fitted, send, global_uri):

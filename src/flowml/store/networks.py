@@ -53,7 +53,8 @@ def save_network(
     else:
         try:
             with evaluating(module):
-                save({**options, "serialization_format": "pt2"})
+                save({**options, "input_example": _two_rows(options["input_example"]), "serialization_format": "pt2"})
+            _check_rows(folder / "data" / "model.pt2")
         except Exception as error:  # noqa: BLE001 - tracing runs the user's code, and refuses much of it in many ways
             first_line = str(error).strip().partition("\n")[0]
             reason = f"it cannot be traced ({type(error).__name__}: {first_line})"
@@ -61,3 +62,20 @@ def save_network(
     if reason:
         _logger.warning("Model %r is saved by cloudpickle: %s.", name, reason)
         save({**options, "serialization_format": "pickle"})
+
+
+def _two_rows(example: Any) -> Any:
+    """Repeat a lone row: a graph traced with one row takes only one."""
+    return example.repeat(2, axis=0) if example.ndim > 1 and len(example) == 1 else example
+
+
+def _check_rows(traced: Path) -> None:
+    """Refuse a graph that takes only as many rows as the example has."""
+    import torch
+
+    program = torch.export.load(traced)
+    [given] = [node for node in program.graph.nodes if node.name == program.graph_signature.user_inputs[0]]
+    rows = given.meta["val"].shape[0]
+    if isinstance(rows, int):
+        reason = f"its graph would take exactly {rows} rows"
+        raise ValueError(reason)  # noqa: TRY004 - the number is wrong, not its type

@@ -15,7 +15,7 @@ def without_hub(pipeline: Any) -> tuple[Any, dict[str, str] | None]:
     Args:
         pipeline: The pipeline, which stays as it is.
     """
-    network = getattr(pipeline, "model", None)
+    network: Any = getattr(pipeline, "model", None)
     name = getattr(network, "name_or_path", None)
     if not name or type(network).__module__.partition(".")[0] == "peft":  # of these MLflow saves only a reference
         return pipeline, None
