@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -154,6 +155,31 @@ def forecast() -> Fitted:
     return Fitted("prophet", model, days.tail(20), {"days": days}, compared=lambda predicted: predicted["yhat"])
 
 
+def torch_network() -> Fitted:
+    """Train nothing: a network with random weights, still in training mode, as training leaves it."""
+    torch = pytest.importorskip("torch")
+    layers = torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(4, 1)
+    network = torch.nn.Sequential(*layers)
+    rows = X.to_numpy("float32", copy=True)
+
+    def predict(data):
+        with torch.no_grad():
+            return copy.deepcopy(network).eval()(torch.from_numpy(data))
+
+    return Fitted("pytorch", network, rows[-20:], {"X": torch.from_numpy(rows)}, predict)
+
+
+def keras_network() -> Fitted:
+    """Fit a network of two layers."""
+    keras = pytest.importorskip("keras")
+    layers = keras.Input((8,)), keras.layers.Dense(4, activation="relu"), keras.layers.Dense(1)
+    network = keras.Sequential(layers)
+    network.compile("sgd", "mse")
+    rows = X.to_numpy("float32")
+    network.fit(rows, y.to_numpy("float32"), epochs=1, verbose=0)
+    return Fitted("keras", network, rows[-20:], {"X": rows}, lambda data: network.predict(data, verbose=0))
+
+
 # Classes made inside of functions are pickled by value, as those of a script or notebook are.
 
 
@@ -208,6 +234,21 @@ def onnx_network() -> Fitted:
     return Fitted("onnx", model, rows, {}, lambda given: given @ np.asarray([[1.0], [2.0]], "float32"))
 
 
+def text_pipeline() -> Fitted:
+    """Put a tiny network with random weights and a tokenizer of a few words together."""
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "[PAD]": 1, "good": 2, "bad": 3}, "[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    network = transformers.BertForSequenceClassification(transformers.BertConfig(vocab_size=4, **sizes)).eval()
+    classify = transformers.pipeline("text-classification", model=network, tokenizer=tokenizer)
+    return Fitted(
+        "transformers", classify, ["good", "bad"], predict=lambda data: [each["score"] for each in classify(data)]
+    )
+
+
 FITTED: dict[str, Callable[[], Fitted]] = {
     "logistic": lambda: sklearn_model(linear_model.LogisticRegression(max_iter=5000)),
     "ridge": lambda: sklearn_model(linear_model.Ridge()),
@@ -257,13 +298,15 @@ FITTED: dict[str, Callable[[], Fitted]] = {
     "least squares by formula": least_squares_by_formula,
     "generalized linear": generalized_linear,
     "forecast": forecast,
+    "torch network": torch_network,
+    "keras network": keras_network,
     "python model": python_model,
     "python model with hints": python_model_with_hints,
     "python model round a model": python_model_round_a_model,
 }
 
 
-WITHOUT_SIGNATURE = {"onnx network": onnx_network}
+WITHOUT_SIGNATURE = {"onnx network": onnx_network, "text pipeline": text_pipeline}
 
 
 @pytest.fixture

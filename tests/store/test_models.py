@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import mlflow
@@ -62,7 +63,7 @@ def test_a_logged_model_loads_and_predicts_the_same(fitted, send, run, global_ur
     model_id = send(models.save(fitted.record()))
     for uri in (f"models:/{model_id}", f"runs:/{run.info.run_id}/model"):
         predicted = mlflow.pyfunc.load_model(uri).predict(fitted.data)
-        np.testing.assert_allclose(np.asarray(fitted.compared(predicted), dtype=float), fitted.expected())
+        np.testing.assert_allclose(np.asarray(fitted.compared(predicted), dtype=float), fitted.expected(), rtol=1e-5)
 
 
 def test_an_onnx_network_loads_and_predicts_the_same(fit, send, global_uri):
@@ -76,14 +77,51 @@ def test_an_onnx_network_loads_and_predicts_the_same(fit, send, global_uri):
     np.testing.assert_allclose(np.asarray(predicted["sums"]).ravel(), network.expected().ravel())
 
 
-def test_a_torch_module_loads_and_predicts_the_same(send, global_uri):
-    """A torch module loads from its id and predicts what the original predicts."""
+def test_a_text_pipeline_loads_and_predicts_the_same(fit, send, global_uri):
+    """A transformers pipeline comes back with its tokenizer and its weights."""
+    classify = fit("text pipeline")
+    predicted = mlflow.pyfunc.load_model(f"models:/{send(models.save(classify.record()))}").predict(classify.data)
+    np.testing.assert_allclose(predicted["score"], classify.expected(), rtol=1e-5)
+
+
+def test_a_pipeline_of_the_hub_is_saved_without_asking_it(fit, monkeypatch):
+    """Saving never waits for a hub that may be out of reach, leaves the pipeline its name, and notes it."""
+    classify = fit("text pipeline")
+    classify.model.model.name_or_path = "someone/some-model"
+
+    def refuse(*_args, **_options):
+        pytest.fail("the hub was asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    saved = models.save(classify.record())
+    assert classify.model.model.name_or_path == "someone/some-model"
+    assert mlflow.models.Model.load(str(saved.folder)).metadata == {"source_model_name": "someone/some-model"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_a_traced_network_takes_any_number_of_rows(count, send, global_uri):
+    """A graph traced with one row or with five is not bound to that number."""
     torch = pytest.importorskip("torch")
-    module = torch.nn.Linear(4, 2)
-    rows = np.eye(4, dtype="float32")
-    model_id = send(models.save(records.Model("net", module, "pytorch", inputs={"X": rows})))
-    expected = module(torch.from_numpy(rows)).detach().numpy()
-    np.testing.assert_allclose(mlflow.pyfunc.load_model(f"models:/{model_id}").predict(rows), expected)
+    network = torch.nn.Linear(4, 2)
+    rows = np.ones((count, 4), dtype="float32")
+    for given in (1, 9):
+        record = records.Model("net", torch.nn.Sequential(network), "pytorch", inputs={"X": torch.ones(given, 4)})
+        predicted = mlflow.pyfunc.load_model(f"models:/{send(models.save(record))}").predict(rows)
+        np.testing.assert_allclose(predicted, network(torch.from_numpy(rows)).detach().numpy(), rtol=1e-5)
+
+
+def test_a_network_whose_graph_would_be_bound_to_the_example_is_pickled(caplog):
+    """A module that asks for its number of rows in a way that fixes it in the graph keeps its freedom."""
+    torch = pytest.importorskip("torch")
+
+    class Unrolled(torch.nn.Module):
+        def forward(self, rows):
+            return torch.cat([row[None] * 2 for row in rows])
+
+    saved = models.save(records.Model("net", Unrolled(), "pytorch", inputs={"X": torch.ones(9, 4)}))
+    assert (saved.folder / "data" / "model.pth").exists()
+    [told] = caplog.messages
+    assert "exactly 5 rows" in told
 
 
 def test_every_model_described_by_its_inputs_has_signature_and_example(fitted, send, global_uri):
@@ -195,6 +233,33 @@ def test_a_lambda_falls_back_too(send, global_uri):
     assert format_of(saved) == "cloudpickle"
     loaded = mlflow.pyfunc.load_model(f"models:/{send(saved)}")
     np.testing.assert_allclose(loaded.predict(np.eye(4)), model.predict(np.eye(4)))
+
+
+def test_a_network_is_traced_as_it_predicts_and_left_in_its_mode(fit, caplog):
+    """MLflow's safe format is used for what an input shows how to call; dropout is still on in the user's object."""
+    network = fit("torch network")
+    assert (models.save(network.record()).folder / "data" / "model.pt2").exists()
+    assert all(part.training for part in network.model.modules())
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "inputs,why", [({}, "none of the task's inputs"), ({"X": np.eye(2, dtype="float32")}, "cannot be traced")]
+)
+def test_a_network_that_cannot_be_traced_falls_back_with_one_warning(inputs, why, send, caplog, global_uri):
+    """Without an input to trace it with, or with branches that depend on the data, it is pickled and loads again."""
+    torch = pytest.importorskip("torch")
+
+    class Branching(torch.nn.Module):
+        def forward(self, rows):
+            return rows * 2 if rows.sum() > 0 else rows * 3
+
+    saved = models.save(records.Model("net", Branching(), "pytorch", inputs=inputs))
+    assert (saved.folder / "data" / "model.pth").exists()
+    assert len(caplog.records) == 1
+    assert why in caplog.text
+    predicted = mlflow.pyfunc.load_model(f"models:/{send(saved)}").predict(-np.eye(2, dtype="float32"))
+    np.testing.assert_allclose(predicted, np.eye(2) * -3)
 
 
 def test_saving_is_quiet(fitted, caplog, capfd):

@@ -204,6 +204,45 @@ def test_a_torch_module_is_run_on_its_tensor_and_left_in_its_mode():
     assert module[1].training
 
 
+def test_a_torch_module_of_numbered_words_is_signed_by_them():
+    """Integers are given to a module as they are, not as the floats that other modules take."""
+    torch = pytest.importorskip("torch")
+    inputs = {"weights": torch.ones(9, 7), "words": torch.ones(9, 4, dtype=torch.int64)}
+    signature, example = describe_interface(torch.nn.Embedding(3, 2), "pytorch", inputs)
+    assert example.dtype == "int64"
+    assert signature.outputs.inputs[0].shape == (-1, 4, 2)
+
+
+def test_a_torch_module_is_given_numbers_of_its_own_precision():
+    """NumPy's doubles become single floats only for a module that calculates in these."""
+    torch = pytest.importorskip("torch")
+    for dtype in (torch.float32, torch.float64):
+        _, example = describe_interface(torch.nn.Linear(4, 2, dtype=dtype), "pytorch", {"X": np.ones((9, 4))})
+        assert f"torch.{example.dtype}" == str(dtype)
+
+
+def test_the_tensors_behind_a_data_loader_are_found():
+    """What a training loop loads batches from is looked at without drawing a batch."""
+    data = pytest.importorskip("torch.utils.data")
+    import torch
+
+    def refuse(_):
+        pytest.fail("a batch was drawn")
+
+    whole = data.TensorDataset(torch.ones(9, 4), torch.zeros(9, 1))
+    loader = data.DataLoader(data.Subset(whole, range(6)), batch_size=3, collate_fn=refuse)
+    _, example = describe_interface(torch.nn.Linear(4, 1), "pytorch", {"batches": loader})
+    assert example.shape == (5, 4)
+
+
+def test_tensors_that_numpy_has_no_like_of_are_passed_over():
+    """Half floats of torch's own and sparse tensors do not keep a model from being described."""
+    torch = pytest.importorskip("torch")
+    inputs = {"a": torch.ones(9, 4, dtype=torch.bfloat16), "b": torch.eye(4).to_sparse(), "c": torch.ones(9, 4)}
+    _, example = describe_interface(torch.nn.Linear(4, 1), "pytorch", inputs)
+    assert example.shape == (5, 4)
+
+
 def test_a_forecast_asks_for_the_columns_it_predicts_from(fit):
     """A forecast is described by its days and bounds, never the value that it foretells."""
     fitted = fit("forecast")

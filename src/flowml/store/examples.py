@@ -25,6 +25,8 @@ def _members(value: Any) -> list[Any]:
         return list(value[:_SEARCHED])
     if isinstance(value, Mapping):
         return list(itertools.islice(value.values(), _SEARCHED))
+    if (tensors := _loaded_tensors(value)) is not None:
+        return tensors
     names: Sequence[str] = ()
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
@@ -33,6 +35,16 @@ def _members(value: Any) -> list[Any]:
     elif hasattr(type(value), "__pydantic_fields__"):
         names = list(type(value).__pydantic_fields__)
     return [getattr(value, name) for name in names if hasattr(value, name)]
+
+
+def _loaded_tensors(value: Any) -> list[Any] | None:
+    """The tensors behind torch's data loaders and sets, without drawing from them; None if it is none of those."""
+    data = sys.modules.get("torch.utils.data")
+    if data is None:
+        return None
+    while isinstance(value, data.DataLoader | data.Subset):
+        value = value.dataset
+    return list(value.tensors) if isinstance(value, data.TensorDataset) else None
 
 
 def _is_table(value: Any) -> bool:
@@ -66,15 +78,28 @@ def frame_with(table: Any, names: Sequence[str]) -> Any:
     return frame if frame.shape[1] == len(columns) else None
 
 
-def array_of(table: Any, width: int | None, dtype: str | None) -> Any:
-    """Copy the first rows of a numeric table as a NumPy array: None if it has another width or holds other things."""
+def array_of(table: Any, width: int | None, floats: str | None) -> Any:
+    """Copy the first rows of a numeric table as a NumPy array: None if it has another width or holds other things.
+
+    Args:
+        table: The table.
+        width: How many columns it must have; None for any shape.
+        floats: The precision that the model calculates in, if it takes no other.
+    """
     if width is not None and tuple(table.shape[1:]) != (width,):
         return None
-    rows = table[:EXAMPLE_ROWS]
-    if hasattr(rows, "detach"):
-        rows = rows.detach().cpu().numpy()
-    elif hasattr(rows, "to_numpy"):
-        rows = rows.to_numpy()
-    if rows.dtype.kind not in "fiub" or (dtype and rows.dtype.kind != "f"):
+    rows = _first_rows(table)
+    if rows is None or rows.dtype.kind not in "fiub":
         return None
-    return rows.astype(dtype or rows.dtype, copy=True)
+    return rows.astype(floats if floats and rows.dtype.kind == "f" else rows.dtype, copy=True)
+
+
+def _first_rows(table: Any) -> Any:
+    """Give a table's first rows as NumPy has them; None if it has nothing like them, as of torch's sparse tensors."""
+    if hasattr(table, "detach"):
+        try:
+            return table[:EXAMPLE_ROWS].detach().cpu().numpy()
+        except (TypeError, RuntimeError):
+            return None
+    rows = table[:EXAMPLE_ROWS]
+    return rows.to_numpy() if hasattr(rows, "to_numpy") else rows

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 _ADVISERS = (
     *("mlflow.sklearn", "mlflow.lightgbm", "mlflow.pyfunc", "mlflow.pytorch", "mlflow.tensorflow"),
     *("mlflow.transformers", "mlflow.models.signature", "mlflow.models.utils", "mlflow.types.utils"),
+    # A module that cannot be traced is told of once, by flowml.
+    *("torch.__trace", "torch.fx.experimental.symbolic_shapes", "torch._export.non_strict_utils"),
 )
 _here = threading.local()
 

@@ -30,8 +30,13 @@ def _module_owners() -> dict[str, list[str]]:
     return {module: sorted(set(owners)) for module, owners in importlib_metadata.packages_distributions().items()}
 
 
-def reachable(roots: Iterable[str]) -> set[str]:
-    """Name all top-level modules that these refer to, directly or through others, themselves included."""
+def reachable(roots: Iterable[str], alone: frozenset[str] = frozenset()) -> set[str]:
+    """Name all top-level modules that these refer to, directly or through others, themselves included.
+
+    Args:
+        roots: Where to start.
+        alone: Modules that are not followed.
+    """
     with _scanning:
         loaded = _loaded_by_library()
         reached: set[str] = set()
@@ -41,6 +46,8 @@ def reachable(roots: Iterable[str]) -> set[str]:
             if top in reached or top.startswith("_") or top in sys.stdlib_module_names:
                 continue
             reached.add(top)
+            if top in alone:
+                continue
             waiting += _references_of(top, loaded.get(top, [])) - _NOT_FOLLOWED
         return reached
 
@@ -77,7 +84,7 @@ def _origin(value: object) -> set[str]:
     """Name the library that a module-level value comes from; exact types only, as lazy stand-ins run code."""
     if type(value) is ModuleType:
         name: object = value.__name__
-    elif type(value) is FunctionType or isinstance(value, type):
+    elif type(value) is FunctionType or issubclass(type(value), type):  # isinstance would ask the value
         name = value.__module__
     else:
         return set()

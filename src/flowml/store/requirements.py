@@ -20,8 +20,15 @@ _LIBRARY = {"pytorch": "torch", "pyfunc": "cloudpickle"}  # flavor → top-level
 _FORMAT_LIBRARY = {".skops": "skops", ".pkl": "cloudpickle", ".pth": "cloudpickle"}  # file → what reads it
 # What MLflow's inference finds beyond references: skops asks each loaded module for type names, which makes polars
 # import, and imports all of scikit-learn, whose test support imports pytest; MLflow runs ONNX models by onnxruntime; a
-# library that asks for its own version, as Prophet's do, makes importlib_metadata import zipp.
-_ALSO_IMPORTED = {"skops": ("polars", "pytest"), "onnx": ("onnxruntime",), "prophet": ("zipp",)}
+# library that asks for its own version, as Prophet's do, makes importlib_metadata import zipp; transformers imports
+# scipy when MLflow looks through its pipelines.
+_ALSO_IMPORTED = {
+    "skops": ("polars", "pytest"),
+    "onnx": ("onnxruntime",),
+    "prophet": ("zipp",),
+    "transformers": ("scipy",),
+}
+_TRACED = ".pt2"  # reading a traced graph imports torch's compiler, and that other libraries and zipp
 
 
 def requirements_of(model: Any, flavor: str, folder: Path) -> list[str]:
@@ -35,12 +42,17 @@ def requirements_of(model: Any, flavor: str, folder: Path) -> list[str]:
         folder: Where it was saved.
     """
     roots = {_LIBRARY.get(flavor, flavor), *modules_named_in(folder)}
-    roots |= {library for file in folder.rglob("*") if (library := _FORMAT_LIBRARY.get(file.suffix))}
+    formats = {file.suffix for file in folder.rglob("*")}
+    roots |= {_FORMAT_LIBRARY[suffix] for suffix in formats & _FORMAT_LIBRARY.keys()}
+    if _TRACED in formats:
+        roots.add("zipp")
     if flavor == "pyfunc":
         roots |= imports_in_class(type(model))
     roots |= {also for root in roots for also in _ALSO_IMPORTED.get(root, ())}
     needed = {_normal(name) for root in roots for name in distributions_of(root)}
-    found = {_normal(name) for module in reachable(roots) for name in distributions_of(module)}
+    # A pickled module needs torch without its compiler, which may be loaded here all the same.
+    alone = frozenset({"torch"}) if flavor == "pytorch" and _TRACED not in formats else frozenset[str]()
+    found = {_normal(name) for module in reachable(roots, alone) for name in distributions_of(module)}
     kept = (needed | _without_dependencies(found | needed)) - {"setuptools", *_mlflow_itself()}
     return sorted(f"{name}=={_public_version(name)}" for name in kept)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import logging
 import shutil
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flowml import records
+from flowml.store.networks import save_network
+from flowml.store.pipelines import without_hub
 from flowml.store.requirements import requirements_of
 from flowml.store.signature import describe_interface
 from flowml.store.skops_trust import NotSkopsError, types_to_trust
@@ -30,6 +34,8 @@ def write(record: records.Model, folder: Path) -> None:
     options: dict[str, Any] = {"signature": signature, "input_example": example if _can_be_stored(example) else None}
     if record.flavor in {"sklearn", "lightgbm"} and hasattr(record.value, "get_params"):
         _save_estimator(record, folder, options)
+    elif record.flavor == "pytorch":
+        save_network(record.value, record.name, folder, options, partial(_flavor_save, record, folder))
     else:
         _flavor_save(record, folder, options)
     _write_requirements(record, folder)
@@ -52,16 +58,21 @@ def _save_estimator(record: records.Model, folder: Path, options: dict[str, Any]
         _flavor_save(record, folder, options | {"serialization_format": "cloudpickle"})
 
 
-def _flavor_save(record: records.Model, folder: Path, options: dict[str, Any]) -> None:
+def _flavor_save(record: records.Model, folder: Path, options: Mapping[str, Any]) -> None:
     module = importlib.import_module(f"mlflow.{record.flavor}")
     # An empty list of requirements keeps MLflow from inferring them; the real ones follow.
-    options = options | {"path": str(folder), "pip_requirements": []}
+    options = {**options, "path": str(folder), "pip_requirements": []}
+    if record.flavor == "keras":
+        folder.mkdir()  # MLflow writes the example before it makes the folder
     if record.flavor == "onnx":
         options["save_as_external_data"] = False  # it would take the tensors out of the user's model
+    value = record.value
+    if record.flavor == "transformers":
+        value, options["metadata"] = without_hub(value)
     if record.flavor == "pyfunc":
-        module.save_model(python_model=record.value, **options)
+        module.save_model(python_model=value, **options)
     else:
-        module.save_model(record.value, **options)
+        module.save_model(value, **options)
 
 
 def _write_requirements(record: records.Model, folder: Path) -> None:

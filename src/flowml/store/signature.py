@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flowml.store.examples import array_of, frame_with, tables_in
 from flowml.store.features import Features, features_of, fitted_frame, forecast_frame
+from flowml.store.networks import evaluating, precision_of
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -62,8 +63,8 @@ def _examples(model: Any, flavor: str, features: Features, inputs: Mapping[str, 
         exact = [frame for table, frame in named if len(table.columns) == len(features.names)]
         kept = forecast_frame(model, features.names) if flavor == "prophet" and not named else None
         return (exact + [frame for _, frame in named] + ([] if kept is None else [kept]))[:1]
-    dtype = "float32" if flavor == "pytorch" else None
-    arrays = [(table, array) for table in tables if (array := array_of(table, features.count, dtype)) is not None]
+    floats = precision_of(model) if flavor == "pytorch" else None
+    arrays = [(table, array) for table in tables if (array := array_of(table, features.count, floats)) is not None]
     # A model that knows no names was fitted on an array; a frame is only what the array may have come from.
     arrays.sort(key=lambda found: (hasattr(found[0], "columns"), -found[1].shape[1]))
     return [array for _, array in arrays]
@@ -87,17 +88,11 @@ def _predict(model: Any, flavor: str, example: Any) -> Any:
 
 
 def _forward(model: Any, example: Any) -> Any:
-    """Run a torch module in evaluation mode and leave each of its parts in the mode it was in."""
+    """Run a torch module as it predicts."""
     torch = importlib.import_module("torch")
-    modes = [(module, module.training) for module in model.modules()]
     device = next((parameter.device for parameter in model.parameters()), "cpu")
-    model.eval()
-    try:
-        with torch.no_grad():
-            return model(torch.from_numpy(example).to(device)).cpu().numpy()
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model), torch.no_grad():
+        return model(torch.from_numpy(example).to(device)).cpu().numpy()
 
 
 def _signature(example: Any, prediction: Any) -> ModelSignature | None:
