@@ -70,6 +70,7 @@ def choose(wanted: Wanted, say: Say) -> Choice:
     """
     given = settings.current()
     host = wanted.host or given.host
+    prefect_db, mlflow_db = _prefect_database(wanted.prefect_db), _mlflow_database(wanted.mlflow_db, say)
     prefect = _port("prefect", host, wanted.prefect_port or given.prefect_port, say, but=set())
     mlflow = _port("mlflow", host, wanted.mlflow_port or given.mlflow_port, say, but={prefect.number})
     return Choice(
@@ -77,8 +78,8 @@ def choose(wanted: Wanted, say: Say) -> Choice:
         host=host,
         prefect_port=prefect.number,
         mlflow_port=mlflow.number,
-        prefect_db=_prefect_database(wanted.prefect_db),
-        mlflow_db=_mlflow_database(wanted.mlflow_db, say),
+        prefect_db=prefect_db,
+        mlflow_db=mlflow_db,
         artifacts=embedded.artifact_root(wanted.artifacts),
         kept=(prefect, mlflow),
     )
