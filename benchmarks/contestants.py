@@ -17,7 +17,6 @@ from prefect.task_runners import ThreadPoolTaskRunner
 import flowml
 from contest import Body, Contestant
 from flowml.capture.provider import PrefectContext
-from flowml.store.connection import connect
 from stores import Ground, Store
 
 BARE, FLUENT, CLIENT, FLOWML = "Prefect", "fluent MLflow by hand", "MlflowClient by hand", "flowml"
@@ -80,7 +79,7 @@ def contestants(place: Ground, calls: Calls, *, body: float = 0.0, threads: int 
 def all_sent() -> Iterator[None]:
     """Let flowml send what it has at the end of the body, so that nothing is sent while Prefect ends the flow."""
     yield
-    connect().writer.flush()
+    flowml.flush()
 
 
 def by_fluent(store: Store, work: Work) -> tuple[Work, Callable[[], AbstractContextManager[None]]]:

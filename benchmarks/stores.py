@@ -29,7 +29,7 @@ _QUIET = {
 }
 _TO_SET_UP_ANEW = ("FLOWML_", "MLFLOW_", "PREFECT_API_")
 _PATIENCE = 300.0  # seconds for a server to start
-_plain: Any = None  # what makes MLflow's sessions
+_plain: Any = None  # what makes MLflow's sessions, and its requests' headers
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Store:
 
         os.environ |= {"FLOWML_TRACKING_URI": self.uri, "FLOWML_EXPERIMENT": self.name}
         mlflow.set_tracking_uri(self.uri)
-        _connect_anew(quickly=self.experiment_id is None)
+        _connect_anew(cheaply=self.experiment_id is None)
 
     def make_durable(self) -> None:
         """Wait for the disk, where the database itself did not: what counts as written survives a power cut."""
@@ -87,19 +87,21 @@ class Store:
         return sum((len(run.data.params), len(run.data.metrics)) == (params, metrics) for run in self.runs())
 
 
-def _connect_anew(*, quickly: bool) -> None:
+def _connect_anew(*, cheaply: bool) -> None:
     """Let MLflow open new connections: as it does by itself, or as with flowml."""
+    from mlflow.tracking.request_header import registry
     from mlflow.utils import request_utils
 
-    from flowml.store import quick_acks
+    from flowml.store import cheap_requests
 
     global _plain  # noqa: PLW0603 - MLflow's own, before flowml is there
-    _plain = _plain or request_utils._get_request_session  # noqa: SLF001
-    request_utils._get_request_session = _plain  # noqa: SLF001
+    headers = registry._request_header_provider_registry._registry  # noqa: SLF001
+    _plain = _plain or (request_utils._get_request_session, list(headers))  # noqa: SLF001
+    request_utils._get_request_session, headers[:] = _plain  # noqa: SLF001
     request_utils._cached_get_request_session.cache_clear()  # noqa: SLF001
-    quick_acks.install.cache_clear()
-    if quickly:
-        quick_acks.install()
+    cheap_requests.install.cache_clear()
+    if cheaply:
+        cheap_requests.install()
 
 
 @dataclass(frozen=True)

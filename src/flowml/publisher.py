@@ -7,7 +7,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _QUIET = 1.0  # seconds without a job that is urgent, after which one that is not is done, or the thread ends
 
@@ -30,6 +31,7 @@ class Publisher:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._later: deque[Callable[[], None]] = deque()
         self._left = 0
+        self._hurried = 0
         self._changed = threading.Condition()
         self._is_working = False
 
@@ -38,11 +40,11 @@ class Publisher:
 
         Args:
             job: What is to be done.
-            later: Whether it is not to be in the way of the user's tasks: one is done a second, the rest by `wait`.
+            later: Whether it is not to be in the way of the user's tasks: one is done a second, all when `hurrying`.
         """
         with self._changed:
             self._left += 1
-            (self._later.append if later else self._jobs.put)(job)
+            (self._later.append if later and not self._hurried else self._jobs.put)(job)
             if not self._is_working:
                 try:
                     threading.Thread(target=self._work, name="flowml-publisher", daemon=True).start()
@@ -51,6 +53,19 @@ class Publisher:
                     return
                 self._is_working = True
 
+    @contextmanager
+    def hurrying(self) -> Iterator[None]:
+        """Have all done at once while something is waited for: no task of the user's is in the way of it."""
+        with self._changed:
+            self._hurried += 1
+            while self._later:
+                self._jobs.put(self._later.popleft())
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._hurried -= 1
+
     def wait(self, seconds: float) -> int:
         """Wait until all is done.
 
@@ -58,9 +73,7 @@ class Publisher:
             How much is left, after so many seconds.
         """
         until = time.monotonic() + seconds
-        with self._changed:
-            while self._later:
-                self._jobs.put(self._later.popleft())
+        with self.hurrying(), self._changed:
             while self._left and (rest := until - time.monotonic()) > 0:
                 self._changed.wait(rest)
             return self._left

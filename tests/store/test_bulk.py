@@ -18,7 +18,7 @@ from sqlalchemy import event
 
 from flowml import TrackingError, records
 from flowml.options import Track
-from flowml.store import Run, open_run
+from flowml.store import Run, child_runs, open_run, tables
 from flowml.store.connection import connect
 
 RECORDS = [
@@ -154,3 +154,26 @@ def test_a_deleted_experiment_takes_no_runs(flow: Run) -> None:
     flow.close("FINISHED", 7)
     with pytest.raises(TrackingError, match="deleted"):
         flow.settle()
+
+
+def test_children_are_read_as_mlflow_tells_them(flow: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a flow's end reads from the tables is what MLflow's search gives, without deleted runs."""
+    client = connect().client
+    assert flow.info
+    experiment_id, flow_id = flow.info.experiment_id, flow.info.run_id
+    for _ in range(3):
+        run = open_run(identity(), track=Track(), parent=flow)
+        run.put(RECORDS)
+        run.close("FINISHED", 7)
+    flow.settle()
+    for name in ("by hand", "deleted"):
+        made = client.create_run(experiment_id, 3, {"mlflow.parentRunId": flow_id}, name)
+    client.delete_run(made.info.run_id)
+    directly = child_runs.read(client, flow_id, experiment_id)
+    monkeypatch.setattr(tables, "serves", lambda _: False)
+    searched = child_runs.read(client, flow_id, experiment_id)
+    assert sorted(map(repr, directly)) == sorted(map(repr, searched))  # NaN is not equal to itself
+    assert [child.started for child in directly] == [child.started for child in searched] == [3, 5, 5, 5]
+    assert directly[0].name == "by hand"
+    flow.close("FINISHED", 7)
+    flow.settle()

@@ -24,7 +24,7 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_UR
 from flowml import clock, describe, records
 from flowml.capture import addresses, labels, origin
 from flowml.capture.guard import Log
-from flowml.capture.links import Links
+from flowml.capture.links import Links, publisher
 from flowml.capture.session import Call
 from flowml.capture.verdict import watched
 from flowml.events.emitting import note_settings
@@ -82,11 +82,12 @@ def _call_of_task(
         log,
         failure=_failure,
         is_pause=_is_pause,
-        watch=watched.get(run.id),
+        watch=partial(watched.get, run.id),
         find_caller=partial(labels.caller_of_task, context),
         announce=partial(labels.note, run, run.run_count),
         publish=links.watch,
         published=links.settle,
+        hurry=publisher.hurrying,
     )
 
 
@@ -123,11 +124,12 @@ def _call_of_flow(
         log,
         failure=_failure,
         is_pause=_is_pause,
-        watch=watched.get(run.id),
+        watch=partial(watched.get, run.id),
         find_caller=partial(labels.caller_of_flow, context),
         announce=announce,
         publish=links.watch,
         published=links.settle,
+        hurry=publisher.hurrying,
         known=partial(origin.known, run, started, goes_on=goes_on),
         asked=partial(origin.asked, run, flow.name) if run.deployment_id else None,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.context import SettingsContext, get_settings_context
 
 from flowml import markdown, records, settings, store
 from flowml.capture import report
@@ -47,13 +47,16 @@ class Links:
         self._goes_on = goes_on
         self._run: store.Run = store.NO_RUN
         self._summary_id: UUID | None = None
-        self._context: contextvars.Context | None = None
+        self._settings: SettingsContext | None = None
 
     def watch(self, run: store.Run) -> None:
         """Link a run that was just opened, as soon as it is known which it is."""
         if run is store.NO_RUN or self._is_full():
             return
-        self._run, self._context = run, contextvars.copy_context()
+        # Not the whole context: it holds Prefect's engine, and that this, until they are collected.
+        self._settings = get_settings_context()
+        if not self._task_run_id:
+            self._run = run
         opened = None if self._goes_on else self._opened
         store.watch(run, opened, None if self._task_run_id else self._ended)
 
@@ -92,12 +95,13 @@ class Links:
         self._publish(partial(self._summarize, summary))
 
     def _publish(self, job: Callable[[Any], None], *, later: bool = False) -> None:
-        publisher.add(partial(self._in_context, job), later=later)
+        publisher.add(partial(self._with_settings, job), later=later)
 
-    def _in_context(self, job: Callable[[Any], None]) -> None:
+    def _with_settings(self, job: Callable[[Any], None]) -> None:
         """Do it with the Prefect settings that were in force where the run was opened."""
-        if self._context:
-            self._context.run(self._do, job)
+        if self._settings:
+            with self._settings.model_copy():
+                self._do(job)
 
     def _do(self, job: Callable[[Any], None]) -> None:
         with guarded("link Prefect's UI to MLflow's", self._log, raising=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowml import describe, records, store
+from flowml.capture.links import publisher
 from flowml.capture.session import current
 
 
@@ -60,4 +61,5 @@ def flush(timeout: float | None = None) -> None:
         >>> flowml.log(rmse=0.2)
         >>> flowml.flush()
     """
-    store.flush_all(timeout)
+    with publisher.hurrying():
+        store.flush_all(timeout)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -33,11 +33,14 @@ class Call:
     log: Log
     failure: Callable[[Any], BaseException | None]  # the error in a returned value, where the orchestrator sees one
     is_pause: Callable[[BaseException], bool]  # whether this is no error, but the orchestrator's way to leave the body
-    watch: Watch | None  # where the verdict on this attempt comes in; None: it ends as its body does
+    watch: Callable[
+        [], Watch | None
+    ]  # where the verdict on this attempt comes in; without one it ends as its body does
     find_caller: Callable[[], records.Caller | None]  # asked who called, where no session is current to say so
     announce: Callable[[records.Caller], None]  # told of the run, to pass it on to where this context does not reach
     publish: Callable[[store.Run], None]  # told of a new run, to link it from where people look at the call
     published: Callable[[], None]  # waits for that, for a short time
+    hurry: Callable[[], AbstractContextManager[None]]  # entered while MLflow is waited for: that goes on beside it
     known: Callable[[], list[records.Record]] = list  # what else there is to log of the call; it is cheap to say
     asked: Callable[[], list[records.Record]] | None = None  # what takes a question over the network, beside the body
 
@@ -71,8 +74,8 @@ class Session:
                 forget()
                 settings.reload()
             session._open(caller)
-        if call.watch:
-            call.watch.session = session
+        if watch := call.watch():
+            watch.session = session
         try:
             session._announce()
             if session.run is not store.NO_RUN:
@@ -147,13 +150,13 @@ class Session:
 
     def _leave(self, verdict: Verdict) -> None:
         """End the run with its body, if there is nobody to say how it ended."""
-        if self.call.watch is None:
+        if self.call.watch() is None:
             self.conclude(verdict)
 
     @property
     def waits_here(self) -> bool:
         """Whether the end of the body is the time to settle: nobody does it later, or an error is to be the call's."""
-        return self.run.is_outermost and (self.call.watch is None or self._is_strict)
+        return self.run.is_outermost and (self.call.watch() is None or self._is_strict)
 
     def conclude(self, verdict: Verdict) -> None:
         """End the run as the orchestrator says; a later verdict on the same attempt counts more."""
@@ -177,7 +180,8 @@ class Session:
         if self._asking:
             self._asking.wait()
         try:
-            with self.guard("log everything", raising=raising):
+            hurry = self.call.hurry if self.run.is_outermost else nullcontext
+            with hurry(), self.guard("log everything", raising=raising):
                 self.run.settle()
         finally:
             if self.run.is_outermost:
@@ -211,7 +215,8 @@ class Session:
         track = self.call.track
         if track is None or not settings.current().enabled:
             return
-        earlier = self.call.watch.session if self.call.watch else None
+        watch = self.call.watch()
+        earlier = watch.session if watch else None
         if earlier and earlier.run is not store.NO_RUN and self.call.identity.kind == "flow":
             self.run, self._params = earlier.run, earlier._params  # noqa: SLF001 - its finished children are there
             again = {"flowml.attempt": str(self.call.identity.attempt), "prefect.state": "Running"}
@@ -251,11 +256,12 @@ _OFF = Session(
         log=logging.getLogger("prefect.flowml"),
         failure=lambda _: None,
         is_pause=lambda _: False,
-        watch=None,
+        watch=lambda: None,
         find_caller=lambda: None,
         announce=lambda _: None,
         publish=lambda _: None,
         published=lambda: None,
+        hurry=nullcontext,
     ),
     store.NO_RUN,
 )

@@ -7,14 +7,12 @@ known here, or a store of another kind, is left to MLflow's calls; `tests/store/
 
 from __future__ import annotations
 
-import sys
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flowml.store import batches
+from flowml.store import batches, tables
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,16 +20,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from flowml.store.outgoing import Closing
-
-# The tables that a run's rows are in, with the columns written here: mlflow/store/tracking/dbmodels/models.py
-_COLUMNS = {
-    "SqlRun": "run_uuid name source_type source_name entry_point_name user_id status start_time end_time deleted_time "
-    "source_version lifecycle_stage artifact_uri experiment_id",
-    "SqlTag": "key value run_uuid",
-    "SqlParam": "key value run_uuid",
-    "SqlMetric": "key value timestamp step is_nan run_uuid",
-    "SqlLatestMetric": "key value timestamp step is_nan run_uuid",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +43,11 @@ class RunInsert:
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-def serves(client: MlflowClient) -> bool:
-    """Tell whether a client's store is one whose rows can be written here."""
-    # Not imported for this: whoever writes over HTTP never needs SQLAlchemy.
-    module = sys.modules.get("mlflow.store.tracking.sqlalchemy_store")
-    # A class derived from it may keep more.
-    return module is not None and type(_store_of(client)) is module.SqlAlchemyStore and _are_known_tables()
-
-
-def _store_of(client: MlflowClient) -> Any:
-    return getattr(getattr(client, "_tracking_client", None), "store", None)
-
-
-@cache
-def _are_known_tables() -> bool:
-    from mlflow.store.tracking.dbmodels import models
-
-    tables = ((getattr(models, name, None), columns) for name, columns in _COLUMNS.items())
-    return all(
-        table and {column.name for column in table.__table__.columns} == set(columns.split())
-        for table, columns in tables
-    )
-
-
 def write(client: MlflowClient, experiment_id: str, inserts: Iterable[RunInsert]) -> None:
     """Write runs of one experiment, all or none.
 
     Args:
-        client: MLflow's client, of a store that `serves`.
+        client: MLflow's client, of a store that `tables.serves`.
         experiment_id: The experiment.
         inserts: The runs.
 
@@ -91,9 +56,8 @@ def write(client: MlflowClient, experiment_id: str, inserts: Iterable[RunInsert]
     """
     from mlflow.store.tracking.dbmodels import models
 
-    store = _store_of(client)
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _COLUMNS}
-    with store.engine.begin() as connection:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.COLUMNS}
+    with tables.engine_of(client).begin() as connection:
         root = _artifacts_of(connection, experiment_id)
         for insert in inserts:
             _add_rows(rows, insert, int(experiment_id), root)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import records
+from flowml.store import tables
 from flowml.store.paging import paged
 from flowml.store.registration import versions_in
 
@@ -65,32 +66,41 @@ class ChildRun:
 
 def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun]:
     """Read the runs right below a run, of each attempt, oldest first."""
+    if tables.serves(client):
+        return [_of(row) for row in tables.below(client, run_id, experiment_id)]
     below = f"tags.mlflow.parentRunId = '{run_id}'"
     oldest_first = ["attributes.start_time ASC"]
     search = partial(client.search_runs, [experiment_id], below, max_results=_PAGE, order_by=oldest_first)
-    return [_of(run) for run in paged(search)]
+    return [_of(_row_of(run)) for run in paged(search)]
 
 
-def _of(run: Run) -> ChildRun:
-    tags, info = run.data.tags, run.info
+def _row_of(run: Run) -> tables.RunRow:
+    info, data = run.info, run.data
+    return tables.RunRow(
+        info.run_id, info.run_name, info.status, info.start_time, info.end_time, data.tags, data.metrics
+    )
+
+
+def _of(run: tables.RunRow) -> ChildRun:
+    tags = run.tags
     kind = tags.get("flowml.kind")
     its_id = tags.get(f"prefect.{kind}_run_id") if kind else None
     owner = (tags.get("prefect.task_name") or tags.get("prefect.flow_name")) if kind else None
     return ChildRun(
-        id=its_id or info.run_id,
-        owner=owner or info.run_name,
-        name=info.run_name,
+        id=its_id or run.run_id,
+        owner=owner or run.name,
+        name=run.name,
         is_flow=kind == "flow",
-        status=info.status,
-        state=tags.get("prefect.state") or info.status.title(),
-        started=info.start_time,
-        seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
+        status=run.status,
+        state=tags.get("prefect.state") or run.status.title(),
+        started=run.started,
+        seconds=(run.ended - run.started) / 1000 if run.ended else None,
         attempt=int(tags.get("flowml.attempt", "1")),
         cached=tags.get("flowml.cached") == "true",
-        metrics={key: value for key, value in run.data.metrics.items() if not key.startswith(_OWN)},
+        metrics={key: value for key, value in run.metrics.items() if not key.startswith(_OWN)},
         inputs=tuple(filter(None, tags.get(INPUTS, "").split(","))),
         models=versions_in(tags),
-        run_id=info.run_id,
+        run_id=run.run_id,
         page=tags.get(f"prefect.{kind}_run_url") if kind else None,
     )
 

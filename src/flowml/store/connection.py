@@ -14,7 +14,7 @@ from weakref import WeakSet
 from flowml import settings
 from flowml.errors import TrackingError
 from flowml.stack import state
-from flowml.store import active, embedded, pages, proxied, quick_acks
+from flowml.store import active, cheap_requests, embedded, pages, proxied
 from flowml.store.trouble import explained, masked, without_credentials
 from flowml.store.writer import Writer
 
@@ -136,7 +136,7 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
         if embedded.is_embedded(uri):
             embedded.prepare(uri)
         proxied.install()
-        quick_acks.install()
+        cheap_requests.install()
     return Connection(uri, registry_uri)
 
 

@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from threading import RLock
+from typing import TYPE_CHECKING
+from weakref import proxy
 
 from flowml import clock, records
 from flowml.store import active
 from flowml.store.child_runs import INPUTS
 from flowml.store.fold import FoldedChild
 from flowml.store.runs import JoinedRun, OwnRun, is_elsewhere
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
 
 _INPUTS = 5  # so many are noted, for thousands of children have few kinds of them
 
@@ -29,7 +34,8 @@ class FoldedRun:
         self._log_late: Callable[[], None] | None = None
         self.on_opened: Callable[[OwnRun], None] | None = None  # told when it gets a run
         self._lock = RLock()  # carried threads may ask at the same time
-        self._stack = active.Stack(lambda: self._open()._entity())  # noqa: SLF001 - of the same family
+        me = proxy(self)  # as in `JoinedRun`
+        self._stack = active.Stack(lambda: me._entity())  # noqa: PLW0108, SLF001
 
     @property
     def opened(self) -> OwnRun | None:
@@ -95,6 +101,9 @@ class FoldedRun:
             if log_late and not self.under.is_open():
                 log_late()
             JoinedRun.settle(self.under)
+
+    def _entity(self) -> MlflowRun:
+        return self._open()._entity()  # noqa: SLF001 - of the same family
 
     def _open(self) -> OwnRun:
         with self._lock:

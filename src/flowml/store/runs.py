@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
+from weakref import proxy
 
 from flowml import records
 from flowml.store import active
@@ -100,7 +101,10 @@ class JoinedRun:
         self.children = children
         self._sends_in = os.getpid()
         self.pid = os.getpid()  # a forked child has its parent's runs, but not the thread that sends for them
-        self._stack = active.Stack(self._entity)
+        # The stack does not hold its run, which holds it: each task would leave a cycle to the garbage collector, and
+        # with MLflow imported that stops all threads for half a second.
+        me = proxy(self)
+        self._stack = active.Stack(lambda: me._entity())  # noqa: PLW0108, SLF001 - without it, a method holds its object
 
     @property
     def info(self) -> records.CurrentRun | None:

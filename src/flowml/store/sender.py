@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml.errors import TrackingError
-from flowml.store import batches, bulk, creation, fold, leftovers, reuse
+from flowml.store import batches, creation, fold, leftovers, reuse, tables
 from flowml.store.ending import Ending
 from flowml.store.intake import take_in
 from flowml.store.outgoing import Closing, Outgoing, open_here
@@ -159,7 +159,7 @@ class Sender:
         Raises:
             StoreGoneError: If nothing can be sent now.
         """
-        if not bulk.serves(self._client):
+        if not tables.serves(self._client):
             return
         try:
             creation.create_together(self._client, group)

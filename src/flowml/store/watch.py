@@ -36,8 +36,10 @@ def watch(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
 
 
 def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
+    connection = run.connection  # not the run: what waits for it would hold it, and it that, until they are collected
+
     def with_page(info: records.CurrentRun) -> records.CurrentRun:
-        return dataclasses.replace(info, url=run.connection.page_of(info.experiment_id, info.run_id))
+        return dataclasses.replace(info, url=connection.page_of(info.experiment_id, info.run_id))
 
     def tell_opened(created: Future[Created]) -> None:
         if opened and not created.exception():
@@ -48,8 +50,10 @@ def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
         if ended and summary and summary.run:
             ended(dataclasses.replace(summary, run=with_page(summary.run)))
 
-    run.out.subscribers.append(tell_ended)
-    run.out.created.add_done_callback(tell_opened)
+    if ended:
+        run.out.subscribers.append(tell_ended)
+    if opened:
+        run.out.created.add_done_callback(tell_opened)
 
 
 def unsent(run: Run) -> records.Summary | None:

@@ -1,22 +1,25 @@
-"""How long an answer of a server takes that sends it in two packets."""
+"""What a call to an MLflow server spends on nothing."""
 
 from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking.request_header import registry
+from mlflow.tracking.request_header.databricks_request_header_provider import DatabricksRequestHeaderProvider
+from mlflow.utils import databricks_utils
 
-from flowml.store import quick_acks
+from flowml.store import cheap_requests
 
 _DELAY = 0.04  # seconds after which Linux acknowledges at the earliest where it waits: TCP_DELACK_MIN in net/tcp.h
 _BEGINNING = 20  # answers that a new connection acknowledges at once all the same
-
-pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="other systems have no such option")
 
 
 @pytest.fixture
@@ -45,9 +48,10 @@ def in_two_packets() -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="other systems have no such option")
 def test_no_call_waits_for_an_acknowledgement(in_two_packets: str) -> None:
     """The quickest of the later calls takes less than Linux's delay, which each would take."""
-    quick_acks.install()
+    cheap_requests.install()
     client = MlflowClient(in_two_packets)
     taken = []
     for _ in range(2 * _BEGINNING):
@@ -55,3 +59,31 @@ def test_no_call_waits_for_an_acknowledgement(in_two_packets: str) -> None:
         assert client.get_experiment("1").name == "x"
         taken.append(time.perf_counter() - began)
     assert min(taken[_BEGINNING:]) < _DELAY
+
+
+def test_no_call_looks_for_databricks(in_two_packets: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call imports nothing, of the modules that are there in Databricks alone neither."""
+    looked_for = []
+
+    class Noting:
+        """Finds no module, and notes which were looked for."""
+
+        def find_spec(self, name: str, *_: Any) -> None:
+            looked_for.append(name)
+
+    cheap_requests.install()
+    client = MlflowClient(in_two_packets)
+    client.get_experiment("1")
+    monkeypatch.setattr(sys, "meta_path", [Noting(), *sys.meta_path])
+    client.get_experiment("1")
+    assert looked_for == []
+
+
+def test_in_databricks_its_headers_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where MLflow says that this is Databricks, what adds its headers stays."""
+    providers = [DatabricksRequestHeaderProvider()]
+    monkeypatch.setattr(registry._request_header_provider_registry, "_registry", providers)
+    monkeypatch.setattr(databricks_utils, "is_in_databricks_notebook", lambda: True)
+    monkeypatch.setattr(databricks_utils, "get_notebook_id", lambda: "7")
+    cheap_requests.install.__wrapped__()
+    assert registry.resolve_request_headers()["notebook_id"] == "7"
