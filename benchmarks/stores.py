@@ -95,9 +95,9 @@ def _connect_anew(*, cheaply: bool) -> None:
     from flowml.store import cheap_requests
 
     global _plain  # noqa: PLW0603 - MLflow's own, before flowml is there
-    headers = registry._request_header_provider_registry._registry  # noqa: SLF001
-    _plain = _plain or (request_utils._get_request_session, list(headers))  # noqa: SLF001
-    request_utils._get_request_session, headers[:] = _plain  # noqa: SLF001
+    headers = registry._request_header_provider_registry  # noqa: SLF001
+    _plain = _plain or (request_utils._get_request_session, headers._registry)  # noqa: SLF001
+    request_utils._get_request_session, headers._registry = _plain  # noqa: SLF001
     request_utils._cached_get_request_session.cache_clear()  # noqa: SLF001
     cheap_requests.install.cache_clear()
     if cheaply:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+_logger = logging.getLogger(__name__)
 
 _QUIET = 1.0  # seconds without a job that is urgent, after which one that is not is done, or the thread ends
 
@@ -28,7 +29,7 @@ class Publisher:
 
     def begin(self) -> None:
         """Begin with nothing to do: also in a forked child, whose parent does what is its own."""
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: deque[Callable[[], None]] = deque()
         self._later: deque[Callable[[], None]] = deque()
         self._left = 0
         self._hurried = 0
@@ -44,22 +45,23 @@ class Publisher:
         """
         with self._changed:
             self._left += 1
-            (self._later.append if later and not self._hurried else self._jobs.put)(job)
+            (self._later if later else self._jobs).append(job)
             if not self._is_working:
                 try:
                     threading.Thread(target=self._work, name="flowml-publisher", daemon=True).start()
                 except RuntimeError:  # the process ends, and there are no new threads
-                    self.begin()
-                    return
-                self._is_working = True
+                    self._jobs.clear()
+                    self._later.clear()
+                    self._left = 0
+                self._is_working = self._left > 0
+            self._changed.notify_all()
 
     @contextmanager
     def hurrying(self) -> Iterator[None]:
-        """Have all done at once while something is waited for: no task of the user's is in the way of it."""
+        """Have done at once what was put off, after what was not, while somebody waits anyway."""
         with self._changed:
             self._hurried += 1
-            while self._later:
-                self._jobs.put(self._later.popleft())
+            self._changed.notify_all()
         try:
             yield
         finally:
@@ -72,10 +74,8 @@ class Publisher:
         Returns:
             How much is left, after so many seconds.
         """
-        until = time.monotonic() + seconds
         with self.hurrying(), self._changed:
-            while self._left and (rest := until - time.monotonic()) > 0:
-                self._changed.wait(rest)
+            self._changed.wait_for(lambda: not self._left, seconds)
             return self._left
 
     def _work(self) -> None:
@@ -85,6 +85,8 @@ class Publisher:
                 return
             try:
                 job()
+            except Exception:
+                _logger.warning("flowml: something in the background failed", exc_info=True)
             finally:
                 with self._changed:
                     self._left -= 1
@@ -93,14 +95,12 @@ class Publisher:
     def _next(self) -> Callable[[], None] | None:
         """Wait for a job; None if there is none and the thread is to end."""
         while True:
-            try:
-                return self._jobs.get(timeout=_QUIET)
-            except queue.Empty:
-                with self._changed:
-                    if self._later:
-                        return self._later.popleft()
-                self._idle()
-                with self._changed:
-                    if not self._left:
-                        self._is_working = False
-                        return None
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs or (self._later and self._hurried), _QUIET)
+                if self._jobs or self._later:
+                    return (self._jobs or self._later).popleft()
+            self._idle()
+            with self._changed:
+                if not self._left:
+                    self._is_working = False
+                    return None

@@ -85,5 +85,6 @@ def test_in_databricks_its_headers_are_sent(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(registry._request_header_provider_registry, "_registry", providers)
     monkeypatch.setattr(databricks_utils, "is_in_databricks_notebook", lambda: True)
     monkeypatch.setattr(databricks_utils, "get_notebook_id", lambda: "7")
-    cheap_requests.install.__wrapped__()
+    cheap_requests.install.cache_clear()
+    cheap_requests.install()
     assert registry.resolve_request_headers()["notebook_id"] == "7"

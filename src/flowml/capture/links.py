@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -43,7 +44,8 @@ class Links:
     def __init__(self, flow_run_id: UUID | None, task_run_id: UUID | None, log: Log, *, goes_on: bool = False) -> None:
         self._flow_run_id = flow_run_id
         self._task_run_id = task_run_id
-        self._log = log
+        # Prefect's own log asks a task run without a flow for its context, which is not kept.
+        self._log: Log = log if flow_run_id else logging.getLogger("prefect.flowml")
         self._goes_on = goes_on
         self._run: store.Run = store.NO_RUN
         self._summary_id: UUID | None = None
@@ -53,7 +55,7 @@ class Links:
         """Link a run that was just opened, as soon as it is known which it is."""
         if run is store.NO_RUN or self._is_full():
             return
-        # Not the whole context: it holds Prefect's engine, and that this, until they are collected.
+        # Not the whole context, which holds Prefect's engine, nor a task's run: both hold these links, in a cycle.
         self._settings = get_settings_context()
         if not self._task_run_id:
             self._run = run

@@ -50,6 +50,7 @@ def flush(timeout: float | None = None) -> None:
     """Wait until all that was logged until now is in MLflow.
 
     The outermost flow does so by itself when it ends. Call it where another program is to see something earlier.
+    The links that Prefect shows are written meanwhile.
 
     Args:
         timeout: Seconds to wait. Default: ten times the setting ``timeout``, for files take long.

@@ -33,14 +33,12 @@ class Call:
     log: Log
     failure: Callable[[Any], BaseException | None]  # the error in a returned value, where the orchestrator sees one
     is_pause: Callable[[BaseException], bool]  # whether this is no error, but the orchestrator's way to leave the body
-    watch: Callable[
-        [], Watch | None
-    ]  # where the verdict on this attempt comes in; without one it ends as its body does
+    watch: Callable[[], Watch | None]  # where the verdict on this attempt comes in, if anywhere
     find_caller: Callable[[], records.Caller | None]  # asked who called, where no session is current to say so
     announce: Callable[[records.Caller], None]  # told of the run, to pass it on to where this context does not reach
     publish: Callable[[store.Run], None]  # told of a new run, to link it from where people look at the call
     published: Callable[[], None]  # waits for that, for a short time
-    hurry: Callable[[], AbstractContextManager[None]]  # entered while MLflow is waited for: that goes on beside it
+    hurry: Callable[[], AbstractContextManager[None]]  # entered while MLflow is waited for: links are written meanwhile
     known: Callable[[], list[records.Record]] = list  # what else there is to log of the call; it is cheap to say
     asked: Callable[[], list[records.Record]] | None = None  # what takes a question over the network, beside the body
 
@@ -53,7 +51,7 @@ class Session:
         run: Where its records go.
     """
 
-    __slots__ = ("_asking", "_error", "_overflows", "_params", "_steps", "call", "run")
+    __slots__ = ("_asking", "_error", "_is_watched", "_overflows", "_params", "_steps", "call", "run")
 
     def __init__(self, call: Call, run: store.Run) -> None:
         self.call = call
@@ -63,6 +61,7 @@ class Session:
         self._error: BaseException | None = None
         self._params: dict[str, str] = {}
         self._overflows = 0
+        self._is_watched = call.watch() is not None  # asked once: later its engine may be gone, its verdict given
 
     @classmethod
     def begin(cls, call: Call, *, inputs: bool = True) -> Session:
@@ -150,13 +149,13 @@ class Session:
 
     def _leave(self, verdict: Verdict) -> None:
         """End the run with its body, if there is nobody to say how it ended."""
-        if self.call.watch() is None:
+        if not self._is_watched:
             self.conclude(verdict)
 
     @property
     def waits_here(self) -> bool:
         """Whether the end of the body is the time to settle: nobody does it later, or an error is to be the call's."""
-        return self.run.is_outermost and (self.call.watch() is None or self._is_strict)
+        return self.run.is_outermost and (not self._is_watched or self._is_strict)
 
     def conclude(self, verdict: Verdict) -> None:
         """End the run as the orchestrator says; a later verdict on the same attempt counts more."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
 _here: ContextVar[Stack | None] = ContextVar("flowml_active_runs", default=None)
+_owner: ContextVar[object] = ContextVar("flowml_active_runs_owner", default=None)
 
 
 class Stack:
@@ -58,16 +59,22 @@ class Stack:
 
 
 @contextmanager
-def activated(stack: Stack) -> Iterator[None]:
-    """Make this session's stack the one that ``mlflow.*`` sees, in this context only."""
+def activated(stack: Stack, owner: object = None) -> Iterator[None]:
+    """Make this session's stack the one that ``mlflow.*`` sees, in this context only.
+
+    Args:
+        stack: The stack.
+        owner: What the stack asks for its run; kept for as long as the context is, which threads may carry on.
+    """
     if not _install():
         with _pushed(stack):
             yield
         return
-    token = _here.set(stack)
+    token, kept = _here.set(stack), _owner.set(owner)
     try:
         yield
     finally:
+        _owner.reset(kept)
         _here.reset(token)
 
 

@@ -2,7 +2,7 @@
 
 MLflow's own calls take about 40 statements and 7 transactions for a run, most of them to read again what was just
 written. Here the same rows are written by one statement for each table. A database that looks otherwise than the one
-known here, or a store of another kind, is left to MLflow's calls; `tests/store/test_bulk.py` compares the rows.
+known to `tables`, or a store of another kind, is left to MLflow's calls; `tests/store/test_bulk.py` compares the rows.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,11 +31,20 @@ def install() -> None:
 
 
 def _ask_for_databricks_once() -> None:
-    """Take away what adds headers in Databricks, where this is not Databricks."""
+    """Take away what adds headers in Databricks, where this is not Databricks and cannot become it."""
     from mlflow.tracking.request_header import registry
 
-    providers: Any = getattr(getattr(registry, "_request_header_provider_registry", None), "_registry", [])
-    providers[:] = [each for each in providers if type(each).__name__ != _OF_DATABRICKS or each.in_context()]
+    known: Any = getattr(registry, "_request_header_provider_registry", None)
+    if hasattr(known, "_registry") and find_spec("pyspark") is None:  # its session may be opened later, on a cluster
+        # A new list: other threads may be going through the old one.
+        known._registry = [each for each in known if type(each).__name__ != _OF_DATABRICKS or _may_apply(each)]  # noqa: SLF001
+
+
+def _may_apply(provider: Any) -> bool:
+    try:
+        return bool(provider.in_context())
+    except Exception:  # noqa: BLE001 - MLflow asks again at each call, and warns
+        return True
 
 
 def _acknowledge_at_once() -> None:

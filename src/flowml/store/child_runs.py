@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from flowml.store.fold import Tally
+
+_logger = logging.getLogger(__name__)
 
 INPUTS = "prefect.task_inputs"
 """The tag with the ids of the runs that a task run was given results of."""
@@ -67,7 +70,11 @@ class ChildRun:
 def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun]:
     """Read the runs right below a run, of each attempt, oldest first."""
     if tables.serves(client):
-        return [_of(row) for row in tables.below(client, run_id, experiment_id)]
+        try:
+            return [_of(row) for row in tables.below(client, run_id, experiment_id)]
+        except Exception as error:
+            # Of the database: from MLflow's call it is known whether it may pass.
+            _logger.debug("child runs could not be read from the tables", exc_info=error)
     below = f"tags.mlflow.parentRunId = '{run_id}'"
     oldest_first = ["attributes.start_time ASC"]
     search = partial(client.search_runs, [experiment_id], below, max_results=_PAGE, order_by=oldest_first)

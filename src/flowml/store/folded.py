@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import proxy
@@ -31,7 +30,7 @@ class FoldedRun:
         self._started = clock.now()
         self._found: list[records.Record] = []
         self._run: OwnRun | None = None
-        self._log_late: Callable[[], None] | None = None
+        self._summed_up: tuple[records.Status, int, Iterable[records.Record]] | None = None  # how it ended
         self.on_opened: Callable[[OwnRun], None] | None = None  # told when it gets a run
         self._lock = RLock()  # carried threads may ask at the same time
         me = proxy(self)  # as in `JoinedRun`
@@ -53,7 +52,7 @@ class FoldedRun:
 
     def active(self) -> AbstractContextManager[None]:
         """Make it the active run; it is opened when something asks for that."""
-        return active.activated(self._stack)
+        return active.activated(self._stack, self)
 
     def as_caller(self) -> records.Caller:
         """Tell of the run above: what is called in other processes hangs under that."""
@@ -69,7 +68,7 @@ class FoldedRun:
         if self._run is None and (status in {"FINISHED", None} or self.under.children == "none"):
             if status:
                 self.under.sum_up(self._child(status, ended))
-                self._log_late = partial(self._close_own, status, ended, about)
+                self._summed_up = status, ended, about
             return
         self._close_own(status, ended, about)
 
@@ -97,9 +96,9 @@ class FoldedRun:
         """Leave the waiting to the run above; where that is another process's, get a run if its end was earlier."""
         if self.is_outermost:
             self.under.connection.writer.flush()
-            log_late, self._log_late = self._log_late, None
-            if log_late and not self.under.is_open():
-                log_late()
+            late, self._summed_up = self._summed_up, None
+            if late and not self.under.is_open():
+                self._close_own(*late)
             JoinedRun.settle(self.under)
 
     def _entity(self) -> MlflowRun:

@@ -129,7 +129,7 @@ class JoinedRun:
 
     def active(self) -> AbstractContextManager[None]:
         """Make this run the active one in this context."""
-        return active.activated(self._stack)
+        return active.activated(self._stack, self)
 
     def as_caller(self) -> records.Caller:
         """Tell of this run and its store."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -76,13 +75,16 @@ def _are_known() -> bool:
     )
 
 
-def below(client: MlflowClient, run_id: str, experiment_id: str) -> Iterator[RunRow]:
+def below(client: MlflowClient, run_id: str, experiment_id: str) -> list[RunRow]:
     """Read the runs right below a run, oldest first.
 
     Args:
         client: MLflow's client, of a store that `serves`.
         run_id: The run.
         experiment_id: Its experiment.
+
+    Raises:
+        Exception: What the database raises.
     """
     from mlflow.store.tracking.dbmodels import models
     from sqlalchemy import select
@@ -90,22 +92,23 @@ def below(client: MlflowClient, run_id: str, experiment_id: str) -> Iterator[Run
     run: Any = models.SqlRun.__table__.c
     tag: Any = models.SqlTag.__table__.c
     metric: Any = models.SqlLatestMetric.__table__.c
-    children = select(tag.run_uuid).where(tag.key == "mlflow.parentRunId", tag.value == run_id)
-    runs = (
-        select(run.run_uuid, run.name, run.status, run.start_time, run.end_time)
-        .where(run.run_uuid.in_(children), run.experiment_id == int(experiment_id), run.lifecycle_stage == "active")
-        .order_by(run.start_time, run.run_uuid)
-    )
-    tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    metrics: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    below_it = select(tag.run_uuid).where(tag.key == "mlflow.parentRunId", tag.value == run_id)
+    here = (run.run_uuid.in_(below_it), run.experiment_id == int(experiment_id), run.lifecycle_stage == "active")
+    of_them = select(run.run_uuid).where(*here)
+    runs = select(run.run_uuid, run.name, run.status, run.start_time, run.end_time).where(*here)
     with engine_of(client).connect() as connection:
-        for its_id, key, value in connection.execute(
-            select(tag.run_uuid, tag.key, tag.value).where(tag.run_uuid.in_(children))
-        ):
-            tags[its_id][key] = value
-        for its_id, key, value, is_nan in connection.execute(
-            select(metric.run_uuid, metric.key, metric.value, metric.is_nan).where(metric.run_uuid.in_(children))
-        ):
-            metrics[its_id][key] = float("nan") if is_nan else value
-        for its_id, name, status, started, ended in connection.execute(runs):
-            yield RunRow(its_id, name, status, started, ended, tags[its_id], metrics[its_id])
+        # The runs first: what is written meanwhile is missing as a whole, not a run without its tags.
+        rows = connection.execute(runs.order_by(run.start_time, run.run_uuid))
+        found = {
+            its_id: RunRow(its_id, name, status, started, ended, tags={}, metrics={})
+            for its_id, name, status, started, ended in rows
+        }
+        tags = select(tag.run_uuid, tag.key, tag.value).where(tag.run_uuid.in_(of_them))
+        for its_id, key, value in connection.execute(tags):
+            if its_id in found:
+                found[its_id].tags[key] = value
+        last = select(metric.run_uuid, metric.key, metric.value, metric.is_nan).where(metric.run_uuid.in_(of_them))
+        for its_id, key, value, is_nan in connection.execute(last):
+            if its_id in found:
+                found[its_id].metrics[key] = math.nan if is_nan else value
+    return list(found.values())

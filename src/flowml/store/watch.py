@@ -36,24 +36,26 @@ def watch(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
 
 
 def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
-    connection = run.connection  # not the run: what waits for it would hold it, and it that, until they are collected
+    connection = run.connection  # not the run: it would hold what waits for it, and that the run, in a cycle
 
     def with_page(info: records.CurrentRun) -> records.CurrentRun:
         return dataclasses.replace(info, url=connection.page_of(info.experiment_id, info.run_id))
 
-    def tell_opened(created: Future[Created]) -> None:
-        if opened and not created.exception():
-            opened(with_page(created.result().info))
-
-    def tell_ended(notification: Notification) -> None:
-        summary = notification.summary
-        if ended and summary and summary.run:
-            ended(dataclasses.replace(summary, run=with_page(summary.run)))
-
-    if ended:
-        run.out.subscribers.append(tell_ended)
     if opened:
+
+        def tell_opened(created: Future[Created]) -> None:
+            if not created.exception():
+                opened(with_page(created.result().info))
+
         run.out.created.add_done_callback(tell_opened)
+    if ended:
+
+        def tell_ended(notification: Notification) -> None:
+            summary = notification.summary
+            if summary and summary.run:
+                ended(dataclasses.replace(summary, run=with_page(summary.run)))
+
+        run.out.subscribers.append(tell_ended)
 
 
 def unsent(run: Run) -> records.Summary | None:
