@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from flowml import TrackingError, records
 from flowml.options import Track
@@ -169,11 +170,31 @@ def test_children_are_read_as_mlflow_tells_them(flow: Run, monkeypatch: pytest.M
     for name in ("by hand", "deleted"):
         made = client.create_run(experiment_id, 3, {"mlflow.parentRunId": flow_id}, name)
     client.delete_run(made.info.run_id)
+    assert tables.serves(client)
     directly = child_runs.read(client, flow_id, experiment_id)
     monkeypatch.setattr(tables, "serves", lambda _: False)
     searched = child_runs.read(client, flow_id, experiment_id)
     assert sorted(map(repr, directly)) == sorted(map(repr, searched))  # NaN is not equal to itself
     assert [child.started for child in directly] == [child.started for child in searched] == [3, 5, 5, 5]
     assert directly[0].name == "by hand"
+    flow.close("FINISHED", 7)
+    flow.settle()
+
+
+def test_tables_that_cannot_be_read_are_asked_for_through_mlflow(flow: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the database hangs up on the quick way to a flow's children, they come from MLflow's search."""
+    client = connect().client
+    assert flow.info
+    run = open_run(identity(), track=Track(), parent=flow)
+    run.close("FINISHED", 7)
+    flow.settle()
+
+    def hang_up(*_: Any) -> None:
+        raise OperationalError("select", {}, Exception("server closed the connection unexpectedly"))
+
+    monkeypatch.setattr(tables, "engine_of", hang_up)
+    (child,) = child_runs.read(client, flow.info.run_id, flow.info.experiment_id)
+    assert child.status == "FINISHED"
+    monkeypatch.undo()
     flow.close("FINISHED", 7)
     flow.settle()
