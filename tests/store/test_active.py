@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import mlflow
 import pytest
@@ -21,21 +24,24 @@ def stored(project: Path) -> MlflowClient:
     return connect().client
 
 
-def stack(client: MlflowClient, name: str) -> active.Stack:
+Runs: TypeAlias = Callable[[], list[mlflow.ActiveRun]]
+
+
+def stack(client: MlflowClient, name: str) -> Runs:
     """Make a stack with a new run."""
     entity = client.create_run("0", run_name=name)
-    return active.Stack(lambda: entity)
+    return partial(active.Stack().runs, lambda: entity)
 
 
-def run_id_of(mine: active.Stack) -> str:
+def run_id_of(mine: Runs) -> str:
     """Return the id of a stack's own run."""
-    return str(mine.runs[0].info.run_id)
+    return str(mine()[0].info.run_id)
 
 
 def test_each_context_has_its_own_active_run(stored: MlflowClient) -> None:
     """Two coroutines on one thread log by ``mlflow.log_param`` into two runs."""
 
-    async def work(mine: active.Stack, number: int) -> None:
+    async def work(mine: Runs, number: int) -> None:
         with active.activated(mine):
             await asyncio.sleep(0)
             mlflow.log_param("id", number)
@@ -44,7 +50,7 @@ def test_each_context_has_its_own_active_run(stored: MlflowClient) -> None:
             assert current is not None
             assert current.info.run_id == run_id_of(mine)
 
-    async def both(stacks: list[active.Stack]) -> None:
+    async def both(stacks: list[Runs]) -> None:
         await asyncio.gather(*(work(mine, number) for number, mine in enumerate(stacks)))
 
     stacks = [stack(stored, "a"), stack(stored, "b")]

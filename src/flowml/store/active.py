@@ -27,54 +27,58 @@ if TYPE_CHECKING:
     from mlflow import ActiveRun
     from mlflow.entities import Run as MlflowRun
 
-_here: ContextVar[Stack | None] = ContextVar("flowml_active_runs", default=None)
-_owner: ContextVar[object] = ContextVar("flowml_active_runs_owner", default=None)
+# Asked for the runs only when ``mlflow.*`` is called: most tasks never do.
+_here: ContextVar[Callable[[], list[ActiveRun]] | None] = ContextVar("flowml_active_runs", default=None)
 
 
 class Stack:
-    """The active runs of one session: its own, and those that the user's code opens on top."""
+    """The active runs of one session: its own, and those that the user's code opens on top.
 
-    def __init__(self, entity: Callable[[], MlflowRun]) -> None:
-        self._entity = entity
+    It does not know its session's run, which holds it: each task would leave a cycle to the garbage collector, and
+    with MLflow imported that stops all threads for half a second.
+    """
+
+    def __init__(self) -> None:
         self._runs: list[ActiveRun] | None = None
 
-    @property
-    def runs(self) -> list[ActiveRun]:
-        """The list that MLflow pushes to and pops from."""
+    def runs(self, entity: Callable[[], MlflowRun]) -> list[ActiveRun]:
+        """Return the list that MLflow pushes to and pops from.
+
+        Args:
+            entity: Asked for the session's own run, the first time.
+        """
         if self._runs is None:
             from mlflow import ActiveRun
 
-            self._runs = [ActiveRun(self._entity())]
+            self._runs = [ActiveRun(entity())]
         return self._runs
 
     def close_what_was_left_open(self, status: records.Status) -> None:
         """End the runs which the user's code started and did not end, as MLflow does when a script ends."""
         import mlflow
 
-        left = (self._runs or [])[1:]
-        if left:
-            with activated(self):
+        runs = self._runs or []
+        if left := runs[1:]:
+            with activated(lambda: runs):
                 for _ in left:
                     mlflow.end_run(status)
 
 
 @contextmanager
-def activated(stack: Stack, owner: object = None) -> Iterator[None]:
-    """Make this session's stack the one that ``mlflow.*`` sees, in this context only.
+def activated(runs: Callable[[], list[ActiveRun]]) -> Iterator[None]:
+    """Make a session's runs those that ``mlflow.*`` sees, in this context only.
 
     Args:
-        stack: The stack.
-        owner: What the stack asks for its run; kept for as long as the context is, which threads may carry on.
+        runs: Asked for them when they are needed; kept for as long as the context is, which threads may carry on.
     """
     if not _install():
-        with _pushed(stack):
+        with _pushed(runs):
             yield
         return
-    token, kept = _here.set(stack), _owner.set(owner)
+    token = _here.set(runs)
     try:
         yield
     finally:
-        _owner.reset(kept)
         _here.reset(token)
 
 
@@ -142,15 +146,15 @@ def _install() -> bool:
         """MLflow's stack where no session is active, the session's own where one is."""
 
         def get(self) -> Any:
-            stack = _here.get()
-            return original.get() if stack is None else stack.runs
+            runs = _here.get()
+            return original.get() if runs is None else runs()
 
         def set(self, value: Any) -> None:
             original.set(value)
 
         def get_all_thread_values(self) -> Any:
-            stack = _here.get()
-            return original.get_all_thread_values() if stack is None else {0: stack.runs}
+            runs = _here.get()
+            return original.get_all_thread_values() if runs is None else {0: runs()}
 
         def reset(self) -> None:
             original.reset()
@@ -162,8 +166,8 @@ def _install() -> bool:
             return _here.get() is not None
 
         def get_experiment_id(self) -> str | None:
-            stack = _here.get()
-            return str(stack.runs[0].info.experiment_id) if stack else None
+            runs = _here.get()
+            return str(runs()[0].info.experiment_id) if runs else None
 
     follow_context()
     mlflow.start_run = fluent.start_run = _nesting(fluent.start_run)
@@ -177,22 +181,22 @@ def _nesting(start_run: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(start_run)
     def start(*args: Any, **kwargs: Any) -> Any:
-        stack = _here.get()
-        if stack is None:
+        runs = _here.get()
+        if runs is None:
             return start_run(*args, **kwargs)
         _ignore_inherited_run_id()
         given = inspect.signature(start_run).bind_partial(*args, **kwargs).arguments
-        given["nested"] = given.get("nested") or len(stack.runs) == 1
+        given["nested"] = given.get("nested") or len(runs()) == 1
         if not given.get("run_id"):
             # Not the experiment that this process, or its environment, has for runs of its own.
-            given["experiment_id"] = given.get("experiment_id") or str(stack.runs[0].info.experiment_id)
+            given["experiment_id"] = given.get("experiment_id") or str(runs()[0].info.experiment_id)
         return start_run(**given)
 
     return start
 
 
 @contextmanager
-def _pushed(stack: Stack) -> Iterator[None]:
+def _pushed(mine: Callable[[], list[ActiveRun]]) -> Iterator[None]:
     """Push the run to the thread's own stack: right in sync bodies, the only ones where it is safe."""
     import asyncio
 
@@ -205,10 +209,10 @@ def _pushed(stack: Stack) -> Iterator[None]:
     else:
         yield
         return
-    runs = fluent._active_run_stack.get()  # noqa: SLF001
-    runs.append(stack.runs[0])
+    run, runs = mine()[0], fluent._active_run_stack.get()  # noqa: SLF001
+    runs.append(run)
     try:
         yield
     finally:
-        if stack.runs[0] in runs:
-            runs.remove(stack.runs[0])
+        if run in runs:
+            runs.remove(run)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING
-from weakref import proxy
 
 from flowml import clock, records
 from flowml.store import active
@@ -33,8 +33,7 @@ class FoldedRun:
         self._summed_up: tuple[records.Status, int, Iterable[records.Record]] | None = None  # how it ended
         self.on_opened: Callable[[OwnRun], None] | None = None  # told when it gets a run
         self._lock = RLock()  # carried threads may ask at the same time
-        me = proxy(self)  # as in `JoinedRun`
-        self._stack = active.Stack(lambda: me._entity())  # noqa: PLW0108, SLF001
+        self._stack = active.Stack()
 
     @property
     def opened(self) -> OwnRun | None:
@@ -52,7 +51,7 @@ class FoldedRun:
 
     def active(self) -> AbstractContextManager[None]:
         """Make it the active run; it is opened when something asks for that."""
-        return active.activated(self._stack, self)
+        return active.activated(partial(self._stack.runs, self._entity))
 
     def as_caller(self) -> records.Caller:
         """Tell of the run above: what is called in other processes hangs under that."""

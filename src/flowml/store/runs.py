@@ -6,9 +6,8 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
-from weakref import proxy
 
 from flowml import records
 from flowml.store import active
@@ -101,10 +100,7 @@ class JoinedRun:
         self.children = children
         self._sends_in = os.getpid()
         self.pid = os.getpid()  # a forked child has its parent's runs, but not the thread that sends for them
-        # The stack does not hold its run, which holds it: each task would leave a cycle to the garbage collector, and
-        # with MLflow imported that stops all threads for half a second.
-        me = proxy(self)
-        self._stack = active.Stack(lambda: me._entity())  # noqa: PLW0108, SLF001 - without it, a method holds its object
+        self._stack = active.Stack()
 
     @property
     def info(self) -> records.CurrentRun | None:
@@ -129,7 +125,7 @@ class JoinedRun:
 
     def active(self) -> AbstractContextManager[None]:
         """Make this run the active one in this context."""
-        return active.activated(self._stack, self)
+        return active.activated(partial(self._stack.runs, self._entity))
 
     def as_caller(self) -> records.Caller:
         """Tell of this run and its store."""
