@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModelInput, Metric, Param, RunTag
 
-    from flowml.store.outgoing import Outgoing
+    from flowml.store.outgoing import Created, Outgoing
 
 # MLflow's limits for one request: mlflow/utils/validation.py
 _PARAMS = _TAGS = 100
@@ -131,12 +131,12 @@ def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", record.role)])
 
 
-def send_files(client: MlflowClient, run_id: str, out: Outgoing) -> None:
+def send_files(client: MlflowClient, run: Created, out: Outgoing) -> None:
     """Upload the files; what is refused keeps no other back."""
     refused: Exception | None = None
     while out.files:
         try:
-            client.log_artifacts(run_id, str(out.files[0].path))
+            _upload(client, run, str(out.files[0].path))
         except Exception as error:
             if may_pass(error):
                 raise
@@ -144,6 +144,16 @@ def send_files(client: MlflowClient, run_id: str, out: Outgoing) -> None:
         out.files.pop(0).remove()
     if refused:
         raise refused
+
+
+def _upload(client: MlflowClient, run: Created, folder: str) -> None:
+    if run.entity is None or not client.tracking_uri.startswith("http"):
+        client.log_artifacts(run.info.run_id, folder)
+        return
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    # The same, but for asking the server first where the run has its files.
+    get_artifact_repository(run.entity.info.artifact_uri, client.tracking_uri).log_artifacts(folder)
 
 
 def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id: str) -> None:

@@ -65,7 +65,7 @@ class Ending:
             out.incoming.extend(take_in(files, self._client.tracking_uri)[0])
             out.sort()
             try:
-                batches.send_files(self._client, self._info.run_id, out)
+                batches.send_files(self._client, self._out.created.result(), out)
             finally:
                 out.discard()
 

@@ -78,8 +78,8 @@ class Sender:
         earlier = creation.id_of(follows)
         if follows and earlier and follows.tags:
             self._step(out, partial(batches.send_batch, self._client, earlier, follows, with_params=False))
-        info = out.created.result().info
-        run_id, client = info.run_id, self._client
+        created, client = out.created.result(), self._client
+        info, run_id = created.info, created.info.run_id
         if out.closing and out.closing.tally:
             self._step(out, partial(fold.take_in, client, run_id, out.closing.tally))
             out.incoming.extend(take_in(out.closing.tally.records(), self._uri)[0])
@@ -88,7 +88,7 @@ class Sender:
         closing = out.closing
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
         self._step(out, partial(batches.send_inputs, client, run_id, out))
-        self._step(out, partial(batches.send_files, client, run_id, out))
+        self._step(out, partial(batches.send_files, client, created, out))
         self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id))
         self._step(out, partial(reuse.link, client, run_id, out, info.experiment_id))
         if closing is None:
