@@ -44,7 +44,7 @@ def test_a_sequence_counts_the_runs_of_each_contestant() -> None:
         "sequence.py --tasks 3 --store http --workers 1",
         "fanout.py --tasks 6 --threads 3",
         "growth.py --sizes 2 4",
-        "models.py",
+        "models.py --models 2",
         "training.py",
     ],
 )

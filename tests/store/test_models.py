@@ -4,6 +4,7 @@ import copy
 import gc
 import logging
 import socket
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import mlflow
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+import skops.io
 from mlflow.exceptions import MlflowException
 from sklearn import linear_model, pipeline, preprocessing
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -201,6 +203,27 @@ def test_estimators_of_known_libraries_are_saved_in_the_safe_format(fit, name, c
     """Estimators made of known libraries' parts need no word from the user to be saved by skops."""
     assert format_of(models.save(fit(name).record())) == "skops"
     assert caplog.records == []
+
+
+def test_only_what_flowml_saves_is_written_in_one_line(fit, tmp_path):
+    """A forest's description in its skops file takes no lines and indentation; what the user has skops write does."""
+    fitted = fit("random forest")
+    saved = models.save(fitted.record())
+    skops.io.dump(fitted.model, tmp_path / "own.skops")
+    (ours,) = saved.folder.glob("*.skops")
+    assert b"\n" not in schema_of(ours)
+    assert schema_of(tmp_path / "own.skops").count(b"\n") > 100
+    trusted = skops.io.get_untrusted_types(file=ours)
+    again = skops.io.load(ours, trusted=trusted)
+    table = pd.DataFrame(np.random.default_rng(0).random((5, fitted.model.n_features_in_)))
+    table.columns = fitted.model.feature_names_in_
+    np.testing.assert_array_equal(again.predict(table), fitted.model.predict(table))
+
+
+def schema_of(file) -> bytes:
+    """Return what a skops file says of its model."""
+    with zipfile.ZipFile(file) as opened:
+        return opened.read("schema.json")
 
 
 def test_an_unknown_type_falls_back_with_one_warning(send, caplog, global_uri):

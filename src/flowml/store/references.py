@@ -15,11 +15,13 @@ _NOT_FOLLOWED = frozenset({"mlflow", "pytest", "setuptools", "pkg_resources", "_
 _references: dict[str, set[str]] = {}  # top-level module → the top-level modules that it refers to
 _scanned: set[str] = set()
 _scanning = threading.Lock()
+_listing = threading.Lock()  # tasks that end together list the installed packages once, not once each
 
 
 def distributions_of(module: str) -> list[str]:
     """Name the installed distributions that provide a top-level module: ``"sklearn"`` → ``["scikit-learn"]``."""
-    return _module_owners().get(module, [])
+    with _listing:
+        return _module_owners().get(module, [])
 
 
 @functools.cache

@@ -15,7 +15,8 @@ from flowml.store.networks import save_network
 from flowml.store.pipelines import without_hub
 from flowml.store.requirements import requirements_of
 from flowml.store.signature import describe_interface
-from flowml.store.skops_trust import NotSkopsError, types_to_trust
+from flowml.store.skops_file import NotSkopsError, written
+from flowml.store.skops_trust import types_to_trust
 
 _logger = logging.getLogger("flowml.store.models")
 
@@ -46,12 +47,14 @@ def _save_estimator(record: records.Model, folder: Path, options: dict[str, Any]
     from mlflow.exceptions import MlflowException
 
     try:
-        trusted = types_to_trust(record.value, record.trust, folder.parent)
-        try:
-            _flavor_save(record, folder, options | {"serialization_format": "skops", "skops_trusted_types": trusted})
-        except MlflowException as error:  # MLflow reads it back, and that failed
-            reason = f"skops cannot read it back ({error.__cause__ or error})"
-            raise NotSkopsError(reason) from error
+        with written(record.value) as file:
+            trusted = types_to_trust(file, record.trust)
+            skops = {"serialization_format": "skops", "skops_trusted_types": trusted}
+            try:
+                _flavor_save(record, folder, options | skops)
+            except MlflowException as error:  # MLflow reads it back, and that failed
+                reason = f"skops cannot read it back ({error.__cause__ or error})"
+                raise NotSkopsError(reason) from error
     except NotSkopsError as obstacle:
         _logger.warning("Model %r is saved by cloudpickle: %s.", record.name, obstacle.reason)
         shutil.rmtree(folder, ignore_errors=True)
