@@ -59,6 +59,7 @@ def main(given: Namespace) -> None:
 
 def _run(command: list[str]) -> str:
     quiet = {**os.environ, "DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quiet.pop("PYTHONDONTWRITEBYTECODE", None)  # else what was edited last is compiled at each start
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
     if done.returncode:
         raise SystemExit(done.stderr)
