@@ -33,6 +33,7 @@ Job: TypeAlias = "tuple[Callable[[], Any], Future[Any]]"
 
 _QUIET = 0.02  # seconds without news, after which a task is taken to be in its body: sending then disturbs it least
 _HOLD = 0.5  # seconds after which news are sent all the same
+_MANY = 200  # ended runs, from which on they are sent without waiting for a quiet moment: each takes some 25 KB
 _REST = 5.0  # seconds that a fork waits for what is being sent
 _PATIENCE = (1.0, 2.0, 5.0, 15.0)  # seconds between tries while MLflow fails; the last one again and again
 
@@ -235,13 +236,17 @@ class Writer:
         until = time.monotonic() + _HOLD
         came = True
         while came and time.monotonic() < until:
-            self._asked.wait(_QUIET)
+            if not self._is_behind():
+                self._asked.wait(_QUIET)
             self._asked.clear()
             came = False
             with suppress(queue.Empty):
                 while True:
                     self._take(self._told.get_nowait())
                     came = True
+
+    def _is_behind(self) -> bool:
+        return not self._failures and sum(out.closing is not None for out in self._waiting) >= _MANY
 
     def _do(self, job: Callable[[], T], result: Future[T]) -> None:
         try:
