@@ -92,7 +92,7 @@ def complete_models(store: Any) -> int:
     client = MlflowClient(store.uri)
     experiment = client.get_experiment_by_name(store.name)
     found = 0
-    for model in client.search_logged_models([experiment.experiment_id], max_results=50):
+    for model in client.search_logged_models([experiment.experiment_id], max_results=1000):
         about = Model.load(download_artifacts(f"{model.artifact_location}/MLmodel"))
         files = {file.path for file in client.list_logged_model_artifacts(model.model_id)}
         is_whole = about.signature is not None and about.saved_input_example_info is not None

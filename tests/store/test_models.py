@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import pickle
 import socket
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ import skops.io
 from mlflow.exceptions import MlflowException
 from sklearn import linear_model, pipeline, preprocessing
 from sklearn.base import BaseEstimator, TransformerMixin
+from skops.io import _persist
 
 from flowml import records
 from flowml.store import logged, models
@@ -218,6 +220,16 @@ def test_only_what_flowml_saves_is_written_in_one_line(fit, tmp_path):
     table = pd.DataFrame(np.random.default_rng(0).random((5, fitted.model.n_features_in_)))
     table.columns = fitted.model.feature_names_in_
     np.testing.assert_array_equal(again.predict(table), fitted.model.predict(table))
+
+
+def test_a_model_is_written_once(fit, monkeypatch):
+    """Which types a model holds is told by the file that MLflow gets; the writer stays what pickles know it as."""
+    saves = []
+    save = _persist._save
+    monkeypatch.setattr(_persist, "_save", lambda *args, **options: saves.append(args) or save(*args, **options))
+    models.save(fit("random forest").record())
+    assert len(saves) == 1
+    assert pickle.loads(pickle.dumps(skops.io.dump)) is skops.io.dump
 
 
 def schema_of(file) -> bytes:

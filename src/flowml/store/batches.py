@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowml import records
@@ -19,6 +20,7 @@ from flowml.store.trouble import may_pass
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModelInput, Metric, Param, RunTag
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
     from flowml.store.outgoing import Created, Outgoing
 
@@ -147,13 +149,19 @@ def send_files(client: MlflowClient, run: Created, out: Outgoing) -> None:
 
 
 def _upload(client: MlflowClient, run: Created, folder: str) -> None:
-    if run.entity is None or not client.tracking_uri.startswith("http"):
+    place = run.entity.info.artifact_uri if run.entity else None
+    if place and client.tracking_uri.startswith("http"):
+        _repository(place, client.tracking_uri).log_artifacts(folder)
+    else:
         client.log_artifacts(run.info.run_id, folder)
-        return
+
+
+@lru_cache(maxsize=128)
+def _repository(place: str, tracking_uri: str) -> ArtifactRepository:
+    """Return where a run's files go, kept as MLflow's client does, which asks the server first."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    # The same, but for asking the server first where the run has its files.
-    get_artifact_repository(run.entity.info.artifact_uri, client.tracking_uri).log_artifacts(folder)
+    return get_artifact_repository(place, tracking_uri)
 
 
 def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id: str) -> None:

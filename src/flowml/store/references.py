@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import os
 import sys
 import threading
 from collections.abc import Iterable
@@ -14,13 +15,14 @@ _NOT_FOLLOWED = frozenset({"mlflow", "pytest", "setuptools", "pkg_resources", "_
 
 _references: dict[str, set[str]] = {}  # top-level module → the top-level modules that it refers to
 _scanned: set[str] = set()
-_scanning = threading.Lock()
-_listing = threading.Lock()  # tasks that end together list the installed packages once, not once each
+# One at a time: tasks that end together list the installed packages and follow references once, not once each.
+# Re-entrant: the garbage collector may end a generator task inside, which saves its model.
+_looking = threading.RLock()
 
 
 def distributions_of(module: str) -> list[str]:
     """Name the installed distributions that provide a top-level module: ``"sklearn"`` → ``["scikit-learn"]``."""
-    with _listing:
+    with _looking:
         return _module_owners().get(module, [])
 
 
@@ -39,7 +41,7 @@ def reachable(roots: Iterable[str], alone: frozenset[str] = frozenset()) -> set[
         roots: Where to start.
         alone: Modules that are not followed.
     """
-    with _scanning:
+    with _looking:
         loaded = _loaded_by_library()
         reached: set[str] = set()
         waiting = list(roots)
@@ -114,3 +116,12 @@ def _imports_in(code: CodeType) -> set[str]:
         if isinstance(constant, CodeType):
             found |= _imports_in(constant)
     return found
+
+
+def _look_anew() -> None:
+    global _looking  # noqa: PLW0603 - another thread of the parent may have held it
+    _looking = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_look_anew)

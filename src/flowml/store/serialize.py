@@ -47,7 +47,7 @@ def _save_estimator(record: records.Model, folder: Path, options: dict[str, Any]
     from mlflow.exceptions import MlflowException
 
     try:
-        with written(record.value) as file:
+        with written(record.value, folder.parent / "trial.skops") as file:
             trusted = types_to_trust(file, record.trust)
             skops = {"serialization_format": "skops", "skops_trusted_types": trusted}
             try:

@@ -7,6 +7,8 @@ JSON, in which skops describes the model, takes ten times as long as that of pla
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -34,15 +36,16 @@ class _File:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.content: bytes | None = None
+        self.path: Path | None = None
 
 
 @contextmanager
-def written(model: Any) -> Iterator[bytes]:
-    """Write a model; inside, ``skops.io.dump`` of it writes the same file again.
+def written(model: Any, path: Path) -> Iterator[Path]:
+    """Write a model; inside, ``skops.io.dump`` of it copies the file.
 
     Args:
         model: The model.
+        path: Where to; the file is removed afterwards.
 
     Yields:
         The file.
@@ -56,34 +59,39 @@ def written(model: Any) -> Iterator[bytes]:
     token = _here.set(file := _File(model))
     try:
         try:
-            file.content = skops.io.dumps(model)
+            skops.io.dump(model, path)
         except Exception as error:
             reason = f"skops cannot write it ({type(error).__name__}: {error})"
             raise NotSkopsError(reason) from error
-        yield file.content
+        file.path = path
+        yield path
     finally:
         _here.reset(token)
+        path.unlink(missing_ok=True)
 
 
 @cache
 def _install() -> None:
     """Stand before skops' writer; what others than flowml have it write is written as ever."""
     import skops.io
-    from skops.io import _persist
 
-    skops.io.dump = _again(skops.io.dump)
-    if getattr(_persist, "json", None) is json:
-        _persist.json = _Json()
+    copying = _copying(skops.io.dump)
+    here = sys.modules.get(copying.__module__)
+    if getattr(here, copying.__name__, None) is skops.io.dump:  # a pickle of it names it there
+        setattr(here, copying.__name__, copying)
+        skops.io.dump = copying
+    if getattr(here, "json", None) is json:
+        here.json = _Json()  # type: ignore[union-attr]
 
 
-def _again(dump: Callable[..., None]) -> Callable[..., None]:
+def _copying(dump: Callable[..., None]) -> Callable[..., None]:
     @wraps(dump)
     def dump_or_copy(obj: Any, file: Any, **options: Any) -> None:
         here = _here.get()
-        if here is None or here.content is None or here.model is not obj or options or not isinstance(file, str | Path):
+        if here is None or here.path is None or here.model is not obj or options or not isinstance(file, str | Path):
             dump(obj, file, **options)
         else:
-            Path(file).write_bytes(here.content)
+            shutil.copyfile(here.path, file)
 
     return dump_or_copy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 from flowml.store.references import distributions_of
 from flowml.store.skops_file import NotSkopsError
@@ -19,7 +20,7 @@ _KNOWN = {
 _PLAIN_CONTAINERS = frozenset({"collections.OrderedDict", "collections.defaultdict"})
 
 
-def types_to_trust(file: bytes, trust: Collection[str]) -> list[str]:
+def types_to_trust(file: Path, trust: Collection[str]) -> list[str]:
     """Find the types that loading a model from skops must be allowed to create.
 
     Types of installed scikit-learn, NumPy, SciPy, XGBoost, LightGBM and CatBoost are trusted by name, since who
@@ -35,7 +36,7 @@ def types_to_trust(file: bytes, trust: Collection[str]) -> list[str]:
     import skops.io
 
     try:
-        found: list[str] = skops.io.get_untrusted_types(data=file)
+        found: list[str] = skops.io.get_untrusted_types(file=file)
     except Exception as error:
         reason = f"skops cannot read what it wrote ({type(error).__name__}: {error})"
         raise NotSkopsError(reason) from error

@@ -246,7 +246,8 @@ class Writer:
                     came = True
 
     def _is_behind(self) -> bool:
-        return not self._failures and sum(out.closing is not None for out in self._waiting) >= _MANY
+        can_send = not self._failures and time.monotonic() >= self._next_try
+        return can_send and sum(out.closing is not None for out in self._waiting) >= _MANY
 
     def _do(self, job: Callable[[], T], result: Future[T]) -> None:
         try:
