@@ -39,9 +39,8 @@ def tasks_garbage() -> list[object]:
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         gc.collect()
-        calls = [
-            found for found in gc.garbage if type(found) in {Session, FoldedRun}
-        ]  # a dead proxy has no class to ask
+        # By type: a proxy in there, of any library's, has no class to ask once what it stood for is gone.
+        calls = [found for found in gc.garbage if type(found) in {Session, FoldedRun}]
         return [found for found in calls if not isinstance(found, Session) or found.call.identity.kind == "task"]
     finally:
         gc.set_debug(0)

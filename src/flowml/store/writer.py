@@ -246,8 +246,9 @@ class Writer:
                     came = True
 
     def _is_behind(self) -> bool:
-        can_send = not self._failures and time.monotonic() >= self._next_try
-        return can_send and sum(out.closing is not None for out in self._waiting) >= _MANY
+        if time.monotonic() < self._next_try:
+            return False
+        return sum(out.closing is not None for out in self._waiting) >= _MANY
 
     def _do(self, job: Callable[[], T], result: Future[T]) -> None:
         try:
