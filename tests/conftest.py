@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 
 from flowml import settings
 from flowml.capture import guard
-from flowml.store import connection, embedded
+from flowml.store import connection, embedded, mlflow_state
 
 
 @pytest.fixture(autouse=True)
@@ -57,20 +57,28 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Path]:
     """Work in an empty project folder whose embedded store is ready, with nothing set in the environment."""
+    forget_what_was_said_to_mlflow()
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "FLOWML_"))]:
-        if name not in {"MLFLOW_DISABLE_TELEMETRY", "MLFLOW_TRACKING_URI"}:
+        if name != "MLFLOW_DISABLE_TELEMETRY":
             monkeypatch.delenv(name)
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / ".flowml").mkdir()
     shutil.copy(empty_store, tmp_path / ".flowml" / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri(None)
     settings.reload()
     yield tmp_path
     while mlflow.active_run():
         mlflow.end_run()
-    mlflow.tracking.fluent._active_experiment_id = None
+    forget_what_was_said_to_mlflow()
+
+
+def forget_what_was_said_to_mlflow() -> None:
+    """Undo what tests, and flowml for them, told MLflow for the whole process; it tells the environment too."""
     mlflow.set_tracking_uri(None)
+    mlflow.tracking.fluent._active_experiment_id = None
+    mlflow_state.forget()
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

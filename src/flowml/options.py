@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from flowml.nearest import did_you_mean
@@ -45,7 +47,9 @@ class Track:
             a summary is kept here: how many, how long, their metrics, and a table with a row for each. A call that logs
             by plain ``mlflow.*`` gets its run in any case, as do a flow that another process calls, and a call in
             another process that is over only after this one.
-        experiment: The MLflow experiment, for a flow that is not called by another. Default: the flow's name.
+        experiment: The MLflow experiment: a name, a template over the flow's parameters such as ``"churn-{region}"``,
+            or a function without arguments that returns a name. A flow that is called by another, and names one, gets a
+            run of its own there, linked with the other's. Default: that of the caller, of an outermost flow its name.
         tags: Tags for each run.
         on_error: ``"warn"`` lets your code go on when MLflow fails; ``"raise"`` raises `TrackingError`.
             Default: the setting ``on_error``.
@@ -64,7 +68,7 @@ class Track:
     autolog: bool | str | Collection[str] = False
     run: RunChoice = "own"
     children: Children = "all"
-    experiment: str | None = None
+    experiment: str | Callable[[], str] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     on_error: OnError | None = None
 
@@ -88,12 +92,49 @@ class Track:
                 _choose("autolog", flavor, AUTOLOG_LIBRARIES)
         _choose("run", self.run, get_args(RunChoice))
         _choose("children", self.children, get_args(Children))
-        some_name = self.experiment is None or (isinstance(self.experiment, str) and bool(self.experiment.strip()))
-        _check("experiment", self.experiment, some_name, "a name, or None for the flow's own")
+        some_name = callable(self.experiment) or (isinstance(self.experiment, str) and bool(self.experiment.strip()))
+        allowed = "a name, a function that returns one, or None for the flow's own"
+        _check("experiment", self.experiment, some_name or self.experiment is None, allowed)
         text = isinstance(self.tags, Mapping) and _all_text(self.tags) and _all_text(self.tags.values())
         _check("tags", self.tags, text, "a mapping of text to text")
         if self.on_error is not None:
             _choose("on_error", self.on_error, get_args(OnError))
+
+    def experiment_fields(self) -> list[str]:
+        """Return the parameters that the template of the experiment's name is filled in with.
+
+        Raises:
+            ValueError: If it is no template that can be filled in.
+        """
+        if not isinstance(self.experiment, str):
+            return []
+        try:
+            names = [name for _, name, _, _ in Formatter().parse(self.experiment) if name is not None]
+        except ValueError as error:
+            msg = f"Track(experiment={self.experiment!r}) is no template: {error}. A brace itself is written twice."
+            raise ValueError(msg) from None
+        return [re.split(r"[.\[]", name)[0] for name in names]
+
+    def experiment_for(self, arguments: Mapping[str, Any]) -> str | None:
+        """Return the name of the experiment for one call.
+
+        Args:
+            arguments: What the call was given, by name.
+
+        Raises:
+            ValueError: If it cannot be made, or is empty.
+        """
+        if self.experiment is None:
+            return None
+        try:
+            made = self.experiment() if callable(self.experiment) else self.experiment.format(**arguments)
+        except Exception as error:
+            msg = f"Track(experiment={self.experiment!r}) gave no name: {type(error).__name__}: {error}."
+            raise ValueError(msg) from error
+        if not isinstance(made, str) or not made.strip():
+            msg = f"Track(experiment={self.experiment!r}) gave {made!r}, which is no name of an experiment."
+            raise ValueError(msg)
+        return made
 
     @classmethod
     def parse(cls, value: Track | bool) -> Track | None:  # noqa: FBT001 - as it is written in track=

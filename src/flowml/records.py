@@ -74,6 +74,19 @@ class ModelInput:
 
 
 @dataclass(frozen=True, slots=True)
+class ByHand:
+    """Parameters that the user's code has logged by hand inside the call; they are not logged again.
+
+    Attributes:
+        elsewhere: To runs of the user's own.
+        here: To the call's own run, where another value has to stand beside it under another name.
+    """
+
+    elsewhere: Mapping[str, str]
+    here: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Reused:
     """A result that came from a cache, made by another run; the key is where it is kept."""
 
@@ -104,7 +117,7 @@ class File:
     source: Path
 
 
-Record: TypeAlias = Param | Metric | Tag | Dataset | Model | ModelInput | Reused | Text | Blob | File
+Record: TypeAlias = Param | Metric | Tag | Dataset | Model | ModelInput | Reused | ByHand | Text | Blob | File
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,4 +204,5 @@ class Identity:
     source: str | None  # the file that the function was written in
     tags: Mapping[str, str]
     tag: tuple[str, str]  # the one that finds it
+    retries: int = 0  # how often a flow may be tried again, in the same run
     goes_on: bool = False  # whether there may be a run of it already, of an earlier attempt or before it was suspended

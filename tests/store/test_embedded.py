@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flowml.store import connection, embedded
+from flowml.store import embedded, mlflow_state
 from flowml.store.connection import connect
 
 TRACKED = """
@@ -73,7 +73,7 @@ def test_two_processes_may_start_at_once(tmp_path: Path) -> None:
 )
 def test_a_relative_sqlite_uri_is_made_absolute(project: Path, given: str, expected: str) -> None:
     """It names the same file in a worker that runs in another folder."""
-    assert connection._absolute(given) == expected.format(here=project)
+    assert mlflow_state.absolute(given) == expected.format(here=project)
 
 
 BEFORE = """

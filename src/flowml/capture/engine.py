@@ -23,9 +23,9 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_UR
 
 from flowml import clock, describe, records
 from flowml.capture import addresses, labels, origin
+from flowml.capture.call import Call
 from flowml.capture.guard import Log
 from flowml.capture.links import Links, publisher
-from flowml.capture.session import Call
 from flowml.capture.verdict import watched
 from flowml.events.emitting import note_settings
 from flowml.options import Track
@@ -85,6 +85,7 @@ def _call_of_task(
         watch=partial(watched.get, run.id),
         find_caller=partial(labels.caller_of_task, context),
         announce=partial(labels.note, run, run.run_count),
+        keep=None,
         publish=links.watch,
         published=links.settle,
         hurry=publisher.hurrying,
@@ -107,14 +108,11 @@ def _call_of_flow(
         source=_file_of(fn),
         tags=_flow_tags(context),
         tag=("prefect.flow_run_id", str(run.id)),
+        retries=flow.retries or 0,
         goes_on=goes_on,
     )
     log = _log()
     links = Links(run.id, None, log, goes_on=goes_on)
-
-    def announce(caller: records.Caller) -> None:
-        labels.note(run, run.run_count, caller)
-        labels.keep(run)
 
     return Call(
         identity,
@@ -126,7 +124,8 @@ def _call_of_flow(
         is_pause=_is_pause,
         watch=partial(watched.get, run.id),
         find_caller=partial(labels.caller_of_flow, context),
-        announce=announce,
+        announce=partial(labels.note, run, run.run_count),
+        keep=partial(links.keep, run, run.run_count),
         publish=links.watch,
         published=links.settle,
         hurry=publisher.hurrying,

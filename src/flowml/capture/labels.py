@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from contextvars import Token
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -18,22 +18,57 @@ from prefect.client.schemas.objects import FlowRun, TaskRun, TaskRunResult
 from prefect.context import ContextModel, FlowRunContext, TaskRunContext
 
 from flowml import records
+from flowml.capture.verdict import watched
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 LABEL = "flowml.run"
+_UNKNOWN = "unknown"
 
 C = TypeVar("C", bound=ContextModel)
 
 
-def note(run: FlowRun | TaskRun, attempt: int, caller: records.Caller) -> None:
-    """Note the run of an attempt; assigned anew, for pydantic to see that the labels were set."""
-    noted = {"of": str(run.id), "attempt": attempt, "state": _state_id(run), **dataclasses.asdict(caller)}
+def note(run: FlowRun | TaskRun, attempt: int, caller: records.Caller | None) -> None:
+    """Note the run of an attempt; without a caller, that it is not known yet: `settle` asks for it then."""
+    told = {_UNKNOWN: True} if caller is None else dataclasses.asdict(caller)
+    _write(run, {"of": str(run.id), "attempt": attempt, "state": _state_id(run), **told})
+
+
+def settle(run: FlowRun | TaskRun) -> None:
+    """Have the run known before the labels leave this process, with a task or a flow that is sent elsewhere."""
+    noted = run.labels.get(LABEL)
+    if isinstance(noted, str) and _UNKNOWN in noted:
+        told = json.loads(noted)
+        caller = _announced(told)
+        del told[_UNKNOWN]
+        _write(run, {**told, **dataclasses.asdict(caller or records.Caller(None, ""))})
+
+
+def _announced(told: Mapping[str, Any]) -> records.Caller | None:
+    """Ask the session of this process that a label is of for its run, which may have to be created for it."""
+    watch = watched.get(UUID(told["of"]))
+    return watch.session.announce() if watch and watch.session else None
+
+
+def _write(run: FlowRun | TaskRun, noted: Mapping[str, Any]) -> None:
+    """Write the label; the labels are assigned anew, for pydantic to see that they were set."""
     run.labels = {**run.labels, LABEL: json.dumps(noted)}
 
 
-def keep(run: FlowRun) -> None:
+def keep(run: FlowRun, client: SyncPrefectClient) -> None:
     """Let Prefect's API keep a flow run's label, for flows that this one starts by deployment."""
-    with get_client(sync_client=True) as client:
-        client.update_flow_run_labels(run.id, {LABEL: run.labels[LABEL]})
+    client.update_flow_run_labels(run.id, {LABEL: run.labels[LABEL]})
+
+
+def keep_here() -> None:
+    """Let Prefect's API know the run of the flow that is running here, which starts another by deployment."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is not None and LABEL in run.labels:
+        settle(run)
+        with get_client(sync_client=True) as client:
+            keep(run, client)
 
 
 def is_tracked(run: FlowRun | TaskRun) -> bool:
@@ -106,6 +141,8 @@ def _caller(labels: Mapping[str, Any]) -> records.Caller | None:
     if not isinstance(noted, str):
         return None
     told = json.loads(noted)
+    if _UNKNOWN in told:
+        return _announced(told)
     run = records.CurrentRun(**told["run"]) if told["run"] else None
     tag = tuple(told["tag"]) if told["tag"] else None
     return records.Caller(run, told["tracking_uri"], told["registry_uri"], tag, told["children"])

@@ -7,20 +7,24 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import SettingsContext, get_settings_context
 
 from flowml import markdown, records, settings, store
-from flowml.capture import report
+from flowml.capture import labels, report
 from flowml.capture.api import KeptClient
 from flowml.capture.guard import Log, guarded
 from flowml.errors import OrchestrationError
 from flowml.publisher import Publisher
 
 FLOW, TASK, SUMMARY = "mlflow-run", "mlflow-task-run", "mlflow-summary"
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 _PATIENCE = 5.0  # seconds that the end of an outermost call waits for Prefect's API
 _FLOWS = 1000  # whose links are counted at a time, in a process that has only tasks of theirs
@@ -61,6 +65,16 @@ class Links:
             self._run = run
         opened = None if self._goes_on else self._opened
         store.watch(run, opened, None if self._task_run_id else self._ended)
+
+    def keep(self, flow_run: FlowRun, attempt: int, caller: records.Caller) -> None:
+        """Have Prefect's API keep which run a flow run has, for flows that it starts and for who closes its runs."""
+
+        def keep(client: SyncPrefectClient) -> None:
+            labels.note(flow_run, attempt, caller)
+            labels.keep(flow_run, client)
+
+        self._settings = self._settings or get_settings_context()
+        self._publish(keep)
 
     def settle(self) -> None:
         """Wait for what is to be written, if this is the outermost call of the process; tell if MLflow has not all.
@@ -111,7 +125,7 @@ class Links:
                 job(_client.get())
             except Exception as error:
                 _client.close()
-                msg = f"Prefect's API did not take an artifact: {type(error).__name__}: {error}."
+                msg = f"Prefect's API did not take what leads to MLflow: {type(error).__name__}: {error}."
                 raise OrchestrationError(msg, api="") from error
 
     def _link(self, url: str, client: Any) -> None:

@@ -17,7 +17,7 @@ import prefect.flows
 import prefect.tasks
 import wrapt
 
-from flowml.capture import hooks, server, wrap
+from flowml.capture import hooks, leaving, server, wrap
 from flowml.capture.engine import call_of, hints_of
 from flowml.capture.session import is_off
 from flowml.capture.states import listen
@@ -34,6 +34,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 listen()
+leaving.listen()
 reporting.begin()
 server.find()  # for what is done with a flow without calling it: serving it, deploying it
 
@@ -108,7 +109,9 @@ class _Tracking:
         self.track = track
         self.fn = Tracked(_function_of(self.fn), track)
         if track and not isinstance(track.inputs, bool):
-            _check_names(track.inputs, self.fn)
+            _check_names("inputs", track.inputs, self.fn)
+        if track:
+            _check_names("experiment", track.experiment_fields(), self.fn)
         if track and isinstance(self, prefect.Flow):
             hooks.attach(self)
 
@@ -221,9 +224,11 @@ def _function_of(fn: Any) -> Any:
     return fn.__wrapped__ if isinstance(fn, Tracked) else fn
 
 
-def _check_names(wanted: Collection[str], fn: Callable[..., Any]) -> None:
+def _check_names(option: str, wanted: Collection[str], fn: Callable[..., Any]) -> None:
     arguments = inspect.signature(fn).parameters
     unknown = [name for name in wanted if name not in arguments]
     if unknown:
-        msg = f"Track(inputs=...) names {unknown[0]!r}, which is no argument of {fn.__name__}: {', '.join(arguments)}."
+        msg = (
+            f"Track({option}=...) names {unknown[0]!r}, which is no argument of {fn.__name__}: {', '.join(arguments)}."
+        )
         raise ValueError(msg)

@@ -7,40 +7,18 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 from flowml import clock, describe, records, settings, store
 from flowml.capture.background import BackgroundJob
-from flowml.capture.guard import Log, forget, guarded
-from flowml.capture.verdict import Verdict, Watch, records_of
-from flowml.options import Track
+from flowml.capture.call import Call
+from flowml.capture.guard import forget, guarded
+from flowml.capture.verdict import Verdict, records_of
 
 _current: ContextVar[Session | None] = ContextVar("flowml_session", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What is known about one call when it begins."""
-
-    identity: records.Identity
-    arguments: Mapping[str, Any]
-    hints: Mapping[str, Any]  # resolved annotations by argument name, and "return"
-    track: Track | None  # None: not tracked, nor what is called inside
-    log: Log
-    failure: Callable[[Any], BaseException | None]  # the error in a returned value, where the orchestrator sees one
-    is_pause: Callable[[BaseException], bool]  # whether this is no error, but the orchestrator's way to leave the body
-    watch: Callable[[], Watch | None]  # where the verdict on this attempt comes in, if anywhere
-    find_caller: Callable[[], records.Caller | None]  # asked who called, where no session is current to say so
-    announce: Callable[[records.Caller], None]  # told of the run, to pass it on to where this context does not reach
-    publish: Callable[[store.Run], None]  # told of a new run, to link it from where people look at the call
-    published: Callable[[], None]  # waits for that, for a short time
-    hurry: Callable[[], AbstractContextManager[None]]  # entered while MLflow is waited for: links are written meanwhile
-    known: Callable[[], list[records.Record]] = list  # what else there is to log of the call; it is cheap to say
-    asked: Callable[[], list[records.Record]] | None = None  # what takes a question over the network, beside the body
 
 
 class Session:
@@ -92,7 +70,10 @@ class Session:
         """Make this the current session, and its run MLflow's active one, while the user's code runs."""
         token = _current.set(self)
         try:
-            with self.run.active(), store.autologging(self.call.track.autolog if self.call.track else False):
+            with (
+                self.run.active(self.call.log.info),
+                store.autologging(self.call.track.autolog if self.call.track else False),
+            ):
                 yield
         finally:
             _current.reset(token)
@@ -128,7 +109,8 @@ class Session:
         if self._error is None and self._logs_outputs:
             with self.guard("log the outputs"):
                 call = self.call
-                self.put(describe.outputs(value, call.identity.owner, call.hints.get("return"), inputs=call.arguments))
+                found = describe.outputs(value, call.identity.owner, call.hints.get("return"), inputs=call.arguments)
+                self.put(self.run.new_of(found))
         self._leave(Verdict("FAILED" if self._error else "FINISHED", clock.now()))
 
     def failed(self, error: BaseException) -> None:
@@ -188,14 +170,20 @@ class Session:
                     self.call.published()
 
     def _announce(self) -> None:
-        """Tell calls in other processes of this run; that it has none, if it cannot be created now."""
+        """Note the run where the orchestrator carries it along; at the latest when that is read elsewhere."""
+        with self.guard("tell other processes of the run"):
+            self.call.announce(self.run.as_caller() if self.run.is_known else None)
+            if self.call.keep:
+                store.when_known(self.run, self.call.keep)
+
+    def announce(self) -> records.Caller:
+        """Tell calls in other processes of this run, which is created for it; that it has none, if it cannot be now."""
         told = store.NO_RUN.as_caller()
-        try:
-            with self.guard("create the run"):
-                told = self.run.as_caller()
-        finally:
-            with self.guard("tell other processes of the run"):
-                self.call.announce(told)
+        with self.guard("create the run", raising=False):
+            told = self.run.as_caller()
+        with self.guard("tell other processes of the run", raising=False):
+            self.call.announce(told)
+        return told
 
     def _explain(self) -> None:
         """Log where the call comes from; what others must be asked for comes when they answer."""
@@ -218,6 +206,7 @@ class Session:
         earlier = watch.session if watch else None
         if earlier and earlier.run is not store.NO_RUN and self.call.identity.kind == "flow":
             self.run, self._params = earlier.run, earlier._params  # noqa: SLF001 - its finished children are there
+            store.begin_attempt(self.run, self.call.identity.attempt)
             again = {"flowml.attempt": str(self.call.identity.attempt), "prefect.state": "Running"}
             self.run.put([records.Tag(key, value) for key, value in again.items()])
             return
@@ -227,7 +216,11 @@ class Session:
             elsewhere = self.call.find_caller()
             parent = store.join(elsewhere) if elsewhere else None
         self.run = store.open_run(
-            self.call.identity, track=track, parent=parent, follows=earlier.run if earlier else None
+            self.call.identity,
+            track=track,
+            experiment=self.call.experiment(),
+            parent=parent,
+            follows=earlier.run if earlier else None,
         )
         with self.guard("link the run", raising=False):
             self.call.publish(self.run)
@@ -258,6 +251,7 @@ _OFF = Session(
         watch=lambda: None,
         find_caller=lambda: None,
         announce=lambda _: None,
+        keep=None,
         publish=lambda _: None,
         published=lambda: None,
         hurry=nullcontext,

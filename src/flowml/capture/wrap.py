@@ -7,7 +7,8 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
-from flowml.capture.session import Call, Session
+from flowml.capture.call import Call
+from flowml.capture.session import Session
 
 
 def run(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

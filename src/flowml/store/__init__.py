@@ -4,7 +4,7 @@ from flowml.store.autolog import autologging
 from flowml.store.leftovers import STOPPING, End
 from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.runs import NO_RUN, Run
-from flowml.store.watch import command, model_page, unsent, watch
+from flowml.store.watch import begin_attempt, command, model_page, unsent, watch, when_known
 from flowml.store.writers import flush_all
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "End",
     "Run",
     "autologging",
+    "begin_attempt",
     "close_left_open",
     "command",
     "flush_all",
@@ -21,4 +22,5 @@ __all__ = [
     "open_run",
     "unsent",
     "watch",
+    "when_known",
 ]

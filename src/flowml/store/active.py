@@ -1,218 +1,258 @@
-"""MLflow's active run, made to follow the context.
+"""Which runs ``mlflow.*`` calls see: MLflow's stack of active runs, made to follow the context.
 
-MLflow keeps the stack of active runs in a thread-local variable. Asyncio tasks share one thread, so plain ``mlflow.*``
-calls in two of them would log into each other's runs. Here a stack of our own takes its place wherever a flowml session
-is active, in a context variable; everywhere else MLflow's own stack is used, untouched.
+MLflow keeps the stack in a thread-local variable, so asyncio tasks log into each other's runs, and a run that is open
+round tasks is lost in their threads. Wherever a flowml session is active, this module answers in its place:
 
-Only this file and `autolog` touch private names of MLflow; `_install` checks that they are what it expects.
+* The runs that the user's code opened, innermost last, are MLflow's stack, as they would be without flowml.
+* Below them lies the session's own run. ``mlflow.log_*`` goes to it where no run of the user's is open, and
+  ``mlflow.start_run()`` opens a run under it. ``mlflow.end_run()`` does not end it.
+
+This module knows no MLflow: `fluent` puts it in the place of MLflow's stack. Everywhere else MLflow's own is used.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import logging
-import os
-import sys
-from collections.abc import Callable, Iterator
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
-from flowml import records
-from flowml.store.autolog import follow_context
+from flowml.store.by_hand import ByHand, HeldParams, Logged
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
-    from mlflow.entities import Run as MlflowRun
 
-# Asked for the runs only when ``mlflow.*`` is called: most tasks never do.
-_here: ContextVar[Callable[[], list[ActiveRun]] | None] = ContextVar("flowml_active_runs", default=None)
+_numbers = itertools.count(1)
+
+
+@dataclass(eq=False)
+class Opened:
+    """A run that the user's code opened.
+
+    Attributes:
+        run: The run, as MLflow gave it to the user.
+        uri: The tracking URI that it was opened at.
+        thread: The thread that it was opened in, the only one in which MLflow alone would know it.
+        number: Counts upwards: a run that was opened later lies on top.
+        home: MLflow's own stack, if it was opened outside all sessions.
+        is_open: Whether it was not ended yet.
+        is_left: Whether the task that opened it has ended without ending it.
+    """
+
+    run: ActiveRun
+    uri: str
+    thread: int
+    number: int
+    home: list[ActiveRun] | None = None
+    is_open: bool = True
+    is_left: bool = False
+
+    def end(self) -> None:
+        """Note that it was ended."""
+        self.is_open = False
+        if self.home is not None and self.run in self.home:
+            self.home.remove(self.run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What was opened and ended in this very context; copied into threads and asyncio tasks, and apart from then on."""
+
+    opened: tuple[Opened, ...] = ()
+    ended: frozenset[int] = frozenset()  # numbers of runs round this session, ended here alone; 0 is its own run
+
+
+_NOTHING = _Own()
 
 
 class Stack:
-    """The active runs of one session: its own, and those that the user's code opens on top.
+    """The runs that the user's code opens in one session, and those that were open round it.
 
     It does not know its session's run, which holds it: each task would leave a cycle to the garbage collector, and
     with MLflow imported that stops all threads for half a second.
     """
 
-    def __init__(self) -> None:
-        self._runs: list[ActiveRun] | None = None
+    __slots__ = ("around", "by_hand", "kept", "opened")
 
-    def runs(self, entity: Callable[[], MlflowRun]) -> list[ActiveRun]:
-        """Return the list that MLflow pushes to and pops from.
+    def __init__(self) -> None:
+        self.by_hand: ByHand[Opened] | None = None
+        self.around: tuple[Opened, ...] = ()
+        self.opened: list[Opened] = []
+        self.kept = _NOTHING  # while a generator's body waits for its consumer
+
+    def begin(self, outside: Callable[[], Iterable[Opened]]) -> ByHand[Opened]:
+        """Take over what is open around the session, when it is first made active.
 
         Args:
-            entity: Asked for the session's own run, the first time.
+            outside: Gives the runs that are open outside all sessions.
         """
-        if self._runs is None:
-            from mlflow import ActiveRun
+        if self.by_hand is None:
+            outer = _here.get()
+            self.around = tuple(visible() if outer else outside())
+            self.by_hand = outer.by_hand if outer else ByHand()
+        return self.by_hand
 
-            self._runs = [ActiveRun(entity())]
-        return self._runs
+    def leave(self) -> list[Opened]:
+        """Leave the runs open that the session's code did not end, for the tasks after it; return all that are left."""
+        if self.by_hand is None:
+            return []
+        for each in self.opened:
+            if each.is_open and not each.is_left:
+                each.is_left = True
+                self.by_hand.left.append(each)
+        return self.by_hand.left
 
-    def close_what_was_left_open(self, status: records.Status) -> None:
-        """End the runs which the user's code started and did not end, as MLflow does when a script ends."""
-        import mlflow
 
-        runs = self._runs or []
-        if left := runs[1:]:
-            with activated(lambda: runs):
-                for _ in left:
-                    mlflow.end_run(status)
+class Here(Protocol):
+    """The session whose user code runs in this context, as far as plain ``mlflow.*`` calls need to know it.
+
+    Attributes:
+        stack: What the user's code opens in it.
+        by_hand: What the user's code did by hand below the outermost call.
+        logged: What it has logged by hand inside this very call.
+        held: Keeps the parameters of a flow that may be retried; None for other calls.
+        say: Tells the user something, in the log of the flow.
+    """
+
+    stack: Stack
+    by_hand: ByHand[Opened]
+    logged: Logged
+    held: HeldParams | None
+    say: Callable[[str], None]
+
+    def own(self) -> ActiveRun | None:
+        """Return the session's own run, which is created then; None where it cannot be had.
+
+        Raises:
+            Exception: What MLflow raises when it fails in a way that may pass.
+        """
+
+    def run_id(self) -> str | None:
+        """Return its own run's id; None as long as it is not created."""
+
+    def lost(self) -> bool:
+        """Tell whether its own run was deleted meanwhile; it is not asked for again then."""
+
+    def other_run(self) -> str:
+        """Return the id of the run that MLflow alone would log to."""
+
+    def opened_apart(self, run: ActiveRun) -> None:
+        """Hear that the user's code opened a run here in another experiment than that of the session's own."""
+
+    def chose_experiment(self, name: str, experiment_id: str) -> None:
+        """Hear that the user's code chose an experiment here."""
+
+
+_here: ContextVar[Here | None] = ContextVar("flowml_active_runs", default=None)
+_own: ContextVar[_Own] = ContextVar("flowml_opened_runs", default=_NOTHING)
+
+
+def here() -> Here | None:
+    """Return the session that is active in this context, if any."""
+    return _here.get()
 
 
 @contextmanager
-def activated(runs: Callable[[], list[ActiveRun]]) -> Iterator[None]:
-    """Make a session's runs those that ``mlflow.*`` sees, in this context only.
-
-    Args:
-        runs: Asked for them when they are needed; kept for as long as the context is, which threads may carry on.
-    """
-    if not _install():
-        with _pushed(runs):
-            yield
-        return
-    token = _here.set(runs)
+def activated(session: Here) -> Iterator[None]:
+    """Make a session's runs those that ``mlflow.*`` sees, in this context only."""
+    stack = session.stack
+    token, before = _here.set(session), _own.set(stack.kept)
     try:
         yield
     finally:
+        stack.kept = _own.get()
+        _own.reset(before)
         _here.reset(token)
 
 
-def users_run() -> MlflowRun | None:
-    """Return the run that the user has active outside any flowml session."""
-    from mlflow.tracking import fluent
-
-    _ignore_inherited_run_id()
-    return None if _here.get() else fluent.active_run()
-
-
-def flush_traces() -> None:
-    """Wait for the traces that MLflow sends by itself, if any: a worker process may be killed right after."""
-    if "mlflow.tracing.export.async_export_queue" in sys.modules:
-        import mlflow
-
-        mlflow.flush_trace_async_logging()
+def visible() -> list[Opened]:
+    """Return the runs of the user's that are open here, innermost last: round the session, and in it."""
+    session, own = _here.get(), _own.get()
+    if session is None:
+        return []
+    around = {each.number: each for each in (*session.stack.around, *session.by_hand.left)}
+    outer = [around[number] for number in sorted(around)]
+    return [each for each in (*outer, *own.opened) if each.is_open and each.number not in own.ended]
 
 
-def is_in_use() -> bool:
-    """Tell whether the user has a run active, or an experiment chosen, by MLflow itself."""
-    from mlflow.tracking import fluent
-
-    return bool(fluent.active_run() or users_experiment_id())
-
-
-def users_experiment_id() -> str | None:
-    """Return the experiment that the user chose by ``mlflow.set_experiment`` or the environment."""
-    from mlflow.tracking import fluent
-
-    return getattr(fluent, "_active_experiment_id", None) or os.environ.get("MLFLOW_EXPERIMENT_ID")
+def visible_to_mlflow() -> list[Opened]:
+    """Return those of them that MLflow alone would know of: they were opened in this thread."""
+    thread = threading.get_ident()
+    return [each for each in visible() if each.thread == thread]
 
 
-def _ignore_inherited_run_id() -> None:
-    """Warn of a run id in the environment: MLflow would resume and rename that run in place of opening one."""
-    if run_id := os.environ.pop("MLFLOW_RUN_ID", None):
-        logging.getLogger("prefect.flowml").warning(
-            "flowml: ignoring MLFLOW_RUN_ID=%s from the environment: MLflow would log everything into that run.", run_id
-        )
+def own_run() -> ActiveRun | None:
+    """Return the session's own run, which is created for it; None where there is none for this store."""
+    session = _here.get()
+    return session.own() if session else None
 
 
-@lru_cache(maxsize=1)
-def _install() -> bool:
-    """Put the context-aware stack in place of MLflow's; False, and one warning, if MLflow is not as expected."""
-    import mlflow
-    from mlflow.tracking import fluent
-    from mlflow.tracking.default_experiment import registry
-
-    try:
-        from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
-        from mlflow.utils.thread_utils import ThreadLocalVariable
-
-        original = fluent._active_run_stack  # noqa: SLF001
-        expected = isinstance(original, ThreadLocalVariable) and original.get() is original.get()
-    except (ImportError, AttributeError):
-        expected = False
-    if not expected:
-        logging.getLogger("prefect.flowml").warning(
-            "flowml: this version of MLflow keeps its active run in a way flowml does not know. "
-            "Plain mlflow.* calls go to the task's run in sync tasks only; flowml.log() works everywhere."
-        )
-        return False
-
-    class ContextStack(ThreadLocalVariable):
-        """MLflow's stack where no session is active, the session's own where one is."""
-
-        def get(self) -> Any:
-            runs = _here.get()
-            return original.get() if runs is None else runs()
-
-        def set(self, value: Any) -> None:
-            original.set(value)
-
-        def get_all_thread_values(self) -> Any:
-            runs = _here.get()
-            return original.get_all_thread_values() if runs is None else {0: runs()}
-
-        def reset(self) -> None:
-            original.reset()
-
-    class SessionsExperiment(DefaultExperimentProvider):
-        """Runs and traces which the user's code opens belong in the session's experiment."""
-
-        def in_context(self) -> bool:
-            return _here.get() is not None
-
-        def get_experiment_id(self) -> str | None:
-            runs = _here.get()
-            return str(runs()[0].info.experiment_id) if runs else None
-
-    follow_context()
-    mlflow.start_run = fluent.start_run = _nesting(fluent.start_run)
-    fluent._active_run_stack = ContextStack(list)  # type: ignore[no-untyped-call] # noqa: SLF001
-    registry._default_experiment_provider_registry.register(SessionsExperiment)  # noqa: SLF001
-    return True
+def current_run() -> ActiveRun | None:
+    """Return what ``mlflow.active_run()`` gives: the innermost open run, the session's own if it is not "ended"."""
+    if seen := visible():
+        return seen[-1].run
+    return None if 0 in _own.get().ended else own_run()
 
 
-def _nesting(start_run: Callable[..., Any]) -> Callable[..., Any]:
-    """Let ``mlflow.start_run()`` in a task open a run under the task's, as code written without flowml does."""
-
-    @functools.wraps(start_run)
-    def start(*args: Any, **kwargs: Any) -> Any:
-        runs = _here.get()
-        if runs is None:
-            return start_run(*args, **kwargs)
-        _ignore_inherited_run_id()
-        given = inspect.signature(start_run).bind_partial(*args, **kwargs).arguments
-        given["nested"] = given.get("nested") or len(runs()) == 1
-        if not given.get("run_id"):
-            # Not the experiment that this process, or its environment, has for runs of its own.
-            given["experiment_id"] = given.get("experiment_id") or str(runs()[0].info.experiment_id)
-        return start_run(**given)
-
-    return start
+def run_to_log_to() -> ActiveRun | None:
+    """Return the run that ``mlflow.log_*`` goes to; as MLflow opens one when none is, it is the active one then."""
+    if seen := visible():
+        return seen[-1].run
+    if (own := own_run()) is not None:
+        _note_ended(0, ended=False)
+    return own
 
 
-@contextmanager
-def _pushed(mine: Callable[[], list[ActiveRun]]) -> Iterator[None]:
-    """Push the run to the thread's own stack: right in sync bodies, the only ones where it is safe."""
-    import asyncio
+def run_above() -> ActiveRun | None:
+    """Return the run that one is opened under which MLflow alone would open under none.
 
-    from mlflow.tracking import fluent
+    It is the innermost that this session's code has open in another thread or asyncio task, else the session's own.
+    """
+    own = [each for each in _own.get().opened if each.is_open]
+    return own[-1].run if own else own_run()
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        yield
-        return
-    run, runs = mine()[0], fluent._active_run_stack.get()  # noqa: SLF001
-    runs.append(run)
-    try:
-        yield
-    finally:
-        if run in runs:
-            runs.remove(run)
+
+def innermost_of_users() -> Opened | None:
+    """Return the innermost run of the user's that is open here: what is called here hangs under it."""
+    seen = visible()
+    return seen[-1] if seen else None
+
+
+def opened(run: ActiveRun, uri: str, home: list[ActiveRun] | None = None) -> Opened:
+    """Make a note of a run that the user's code has opened in this thread."""
+    return Opened(run, uri, threading.get_ident(), next(_numbers), home)
+
+
+def was_opened(run: ActiveRun, uri: str) -> None:
+    """Take a run that the user's code has opened here."""
+    session, own = _here.get(), _own.get()
+    if session:
+        new = opened(run, uri)
+        session.stack.opened.append(new)
+        session.by_hand.runs.add(str(run.info.run_id))
+        _own.set(replace(own, opened=(*own.opened, new)))
+
+
+def to_end() -> Opened | None:
+    """Return the run that ``mlflow.end_run()`` is to end here, if any; what it must not end counts as ended here.
+
+    A task that runs in a thread of its own, and begins with ``mlflow.end_run()`` as notebooks do, must not end the run
+    that is open around it: MLflow alone would not know that run there.
+    """
+    seen = visible()
+    if not seen:
+        _note_ended(0, ended=True)
+        return None
+    top = seen[-1]
+    if top.thread == threading.get_ident() or top.is_left:
+        return top
+    _note_ended(top.number, ended=True)
+    return None
+
+
+def _note_ended(number: int, *, ended: bool) -> None:
+    own = _own.get()
+    _own.set(replace(own, ended=own.ended | {number} if ended else own.ended - {number}))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowml import records
 from flowml.store import tables
+from flowml.store.mlflow_state import APART
 from flowml.store.paging import paged
 from flowml.store.registration import versions_in
 
@@ -48,6 +49,8 @@ class ChildRun:
         models: The versions registered in it.
         run_id: Its run; None if it was summed up.
         page: Its page in the orchestrator's UI.
+        by_hand: Whether the user's code opened it.
+        experiment_id: Its experiment, if it is another than that of the run above.
     """
 
     id: str
@@ -65,6 +68,8 @@ class ChildRun:
     models: tuple[records.RegisteredModel, ...] = ()
     run_id: str | None = None
     page: str | None = None
+    by_hand: bool = False
+    experiment_id: str | None = None
 
 
 def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun]:
@@ -79,6 +84,23 @@ def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun
     oldest_first = ["attributes.start_time ASC"]
     search = partial(client.search_runs, [experiment_id], below, max_results=_PAGE, order_by=oldest_first)
     return [_of(_row_of(run)) for run in paged(search)]
+
+
+def read_apart(client: MlflowClient, tags: Mapping[str, str]) -> list[ChildRun]:
+    """Read the runs below a run that are in other experiments, to which its tags lead; what was deleted is left out."""
+    from mlflow.exceptions import MlflowException
+
+    found = []
+    for key, experiment_id in list(tags.items()):
+        if key.startswith(APART):
+            try:
+                run = client.get_run(key.removeprefix(APART))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+            else:
+                found.append(replace(_of(_row_of(run)), experiment_id=experiment_id))
+    return found
 
 
 def _row_of(run: Run) -> tables.RunRow:
@@ -98,6 +120,7 @@ def _of(run: tables.RunRow) -> ChildRun:
         owner=owner or run.name,
         name=run.name,
         is_flow=kind == "flow",
+        by_hand=kind is None,
         status=run.status,
         state=tags.get("prefect.state") or run.status.title(),
         started=run.started,

@@ -14,7 +14,8 @@ from weakref import WeakSet
 from flowml import settings
 from flowml.errors import TrackingError
 from flowml.stack import state
-from flowml.store import active, cheap_requests, embedded, pages, proxied
+from flowml.store import cheap_requests, embedded, mlflow_state, pages, proxied
+from flowml.store.mlflow_state import absolute
 from flowml.store.trouble import explained, masked, without_credentials
 from flowml.store.writer import Writer
 
@@ -155,7 +156,7 @@ def uses_mlflows_own() -> bool:
     """Tell whether the store in force is the one that plain ``mlflow.*`` calls go to already."""
     import mlflow
 
-    return in_force()[0] == _absolute(mlflow.get_tracking_uri())
+    return in_force()[0] == absolute(mlflow.get_tracking_uri())
 
 
 def in_force() -> tuple[str, str | None]:
@@ -171,12 +172,12 @@ def in_force() -> tuple[str, str | None]:
         uri = told
     elif is_tracking_uri_set() and mlflow.get_tracking_uri() != _chosen:
         uri = mlflow.get_tracking_uri()
-    elif _chosen is None and active.is_in_use():
+    elif _chosen is None and mlflow_state.is_in_use():
         uri = mlflow.get_tracking_uri()  # MLflow's default: a run or experiment of the user's is there
     else:
         stack = state.up()
         uri = (stack and stack.database) or embedded.default_uri()
-    return _absolute(uri), settings.resolved(wanted.registry_uri)
+    return absolute(uri), settings.resolved(wanted.registry_uri)
 
 
 def _tell_mlflow(uri: str, registry_uri: str | None) -> None:
@@ -186,24 +187,14 @@ def _tell_mlflow(uri: str, registry_uri: str | None) -> None:
 
     with _lock:
         if mlflow.get_tracking_uri() != uri:
-            mlflow.set_tracking_uri(uri)
+            # As the environment would, where that is enough: what the user says later, in either way, then counts.
+            os.environ["MLFLOW_TRACKING_URI"] = uri
+            if mlflow.get_tracking_uri() != uri:
+                mlflow.set_tracking_uri(uri)
+            mlflow.tracing.reset()
             _chosen = uri
         if registry_uri and mlflow.get_registry_uri() != registry_uri:
             mlflow.set_registry_uri(registry_uri)
-
-
-def _absolute(uri: str) -> str:
-    """Make a relative SQLite path absolute, so that it names the same file in every process."""
-    prefix, separator, path = uri.partition(":///")
-    if (
-        separator
-        and prefix.startswith("sqlite")
-        and path
-        and path != ":memory:"
-        and not path.startswith(("/", "file:"))
-    ):
-        return f"{prefix}:///{Path(path).resolve()}"
-    return uri
 
 
 def _check_reachable(uri: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import records
 from flowml.store import attempts, batches, bulk, process
+from flowml.store.mlflow_state import APART, ELSEWHERE
 from flowml.store.outgoing import Closing, Created, NewRun, Outgoing
 
 if TYPE_CHECKING:
@@ -23,14 +26,42 @@ def create(client: MlflowClient, out: Outgoing, new: NewRun) -> None:
     Raises:
         Exception: What MLflow raises.
     """
+    with out.creating:
+        if not out.created.done():  # the user's own thread may have been faster
+            known = {key: value for key, value in out.tags.items() if _PLAIN.fullmatch(key)}
+            _create(client, out, new, known)
+            out.tags = {key: value for key, value in out.tags.items() if key not in known}
+
+
+def ensure(client: MlflowClient, out: Outgoing) -> Created:
+    """Create a run in the thread of whoever needs it, and those above it, unless they are there.
+
+    A plain ``mlflow.*`` call needs its run as soon as MLflow can create it, and not in its turn among all that is to
+    be sent: what goes wrong is then MLflow's to say, as it would without flowml.
+
+    Raises:
+        TrackingError: If MLflow has refused it for good.
+        Exception: What MLflow raises.
+    """
+    new = out.new
+    if new is not None and not out.created.done():
+        if new.above:
+            ensure(client, new.above)
+        with out.creating:
+            if not out.created.done():
+                _create(client, out, new, {})  # its other tags are the sender's to send
+    return out.created.result(0)
+
+
+def _create(client: MlflowClient, out: Outgoing, new: NewRun, known: Mapping[str, str]) -> None:
     above = _above(new)
-    experiment_id = above.experiment_id if above else new.experiment() if new.experiment else "0"
+    experiment_id = new.experiment() if new.experiment else above.experiment_id if above else "0"
     entity = _reopened(client, new, experiment_id)
     if entity is None:
-        known = {key: value for key, value in out.tags.items() if _PLAIN.fullmatch(key)}
-        tags = {**new.tags, **_leading(new), **known}
+        tags = {**new.tags, **_leading(new, experiment_id), **known}
         entity = client.create_run(experiment_id, new.started, batches.tags_of(tags), new.name)
-        out.tags = {key: value for key, value in out.tags.items() if key not in known}
+        if above and above.experiment_id != experiment_id:
+            client.set_tag(above.run_id, f"{APART}{entity.info.run_id}", experiment_id)
     _was_created(out, new, str(entity.info.run_id), experiment_id, entity)
 
 
@@ -40,12 +71,25 @@ def create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
     Raises:
         Exception: What MLflow refuses, or the database; none of them is there then.
     """
+    with ExitStack() as held:
+        _create_together(client, [out for out in group if _is_free(out, held)])
+
+
+def _is_free(out: Outgoing, held: ExitStack) -> bool:
+    """Tell whether nobody creates a run in a thread of the user's at this moment, and keep it so."""
+    free = out.creating.acquire(blocking=False)
+    if free:
+        held.callback(out.creating.release)
+    return free and not out.created.done()
+
+
+def _create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
     by_experiment: dict[str, list[tuple[Outgoing, NewRun, bulk.RunInsert]]] = {}
     for out in group:
         new = out.new
-        above = _above(new) if new and not out.created.done() else None
-        if new and above and not (new.is_root or new.reopens or new.follows):
-            by_experiment.setdefault(above.experiment_id, []).append((out, new, _insert_of(out, new)))
+        above = _above(new) if new else None
+        if new and above and not (new.experiment or new.reopens or new.follows):
+            by_experiment.setdefault(above.experiment_id, []).append((out, new, _insert_of(out, new, above)))
     for experiment_id, together in by_experiment.items():
         bulk.write(client, experiment_id, [insert for _, _, insert in together])
         for out, new, insert in together:
@@ -53,6 +97,27 @@ def create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
             if insert.closing:
                 out.closing, out.closed = None, True
             _was_created(out, new, insert.run_id, experiment_id, None)
+
+
+def end(client: MlflowClient, run_id: str, closing: Closing) -> None:
+    """End a run; one that the user deleted meanwhile is deleted afterwards too, and does not stay RUNNING for ever.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
+    from mlflow.exceptions import MlflowException
+
+    terminate = partial(client.set_terminated, run_id, status=closing.status, end_time=closing.ended)
+    try:
+        terminate()
+    except MlflowException:
+        if client.get_run(run_id).info.lifecycle_stage != "deleted":
+            raise
+        client.restore_run(run_id)
+        try:
+            terminate()
+        finally:
+            client.delete_run(run_id)
 
 
 def id_of(out: Outgoing | None) -> str | None:
@@ -71,23 +136,25 @@ def _above(new: NewRun) -> records.CurrentRun | None:
     return new.above.created.result().info if new.above and new.above.created.done() else None
 
 
-def _leading(new: NewRun) -> dict[str, str]:
-    """Return the tags that lead to other runs."""
+def _leading(new: NewRun, experiment_id: str) -> dict[str, str]:
+    """Return the tags that lead to other runs; MLflow's UI nests a run in another experiment nowhere."""
     above, told = _above(new), {}
     if above:
-        told["mlflow.parentRunId"] = above.run_id
-    if above and not new.is_root:
+        told["mlflow.parentRunId" if above.experiment_id == experiment_id else ELSEWHERE] = above.run_id
+    if above and above.experiment_id == experiment_id and not new.is_root:
         told["flowml.root_run_id"] = above.root_run_id
     if earlier := id_of(new.follows):
         told["flowml.previous_run_id"] = earlier
     return told
 
 
-def _insert_of(out: Outgoing, new: NewRun) -> bulk.RunInsert:
+def _insert_of(out: Outgoing, new: NewRun, above: records.CurrentRun) -> bulk.RunInsert:
     batch = batches.next_batch(out, with_params=out.closing is not None)
     has_more = out.inputs or out.files or out.models or out.reused or len(out.metrics) > len(batch.metrics)
     closing = None if has_more or not _is_plain(out.closing) else out.closing
-    return bulk.RunInsert(new.name, new.started, batches.tags_of({**new.tags, **_leading(new)}), batch, closing)
+    return bulk.RunInsert(
+        new.name, new.started, batches.tags_of({**new.tags, **_leading(new, above.experiment_id)}), batch, closing
+    )
 
 
 def _is_plain(closing: Closing | None) -> bool:
@@ -98,9 +165,10 @@ def _was_created(out: Outgoing, new: NewRun, run_id: str, experiment_id: str, en
     above = _above(new)
     if new.follows:
         new.follows.tags["flowml.next_run_id"] = run_id
-    if new.is_root:
+    is_below = above is not None and above.experiment_id == experiment_id and not new.is_root
+    if not is_below:
         out.tags["flowml.root_run_id"] = run_id
-    root_run_id = above.root_run_id if above and not new.is_root else run_id
+    root_run_id = above.root_run_id if above and is_below else run_id
     out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
 
 

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 from flowml import clock, records
 from flowml.store import batches, child_runs, graph, note, pages, registration, rollup
 from flowml.store.intake import take_in
+from flowml.store.mlflow_state import ELSEWHERE
 from flowml.store.notifications import Notification, notify
 from flowml.store.outgoing import Closing, Outgoing
+from flowml.store.pages import NOTE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-NOTE = "mlflow.note.content"
-"""The tag that MLflow's UI shows as the run's description."""
 
 _DIGEST = "flowml.note_digest"  # of the note that flowml wrote, to tell it from one that somebody wrote or changed
 _ELSEWHERE = "flowml.note"  # the note, where somebody's own stands in its place
@@ -50,8 +49,13 @@ class Ending:
         """Read what is there already: the run, and what is right below it."""
         run_id, experiment_id = self._info.run_id, self._info.experiment_id
         self._all = child_runs.read(self._client, run_id, experiment_id)
-        self._children = child_runs.last_attempts([*self._all, *child_runs.summed_up(self._closing.folded)])
+        for other in self._out.runs_around_tasks:
+            below = child_runs.read(self._client, other, experiment_id)
+            self._all += [child for child in below if not child.by_hand]
         self._run = self._client.get_run(run_id)
+        apart = child_runs.read_apart(self._client, self._run.data.tags)
+        summed_up = child_runs.summed_up(self._closing.folded)
+        self._children = child_runs.last_attempts([*self._all, *apart, *summed_up])
 
     def draw(self) -> None:
         """Log the graph as a picture, and as text that other tools draw; where there is something to draw."""
@@ -119,11 +123,17 @@ class Ending:
         """Return the tags of the note: as the run's description, unless somebody wrote one."""
         experiment_id, run_id = self._info.experiment_id, self._info.run_id
         page = pages.of_run(experiment_id, run_id, f"{_FOLDER}/graph.svg") if self._children else None
-        text = note.write(note.Head(experiment_id, self._state(), self._seconds(), tags, page), self._children)
+        head = note.Head(experiment_id, self._state(), self._seconds(), tags, page, self._page_above(tags))
+        text = note.write(head, self._children)
         before = tags.get(NOTE, "").strip()
         if before and _digest(before) != tags.get(_DIGEST):
             return {_ELSEWHERE: text}
         return {NOTE: text, _DIGEST: _digest(text)}
+
+    def _page_above(self, tags: dict[str, str]) -> str | None:
+        """Return the page of the run that this one was called in, if that is in another experiment."""
+        above = tags.get(ELSEWHERE)
+        return pages.of_run(self._client.get_run(above).info.experiment_id, above) if above else None
 
     def _state(self) -> str:
         told = self._run.data.tags.get("prefect.state") if self._run else None

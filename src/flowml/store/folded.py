@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING
 
 from flowml import clock, records
-from flowml.store import active
+from flowml.store import fluent
+from flowml.store.active import Stack
+from flowml.store.by_hand import HeldParams, Logged
 from flowml.store.child_runs import INPUTS
 from flowml.store.fold import FoldedChild
-from flowml.store.runs import JoinedRun, OwnRun, is_elsewhere
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run as MlflowRun
+from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere
+from flowml.store.plain_calls import PlainCalls
 
 _INPUTS = 5  # so many are noted, for thousands of children have few kinds of them
 
 
 class FoldedRun:
     """A call that gets a run only when something needs it: its failure, or plain ``mlflow.*`` calls inside."""
+
+    held: HeldParams | None = None
 
     def __init__(self, under: JoinedRun, identity: records.Identity, create: Callable[[], OwnRun]) -> None:
         self.under = under
@@ -33,7 +33,8 @@ class FoldedRun:
         self._summed_up: tuple[records.Status, int, Iterable[records.Record]] | None = None  # how it ended
         self.on_opened: Callable[[OwnRun], None] | None = None  # told when it gets a run
         self._lock = RLock()  # carried threads may ask at the same time
-        self._stack = active.Stack()
+        self.stack = Stack()
+        self.logged = Logged()
 
     @property
     def opened(self) -> OwnRun | None:
@@ -49,9 +50,30 @@ class FoldedRun:
         """Keep the records until it is known what becomes of them."""
         self._found += found
 
-    def active(self) -> AbstractContextManager[None]:
+    def active(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
         """Make it the active run; it is opened when something asks for that."""
-        return active.activated(partial(self._stack.runs, self._entity))
+        return fluent.activated(PlainCalls(self, say))
+
+    def new_of(self, found: list[records.Record]) -> list[records.Record]:
+        """Return those records that the user's code has not logged by hand already."""
+        return [record for record in found if not self.logged.has(record, self.stack.by_hand)]
+
+    def asked(self) -> JoinedRun:
+        """Open it, for somebody asks for it."""
+        return self._open()
+
+    def nearest(self) -> JoinedRun:
+        """Return the run above."""
+        return self.under
+
+    def id_if_created(self) -> str | None:
+        """Return the id of the run that it got, if it was created."""
+        return self._run.id_if_created() if self._run else None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the run above is known."""
+        return self.under.is_known
 
     def as_caller(self) -> records.Caller:
         """Tell of the run above: what is called in other processes hangs under that."""
@@ -64,6 +86,10 @@ class FoldedRun:
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """Sum it up on the run above, or log it as a run."""
+        if self.is_outermost:
+            fluent.end_what_was_left(self.stack, status or "FINISHED")
+        else:
+            self.stack.leave()
         if self._run is None and (status in {"FINISHED", None} or self.under.children == "none"):
             if status:
                 self.under.sum_up(self._child(status, ended))
@@ -73,8 +99,8 @@ class FoldedRun:
 
     def _close_own(self, status: records.Status | None, ended: int, about: Iterable[records.Record]) -> None:
         run = self._open()
-        self._stack.close_what_was_left_open(status or "FINISHED")
-        run.put(self._found)
+        by_hand = [records.ByHand(self.logged.params, self.logged.own_params)] if self.logged else []
+        run.put([*self._found, *by_hand])
         self._found = []
         run.close(status, ended, about)
 
@@ -99,9 +125,6 @@ class FoldedRun:
             if late and not self.under.is_open():
                 self._close_own(*late)
             JoinedRun.settle(self.under)
-
-    def _entity(self) -> MlflowRun:
-        return self._open()._entity()  # noqa: SLF001 - of the same family
 
     def _open(self) -> OwnRun:
         with self._lock:

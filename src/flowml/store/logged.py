@@ -92,6 +92,11 @@ def unchanged_or_new(value: object) -> Serialized:
         return found
 
 
+def note_logged(value: object, uri: str, model_id: str) -> None:
+    """Remember what the user's code has logged as a model by itself: it is linked then, not logged again."""
+    unchanged_or_new(value).ids[uri] = model_id
+
+
 def _fingerprint_of(value: object) -> str | None:
     import joblib
 

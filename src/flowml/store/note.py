@@ -31,6 +31,7 @@ class Head:
         seconds: How long it took.
         tags: Its run's tags, with where it is in Prefect, what deployed it and why it failed.
         graph: The page with its graph; None if there is none.
+        above: The page of the run that it was called in, if that is in another experiment.
     """
 
     experiment_id: str
@@ -38,6 +39,7 @@ class Head:
     seconds: float
     tags: Mapping[str, str]
     graph: str | None
+    above: str | None = None
 
 
 def write(head: Head, children: Sequence[ChildRun]) -> str:
@@ -85,6 +87,8 @@ def _about(head: Head) -> Iterator[str]:
         parts.append(f"schedule {markdown.text(schedule)}")
     if head.graph:
         parts.append(link("Graph", head.graph))
+    if head.above:
+        parts.append(link("Called by", head.above))
     yield " · ".join(parts)
     if error := tags.get("flowml.error_type"):
         yield ""
@@ -107,7 +111,7 @@ def _rows(experiment_id: str, children: Sequence[ChildRun]) -> Iterator[tuple[li
 
 
 def _row(experiment_id: str, child: ChildRun) -> list[str]:
-    page = pages.of_run(experiment_id, child.run_id) if child.run_id else None
+    page = pages.of_run(child.experiment_id or experiment_id, child.run_id) if child.run_id else None
     return [
         markdown.link(child.name, page, most=60),
         markdown.text(child.state),

@@ -11,24 +11,35 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from flowml import markdown, records, settings
-from flowml.store import active, process
+from flowml.store import active, mlflow_state, process
 from flowml.store.connection import Connection, connect, uses_mlflows_own
-from flowml.store.ending import NOTE
+from flowml.store.destination import Destination
 from flowml.store.folded import FoldedRun
 from flowml.store.leftovers import End, close_with_those_below
 from flowml.store.outgoing import NewRun, Outgoing
-from flowml.store.runs import NO_RUN, JoinedRun, OwnRun, ParentsRun, Run, joined
+from flowml.store.own_run import JoinedRun, OwnRun, joined
+from flowml.store.pages import NOTE
+from flowml.store.place import Place
+from flowml.store.runs import NO_RUN, ParentsRun, Run
 
 if TYPE_CHECKING:
     from flowml.options import Track
 
 
-def open_run(identity: records.Identity, *, track: Track, parent: Run | None, follows: Run | None = None) -> Run:
+def open_run(
+    identity: records.Identity,
+    *,
+    track: Track,
+    experiment: str | None = None,
+    parent: Run | None,
+    follows: Run | None = None,
+) -> Run:
     """Open the run of one call.
 
     Args:
         identity: Whose run it is.
         track: How it is tracked.
+        experiment: The name of the experiment that its option gives, if any.
         parent: The run of the call it was made in; None for the outermost.
         follows: The run of the attempt before this one, if there was one.
 
@@ -38,20 +49,45 @@ def open_run(identity: records.Identity, *, track: Track, parent: Run | None, fo
     Raises:
         TrackingError: If MLflow cannot be reached.
     """
-    opening, is_flow = _Opening(identity, track, _outgoing_of(follows)), identity.kind == "flow"
+    opening = _Opening(identity, track, _outgoing_of(follows), experiment)
     if parent is None:
         return _open_root(opening)
     if parent is NO_RUN:
         return NO_RUN
-    if track.run == "parent":
-        return ParentsRun(parent)
+    return ParentsRun(parent) if track.run == "parent" else _open_below(opening, parent)
+
+
+def _open_below(opening: _Opening, parent: Run) -> Run:
+    is_flow, experiment = opening.identity.kind == "flow", opening.experiment
+    while isinstance(parent, ParentsRun):
+        parent = parent.parent
     under = parent.under if isinstance(parent, FoldedRun) else parent
+    if not isinstance(under, JoinedRun) or under.place.has_failed:
+        return NO_RUN
     # A flow that another process calls keeps its run: Prefect's runner closes it by that.
-    if isinstance(under, JoinedRun) and under.children != "all" and (isinstance(under, OwnRun) or not is_flow):
-        return FoldedRun(under, identity, partial(opening.create, under.connection, under))
-    if isinstance(under, JoinedRun):
-        return opening.create(under.connection, under)
-    return NO_RUN if under.info is None else opening.create(connect(), joined(connect(), under.info))
+    if under.children != "all" and (isinstance(under, OwnRun) or not is_flow):
+        return FoldedRun(under, opening.identity, partial(opening.create, under.place, under))
+    if is_flow and experiment:
+        place = under.place
+        return opening.create(place, under, lambda: place.connection.experiment_id(experiment))
+    return opening.create(under.place, under, over=_users_run_over(under))
+
+
+def _users_run_over(under: JoinedRun) -> Outgoing | None:
+    """Return the run that the user's code has open around the call, if it is one that the call can hang under."""
+    users = active.innermost_of_users()
+    if users is None or under.place.is_open:
+        return None
+    own, info = under.info, users.run.info
+    if (
+        mlflow_state.absolute(users.uri) != under.connection.uri
+        or own is None
+        or info.experiment_id != own.experiment_id
+    ):
+        return None
+    if isinstance(under, OwnRun):
+        under.also_below(str(info.run_id))
+    return joined(under.place, records.CurrentRun(info.run_id, info.experiment_id, own.root_run_id, None)).out
 
 
 def _outgoing_of(run: Run | None) -> Outgoing | None:
@@ -74,10 +110,11 @@ def join(caller: records.Caller) -> Run:
     if caller.run is None:
         return NO_RUN
     connection = connect(caller.tracking_uri, caller.registry_uri)
+    place = Place.at(connection)
     if caller.tag is None:
-        return joined(connection, caller.run, caller.children)
+        return joined(place, caller.run, caller.children)
     found = _started_by(connection, caller)
-    return joined(connection, found, caller.children) if found else joined(connection, caller.run)
+    return joined(place, found, caller.children) if found else joined(place, caller.run)
 
 
 def close_left_open(caller: records.Caller, end: End) -> None:
@@ -113,18 +150,15 @@ def _started_by(connection: Connection, caller: records.Caller) -> records.Curre
 
 
 def _open_root(opening: _Opening) -> Run:
-    outer = active.users_run() if settings.current().adopt_active_run and uses_mlflows_own() else None
-    chosen = active.users_experiment_id() if uses_mlflows_own() else None
-    connection = connect()
+    outer = mlflow_state.users_run() if settings.current().adopt_active_run and uses_mlflows_own() else None
     if outer is not None:
         run_id, experiment_id = outer.info.run_id, outer.info.experiment_id
-        users = joined(connection, records.CurrentRun(run_id, experiment_id, run_id, None))
-        return opening.create(connection, users, lambda: experiment_id)
-    # This flow's option, flowml's setting, what the user told MLflow, the flow's name.
-    name = opening.track.experiment or settings.current().experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    if name is None and chosen is not None:
-        return opening.create(connection, None, lambda: chosen)
-    return opening.create(connection, None, partial(connection.experiment_id, name or opening.identity.owner))
+        place = Place.at(connect())
+        users = joined(place, records.CurrentRun(run_id, experiment_id, run_id, None))
+        return opening.create(place, users, lambda: experiment_id)
+    strict = (opening.track.on_error or settings.on_error()) == "raise"
+    destination = Destination(opening.experiment, opening.identity.owner, strict=strict)
+    return opening.create(Place(destination), None, destination.experiment_id, is_root=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,11 +168,26 @@ class _Opening:
     identity: records.Identity
     track: Track
     follows: Outgoing | None
+    experiment: str | None
 
     def create(
-        self, connection: Connection, above: JoinedRun | None, experiment: Callable[[], str] | None = None
+        self,
+        place: Place,
+        above: JoinedRun | None,
+        experiment: Callable[[], str] | None = None,
+        *,
+        is_root: bool = False,
+        over: Outgoing | None = None,
     ) -> OwnRun:
-        """Let the sender create it: under a run, or in the experiment that is asked for then."""
+        """Let the sender create it: under a run, or in the experiment that is asked for then.
+
+        Args:
+            place: The store.
+            above: The run of the call that it was made in.
+            experiment: Asked for the experiment, where it is not that of the run above.
+            is_root: Whether it is the outermost call's.
+            over: The run that it hangs under, if that is another one.
+        """
         identity, is_flow = self.identity, self.identity.kind == "flow"
         tags = {**_process_tags(), **_way_back(identity), **identity.tags, **self.track.tags}
         tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
@@ -151,13 +200,13 @@ class _Opening:
             tags=tags,
             started=identity.started,
             experiment=experiment,
-            is_root=experiment is not None,
-            above=above.out if above else None,
+            is_root=is_root,
+            above=over or (above.out if above else None),
             reopens=identity.tags.get("prefect.flow_run_id") if identity.goes_on else None,
             follows=None if is_flow else self.follows,
         )
         root = (above.out.root or above.out) if isinstance(above, OwnRun) else None
-        return OwnRun(connection, Outgoing(new, root), above, identity=identity, children=self.track.children)
+        return OwnRun(place, Outgoing(new, root), above, identity=identity, children=self.track.children)
 
 
 def _way_back(identity: records.Identity) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ Sendable: TypeAlias = (
     | records.Tag
     | records.Dataset
     | records.Reused
+    | records.ByHand
     | tuple[records.Metric, int]
     | SavedModel
     | Serialized
@@ -42,7 +44,7 @@ class NewRun:
         name: What it is called.
         tags: Its tags, but for those that lead to the runs above it.
         started: When its call began, in milliseconds since 1970.
-        experiment: Asked for the id of a root's experiment, when it is created; None below a root.
+        experiment: Asked for the id of its experiment, when it is created; None for that of the run above.
         is_root: Whether it is the outermost flow's; it may still hang under a run of the user's.
         above: What the run it hangs under has to send, its creation too; None for a root.
         reopens: The Prefect flow run whose run is gone on with, if there is one already.
@@ -97,6 +99,7 @@ class Outgoing:
     new: NewRun | None
     root: Outgoing | None
     created: Future[Created] = field(default_factory=Future)
+    creating: threading.RLock = field(default_factory=threading.RLock)  # held by whichever thread creates it
     incoming: deque[Sendable] = field(default_factory=deque)
     closing: Closing | None = None
     since: float = field(default_factory=time.monotonic)
@@ -112,6 +115,7 @@ class Outgoing:
     tried_in: int = -1  # the pass over all runs in which a step failed last
     closed: bool = False
     problems: list[TrackingError] = field(default_factory=list)
+    runs_around_tasks: set[str] = field(default_factory=set)  # the user's, which tasks of this flow hang under
     subscribers: list[Subscriber] = field(default_factory=list)  # notified of this run alone
     is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
 
@@ -131,12 +135,28 @@ class Outgoing:
                     self.metrics.append(taken)
                 case records.Dataset() | Serialized() as given:
                     self.inputs.append(given)
+                case records.ByHand() as by_hand:
+                    self._leave_out(by_hand)
                 case records.Reused() as reused:
                     self.reused.append(reused)
                 case SavedModel() as model:
                     self.models.append(model)
                 case Scratch() as files:
                     self.files.append(files)
+
+    def _leave_out(self, by_hand: records.ByHand) -> None:
+        """Leave out the parameters that were logged by hand; rename those whose name has another value by hand."""
+        kept: dict[str, str] = {}
+        for key, value in self.params.items():
+            name, number = key, 2
+            while name in by_hand.here or (name in self.params and name != key):
+                if by_hand.here.get(name) == value:
+                    break
+                name, number = f"{key}.{number}", number + 1
+            else:
+                if by_hand.elsewhere.get(key) != value:
+                    kept[name] = value
+        self.params = kept
 
     def for_a_fork(self) -> Outgoing:
         """Return the same run with nothing to send, for a forked process that has something of its own to say."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+NOTE = "mlflow.note.content"
+"""The tag that MLflow's UI shows as the run's description."""
+
 # Without it the UI opens every run in the view that was last used in that browser, at first that of GenAI.
 _VIEW = "?workflowType=machine_learning"
 

@@ -114,8 +114,7 @@ class Sender:
         if out.problems:
             told = str(out.problems[0])
             self._step(out, partial(client.set_tag, info.run_id, "flowml.tracking_error", told))
-        end = partial(client.set_terminated, info.run_id, status=closing.status, end_time=closing.ended)
-        ending.is_closed = self._step(out, end)
+        ending.is_closed = self._step(out, partial(creation.end, client, info.run_id, closing))
         out.is_ending = False
         return ending
 

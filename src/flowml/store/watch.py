@@ -14,7 +14,8 @@ from flowml.store.connection import ui_of
 from flowml.store.folded import FoldedRun
 from flowml.store.notifications import Notification
 from flowml.store.outgoing import Created
-from flowml.store.runs import OwnRun, Run
+from flowml.store.own_run import JoinedRun, OwnRun, caller_of
+from flowml.store.runs import Run
 from flowml.store.trouble import without_credentials
 
 Opened = Callable[[records.CurrentRun], None]
@@ -36,9 +37,10 @@ def watch(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
 
 
 def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
-    connection = run.connection  # not the run: it would hold what waits for it, and that the run, in a cycle
+    place = run.place  # not the run: it would hold what waits for it, and that the run, in a cycle
 
     def with_page(info: records.CurrentRun) -> records.CurrentRun:
+        connection = place.connection
         return dataclasses.replace(info, url=connection.page_of(info.experiment_id, info.run_id))
 
     if opened:
@@ -56,6 +58,27 @@ def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
                 ended(dataclasses.replace(summary, run=with_page(summary.run)))
 
         run.out.subscribers.append(tell_ended)
+
+
+def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
+    """Tell what calls in other processes need to hang under a run: now if it is known, else when it is created."""
+    target = run.under if isinstance(run, FoldedRun) else run
+    if target.is_known or not isinstance(target, JoinedRun):
+        tell(target.as_caller())
+        return
+    place, children = target.place, target.children  # not the run, as above
+
+    def tell_created(created: Future[Created]) -> None:
+        if not created.exception():
+            tell(caller_of(place.connection, created.result().info, children))
+
+    target.out.created.add_done_callback(tell_created)
+
+
+def begin_attempt(run: Run, attempt: int) -> None:
+    """Go on in a flow's run with another attempt."""
+    if isinstance(run, OwnRun):
+        run.begin_attempt(attempt)
 
 
 def unsent(run: Run) -> records.Summary | None:

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from flowml import settings
 from flowml.errors import TrackingError
+from flowml.store import place
 
 if TYPE_CHECKING:
     from flowml.store.writer import Writer
@@ -31,6 +32,7 @@ def flush_all(patience: float | None = None) -> None:
     Raises:
         TrackingError: If something is not sent yet; the other stores are waited for all the same.
     """
+    place.fix_all()
     problem: TrackingError | None = None
     for writer in list(_writers):
         if writer.is_working():

@@ -1,0 +1,77 @@
+"""Has the run of a call known before Prefect takes the call out of this process: to a worker, or to a deployment.
+
+A run is opened late, so the label that leads to it may not be written yet (see `labels`). Prefect sends its contexts
+along with tasks; a deployment's flow run asks Prefect's API for the label of the flow that started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import wrapt
+from prefect.context import TaskRunContext
+
+from flowml.capture import labels
+from flowml.capture.guard import guarded
+from flowml.capture.session import is_off
+
+
+def _serialize(wrapped: Any, context: Any, args: Any, kwargs: Any) -> Any:
+    """Have the run known that a context is of, before Prefect sends the context to another process."""
+    _safely(lambda: _known(context))
+    return wrapped(*args, **kwargs)
+
+
+def _known(context: Any) -> None:
+    run = context.task_run if isinstance(context, TaskRunContext) else context.flow_run
+    if run is not None:
+        labels.settle(run)
+
+
+def _start_elsewhere(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    """Have Prefect's API know the run of a flow that starts another one by its deployment."""
+    _safely(_kept)
+    return wrapped(*args, **kwargs)
+
+
+async def _start_elsewhere_async(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    await asyncio.to_thread(_safely, _kept)
+    return await wrapped(*args, **kwargs)
+
+
+def _kept() -> None:
+    if not is_off():
+        labels.keep_here()
+
+
+def _safely(job: Callable[[], None]) -> None:
+    with guarded("tell other processes of the run", logging.getLogger("prefect.flowml"), raising=False):
+        job()
+
+
+_WRAPPERS: dict[str, dict[str, Any]] = {
+    "prefect.context": {"EngineContext.serialize": _serialize, "TaskRunContext.serialize": _serialize},
+    "prefect.client.orchestration": {
+        "SyncPrefectClient.create_flow_run_from_deployment": _start_elsewhere,
+        "PrefectClient.create_flow_run_from_deployment": _start_elsewhere_async,
+    },
+}
+
+
+@cache
+def listen() -> None:
+    """Wrap Prefect's methods: now, or when Prefect loads them."""
+    for module in _WRAPPERS:
+        wrapt.register_post_import_hook(_wrap, module)
+
+
+def _wrap(module: ModuleType) -> None:
+    for name, wrapper in _WRAPPERS[module.__name__].items():
+        with suppress(AttributeError):  # a Prefect that has no such method
+            wrapt.wrap_function_wrapper(module, name, wrapper)

@@ -1,0 +1,98 @@
+"""Where an outermost call goes: to the store and experiment that the user's code names in its first lines, if any."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+
+from flowml import settings
+from flowml.errors import TrackingError
+from flowml.store import mlflow_state
+from flowml.store.connection import Connection, connect, uses_mlflows_own
+
+
+class Destination:
+    """The store and experiment of one outermost call; made when it begins, asked when something needs it.
+
+    Args:
+        experiment: What ``Track(experiment=...)`` says; None leaves it to others.
+        owner: The flow's or task's name.
+        strict: Whether to fail at once if the store in force cannot be reached; else the code may name another.
+
+    Raises:
+        TrackingError: If it cannot, and ``strict`` asks to know.
+    """
+
+    def __init__(self, experiment: str | None, owner: str, *, strict: bool) -> None:
+        self._named = experiment
+        self._owner = owner
+        self._chosen_before = mlflow_state.chosen_experiment()
+        self._is_mlflows = uses_mlflows_own()
+        self._problem: TrackingError | None = None
+        self._first: Connection | None = None
+        try:
+            self._first = connect()  # plain calls go there too, from the first line on
+        except TrackingError as problem:
+            if strict:
+                raise
+            self._problem = problem
+        self._uri = mlflow_state.absolute(mlflow_state.tracking_uri())
+        self._seen = self._said()
+        self._experiment: Callable[[], str] | None = None
+
+    def connect(self) -> Connection:
+        """Choose for good.
+
+        Raises:
+            TrackingError: If the store cannot be reached.
+        """
+        now, chosen = mlflow_state.absolute(mlflow_state.tracking_uri()), mlflow_state.chosen_experiment()
+        has_moved = now != self._uri
+        if self._problem and not has_moved:
+            raise self._problem
+        connection = self._first
+        if connection is None or has_moved:
+            connection = connect(now, settings.resolved(settings.current().registry_uri))
+        self._experiment = self._choose(connection, chosen)
+        return connection
+
+    def experiment_id(self) -> str:
+        """Return the id of the experiment, which is made if there is none.
+
+        Raises:
+            TrackingError: If it was deleted.
+            Exception: What MLflow raises.
+        """
+        if self._experiment is None:
+            msg = "the experiment is asked for before it is chosen"
+            raise RuntimeError(msg)
+        return self._experiment()
+
+    def has_moved(self) -> bool:
+        """Tell whether the user's code has named another store or experiment since this was asked last."""
+        before, self._seen = self._seen, self._said()
+        return before != self._seen
+
+    def _said(self) -> tuple[str, int, str | None, str | None]:
+        env = os.environ.get
+        number = mlflow_state.chosen_experiment().number
+        return mlflow_state.tracking_uri(), number, env("MLFLOW_EXPERIMENT_NAME"), env("MLFLOW_EXPERIMENT_ID")
+
+    def _choose(self, connection: Connection, chosen: mlflow_state.ChosenExperiment) -> Callable[[], str]:
+        """What was said by hand inside the call, this flow's option, the setting, what was said before, the name."""
+        is_of_this_store = connection.uri == (mlflow_state.absolute(chosen.uri) if chosen.uri else self._uri)
+        by_hand = chosen.experiment_id if is_of_this_store and (self._is_mlflows or chosen.uri) else None
+        if by_hand and chosen.number != self._chosen_before.number:
+            return lambda: by_hand
+        if named := self._named or settings.current().experiment:
+            return partial(connection.experiment_id, named)
+        if by_hand:
+            return lambda: by_hand
+        if name := os.environ.get("MLFLOW_EXPERIMENT_NAME"):
+            return partial(connection.experiment_id, name)
+        from_environment = os.environ.get("MLFLOW_EXPERIMENT_ID")
+        # What `mlflow.set_experiment` chose is there, too, and may be of another store.
+        if from_environment and self._is_mlflows and from_environment != chosen.experiment_id:
+            return lambda: from_environment
+        return partial(connection.experiment_id, self._owner)

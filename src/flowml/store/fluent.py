@@ -1,0 +1,295 @@
+"""Takes over the five functions of MLflow's fluent API that read or change which run is active.
+
+They are taken over in place: the functions stay the same objects, so it does not matter how they were imported
+(``from mlflow import start_run``), and what they do outside flowml's sessions is MLflow's own. What they answer inside
+is decided in `active`; what they raise is MLflow's.
+
+Only this file and `autolog` touch private names of MLflow. `install` checks that they are as expected.
+"""
+
+from __future__ import annotations
+
+import logging
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from flowml import records
+from flowml.store import active, in_place, observed
+from flowml.store.autolog import follow_context
+from flowml.store.mlflow_state import (
+    ELSEWHERE,
+    ignore_inherited_run_id,
+    note_chosen_experiment,
+    own_stack,
+    tracking_uri,
+)
+
+if TYPE_CHECKING:
+    from mlflow import ActiveRun
+    from mlflow.entities import Experiment
+    from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
+
+    from flowml.store.active import Opened
+
+_PARENT = "mlflow.parentRunId"
+
+_in_place_of_the_stack: ContextVar[list[ActiveRun] | None] = ContextVar("flowml_mlflow_stack", default=None)
+
+
+@contextmanager
+def activated(session: active.Here) -> Iterator[None]:
+    """Make a session's runs those that ``mlflow.*`` sees, in this context only."""
+    if not install():
+        with _pushed(session.own):
+            yield
+        return
+    with active.activated(session):
+        yield
+
+
+def opened_outside() -> Iterator[Opened]:
+    """Give the runs that the user has open in this thread outside all sessions, outermost first."""
+    runs = own_stack()
+    for run in runs:
+        yield active.opened(run, tracking_uri(), runs)
+
+
+def end_what_was_left(stack: active.Stack, status: records.Status) -> None:
+    """End the runs that the user's code left open below an outermost call, as MLflow does when a script ends."""
+    left = stack.leave()
+    while left:
+        each = left.pop()
+        if each.is_open:
+            each.end()
+            _end(each.run, each.uri, status)
+
+
+def _end(run: ActiveRun, uri: str, status: records.Status) -> None:
+    from mlflow import MlflowClient
+
+    with suppress(Exception):  # of MLflow: the user may have deleted it, or ended it by a client
+        if uri == tracking_uri():
+            with _stack_of([run]):
+                in_place.original("end_run")(status)  # which stops its system metrics too
+        else:
+            MlflowClient(tracking_uri=uri).set_terminated(run.info.run_id, status)
+
+
+@lru_cache(maxsize=1)
+def install() -> bool:
+    """Take over MLflow's functions; False, and one warning, if MLflow is not as expected."""
+    from mlflow.tracking import fluent
+    from mlflow.tracking.default_experiment import registry
+
+    if not _is_as_expected():
+        logging.getLogger("prefect.flowml").warning(
+            "flowml: this version of MLflow keeps its active run in a way flowml does not know. "
+            "Plain mlflow.* calls go to the task's run in sync tasks only; flowml.log() works everywhere."
+        )
+        return False
+    if in_place.is_taken_over("start_run"):
+        return True
+    follow_context()
+    observed.install()
+    for name, ours in _TAKEN_OVER.items():
+        in_place.take_over(getattr(fluent, name), ours)
+    fluent._active_run_stack = _context_stack(fluent._active_run_stack)  # noqa: SLF001
+    registry._default_experiment_provider_registry.register(_sessions_experiment())  # noqa: SLF001
+    return True
+
+
+def _context_stack(original: Any) -> Any:
+    from mlflow.utils.thread_utils import ThreadLocalVariable
+
+    class ContextStack(ThreadLocalVariable):
+        """MLflow's stack where no session is active, the runs that the user's code opened where one is."""
+
+        def get(self) -> Any:
+            given = _in_place_of_the_stack.get()
+            if given is not None:
+                return given
+            return original.get() if active.here() is None else _Runs(active.visible())
+
+        def set(self, value: Any) -> None:
+            original.set(value)
+
+        def get_all_thread_values(self) -> Any:
+            if active.here() is None:
+                return original.get_all_thread_values()
+            own = active.own_run()
+            return {0: [*([own] if own else []), *(each.run for each in active.visible())]}
+
+        def reset(self) -> None:
+            original.reset()
+
+    return ContextStack(list)  # type: ignore[no-untyped-call]
+
+
+def _sessions_experiment() -> type[DefaultExperimentProvider]:
+    from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
+
+    class SessionsExperiment(DefaultExperimentProvider):
+        """Runs and traces which the user's code opens belong in the session's experiment, if it chose no other."""
+
+        def in_context(self) -> bool:
+            return active.own_run() is not None
+
+        def get_experiment_id(self) -> str | None:
+            own = active.own_run()
+            return str(own.info.experiment_id) if own else None
+
+    return SessionsExperiment
+
+
+class _Runs(list["ActiveRun"]):
+    """What MLflow takes for its stack: it pushes what it opens, and pops what it ends."""
+
+    def __init__(self, opened: Sequence[Opened]) -> None:
+        super().__init__(each.run for each in opened)
+        self._opened = list(opened)
+
+    def append(self, run: ActiveRun) -> None:
+        """Take a run that was opened."""
+        active.was_opened(run, tracking_uri())
+        super().append(run)
+
+    def pop(self, index: Any = -1) -> ActiveRun:
+        """Give up a run that is ended."""
+        self._opened.pop(index).end()
+        return super().pop(index)
+
+
+@contextmanager
+def _stack_of(runs: list[ActiveRun]) -> Iterator[None]:
+    token = _in_place_of_the_stack.set(runs)
+    try:
+        yield
+    finally:
+        _in_place_of_the_stack.reset(token)
+
+
+def run_to_log_to() -> str:
+    """Return the id of the run that ``mlflow.log_*`` goes to here; MLflow opens one if there is none."""
+    from mlflow.tracking import fluent
+
+    return str(fluent._get_or_start_run().info.run_id)  # noqa: SLF001
+
+
+def _set_experiment(original: Callable[..., Experiment], *args: Any, **kwargs: Any) -> Experiment:
+    """Note which experiment was chosen."""
+    experiment = original(*args, **kwargs)
+    note_chosen_experiment(str(experiment.experiment_id))
+    if session := active.here():
+        session.chose_experiment(str(experiment.name), str(experiment.experiment_id))
+    return experiment
+
+
+def _start_run(original: Callable[..., ActiveRun], *args: Any, **kwargs: Any) -> ActiveRun:
+    """Open a run: under one that is open in this thread as MLflow does, else under the session's own run."""
+    if active.here() is None or _in_place_of_the_stack.get() is not None:
+        return original(*args, **kwargs)
+    ignore_inherited_run_id()
+    opened = active.visible_to_mlflow()
+    with _stack_of(_Runs(opened)):
+        try:
+            given = in_place.signature(original).bind_partial(*args, **kwargs).arguments
+        except TypeError:
+            return original(*args, **kwargs)  # which says what is wrong
+        if opened or given.get("run_id") or given.get("parent_run_id"):
+            return original(**given)
+        is_apart = _lead_upwards(given)
+        run = original(**given)
+    if is_apart and (session := active.here()):
+        session.opened_apart(run)
+    return run
+
+
+def _lead_upwards(given: dict[str, Any]) -> bool:
+    """Say in a new run's tags which run it is under; tell whether that is in another experiment."""
+    from mlflow.tracking import fluent
+
+    try:
+        above = active.run_above()
+        own_experiment = given.get("experiment_id") or fluent._get_experiment_id()  # noqa: SLF001
+    except Exception:  # noqa: BLE001 - of MLflow: what is wrong comes from its own call, if it is asked for
+        return False
+    if above is None:
+        return False
+    is_near = str(own_experiment) == str(above.info.experiment_id)
+    given["experiment_id"] = own_experiment
+    given["tags"] = {_PARENT if is_near else ELSEWHERE: above.info.run_id, **(given.get("tags") or {})}
+    return not is_near
+
+
+def _end_run(original: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """End the innermost run of the user's; the session's own run stays."""
+    if active.here() is None or _in_place_of_the_stack.get() is not None:
+        return original(*args, **kwargs)
+    if top := active.to_end():
+        with _stack_of(_Runs([top])):
+            return original(*args, **kwargs)
+    return None
+
+
+def _active_run(original: Callable[..., ActiveRun | None]) -> ActiveRun | None:
+    return original() if active.here() is None else active.current_run()
+
+
+def _get_or_start_run(original: Callable[..., ActiveRun]) -> ActiveRun:
+    """Give the run that something is logged to; MLflow opens one, as without flowml, where there is none for it."""
+    if active.here() is None:
+        return original()
+    return active.run_to_log_to() or original()
+
+
+_TAKEN_OVER: dict[str, Callable[..., Any]] = {
+    "set_experiment": _set_experiment,
+    "start_run": _start_run,
+    "end_run": _end_run,
+    "active_run": _active_run,
+    "_get_or_start_run": _get_or_start_run,
+}
+
+
+def _is_as_expected() -> bool:
+    try:
+        from mlflow.tracking import fluent
+        from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider  # noqa: F401
+        from mlflow.utils.thread_utils import ThreadLocalVariable
+
+        stack = fluent._active_run_stack  # noqa: SLF001
+        functions = [getattr(fluent, name) for name in _TAKEN_OVER]
+    except (ImportError, AttributeError):
+        return False
+    is_stack = isinstance(stack, ThreadLocalVariable) and stack.get() is stack.get()
+    return is_stack and all(
+        isinstance(each, types.FunctionType) and not each.__code__.co_freevars for each in functions
+    )
+
+
+@contextmanager
+def _pushed(own: Callable[[], ActiveRun | None]) -> Iterator[None]:
+    """Push a run to the thread's own stack: right in sync bodies, the only ones where it is safe."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        yield
+        return
+    run, runs = own(), own_stack()
+    if run is None:
+        yield
+        return
+    runs.append(run)
+    try:
+        yield
+    finally:
+        if run in runs:
+            runs.remove(run)

@@ -1,0 +1,280 @@
+"""A run that a call's records go to: its own, or one that another process opened."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from flowml import markdown, records
+from flowml.store import creation, fluent, mlflow_state, pages
+from flowml.store.active import Stack
+from flowml.store.by_hand import HeldParams, Logged
+from flowml.store.fold import FoldedChild, Tally, ledger_of
+from flowml.store.intake import take_in
+from flowml.store.outgoing import Closing, Created, Outgoing
+from flowml.store.place import Place
+from flowml.store.plain_calls import PlainCalls
+from flowml.store.trouble import without_credentials
+
+if TYPE_CHECKING:
+    from mlflow import ActiveRun
+
+    from flowml.records import Children
+    from flowml.store.connection import Connection
+
+Say = Callable[[str], None]
+
+
+class JoinedRun:
+    """A run that another process opened, and will close.
+
+    Args:
+        place: The store it is in.
+        out: What it has to send.
+        children: Which of its children get runs.
+    """
+
+    held: HeldParams | None = None
+
+    def __init__(self, place: Place, out: Outgoing, children: Children = "all") -> None:
+        self.place = place
+        self.out = out
+        self.children = children
+        self._sends_in = os.getpid()
+        self.pid = os.getpid()  # a forked child has its parent's runs, but not the thread that sends for them
+        self.stack = Stack()
+        self.logged = Logged()
+        self.apart: list[tuple[str, str, str]] = []  # the user's runs below it in other experiments: name and ids
+        self._active_run: ActiveRun | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The connection to its store; asking chooses the store, where that is still open."""
+        return self.place.connection
+
+    @property
+    def info(self) -> records.CurrentRun | None:
+        """Which run it is, with its page."""
+        info = self.connection.writer.created(self.out).info
+        return dataclasses.replace(info, url=self.connection.page_of(info.experiment_id, info.run_id))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is created, so that nobody has to wait to know which it is."""
+        return not self.place.is_open and self.out.created.done()
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether nothing above it in this process waits until all is in MLflow."""
+        return True
+
+    def put(self, found: Iterable[records.Record]) -> None:
+        """Hand the records to the store's writer, now or when it is known which store that is."""
+        if self._sends_in != os.getpid():  # what the parent of this forked process has to send is the parent's to send
+            self.out, self._sends_in = self.out.for_a_fork(), os.getpid()
+        taken, problem = take_in(found, "" if self.place.is_open else self.connection.uri)
+        out = self.out
+        out.incoming.extend(taken)
+        self.place.when_fixed(lambda connection: connection.writer.tell(out))
+        if problem:
+            raise problem
+
+    def tell(self, found: Iterable[records.Record]) -> None:
+        """Log what became known of this very call, also after it was ended."""
+        self.put(found)
+
+    def new_of(self, found: list[records.Record]) -> list[records.Record]:
+        """Return those records that the user's code has not logged by hand already."""
+        return [record for record in found if not self.logged.has(record, self.stack.by_hand)]
+
+    def active(self, say: Say) -> AbstractContextManager[None]:
+        """Make this run the active one in this context."""
+        return fluent.activated(PlainCalls(self, say))
+
+    def asked(self) -> JoinedRun:
+        """Return itself: it is there."""
+        return self
+
+    def nearest(self) -> JoinedRun:
+        """Return itself."""
+        return self
+
+    def id_if_created(self) -> str | None:
+        """Return the run's id, if it was created."""
+        return creation.id_of(self.out)
+
+    def active_run(self) -> ActiveRun:
+        """Return the run as plain ``mlflow.*`` calls see it; it is created in this thread if it is not yet.
+
+        Raises:
+            TrackingError: If it cannot be had.
+            Exception: What MLflow raises.
+        """
+        if self._active_run is None:
+            from mlflow import ActiveRun
+
+            created, client = self._created_here(), self.connection.client
+            self._active_run = ActiveRun(created.entity or client.get_run(created.info.run_id))
+        return self._active_run
+
+    def _created_here(self) -> Created:
+        if self.pid != os.getpid():
+            return self.out.for_a_fork().created.result()
+        return creation.ensure(self.connection.client, self.out)
+
+    def as_caller(self) -> records.Caller:
+        """Tell of this run and its store."""
+        return self._told
+
+    @cached_property
+    def _told(self) -> records.Caller:
+        # The same for each call below: looking for the run's page reads files, and each read hands Python's lock over.
+        return caller_of(self.connection, self.info, self.children)
+
+    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:  # noqa: ARG002 - the one who opened it says when
+        """Leave ending it to whoever opened it."""
+        if self.is_outermost:
+            fluent.end_what_was_left(self.stack, status or "FINISHED")
+
+    def sum_up(self, child: FoldedChild) -> None:
+        """Note a child without a run for the process that will close this one."""
+        writer = self.connection.writer
+        ledger_of(self.connection.uri, writer.created(self.out).info, os.getpid()).add(child, writer.put)
+
+    def is_open(self) -> bool:
+        """Ask MLflow whether it was closed meanwhile."""
+        writer = self.connection.writer
+        run_id = writer.created(self.out).info.run_id
+        return str(writer.ask(lambda: self.connection.client.get_run(run_id)).info.status) == "RUNNING"
+
+    def settle(self) -> None:
+        """Wait until all that was logged to it here is in MLflow."""
+        self.connection.writer.flush()
+        mlflow_state.flush_traces()
+
+
+class OwnRun(JoinedRun):
+    """A run of its own in MLflow.
+
+    Args:
+        place: The store it is in.
+        out: What it has to send; the run is created with the rest.
+        above: The run it hangs under; None for a root.
+        identity: Whose it is; a flow's carries its children's metrics.
+        children: Which of its children get runs.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        out: Outgoing,
+        above: JoinedRun | None,
+        *,
+        identity: records.Identity,
+        children: Children,
+    ) -> None:
+        super().__init__(place, out, children)
+        self._tag = identity.tag
+        self.tally = Tally() if children != "all" else None
+        self._above = above
+        self._is_flow = identity.kind == "flow"
+        self.held = HeldParams() if identity.retries else None
+        place.when_fixed(lambda connection: connection.writer.tell(out))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known how others find it: one near the root when that is, another when it is created."""
+        return self._above.is_known if self._above and self._is_near_root else super().is_known
+
+    @property
+    def _is_near_root(self) -> bool:
+        """Whether it is in the root's experiment, where a tag finds it."""
+        return self.out.new is not None and self.out.new.experiment is None
+
+    def also_below(self, run_id: str) -> None:
+        """Note a run of the user's in which tasks of this flow were called: they are below it, and are this flow's."""
+        self.out.runs_around_tasks.add(run_id)
+
+    def begin_attempt(self, attempt: int) -> None:
+        """Go on with another attempt of the same flow run."""
+        if self.held:
+            self.held.attempt = attempt
+
+    def as_caller(self) -> records.Caller:
+        """Tell of a run, which is waited for; of one near the root, tell how it is found there."""
+        if self._above is None or not self._is_near_root:
+            return super().as_caller()
+        return dataclasses.replace(self._above.as_caller(), tag=self._tag, children=self.children)
+
+    def sum_up(self, child: FoldedChild) -> None:
+        """Count a child without a run; a forked process notes it for the one that has the run."""
+        if self.tally is None or is_elsewhere(self):
+            super().sum_up(child)
+        else:
+            self.tally.add(child)
+
+    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
+        """End the run; those that the user's code left open are ended with the outermost."""
+        try:
+            if self.is_outermost and status:
+                fluent.end_what_was_left(self.stack, status)
+            else:
+                self.stack.leave()
+            self.put([*about, *self._by_hand(status)])
+        finally:
+            if status:
+                self.out.is_ending = True
+                out, closing = self.out, Closing(status, ended, self._is_flow, self.tally)
+                self.place.when_fixed(lambda connection: connection.writer.close(out, closing))
+            if self.is_outermost:
+                self.place.fix()
+            else:
+                self.place.fix_unless_moved()
+
+    def _by_hand(self, status: records.Status | None) -> list[records.Record]:
+        """Return what is known at the end of what the user's code logged by hand."""
+        logged = self.logged
+        found: list[records.Record] = [records.ByHand(logged.params, logged.own_params)] if logged else []
+        if self.apart and not self._is_flow and self.out.new:
+            links = [markdown.link(name, pages.of_run(*ids)) for name, *ids in self.apart]
+            before = self.out.new.tags.get(pages.NOTE)
+            found.append(records.Tag(pages.NOTE, " · ".join([*([before] if before else []), *links])))
+        return [*found, *self.held.records()] if self.held and status else found
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether nothing above it in this process waits until all is in MLflow."""
+        return self._above is None or is_elsewhere(self._above)
+
+    def settle(self) -> None:
+        """Wait until all is in MLflow, if this is the outermost run of the process.
+
+        Raises:
+            TrackingError: If something is not.
+        """
+        if self.is_outermost:
+            super().settle()
+            if self.out.problems:
+                raise self.out.problems[0]
+
+
+def caller_of(connection: Connection, info: records.CurrentRun | None, children: Children) -> records.Caller:
+    """Tell what calls in other processes need to hang under a run."""
+    registry_uri = without_credentials(connection.registry_uri) if connection.registry_uri else None
+    return records.Caller(info, without_credentials(connection.uri), registry_uri, children=children)
+
+
+def is_elsewhere(run: JoinedRun) -> bool:
+    """Tell whether a run was opened by another process, such as the one that this was forked from."""
+    return not isinstance(run, OwnRun) or run.pid != os.getpid()
+
+
+def joined(place: Place, info: records.CurrentRun, children: Children = "all") -> JoinedRun:
+    """Return a run that exists already, to hang others under."""
+    out = Outgoing(None, None)
+    out.created.set_result(Created(None, info))
+    return JoinedRun(place, out, children)

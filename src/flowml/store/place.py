@@ -1,0 +1,144 @@
+"""Where an outermost call and all below it go: open until something needs it, for what the user says by hand wins."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
+
+from flowml.errors import FlowmlError
+
+if TYPE_CHECKING:
+    from flowml.store.connection import Connection
+
+_SECONDS = 10.0  # after which a call that has asked for nothing is sent all the same, to be seen while it works
+
+
+_open: WeakSet[Place] = WeakSet()
+
+
+class Choice(Protocol):
+    """Says where a call goes, when that is needed."""
+
+    def connect(self) -> Connection:
+        """Choose for good, and return the connection to that store.
+
+        Raises:
+            TrackingError: If it cannot be reached.
+        """
+
+    def has_moved(self) -> bool:
+        """Tell whether the user's code has named another store or experiment since this was asked last."""
+
+
+class Place:
+    """Which MLflow store the runs of an outermost call go to.
+
+    It is chosen when something first needs it: an id is asked for, a value is logged, a task ends, the call ends, or
+    ten seconds have passed. Until then what is logged waits here, and ``mlflow.set_tracking_uri`` and
+    ``mlflow.set_experiment`` in the call's first lines, or in a task that does only that, choose for all of it.
+
+    Args:
+        choice: Asked once where that is.
+    """
+
+    def __init__(self, choice: Choice | None, connection: Connection | None = None) -> None:
+        self._choice = choice
+        self._connection = connection
+        self._problem: FlowmlError | None = None
+        self._waiting: deque[Callable[[Connection], None]] = deque()
+        self._lock = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._clock: threading.Timer | None = None
+        if connection is None:
+            _open.add(self)
+            self._clock = threading.Timer(_SECONDS, self.fix_quietly)
+            self._clock.name, self._clock.daemon = "flowml-place", True
+            self._clock.start()
+
+    @classmethod
+    def at(cls, connection: Connection) -> Place:
+        """Return a place that is chosen already."""
+        return cls(None, connection)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be chosen."""
+        return self._connection is None and self._problem is None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it was chosen, and cannot be reached."""
+        return self._problem is not None
+
+    @property
+    def connection(self) -> Connection:
+        """The connection to the store; asking chooses it.
+
+        Raises:
+            FlowmlError: If the store cannot be reached.
+        """
+        return self._connection or self.fix()
+
+    def fix(self) -> Connection:
+        """Choose for good, and do what waited for it.
+
+        Raises:
+            FlowmlError: If the store cannot be reached; the same each time.
+        """
+        with self._lock:
+            if self._problem:
+                raise self._problem
+            if self._connection is None and self._choice is not None:
+                _open.discard(self)
+                if self._clock:
+                    self._clock.cancel()
+                try:
+                    connection = self._choice.connect()
+                except FlowmlError as problem:
+                    self._problem = problem
+                    self._waiting.clear()
+                    raise
+                while self._waiting:
+                    self._waiting.popleft()(connection)
+                self._choice, self._connection, self._clock = None, connection, None
+            assert self._connection is not None  # noqa: S101 - for the type checker: it has one or a choice
+            return self._connection
+
+    def fix_unless_moved(self) -> None:
+        """Choose for good, unless the task that has ended did nothing but name another place.
+
+        Raises:
+            FlowmlError: If the store cannot be reached.
+        """
+        if self.is_open and (self._choice is None or not self._choice.has_moved()):
+            self.fix()
+
+    def when_fixed(self, tell: Callable[[Connection], None]) -> None:
+        """Do something with the connection, in order: now if there is one, else when it is chosen."""
+        if self._connection is not None:
+            tell(self._connection)
+            return
+        with self._lock:
+            if self._connection is not None:
+                tell(self._connection)
+            elif self._problem is None:
+                self._waiting.append(tell)
+
+    def fix_quietly(self) -> None:
+        """Choose for good; that the store cannot be reached is told to whoever needs it."""
+        with suppress(FlowmlError):
+            self.fix()
+
+
+def fix_all() -> None:
+    """Choose the places of all calls of this process, whose records are to be sent now."""
+    for place in list(_open):
+        place.fix_quietly()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=fix_all)  # parent and child would choose, each for itself

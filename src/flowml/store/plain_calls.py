@@ -1,0 +1,133 @@
+"""What plain ``mlflow.*`` calls see of one call's run: made when something asks, in the thread that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from flowml import records
+from flowml.errors import FlowmlError
+from flowml.store import fluent, mlflow_state
+from flowml.store.by_hand import ByHand, HeldParams, Logged
+from flowml.store.trouble import masked, may_pass
+
+if TYPE_CHECKING:
+    from mlflow import ActiveRun
+
+    from flowml.store.active import Opened, Stack
+    from flowml.store.own_run import JoinedRun
+
+
+_MOST_APART = 50  # runs in other experiments that a run leads to
+
+
+class Source(Protocol):
+    """A run that plain calls may go to."""
+
+    stack: Stack
+    logged: Logged
+    held: HeldParams | None
+
+    def asked(self) -> JoinedRun:
+        """Return the run itself, which may be opened for being asked for."""
+
+    def nearest(self) -> JoinedRun:
+        """Return the nearest run that is open anyway: itself, or the one above."""
+
+    def id_if_created(self) -> str | None:
+        """Return the run's id, if it was created."""
+
+
+class PlainCalls:
+    """The session as `flowml.store.active.Here` wants it.
+
+    Args:
+        run: The session's run.
+        say: Tells the user something, in the log of the flow.
+    """
+
+    def __init__(self, run: Source, say: Callable[[str], None]) -> None:
+        self.stack = run.stack
+        self.by_hand: ByHand[Opened] = run.stack.begin(fluent.opened_outside)
+        self.logged = run.logged
+        self.held = run.held
+        self.say = say
+        self._run = run
+        self._is_lost = False
+
+    def own(self) -> ActiveRun | None:
+        """Return the session's own run, which is created now; None where MLflow is to go by itself.
+
+        Raises:
+            Exception: What MLflow raises when it fails in a way that may pass: without flowml it would, too.
+        """
+        if self._is_lost or not self._is_in_this_store():
+            return None
+        try:
+            return self._run.asked().active_run()
+        except FlowmlError:
+            return None
+        except Exception as error:
+            if may_pass(error):
+                raise
+            return None
+
+    def run_id(self) -> str | None:
+        """Return its own run's id; None as long as it is not created."""
+        return self._run.id_if_created()
+
+    def lost(self) -> bool:
+        """Tell whether its own run was deleted meanwhile; it is not asked for again then."""
+        from mlflow.exceptions import MlflowException
+
+        run = self._run.asked()
+        try:
+            found = run.connection.client.get_run(run.id_if_created() or "")
+        except MlflowException as error:
+            self._is_lost = error.error_code == "RESOURCE_DOES_NOT_EXIST"
+        else:
+            self._is_lost = found.info.lifecycle_stage == "deleted"
+        return self._is_lost
+
+    def other_run(self) -> str:
+        """Return the id of the run that MLflow alone would log to."""
+        return fluent.run_to_log_to()
+
+    def opened_apart(self, run: ActiveRun) -> None:
+        """Lead from the own run to one of the user's in another experiment, which MLflow's UI nests nowhere."""
+        own = self._run.asked()
+        if len(own.apart) < _MOST_APART:
+            own.apart.append((str(run.info.run_name or run.info.run_id), run.info.experiment_id, run.info.run_id))
+            own.put([records.Tag(f"{mlflow_state.APART}{run.info.run_id}", run.info.experiment_id)])
+
+    def chose_experiment(self, name: str, experiment_id: str) -> None:
+        """Say so if the flow's run was opened in another experiment already."""
+        run = self._run.nearest()
+        if run.place.is_open or not self._is_in_this_store():
+            return
+        try:
+            info = run.info
+        except FlowmlError:
+            return
+        if info and info.experiment_id != experiment_id:
+            text = (
+                f"flowml: mlflow.set_experiment({name!r}) came after the flow's run was opened, in experiment "
+                f"{info.experiment_id}. Your own runs go to {name!r} from now on, flowml's stay where they are."
+            )
+            self.by_hand.say_once(f"experiment {experiment_id}", text, self.say)
+
+    def _is_in_this_store(self) -> bool:
+        """Tell whether plain calls go to the store that the session's run is in."""
+        try:
+            uri = self._run.nearest().place.connection.uri
+        except FlowmlError:
+            return False
+        now = mlflow_state.tracking_uri()
+        if now == uri or mlflow_state.absolute(now) == uri:
+            return True
+        text = (
+            f"flowml: plain mlflow.* calls go to {masked(now)}, which was named after the flow's run was opened in "
+            f"{masked(uri)}. flowml's own runs stay there."
+        )
+        self.by_hand.say_once(f"store {now}", text, self.say)
+        return False

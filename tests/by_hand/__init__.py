@@ -1,0 +1,1 @@
+"""Code that users have written by hand for MLflow goes on working under flowml's decorators."""
