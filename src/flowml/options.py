@@ -138,13 +138,19 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Param(Marker):
-    """Log this value as a parameter, whatever its type.
+    """Log this value as a parameter, whatever its type; a mapping or a configuration as one for each key or field.
+
+    Args:
+        name: The parameter's name, or what the keys' names begin with. Default: the argument's or the task's.
+        prefix: Whether the keys' names begin with it. Without, they are the keys themselves, as a constructor takes
+            them: ``Model(**run.data.params)``.
 
     Example:
-        ``def count(df: pd.DataFrame) -> Annotated[int, Param("rows")]: ...``
+        ``def tune(df: DataFrame) -> tuple[Annotated[dict, Param(prefix=False)], Annotated[int, Param("rows")]]: ...``
     """
 
     name: str | None = None
+    prefix: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,7 +236,7 @@ takes_prefect(double, report)
 
 @task
 def annotated(
-    rows: Annotated[int, Param("n_rows")],
+    rows: Annotated[int, Param("n_rows", prefix=False)],
     secret: Annotated[str, Skip()],
     table: Annotated[list[int], Dataset("train", save=True)],
 ) -> tuple[Annotated[float, Metric("auc")], Annotated[str, Artifact("report.md")], Annotated[object, Model("clf")]]:
@@ -249,6 +249,7 @@ def options() -> None:
     with flowml.disabled():
         double(1)
 
+    Param(prefix="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Track(inputz=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Track(run="mine")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Track(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

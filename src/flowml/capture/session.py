@@ -109,10 +109,7 @@ class Session:
 
     def _renamed(self, param: records.Param) -> records.Param:
         """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""
-        key, number = param.key, 2
-        while self._params.get(key, param.value) != param.value:
-            key, number = f"{param.key}.{number}", number + 1
-        return records.Param(key, param.value)
+        return records.Param(describe.key_apart(param, self._params), param.value)
 
     def yielded(self, value: Any) -> None:
         """Log one value of a generator, at the next step."""

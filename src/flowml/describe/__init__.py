@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowml.describe.calls import inputs, named, outputs, yielded
 from flowml.describe.dispatch import Describer, register, register_lazy
-from flowml.describe.limits import MOST_PARAMS, fit
+from flowml.describe.limits import MOST_PARAMS, fit, key_apart
 from flowml.describe.place import Place
 from flowml.describe.secrets import mask
 
@@ -14,6 +14,7 @@ __all__ = [
     "Place",
     "fit",
     "inputs",
+    "key_apart",
     "mask",
     "named",
     "outputs",

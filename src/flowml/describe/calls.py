@@ -7,7 +7,7 @@ from typing import Any
 
 from flowml import options, records
 from flowml.describe import hints, metrics, registered
-from flowml.describe.limits import fit
+from flowml.describe.limits import apart, fit
 from flowml.describe.place import Place
 from flowml.describe.text import fingerprint, full_name, type_name
 from flowml.describe.values import describe
@@ -34,7 +34,7 @@ def inputs(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> list
             marker = hints.marker_in(annotation)
             known_as = getattr(marker, "name", None) or name
             found += describe(value, Place(known_as, "input", "", marker, annotation, arguments, known_as))
-    return fit(found)
+    return fit(apart(found))
 
 
 def outputs(
@@ -53,7 +53,7 @@ def outputs(
     """
     marker = hints.marker_in(annotation)
     place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True)
-    return fit(describe(value, place), overflow="outputs.json", changed_keys="output_keys.json")
+    return fit(apart(describe(value, place)), overflow="outputs.json", changed_keys="output_keys.json")
 
 
 def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[records.Record]:
@@ -104,7 +104,7 @@ def named(values: Mapping[str, Any]) -> list[records.Record]:
 def _fit_apart(found: list[records.Record], folder: str, names: Iterable[str]) -> list[records.Record]:
     """Fit what is logged in pieces: each piece has files of its own, so that none overwrites another's."""
     stem = f"{folder}/{fingerprint(chr(0).join(map(str, names)))}"
-    return fit(found, overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json")
+    return fit(apart(found), overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json")
 
 
 registered.register_all()

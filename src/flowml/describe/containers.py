@@ -10,7 +10,7 @@ from typing import Any
 
 from flowml import records
 from flowml.describe import hints, metrics
-from flowml.describe.dispatch import find, register, register_abstract
+from flowml.describe.dispatch import find, part_by_part, register, register_abstract
 from flowml.describe.place import Place
 from flowml.describe.plain import MOST_ITEMS, plain, scalar_text
 from flowml.describe.scalars import text
@@ -26,7 +26,7 @@ def mapping(value: Any, place: Place) -> Iterator[records.Record]:
     is_dict = isinstance(value, dict)
     count = dict.__len__(value) if is_dict else len(value)
     if count == 0:
-        if place.role == "input":
+        if place.shows_empty:
             yield records.Param(place.label, "{}")
         return
     hint = hints.of_item(place.annotation)
@@ -53,11 +53,18 @@ def tuple_(value: Any, place: Place) -> Iterator[records.Record]:
     if len(items) > MOST_ITEMS:
         yield from sequence(list(items), place)
         return
-    only_mapping = sum(isinstance(item, dict) for item in items) == 1
-    for index, item in enumerate(items):
-        hint = hints.of_element(place.annotation, index)
-        bare = place.returned and only_mapping and isinstance(item, dict)
-        yield from describe(item, place.element(index, value, annotation=hint, bare=bare))
+    annotations = [hints.of_element(place.annotation, index) for index in range(len(items))]
+    only = _only_mapping(items, annotations) if place.returned else None
+    for index, (item, hint) in enumerate(zip(items, annotations, strict=True)):
+        yield from describe(item, place.element(index, value, annotation=hint, bare=index == only))
+
+
+def _only_mapping(items: tuple[Any, ...], annotations: list[Any]) -> int | None:
+    """Find the mapping whose keys need no prefix to be told apart: one that has a marker is spoken for."""
+    mappings = [index for index, item in enumerate(items) if isinstance(item, dict)]
+    plain_ones = [index for index in mappings if hints.marker_in(annotations[index]) is None]
+    only = plain_ones or mappings
+    return only[0] if len(only) == 1 else None
 
 
 def _elements(items: Any, value: Any, place: Place) -> Iterator[records.Record]:
@@ -123,3 +130,4 @@ def register_all() -> None:
     register(set, set_)
     register(frozenset, set_)
     register_abstract(lambda kind: issubclass(kind, Mapping) and kind.__module__ != "os", mapping)
+    part_by_part.add(mapping)

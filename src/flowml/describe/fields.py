@@ -8,7 +8,7 @@ from typing import Any
 
 from flowml import records
 from flowml.describe import hints
-from flowml.describe.dispatch import Describer, register, register_lazy, register_shape
+from flowml.describe.dispatch import Describer, part_by_part, register, register_lazy, register_shape
 from flowml.describe.place import Place
 from flowml.describe.scalars import secret
 from flowml.describe.text import type_name
@@ -29,9 +29,10 @@ def _describer(names: Callable[[type], Iterable[str]]) -> Describer:
                 continue
             empty = False
             yield from describe(item, place.child(name, value, annotation=annotations.get(name)))
-        if empty and place.role == "input":
+        if empty and place.shows_empty:
             yield records.Param(place.label, f"{type_name(kind)}()")
 
+    part_by_part.add(fields)
     return fields
 
 
@@ -43,7 +44,7 @@ _attrs = _describer(lambda kind: [field.name for field in kind.__attrs_attrs__])
 def _pydantic(value: Any, place: Place) -> Iterator[records.Record]:
     annotations = {name: _with_metadata(field) for name, field in type(value).__pydantic_fields__.items()}
     fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
-    if not fields and place.role == "input":
+    if not fields and place.shows_empty:
         yield records.Param(place.label, f"{type_name(type(value))}()")
     for name, item in fields.items():
         yield from describe(item, place.child(name, value, annotation=annotations.get(name)))
@@ -60,6 +61,7 @@ def _load_pydantic() -> None:
     from pydantic import BaseModel
 
     register(BaseModel, _pydantic)
+    part_by_part.add(_pydantic)
 
 
 def _load_pydantic_secrets() -> None:

@@ -58,6 +58,11 @@ class Place:
             return False
         return _is_secret(self.name) if len(self.name) < _LONG else _is_secret.__wrapped__(self.name)
 
+    @property
+    def shows_empty(self) -> bool:
+        """Whether a mapping or configuration without parts is told of: not when returned, unless it is a parameter."""
+        return self.role == "input" or isinstance(self.marker, options.Param)
+
     def key(self, part: object) -> str:
         """Name a parameter or metric made of a part of this value."""
         text = key_text(part)
