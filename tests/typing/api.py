@@ -246,9 +246,15 @@ def annotated(
 def options() -> None:
     assert_type(annotated(1, "s", []), tuple[float, str, object])
     flowml.log(accuracy=0.9, report="fine")
+    flowml.log_params({"lr": 0.1}, depth=3)
+    flowml.log_params(learning_rate=0.1)
+    flowml.log_metrics({"loss": 0.5}, step=1)
+    flowml.log_metrics(loss=0.5)
     with flowml.disabled():
         double(1)
 
+    flowml.log_params("lr")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    flowml.log_metrics({"loss": 0.5}, step="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Param(prefix="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Track(inputz=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Track(run="mine")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flowml.describe.calls import inputs, named, outputs, yielded
+from flowml.describe.by_name import named, named_metrics, named_params
+from flowml.describe.calls import inputs, outputs, yielded
 from flowml.describe.dispatch import Describer, register, register_lazy
 from flowml.describe.limits import MOST_PARAMS, fit, key_apart
 from flowml.describe.place import Place
@@ -17,6 +18,8 @@ __all__ = [
     "key_apart",
     "mask",
     "named",
+    "named_metrics",
+    "named_params",
     "outputs",
     "register",
     "register_lazy",

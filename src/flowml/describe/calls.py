@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flowml import options, records
 from flowml.describe import hints, metrics, registered
-from flowml.describe.limits import apart, fit
+from flowml.describe.limits import apart, fit, fit_piece
 from flowml.describe.place import Place
-from flowml.describe.text import fingerprint, full_name, type_name
+from flowml.describe.text import full_name, type_name
 from flowml.describe.values import describe
 
 
@@ -83,28 +83,7 @@ def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[re
     except Exception:  # noqa: BLE001 - a mapping of the user's may raise anything; it is no mapping of numbers
         return []
     keys = [record.key for record in found if isinstance(record, records.Metric)]
-    return _fit_apart(found, "yielded", keys) if found else []
-
-
-def named(values: Mapping[str, Any]) -> list[records.Record]:
-    """Describe values that the user logs by name, as in ``flowml.log(accuracy=0.9, confusion=figure)``.
-
-    Args:
-        values: Each value by the name it is to have.
-
-    Returns:
-        The records, within MLflow's limits.
-    """
-    found: list[records.Record] = []
-    for name, value in values.items():
-        found += describe(value, Place(name, "output", name, prefix=name))
-    return _fit_apart(found, "logged", values)
-
-
-def _fit_apart(found: list[records.Record], folder: str, names: Iterable[str]) -> list[records.Record]:
-    """Fit what is logged in pieces: each piece has files of its own, so that none overwrites another's."""
-    stem = f"{folder}/{fingerprint(chr(0).join(map(str, names)))}"
-    return fit(apart(found), overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json")
+    return fit_piece(found, "yielded", keys) if found else []
 
 
 registered.register_all()

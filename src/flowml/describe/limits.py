@@ -47,6 +47,12 @@ def fit(
     return _Fitting(most_params, overflow, changed_keys).fit(found)
 
 
+def fit_piece(found: Iterable[records.Record], folder: str, names: Iterable[object]) -> list[records.Record]:
+    """Fit what is logged in pieces: each piece has files of its own, so that none overwrites another's."""
+    stem = f"{folder}/{fingerprint(chr(0).join(map(str, names)))}"
+    return fit(apart(found), overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json")
+
+
 def apart(found: Iterable[records.Record]) -> Iterator[records.Record]:
     """Give a parameter that has another value already a key of its own: MLflow keeps one value for each."""
     values: dict[str, str] = {}
