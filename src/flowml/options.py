@@ -16,6 +16,7 @@ RunChoice: TypeAlias = Literal["own", "parent", "none"]
 Children: TypeAlias = Literal["all", "failed", "none"]
 OnError: TypeAlias = Literal["warn", "raise"]
 Write: TypeAlias = Literal["background", "sync"]
+Models: TypeAlias = Literal["auto", "marked"]
 
 AUTOLOG_LIBRARIES = {
     "sklearn": "sklearn",
@@ -177,7 +178,7 @@ class Dataset(Marker):
 
 @dataclass(frozen=True, slots=True)
 class Model(Marker):
-    """Log this value as an MLflow model.
+    """Log this value as an MLflow model, also what would not be one by itself, such as a fitted scaler.
 
     Args:
         name: The logged model's name. Default: the task's.

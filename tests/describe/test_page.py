@@ -45,12 +45,24 @@ class Fitted(Unfitted):
     def __sklearn_is_fitted__(self):
         return True
 
+    def predict(self, X):
+        """Give back what is given."""
+        return X
+
+
+class Prepared(Unfitted):
+    """One that cannot predict, trained."""
+
+    def __sklearn_is_fitted__(self):
+        return True
+
 
 VALUES = {
     "Annotated": Annotated,
     "Config": Config,
     "Fitted": Fitted,
     "Path": Path,
+    "Prepared": Prepared,
     "Unfitted": Unfitted,
     "array": np.zeros((2, 3)),
     "date": date,

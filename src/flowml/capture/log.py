@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flowml import describe, records, store
+from flowml import describe, records, settings, store
 from flowml.capture.links import publisher
 from flowml.capture.session import Session, current
 from flowml.errors import FlowmlError
@@ -14,7 +14,7 @@ from flowml.errors import FlowmlError
 def log(**values: Any) -> None:
     """Log values to the run of the flow or task that is running here, each by its type.
 
-    A number is a metric, text a parameter, a frame a dataset, a figure or a path a file, a fitted estimator a model.
+    A number is a metric, text a parameter, a frame a dataset, a figure or a path a file, a fitted classifier a model.
     Outside a tracked call, and where tracking is off, it does nothing.
 
     Args:
@@ -25,7 +25,7 @@ def log(**values: Any) -> None:
     """
     if (session := _tracked()) is not None:
         with session.guard("log values"):
-            session.put(describe.named(values))
+            session.put(describe.named(values, models=settings.current().models))
 
 
 def log_params(params: Mapping[str, Any] | None = None, /, **more: Any) -> None:

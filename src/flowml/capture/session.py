@@ -124,8 +124,9 @@ class Session:
         self._error = self.call.failure(value)
         if self._error is None and self._logs_outputs:
             with self.guard("log the outputs"):
-                call = self.call
-                self.put(describe.outputs(value, call.identity.owner, call.hints.get("return"), inputs=call.arguments))
+                name, hint = self.call.identity.owner, self.call.hints.get("return")
+                models = settings.current().models
+                self.put(describe.outputs(value, name, hint, inputs=self.call.arguments, models=models))
         self._leave(Verdict("FAILED" if self._error else "FINISHED", clock.now()))
 
     def failed(self, error: BaseException) -> None:

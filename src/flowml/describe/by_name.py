@@ -18,18 +18,19 @@ from flowml.describe.values import describe
 _MOST_WRONG = 5  # values of one call that are named when they cannot be logged
 
 
-def named(values: Mapping[str, Any]) -> list[records.Record]:
+def named(values: Mapping[str, Any], *, models: options.Models = "auto") -> list[records.Record]:
     """Describe values that the user logs by name, as in ``flowml.log(accuracy=0.9, confusion=figure)``.
 
     Args:
         values: Each value by the name it is to have.
+        models: Which values are models: what can predict, or none of these.
 
     Returns:
         The records, within MLflow's limits.
     """
     found: list[records.Record] = []
     for name, value in values.items():
-        found += describe(value, Place(name, "output", name, prefix=name))
+        found += describe(value, Place(name, "output", name, prefix=name, models=models))
     return fit_piece(found, "logged", values)
 
 

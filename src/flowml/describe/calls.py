@@ -38,7 +38,12 @@ def inputs(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> list
 
 
 def outputs(
-    value: Any, name: str, annotation: Any = None, inputs: Mapping[str, Any] | None = None
+    value: Any,
+    name: str,
+    annotation: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    models: options.Models = "auto",
 ) -> list[records.Record]:
     """Describe what a task returned.
 
@@ -47,12 +52,13 @@ def outputs(
         name: The task's name: a number it returned is a metric of this name.
         annotation: The resolved annotation of the return value.
         inputs: What the task was given, by argument name; a model's signature and example come from it.
+        models: Which values are models: what can predict and what has a marker, or the latter only.
 
     Returns:
         The records, within MLflow's limits.
     """
     marker = hints.marker_in(annotation)
-    place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True)
+    place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True, models=models)
     return fit(apart(describe(value, place)), overflow="outputs.json", changed_keys="output_keys.json")
 
 

@@ -33,6 +33,7 @@ class Place:
         returned: Whether it is the returned value itself, rather than a part of it.
         depth: How many values it stands inside.
         above: The ids of these values, to notice a circle.
+        models: Which values are models: what can predict and what has a marker, or the latter only.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Place:
     returned: bool = False
     depth: int = 0
     above: tuple[int, ...] = ()
+    models: options.Models = "auto"
 
     @property
     def label(self) -> str:
@@ -110,6 +112,7 @@ class Place:
             returned=False,
             depth=self.depth + 1,
             above=self.above if value is None else (*self.above, id(value)),
+            models=self.models,
         )
 
     def element(self, index: int, value: Any, *, annotation: Any = None, bare: bool = False) -> Place:
