@@ -33,7 +33,7 @@ def inputs(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> list
             annotation = annotations.get(name)
             marker = hints.marker_in(annotation)
             known_as = getattr(marker, "name", None) or name
-            found += describe(value, Place(known_as, "input", "", marker, annotation, arguments, known_as))
+            found += describe(value, Place(known_as, "input", "", marker, annotation, arguments, known_as, beside=True))
     return fit(apart(found))
 
 

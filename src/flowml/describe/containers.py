@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from flowml import records
-from flowml.describe import hints, metrics
+from flowml.describe import arrays, datasets, hints, metrics
 from flowml.describe.dispatch import find, part_by_part, register, register_abstract
 from flowml.describe.place import Place
 from flowml.describe.plain import MOST_ITEMS, plain, scalar_text
@@ -31,14 +31,19 @@ def mapping(value: Any, place: Place) -> Iterator[records.Record]:
         return
     hint = hints.of_item(place.annotation)
     items = dict.items(value) if is_dict else value.items()
-    for key, item in islice(items, MOST_KEYS):
-        yield from describe(item, place.child(key, value, annotation=hint))
+    shown = list(islice(items, MOST_KEYS))
+    beside = datasets.any_table(item for _, item in shown)
+    for key, item in shown:
+        yield from describe(item, place.child(key, value, annotation=hint, beside=beside))
     if count > MOST_KEYS:
         yield records.Tag(f"flowml.cut.{place.name}", f"the first {MOST_KEYS:,} of {count:,} keys")
 
 
 def sequence(value: Any, place: Place) -> Iterator[records.Record]:
     """A list: numbers are a metric's history, scalars one parameter, all else is described one by one."""
+    if place.beside and (target := _target(value, place)) is not None:
+        yield target
+        return
     items = value if type(value) is list else list(islice(_iterate(value), MOST_KEYS))
     found = metrics.history(items, place) if place.role == "output" and items else None
     yield from _elements(items, value, place) if found is None else found
@@ -47,6 +52,9 @@ def sequence(value: Any, place: Place) -> Iterator[records.Record]:
 def tuple_(value: Any, place: Place) -> Iterator[records.Record]:
     """A tuple: as an output, each element by its own type."""
     items = tuple.__getitem__(value, slice(None))
+    if place.beside and (target := arrays.numbers(items, place)) is not None:
+        yield target
+        return
     if place.role == "input" or not items:
         yield from _elements(items, value, place)
         return
@@ -55,8 +63,9 @@ def tuple_(value: Any, place: Place) -> Iterator[records.Record]:
         return
     annotations = [hints.of_element(place.annotation, index) for index in range(len(items))]
     only = _only_mapping(items, annotations) if place.returned else None
+    beside = datasets.any_table(items)
     for index, (item, hint) in enumerate(zip(items, annotations, strict=True)):
-        yield from describe(item, place.element(index, value, annotation=hint, bare=index == only))
+        yield from describe(item, place.element(index, value, annotation=hint, bare=index == only, beside=beside))
 
 
 def _only_mapping(items: tuple[Any, ...], annotations: list[Any]) -> int | None:
@@ -74,14 +83,23 @@ def _elements(items: Any, value: Any, place: Place) -> Iterator[records.Record]:
         yield from text(as_json(data), place)
         return
     parts = 0
+    beside = datasets.any_table(items[:MOST_ITEMS])
     for index, item in enumerate(items[:MOST_ITEMS]):
-        if parts < MOST_PARTS and _is_rich(item):
+        if parts < MOST_PARTS and (_is_rich(item) or (beside and _target(item, place) is not None)):
             hint = hints.of_element(place.annotation, index)
-            yield from describe(item, place.element(index, value, annotation=hint))
+            yield from describe(item, place.element(index, value, annotation=hint, beside=beside))
             parts += 1
     count = _length(value)
     if parts < count:
         yield records.Param(place.label, cut(f"{type_name(type(value))} of {count:,}: {short(items, 200)}"))
+
+
+def _target(value: Any, place: Place) -> records.Record | None:
+    """Describe many numbers as the dataset that they are beside a table or as an argument."""
+    kind = next((kind for kind in (list, tuple, array.array) if isinstance(value, kind)), None)
+    if kind is None or hasattr(type(value), "_fields"):
+        return None
+    return arrays.numbers(value if type(value) is kind else kind.__getitem__(value, slice(None)), place)
 
 
 def _is_rich(item: Any) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from flowml import records
-from flowml.describe import hints
+from flowml.describe import datasets, hints
 from flowml.describe.dispatch import Describer, part_by_part, register, register_lazy, register_shape
 from flowml.describe.place import Place
 from flowml.describe.scalars import secret
@@ -21,15 +22,14 @@ def _describer(names: Callable[[type], Iterable[str]]) -> Describer:
     def fields(value: Any, place: Place) -> Iterator[records.Record]:
         kind = type(value)
         annotations = hints.of_fields(kind)
-        empty = True
+        items = {}
         for name in names(kind):
-            try:
-                item = object.__getattribute__(value, name)
-            except AttributeError:  # a field that was never set
-                continue
-            empty = False
-            yield from describe(item, place.child(name, value, annotation=annotations.get(name)))
-        if empty and place.shows_empty:
+            with suppress(AttributeError):  # a field that was never set
+                items[name] = object.__getattribute__(value, name)
+        beside = datasets.any_table(items.values())
+        for name, item in items.items():
+            yield from describe(item, place.child(name, value, annotation=annotations.get(name), beside=beside))
+        if not items and place.shows_empty:
             yield records.Param(place.label, f"{type_name(kind)}()")
 
     part_by_part.add(fields)
@@ -46,8 +46,9 @@ def _pydantic(value: Any, place: Place) -> Iterator[records.Record]:
     fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
     if not fields and place.shows_empty:
         yield records.Param(place.label, f"{type_name(type(value))}()")
+    beside = datasets.any_table(fields.values())
     for name, item in fields.items():
-        yield from describe(item, place.child(name, value, annotation=annotations.get(name)))
+        yield from describe(item, place.child(name, value, annotation=annotations.get(name), beside=beside))
 
 
 def _with_metadata(field: Any) -> Any:
