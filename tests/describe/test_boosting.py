@@ -12,7 +12,7 @@ import pytest
 import xgboost
 from scipy import sparse
 
-from flowml import Dataset, describe, records
+from flowml import Artifact, Dataset, describe, records
 
 X = np.arange(600.0).reshape(200, 3)
 Y = np.arange(200.0)
@@ -119,6 +119,15 @@ def test_a_part_of_a_lightgbm_dataset_is_one_by_its_rows() -> None:
     assert (first._handle, first.label) == (None, None)
     first.construct()
     assert dataset(first) == found
+
+
+def test_rows_in_lists_are_one_table() -> None:
+    """Very many of them are sampled, and counted; an artifact's marker makes a Dataset nothing else."""
+    rows = [[float(number), 1.0] for number in range(300_000)]
+    found, fewer = (dataset(lightgbm.Dataset(each)) for each in (rows, rows[:-1]))
+    assert (found.profile["num_rows"], found.profile["num_elements"]) == (300_000, 600_000)
+    assert found.digest != fewer.digest
+    assert dataset(lightgbm.Dataset(X), Annotated[object, Artifact("x.csv")]) == dataset(lightgbm.Dataset(X))
 
 
 def test_a_lightgbm_dataset_of_a_sequence_is_not_read() -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from flowml import records
+from flowml import options, records
 from flowml.describe import arrays, datasets
 from flowml.describe.dispatch import register_lazy
 from flowml.describe.place import Place
@@ -101,11 +101,16 @@ def _values(value: Any, place: Place) -> tuple[records.Dataset, list[records.Rec
     """Describe what a Dataset was made of, or what is known of it when that is gone; and what else is to be logged."""
     if value.data is None:
         return _before.get(value) or _built(value), []
-    place = replace(place, role="input", returned=False)
+    marker = place.marker if isinstance(place.marker, options.Dataset) else None
+    place = replace(place, role="input", returned=False, marker=marker)
     found = [record for part in _parts(value.data) for record in describe(part, place)]
     tables = [record for record in found if isinstance(record, records.Dataset)]
     if tables:
         known = tables[0] if len(tables) == 1 else _joined(tables)
+        if _is_rows(value.data):  # of which the table is a sample
+            length, width = len(value.data), len(value.data[0])
+            profile = {**known.profile, **datasets.table_profile(length, width, known.profile["num_rows"])}
+            known = replace(known, digest=datasets.digest(str(length), known.digest), profile=profile)
     else:  # a file, or a sequence that reads one
         known = _untold(value, str([getattr(record, "value", "") for record in found]))
     with suppress(TypeError):
@@ -117,11 +122,15 @@ def _parts(raw: Any) -> list[Any]:
     """Give the tables that a Dataset was made of: one, or several below each other; of rows in lists a sample."""
     if not isinstance(raw, list):
         return [raw]
-    if raw and isinstance(raw[0], (list, tuple)):
+    if _is_rows(raw):
         import pandas as pd
 
         return [pd.DataFrame([raw[index] for index in datasets.rows(len(raw), len(raw[0]))])]
     return raw[:MOST_PARTS]
+
+
+def _is_rows(raw: Any) -> bool:
+    return isinstance(raw, list) and bool(raw) and isinstance(raw[0], (list, tuple))
 
 
 def _joined(tables: list[records.Dataset]) -> records.Dataset:
@@ -135,7 +144,7 @@ def _untold(value: Any, text: str) -> records.Dataset:
     profile = {}
     if not any(isinstance(part, str) for part in raw):
         with suppress(Exception):
-            profile = {"num_rows": sum(map(len, raw)), "num_elements": 0}
+            profile = {"num_rows": sum(map(len, raw))}
     return records.Dataset("", "input", datasets.digest(text, str(profile)), "lightgbm.Dataset", {}, profile)
 
 
