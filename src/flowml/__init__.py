@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowml import describe
     from flowml.capture.carry import carry
-    from flowml.capture.log import current_run, flush, log
+    from flowml.capture.log import current_run, flush, log, log_metrics, log_params
     from flowml.capture.prefect import Flow, MaterializingTask, Task
     from flowml.capture.session import disabled
     from flowml.decorators import flow, materialize, task
@@ -50,13 +50,15 @@ __all__ = [
     "flow",
     "flush",
     "log",
+    "log_metrics",
+    "log_params",
     "materialize",
     "task",
 ]
 
 _HOMES = {
     "capture.carry": ["carry"],
-    "capture.log": ["current_run", "flush", "log"],
+    "capture.log": ["current_run", "flush", "log", "log_metrics", "log_params"],
     "capture.prefect": ["Flow", "MaterializingTask", "Task"],
     "capture.session": ["disabled"],
     "decorators": ["flow", "materialize", "task"],

@@ -18,6 +18,7 @@ RunChoice: TypeAlias = Literal["own", "parent", "none"]
 Children: TypeAlias = Literal["all", "failed", "none"]
 OnError: TypeAlias = Literal["warn", "raise"]
 Write: TypeAlias = Literal["background", "sync"]
+Models: TypeAlias = Literal["auto", "marked"]
 
 AUTOLOG_LIBRARIES = {
     "sklearn": "sklearn",
@@ -179,13 +180,19 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Param(Marker):
-    """Log this value as a parameter, whatever its type.
+    """Log this value as a parameter, whatever its type; a mapping or a configuration as one for each key or field.
+
+    Args:
+        name: The parameter's name, or what the keys' names begin with. Default: the argument's or the task's.
+        prefix: Whether the keys' names begin with it. Without, they are the keys themselves, as a constructor takes
+            them: ``Model(**run.data.params)``.
 
     Example:
-        ``def count(df: pd.DataFrame) -> Annotated[int, Param("rows")]: ...``
+        ``def tune(df: DataFrame) -> tuple[Annotated[dict, Param(prefix=False)], Annotated[int, Param("rows")]]: ...``
     """
 
     name: str | None = None
+    prefix: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +219,7 @@ class Dataset(Marker):
 
 @dataclass(frozen=True, slots=True)
 class Model(Marker):
-    """Log this value as an MLflow model.
+    """Log this value as an MLflow model, also what would not be one by itself, such as a fitted scaler.
 
     Args:
         name: The logged model's name. Default: the task's.

@@ -15,7 +15,7 @@ from pydantic_settings import (
 )
 
 from flowml.errors import SettingsError
-from flowml.options import OnError, Write
+from flowml.options import Models, OnError, Write
 
 
 class Settings(BaseSettings):
@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     )
     write: Write = Field(
         "background", description='Send to MLflow in the "background", or at once while the task waits: "sync".'
+    )
+    models: Models = Field(
+        "auto",
+        description='Log as models what can predict or has a `Model` marker ("auto"), or only the latter ("marked").',
     )
     events: bool = Field(
         True, description="Tell Prefect's server of finished runs, models and limits, for deployments to start on."

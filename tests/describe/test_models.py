@@ -14,11 +14,17 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 import xgboost
 from sklearn.base import BaseEstimator
+from sklearn.cluster import DBSCAN, KMeans
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from flowml import describe, options, records
 
@@ -44,10 +50,24 @@ def forecast() -> prophet.Prophet:
     return model.add_seasonality("monthly", period=30.5, fourier_order=2)
 
 
+class Rounding(StandardScaler):
+    """A transformer of the user's own that can predict."""
+
+    def predict(self, X):
+        """Round."""
+        return self.transform(X).round()
+
+
 MODELS = {
     "logistic regression": ("sklearn", lambda: LogisticRegression(C=2.0).fit(X, Y), {"fit.C": "2.0"}),
     "forest": ("sklearn", lambda: RandomForestClassifier(n_estimators=3).fit(X, Y), {"fit.n_estimators": "3"}),
-    "transformer": ("sklearn", lambda: StandardScaler().fit(X), {"fit.with_mean": "True"}),
+    "clusterer": ("sklearn", lambda: KMeans(2, n_init=1).fit(X), {"fit.n_clusters": "2"}),
+    "nested pipeline": (
+        "sklearn",
+        lambda: make_pipeline(StandardScaler(), make_pipeline(PCA(2), LogisticRegression())).fit(X, Y),
+        {"fit.pipeline__pca__n_components": "2"},
+    ),
+    "transformer that predicts": ("sklearn", lambda: Rounding().fit(X), {"fit.with_mean": "True"}),
     "pipeline": (
         "sklearn",
         lambda: make_pipeline(StandardScaler(), LogisticRegression(C=3.0)).fit(X, Y),
@@ -124,6 +144,7 @@ def test_a_fitted_model_is_logged_with_its_flavor_and_hyper_parameters(flavor, m
     [
         LogisticRegression(C=0.5),
         make_pipeline(LogisticRegression()),
+        StandardScaler(),
         xgboost.XGBClassifier(),
         lightgbm.LGBMRegressor(),
         catboost.CatBoost(),
@@ -136,6 +157,97 @@ def test_an_unfitted_estimator_is_no_model(estimator):
     found = describe.outputs(estimator, "make")
     assert not models(found)
     assert params(found)["return"] == f"{type(estimator).__name__} (not fitted)"
+
+
+PREPARING = {
+    "scaler": (lambda: StandardScaler(with_mean=False).fit(X), {"fit.with_mean": "False"}),
+    "encoder": (lambda: OneHotEncoder(min_frequency=2).fit(X), {"fit.min_frequency": "2"}),
+    "vectorizer": (lambda: TfidfVectorizer(min_df=1).fit(["a word"]), {"fit.min_df": "1"}),
+    "selector": (lambda: SelectKBest(k=1).fit(X, Y), {"fit.k": "1"}),
+    "pca": (lambda: PCA(2).fit(X), {"fit.n_components": "2"}),
+    "columns": (lambda: make_column_transformer((PCA(1), [0, 1])).fit(X), {"fit.pca__n_components": "1"}),
+    "pipeline": (lambda: make_pipeline(StandardScaler(), PCA(2)).fit(X), {"fit.pca__n_components": "2"}),
+    "pipeline in a pipeline": (
+        lambda: make_pipeline(PCA(2), make_pipeline(StandardScaler())).fit(X),
+        {"fit.pca__n_components": "2"},
+    ),
+    "pipeline that ends in nothing": (
+        lambda: Pipeline([("pca", PCA(2)), ("end", "passthrough")]).fit(X),
+        {"fit.pca__n_components": "2"},
+    ),
+    "search for a transformer": (
+        lambda: GridSearchCV(KernelDensity(), {"bandwidth": [0.5, 1.0]}, cv=2).fit(X),
+        {"fit.param_grid": '{"bandwidth": [0.5, 1.0]}'},
+    ),
+    "clusterer of what it was fitted on": (lambda: DBSCAN(eps=0.25).fit(X), {"fit.eps": "0.25"}),
+}
+
+
+@pytest.mark.parametrize("make, expected", PREPARING.values(), ids=PREPARING.keys())
+def test_what_cannot_predict_is_a_model_only_when_marked(make, expected):
+    """By itself it is its type and hyper-parameters; with the marker it is saved, as an input it is linked."""
+    value = make()
+    found = describe.outputs(value, "fit")
+    assert not models(found)
+    assert {"return": type(value).__name__, **expected}.items() <= params(found).items()
+    assert not models(describe.outputs((value, 0.5), "fit"))
+    assert not models(describe.outputs({"prepare": value}, "fit"))
+    assert not models(describe.named({"prepare": value}))
+
+    marker = options.Model("prepare", register="prepare")
+    for hint, given in ((Annotated[object, marker], value), (tuple[Annotated[object, marker], float], (value, 0.5))):
+        [model] = models(describe.outputs(given, "fit", hint))
+        assert (model.name, model.flavor, model.register) == ("prepare", "sklearn", "prepare")
+
+    given = describe.inputs({"fit": value}, {})
+    assert [r.value for r in given if isinstance(r, records.ModelInput)] == [value]
+    assert {"fit": type(value).__name__, **expected}.items() <= params(given).items()
+
+
+def test_a_transformer_of_no_known_library_is_a_model_when_marked():
+    """What transforms but is no estimator of scikit-learn is saved as one of its own, if its author says so."""
+
+    class Clip:
+        def transform(self, X):
+            return X
+
+    assert not models(describe.outputs(Clip(), "fit"))
+    [model] = models(describe.outputs(Clip(), "fit", Annotated[Clip, options.Model()]))
+    assert model.flavor == "sklearn"
+
+
+def test_an_estimator_that_raises_when_it_is_asked_is_no_model():
+    """A property of the user's own that fails costs neither the type nor the settings."""
+
+    class Moody(BaseEstimator):
+        def __init__(self, C=1.0):
+            self.C = C
+
+        def fit(self, _X):
+            return self
+
+        def __sklearn_is_fitted__(self):
+            return True
+
+        @property
+        def predict(self):
+            raise ValueError
+
+    assert params(describe.outputs(Moody(), "fit")) == {"return": "Moody", "fit.C": "1.0"}
+
+
+@pytest.mark.parametrize("make", [each[1] for each in MODELS.values()], ids=MODELS.keys())
+def test_where_only_marked_models_are_wanted_others_are_settings(make):
+    """``models="marked"`` leaves what has no marker its type and hyper-parameters, in tuples and by name too."""
+    value = make()
+    found = describe.outputs(value, "fit", models="marked")
+    assert not models(found)
+    assert params(found)["return"] == type(value).__name__
+    assert len(params(found)) > 1
+    assert not models(describe.outputs({"a": (value, 0.5)}, "fit", models="marked"))
+    assert not models(describe.named({"model": value}, models="marked"))
+    hint = tuple[Annotated[object, options.Model("clf")], float]
+    assert [model.name for model in models(describe.outputs((value, 0.5), "fit", hint, models="marked"))] == ["clf"]
 
 
 def test_estimators_inside_an_estimator_are_settings_by_name_only():
@@ -213,6 +325,9 @@ def test_an_estimator_with_broken_settings_is_logged_all_the_same():
 
         def fit(self, _X):
             return self
+
+        def predict(self, X):
+            return X
 
     [model] = models(describe.outputs(Broken(), "fit"))
     assert model.flavor == "sklearn"

@@ -12,6 +12,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 
@@ -45,12 +46,24 @@ class Fitted(Unfitted):
     def __sklearn_is_fitted__(self):
         return True
 
+    def predict(self, X):
+        """Give back what is given."""
+        return X
+
+
+class Prepared(Unfitted):
+    """One that cannot predict, trained."""
+
+    def __sklearn_is_fitted__(self):
+        return True
+
 
 VALUES = {
     "Annotated": Annotated,
     "Config": Config,
     "Fitted": Fitted,
     "Path": Path,
+    "Prepared": Prepared,
     "Unfitted": Unfitted,
     "array": np.zeros((2, 3)),
     "date": date,
@@ -58,6 +71,8 @@ VALUES = {
     "file": Path(__file__),
     "frame": pd.DataFrame({"a": [1, 2]}),
     "json": json,
+    "matrix": xgboost.DMatrix(np.zeros((2, 3))),
+    "numbers": [0.5] * 101,
     **{name: getattr(options, name) for name in ("Artifact", "Dataset", "Metric", "Model", "Param", "Skip")},
 }
 IDENTITY = {records.Param: ("key", "value"), records.Metric: ("key", "value", "step")}

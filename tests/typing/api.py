@@ -236,7 +236,7 @@ takes_prefect(double, report)
 
 @task
 def annotated(
-    rows: Annotated[int, Param("n_rows")],
+    rows: Annotated[int, Param("n_rows", prefix=False)],
     secret: Annotated[str, Skip()],
     table: Annotated[list[int], Dataset("train", save=True)],
 ) -> tuple[Annotated[float, Metric("auc")], Annotated[str, Artifact("report.md")], Annotated[object, Model("clf")]]:
@@ -246,9 +246,16 @@ def annotated(
 def options() -> None:
     assert_type(annotated(1, "s", []), tuple[float, str, object])
     flowml.log(accuracy=0.9, report="fine")
+    flowml.log_params({"lr": 0.1}, depth=3)
+    flowml.log_params(learning_rate=0.1)
+    flowml.log_metrics({"loss": 0.5}, step=1)
+    flowml.log_metrics(loss=0.5)
     with flowml.disabled():
         double(1)
 
+    flowml.log_params("lr")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    flowml.log_metrics({"loss": 0.5}, step="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Param(prefix="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Track(inputz=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Track(run="mine")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Track(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from flowml import describe, records, store
+from flowml import describe, records, settings, store
 from flowml.capture.links import publisher
-from flowml.capture.session import current
+from flowml.capture.session import Session, current
+from flowml.errors import FlowmlError
 
 
 def log(**values: Any) -> None:
     """Log values to the run of the flow or task that is running here, each by its type.
 
-    A number is a metric, text a parameter, a frame a dataset, a figure or a path a file, a fitted estimator a model.
+    A number is a metric, text a parameter, a frame a dataset, a figure or a path a file, a fitted classifier a model.
     Outside a tracked call, and where tracking is off, it does nothing.
 
     Args:
@@ -21,11 +23,66 @@ def log(**values: Any) -> None:
     Example:
         >>> flowml.log(accuracy=0.9, confusion=figure)
     """
+    if (session := _tracked()) is not None:
+        with session.guard("log values"):
+            session.put(describe.named(values, models=settings.current().models))
+
+
+def log_params(params: Mapping[str, Any] | None = None, **more: Any) -> None:
+    """Log parameters that are known only here to the run of the flow or task that is running, under their own names.
+
+    Nested mappings are joined by dots: ``{"net": {"depth": 3}}`` is ``net.depth``. Outside a tracked call, and where
+    tracking is off, it does nothing. What cannot be logged is named in a warning; the rest is logged.
+
+    Args:
+        params: Each value by its name, or a configuration with fields.
+        **more: More of them.
+
+    Example:
+        >>> flowml.log_params(study.best_params, n_trials=50)
+    """
+    if (session := _tracked()) is not None:
+        for values in (params, more):
+            if values is not None:
+                with session.guard("log parameters"):
+                    _put(session, describe.named_params(values))
+
+
+def log_metrics(metrics: Mapping[str, Any] | None = None, step: int | None = None, **more: Any) -> None:
+    """Log numbers as metrics to the run of the flow or task that is running, under their own names.
+
+    Nested mappings are joined by dots. Outside a tracked call, and where tracking is off, it does nothing. What is no
+    number is named in a warning; the rest is logged.
+
+    Args:
+        metrics: Each number by its name.
+        step: Their step. Default: 0.
+        **more: More of them.
+
+    Example:
+        >>> for epoch in range(10):
+        ...     flowml.log_metrics({"loss": losses[epoch]}, step=epoch)
+    """
+    if (session := _tracked()) is not None:
+        for values in (metrics, more):
+            if values is not None:
+                with session.guard("log metrics"):
+                    _put(session, describe.named_metrics(values, step))
+
+
+def _tracked() -> Session | None:
+    """Return the session that logs here, if any."""
     session = current()
-    if session is None or session.run is store.NO_RUN:
-        return
-    with session.guard("log values"):
-        session.put(describe.named(values))
+    return None if session is None or session.run is store.NO_RUN else session
+
+
+def _put(session: Session, found: tuple[list[records.Record], Mapping[str, str]]) -> None:
+    """Log what there is, and say of each wrong value what is wrong; that is no failure of MLflow's to raise."""
+    logged, wrong = found
+    session.put(logged)
+    for what, why in wrong.items():
+        with session.guard(f"log {what}", raising=False):
+            raise FlowmlError(why)
 
 
 def current_run() -> records.CurrentRun | None:

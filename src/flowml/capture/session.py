@@ -90,10 +90,7 @@ class Session:
 
     def _renamed(self, param: records.Param) -> records.Param:
         """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""
-        key, number = param.key, 2
-        while self._params.get(key, param.value) != param.value:
-            key, number = f"{param.key}.{number}", number + 1
-        return records.Param(key, param.value)
+        return records.Param(describe.key_apart(param, self._params), param.value)
 
     def yielded(self, value: Any) -> None:
         """Log one value of a generator, at the next step."""
@@ -108,8 +105,9 @@ class Session:
         self._error = self.call.failure(value)
         if self._error is None and self._logs_outputs:
             with self.guard("log the outputs"):
-                call = self.call
-                found = describe.outputs(value, call.identity.owner, call.hints.get("return"), inputs=call.arguments)
+                name, hint = self.call.identity.owner, self.call.hints.get("return")
+                models = settings.current().models
+                found = describe.outputs(value, name, hint, inputs=self.call.arguments, models=models)
                 self.put(self.run.new_of(found))
         self._leave(Verdict("FAILED" if self._error else "FINISHED", clock.now()))
 

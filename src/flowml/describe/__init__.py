@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flowml.describe.calls import inputs, named, outputs, yielded
+from flowml.describe.by_name import named, named_metrics, named_params
+from flowml.describe.calls import inputs, outputs, yielded
 from flowml.describe.dispatch import Describer, register, register_lazy
-from flowml.describe.limits import MOST_PARAMS, fit
+from flowml.describe.limits import MOST_PARAMS, fit, key_apart
 from flowml.describe.place import Place
 from flowml.describe.secrets import mask
 
@@ -14,8 +15,11 @@ __all__ = [
     "Place",
     "fit",
     "inputs",
+    "key_apart",
     "mask",
     "named",
+    "named_metrics",
+    "named_params",
     "outputs",
     "register",
     "register_lazy",

@@ -13,8 +13,10 @@ from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.metrics import number, sampled
 from flowml.describe.place import Place
 from flowml.describe.scalars import scalar, text
-from flowml.describe.text import short
+from flowml.describe.text import short, type_name
 from flowml.describe.values import describe
+
+FEW = 100  # numbers that are a list; more can be a target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +52,7 @@ def _array(value: npt.NDArray[Any], place: Place) -> Iterator[records.Record]:
         "numpy.ndarray",
         dtype=_dtype_name(value.dtype),
         shape=value.shape,
-        content=_content(value),
+        content=content(value),
         size=value.nbytes,
     )
     if datasets.is_saved(place):
@@ -89,17 +91,56 @@ def _dataset(  # noqa: PLR0913 - each by its name
     return records.Dataset(place.name, place.role, fingerprint, kind, datasets.tensorspec(dtype, shape), profile)
 
 
-def _content(value: npt.NDArray[Any]) -> bytes:
-    """Take an even sample of the elements, without a copy of the rest."""
+def numbers(values: Sequence[Any], place: Place) -> records.Record | None:
+    """Describe a list of many numbers as the array of the same; None when it is short or holds anything else.
+
+    Args:
+        values: A list, tuple or array of the standard library.
+        place: Where it stands.
+    """
+    length = len(values)
+    if length <= FEW:
+        return None
+    chosen = datasets.cells(length)
+    looked_at = values if len(chosen) == length else [values[index] for index in chosen]
+    if not all(map(_is_number, looked_at)):
+        return None
     import numpy as np
 
-    values = np.asarray(value)
-    if values.size > datasets.MOST_CELLS:
-        chosen = np.asarray(sampled(values.size, datasets.MOST_ROWS))
-        values = values[np.unravel_index(chosen, values.shape)]
+    found = np.asarray(looked_at)
+    if found.dtype.hasobject:  # integers beyond 64 bits, decimals
+        found = np.asarray([short(value) for value in looked_at])
+    dtype = "object" if found.dtype.kind == "U" else found.dtype.name
+    return _dataset(
+        place,
+        type_name(type(values)),
+        dtype=dtype,
+        shape=(length,),
+        content=found.tobytes(),
+        size=length * found.itemsize,
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or number(value) is not None or type(value).__name__ in {"bool", "bool_"}
+
+
+def content(value: npt.NDArray[Any]) -> bytes:
+    """Take an even sample of the elements, without a copy of the rest."""
+    values = sample(value)
     if values.dtype.hasobject:
         return "\n".join(short(item) for item in values.flat).encode("utf-8", "backslashreplace")
     return values.tobytes()
+
+
+def sample(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Take all elements of a small array, of a large one an even sample."""
+    import numpy as np
+
+    values = np.asarray(value)
+    if values.size <= datasets.MOST_CELLS:
+        return values
+    return values[np.unravel_index(np.asarray(datasets.cells(values.size)), values.shape)]
 
 
 def _array_file(value: npt.NDArray[Any], place: Place) -> records.Record:
@@ -124,10 +165,10 @@ def _sparse(value: Any, place: Place) -> Iterator[records.Record]:
     import numpy as np
 
     stored = [getattr(value, name, None) for name in ("data", "indices", "indptr", "row", "col", "offsets")]
-    parts = [_content(part) for part in stored if isinstance(part, np.ndarray) and not part.dtype.hasobject]
+    parts = [content(part) for part in stored if isinstance(part, np.ndarray) and not part.dtype.hasobject]
     if not parts and value.nnz <= datasets.MOST_CELLS:
         whole = value.tocoo()
-        parts = [_content(whole.data), *map(_content, whole.coords)]
+        parts = [content(whole.data), *map(content, whole.coords)]
     size = sum(part.nbytes for part in stored if isinstance(part, np.ndarray))
     kind = f"scipy.sparse.{type(value).__name__}"
     fingerprint = datasets.digest(*parts).encode()
@@ -179,7 +220,7 @@ def _load_numpy() -> None:
     import numpy as np
 
     register(np.generic, _number)
-    register(np.ndarray, _array)
+    datasets.register_table(np.ndarray, _array)
 
 
 def _load_scipy() -> None:
@@ -187,13 +228,13 @@ def _load_scipy() -> None:
 
     for family in csr_matrix.__mro__:
         if family.__name__ in {"spmatrix", "_spbase", "SparseABC"}:
-            register(family, _sparse)
+            datasets.register_table(family, _sparse)
 
 
 def _load_torch() -> None:
     import torch
 
-    register(torch.Tensor, _tensor)
+    datasets.register_table(torch.Tensor, _tensor)
 
 
 def register_all() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flowml import options, records
 from flowml.describe import hints, metrics, registered
-from flowml.describe.limits import fit
+from flowml.describe.limits import apart, fit, fit_piece
 from flowml.describe.place import Place
-from flowml.describe.text import fingerprint, full_name, type_name
+from flowml.describe.text import full_name, type_name
 from flowml.describe.values import describe
 
 
@@ -33,12 +33,17 @@ def inputs(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> list
             annotation = annotations.get(name)
             marker = hints.marker_in(annotation)
             known_as = getattr(marker, "name", None) or name
-            found += describe(value, Place(known_as, "input", "", marker, annotation, arguments, known_as))
-    return fit(found)
+            found += describe(value, Place(known_as, "input", "", marker, annotation, arguments, known_as, beside=True))
+    return fit(apart(found))
 
 
 def outputs(
-    value: Any, name: str, annotation: Any = None, inputs: Mapping[str, Any] | None = None
+    value: Any,
+    name: str,
+    annotation: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    models: options.Models = "auto",
 ) -> list[records.Record]:
     """Describe what a task returned.
 
@@ -47,13 +52,14 @@ def outputs(
         name: The task's name: a number it returned is a metric of this name.
         annotation: The resolved annotation of the return value.
         inputs: What the task was given, by argument name; a model's signature and example come from it.
+        models: Which values are models: what can predict and what has a marker, or the latter only.
 
     Returns:
         The records, within MLflow's limits.
     """
     marker = hints.marker_in(annotation)
-    place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True)
-    return fit(describe(value, place), overflow="outputs.json", changed_keys="output_keys.json")
+    place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True, models=models)
+    return fit(apart(describe(value, place)), overflow="outputs.json", changed_keys="output_keys.json")
 
 
 def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[records.Record]:
@@ -83,28 +89,7 @@ def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[re
     except Exception:  # noqa: BLE001 - a mapping of the user's may raise anything; it is no mapping of numbers
         return []
     keys = [record.key for record in found if isinstance(record, records.Metric)]
-    return _fit_apart(found, "yielded", keys) if found else []
-
-
-def named(values: Mapping[str, Any]) -> list[records.Record]:
-    """Describe values that the user logs by name, as in ``flowml.log(accuracy=0.9, confusion=figure)``.
-
-    Args:
-        values: Each value by the name it is to have.
-
-    Returns:
-        The records, within MLflow's limits.
-    """
-    found: list[records.Record] = []
-    for name, value in values.items():
-        found += describe(value, Place(name, "output", name, prefix=name))
-    return _fit_apart(found, "logged", values)
-
-
-def _fit_apart(found: list[records.Record], folder: str, names: Iterable[str]) -> list[records.Record]:
-    """Fit what is logged in pieces: each piece has files of its own, so that none overwrites another's."""
-    stem = f"{folder}/{fingerprint(chr(0).join(map(str, names)))}"
-    return fit(found, overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json")
+    return fit_piece(found, "yielded", keys) if found else []
 
 
 registered.register_all()

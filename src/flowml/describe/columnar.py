@@ -199,22 +199,22 @@ def _flat(features: Any) -> Iterator[tuple[str, Any]]:
 def _load_polars() -> None:
     import polars as pl
 
-    register(pl.DataFrame, _polars)
-    register(pl.Series, _polars_series)
+    datasets.register_table(pl.DataFrame, _polars)
+    datasets.register_table(pl.Series, _polars_series)
     register(pl.LazyFrame, only_type)
 
 
 def _load_arrow() -> None:
     import pyarrow as pa
 
-    register(pa.Table, _arrow)
-    register(pa.RecordBatch, _arrow)
-    register(pa.ChunkedArray, _arrow_column)
-    register(pa.Array, _arrow_column)
+    datasets.register_table(pa.Table, _arrow)
+    datasets.register_table(pa.RecordBatch, _arrow)
+    datasets.register_table(pa.ChunkedArray, _arrow_column)
+    datasets.register_table(pa.Array, _arrow_column)
 
 
 def _load_hugging_face() -> None:
-    register(sys.modules["datasets.arrow_dataset"].Dataset, _hugging_face)
+    datasets.register_table(sys.modules["datasets.arrow_dataset"].Dataset, _hugging_face)
 
 
 def register_all() -> None:

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any
 
 from flowml import records
-from flowml.describe import hints, metrics
-from flowml.describe.dispatch import find, register, register_abstract
+from flowml.describe import arrays, datasets, hints, metrics
+from flowml.describe.dispatch import find, part_by_part, register, register_abstract
 from flowml.describe.place import Place
 from flowml.describe.plain import MOST_ITEMS, plain, scalar_text
 from flowml.describe.scalars import text
@@ -26,19 +26,24 @@ def mapping(value: Any, place: Place) -> Iterator[records.Record]:
     is_dict = isinstance(value, dict)
     count = dict.__len__(value) if is_dict else len(value)
     if count == 0:
-        if place.role == "input":
+        if place.shows_empty:
             yield records.Param(place.label, "{}")
         return
     hint = hints.of_item(place.annotation)
     items = dict.items(value) if is_dict else value.items()
-    for key, item in islice(items, MOST_KEYS):
-        yield from describe(item, place.child(key, value, annotation=hint))
+    shown = list(islice(items, MOST_KEYS))
+    beside = datasets.any_table(item for _, item in shown)
+    for key, item in shown:
+        yield from describe(item, place.child(key, value, annotation=hint, beside=beside))
     if count > MOST_KEYS:
         yield records.Tag(f"flowml.cut.{place.name}", f"the first {MOST_KEYS:,} of {count:,} keys")
 
 
 def sequence(value: Any, place: Place) -> Iterator[records.Record]:
     """A list: numbers are a metric's history, scalars one parameter, all else is described one by one."""
+    if place.beside and (target := _target(value, place)) is not None:
+        yield target
+        return
     items = value if type(value) is list else list(islice(_iterate(value), MOST_KEYS))
     found = metrics.history(items, place) if place.role == "output" and items else None
     yield from _elements(items, value, place) if found is None else found
@@ -47,17 +52,28 @@ def sequence(value: Any, place: Place) -> Iterator[records.Record]:
 def tuple_(value: Any, place: Place) -> Iterator[records.Record]:
     """A tuple: as an output, each element by its own type."""
     items = tuple.__getitem__(value, slice(None))
+    if place.beside and (target := arrays.numbers(items, place)) is not None:
+        yield target
+        return
     if place.role == "input" or not items:
         yield from _elements(items, value, place)
         return
     if len(items) > MOST_ITEMS:
         yield from sequence(list(items), place)
         return
-    only_mapping = sum(isinstance(item, dict) for item in items) == 1
-    for index, item in enumerate(items):
-        hint = hints.of_element(place.annotation, index)
-        bare = place.returned and only_mapping and isinstance(item, dict)
-        yield from describe(item, place.element(index, value, annotation=hint, bare=bare))
+    annotations = [hints.of_element(place.annotation, index) for index in range(len(items))]
+    only = _only_mapping(items, annotations) if place.returned else None
+    beside = datasets.any_table(items)
+    for index, (item, hint) in enumerate(zip(items, annotations, strict=True)):
+        yield from describe(item, place.element(index, value, annotation=hint, bare=index == only, beside=beside))
+
+
+def _only_mapping(items: tuple[Any, ...], annotations: list[Any]) -> int | None:
+    """Find the mapping whose keys need no prefix to be told apart: one that has a marker is spoken for."""
+    mappings = [index for index, item in enumerate(items) if isinstance(item, dict)]
+    plain_ones = [index for index in mappings if hints.marker_in(annotations[index]) is None]
+    only = plain_ones or mappings
+    return only[0] if len(only) == 1 else None
 
 
 def _elements(items: Any, value: Any, place: Place) -> Iterator[records.Record]:
@@ -67,14 +83,23 @@ def _elements(items: Any, value: Any, place: Place) -> Iterator[records.Record]:
         yield from text(as_json(data), place)
         return
     parts = 0
+    beside = datasets.any_table(items[:MOST_ITEMS])
     for index, item in enumerate(items[:MOST_ITEMS]):
-        if parts < MOST_PARTS and _is_rich(item):
+        if parts < MOST_PARTS and (_is_rich(item) or (beside and _target(item, place) is not None)):
             hint = hints.of_element(place.annotation, index)
-            yield from describe(item, place.element(index, value, annotation=hint))
+            yield from describe(item, place.element(index, value, annotation=hint, beside=beside))
             parts += 1
     count = _length(value)
     if parts < count:
         yield records.Param(place.label, cut(f"{type_name(type(value))} of {count:,}: {short(items, 200)}"))
+
+
+def _target(value: Any, place: Place) -> records.Record | None:
+    """Describe many numbers as the dataset that they are beside a table or as an argument."""
+    kind = next((kind for kind in (list, tuple, array.array) if isinstance(value, kind)), None)
+    if kind is None or hasattr(type(value), "_fields"):
+        return None
+    return arrays.numbers(value if type(value) is kind else kind.__getitem__(value, slice(None)), place)
 
 
 def _is_rich(item: Any) -> bool:
@@ -123,3 +148,4 @@ def register_all() -> None:
     register(set, set_)
     register(frozenset, set_)
     register_abstract(lambda kind: issubclass(kind, Mapping) and kind.__module__ != "os", mapping)
+    part_by_part.add(mapping)

@@ -176,9 +176,9 @@ def _missing(value: Any, place: Place) -> Iterator[records.Record]:
 def _load() -> None:
     import pandas as pd
 
-    register(pd.DataFrame, frame)
-    register(pd.Series, series)
-    register(pd.Index, _index)
+    datasets.register_table(pd.DataFrame, frame)
+    datasets.register_table(pd.Series, series)
+    datasets.register_table(pd.Index, _index)
     register(pd.Timestamp, scalar)
     register(type(pd.NA), _missing)
     register(type(pd.NaT), _missing)

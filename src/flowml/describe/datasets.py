@@ -8,19 +8,39 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flowml import options, records
+from flowml.describe.dispatch import Describer, find, register
 from flowml.describe.metrics import sampled
 from flowml.describe.place import Place
 from flowml.describe.secrets import mask
 from flowml.describe.text import clean, key_text
+
+tables: set[Describer] = set()
+"""The describers of tables and arrays: numbers that stand beside what they serve are a target, not a history."""
 
 MOST_ROWS = 10_000  # that are looked at
 MOST_CELLS = 200_000
 MOST_COLUMNS = 1_000
 
 
+def register_table(kind: type, describer: Describer) -> None:
+    """Register the describer of a type of table or array."""
+    register(kind, describer)
+    tables.add(describer)
+
+
+def any_table(values: Iterable[Any]) -> bool:
+    """Tell whether a table or an array is among the values."""
+    return any(find(type(value)) in tables and getattr(value, "ndim", 1) != 0 for value in values)
+
+
 def rows(length: int, width: int) -> Sequence[int]:
     """Give the positions of the rows to look at, evenly spread: all of a small table."""
     return sampled(length, max(2, min(MOST_ROWS, MOST_CELLS // max(1, width))))
+
+
+def cells(length: int) -> Sequence[int]:
+    """Give the positions of the values of an array or list to look at, evenly spread: all of a small one."""
+    return range(length) if length <= MOST_CELLS else sampled(length, MOST_ROWS)
 
 
 def columns(width: int) -> Sequence[int]:

@@ -31,6 +31,9 @@ class Describer(Protocol):
 
 _D = TypeVar("_D", bound=Describer)
 
+part_by_part: set[Describer] = set()
+"""Those that do no more than describe each key or field by itself, so that a marker on the whole can hold for each."""
+
 
 class _Registry:
     """All describers. Types are kept weakly, so that classes made on the fly can go away."""

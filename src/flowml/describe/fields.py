@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from flowml import records
-from flowml.describe import hints
-from flowml.describe.dispatch import Describer, register, register_lazy, register_shape
+from flowml.describe import datasets, hints
+from flowml.describe.dispatch import Describer, part_by_part, register, register_lazy, register_shape
 from flowml.describe.place import Place
 from flowml.describe.scalars import secret
 from flowml.describe.text import type_name
@@ -21,17 +22,17 @@ def _describer(names: Callable[[type], Iterable[str]]) -> Describer:
     def fields(value: Any, place: Place) -> Iterator[records.Record]:
         kind = type(value)
         annotations = hints.of_fields(kind)
-        empty = True
+        items = {}
         for name in names(kind):
-            try:
-                item = object.__getattribute__(value, name)
-            except AttributeError:  # a field that was never set
-                continue
-            empty = False
-            yield from describe(item, place.child(name, value, annotation=annotations.get(name)))
-        if empty and place.role == "input":
+            with suppress(AttributeError):  # a field that was never set
+                items[name] = object.__getattribute__(value, name)
+        beside = datasets.any_table(items.values())
+        for name, item in items.items():
+            yield from describe(item, place.child(name, value, annotation=annotations.get(name), beside=beside))
+        if not items and place.shows_empty:
             yield records.Param(place.label, f"{type_name(kind)}()")
 
+    part_by_part.add(fields)
     return fields
 
 
@@ -43,10 +44,11 @@ _attrs = _describer(lambda kind: [field.name for field in kind.__attrs_attrs__])
 def _pydantic(value: Any, place: Place) -> Iterator[records.Record]:
     annotations = {name: _with_metadata(field) for name, field in type(value).__pydantic_fields__.items()}
     fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
-    if not fields and place.role == "input":
+    if not fields and place.shows_empty:
         yield records.Param(place.label, f"{type_name(type(value))}()")
+    beside = datasets.any_table(fields.values())
     for name, item in fields.items():
-        yield from describe(item, place.child(name, value, annotation=annotations.get(name)))
+        yield from describe(item, place.child(name, value, annotation=annotations.get(name), beside=beside))
 
 
 def _with_metadata(field: Any) -> Any:
@@ -60,6 +62,7 @@ def _load_pydantic() -> None:
     from pydantic import BaseModel
 
     register(BaseModel, _pydantic)
+    part_by_part.add(_pydantic)
 
 
 def _load_pydantic_secrets() -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from flowml.describe.plain import plain
+from flowml.describe.plain import as_text, plain
 from flowml.describe.secrets import is_secret_name
 from flowml.describe.text import as_json, full_name, short, type_name
 
@@ -28,11 +28,7 @@ def _text(value: Any) -> str:
     if isinstance(value, type) or type(value).__name__ == "function":
         return full_name(value)
     known, data = plain(value, most=100)
-    if isinstance(data, str):
-        return data
-    return (
-        (repr(data) if value is None or isinstance(value, (bool, float)) else as_json(data)) if known else short(value)
-    )
+    return as_text(data) if known else short(value)
 
 
 def _settings(values: dict[str, Any]) -> Iterator[tuple[str, str]]:

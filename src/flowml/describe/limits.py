@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +45,37 @@ def fit(
         The records to log.
     """
     return _Fitting(most_params, overflow, changed_keys).fit(found)
+
+
+def fit_piece(found: Iterable[records.Record], folder: str, names: Iterable[object]) -> list[records.Record]:
+    """Fit what is logged in pieces: each piece has files of its own, so that none overwrites another's."""
+    stem = f"{folder}/{fingerprint(chr(0).join(map(str, names)))}"
+    return fit(apart(found), overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json")
+
+
+def apart(found: Iterable[records.Record]) -> Iterator[records.Record]:
+    """Give a parameter that has another value already a key of its own: MLflow keeps one value for each."""
+    values: dict[str, str] = {}
+    for record in found:
+        if isinstance(record, records.Param):
+            key = key_apart(record, values)
+            values[key] = record.value
+            yield record if key == record.key else records.Param(key, record.value)
+        else:
+            yield record
+
+
+def key_apart(param: records.Param, values: Mapping[str, str]) -> str:
+    """Give the key for a parameter beside those that there are: its own, or the next ``key.2`` that is free.
+
+    Args:
+        param: The parameter.
+        values: The value of each key so far.
+    """
+    key, number = param.key, 2
+    while values.get(key, param.value) != param.value:
+        key, number = f"{param.key}.{number}", number + 1
+    return key
 
 
 class _Fitting:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 from flowml import options, records
 from flowml.describe import metrics
-from flowml.describe.place import DEEPEST, Place
-from flowml.describe.plain import plain
-from flowml.describe.secrets import MASK
-from flowml.describe.text import as_json, clean, short, typed
+from flowml.describe.dispatch import find, part_by_part
+from flowml.describe.place import Place
+from flowml.describe.plain import as_text, plain
+from flowml.describe.text import as_json, full_name, typed
 
 _Describe: TypeAlias = Callable[[Any, Place], list[records.Record]]
 
@@ -20,7 +21,8 @@ def describe(value: Any, place: Place, describe_value: _Describe) -> list[record
     """Describe a value as its marker says; None leaves it to the describer of its type."""
     marker = place.marker
     if isinstance(marker, options.Param):
-        return _as_params(value, _renamed(place, marker.name))
+        place = _renamed(place, marker.name)
+        return _as_params(value, place if marker.prefix else replace(place, prefix=""))
     if isinstance(marker, options.Metric):
         found = _as_metrics(value, _renamed(place, marker.name))
         if found:
@@ -44,21 +46,13 @@ def _renamed(place: Place, name: str | None) -> Place:
 
 
 def _as_params(value: Any, place: Place) -> list[records.Record]:
-    if type(value) is dict and value:
-        found: list[records.Record] = []
-        for key, item in list(value.items())[:10_000]:
-            below = place.child(key, value)
-            if id(item) in below.above or below.depth > DEEPEST:
-                found.append(records.Param(below.name, short(item)))
-            else:
-                found += _as_params(item, below)
-        return found
-    if place.is_secret and value is not None:
-        return [records.Param(place.label, MASK)]
+    describer = find(type(value))
+    if describer is not None and describer in part_by_part:  # the marker holds for each part
+        return list(describer(value, place))
+    if isinstance(value, type) or inspect.isroutine(value):
+        return [records.Param(place.label, full_name(value))]
     known, data = plain(value)
-    if isinstance(data, str):
-        return [records.Param(place.label, clean(data))]
-    return [records.Param(place.label, as_json(data) if known else typed(value))]
+    return [records.Param(place.label, as_text(data) if known else typed(value))]
 
 
 def _as_metrics(value: Any, place: Place) -> list[records.Record]:

@@ -32,6 +32,22 @@ def number(value: Any) -> float | None:  # noqa: PLR0911 - one line for each cas
         return None
 
 
+def as_number(value: Any) -> float | None:
+    """Read what the user says is a number, as MLflow does: a bool is one too, and so is what can be made a float."""
+    kind = type(value)
+    if kind is bool:
+        return float(value)
+    point = number(value)
+    if point is not None or issubclass(kind, (str, bytes, bytearray)):
+        return point
+    try:
+        if callable(getattr(kind, "item", None)):  # an array or tensor with one element
+            return as_number(value.item())
+        return float(value) if callable(getattr(kind, "__float__", None)) else None
+    except Exception:  # noqa: BLE001 - of any class: then it is none
+        return None
+
+
 def _array_number(value: Any, kind: type) -> float | None:
     """Read a NumPy number, or an array or tensor of no dimension."""
     library = kind.__module__.partition(".")[0]
@@ -80,12 +96,17 @@ def from_many(value: Any, place: Place, step: int = 0) -> list[records.Record]:
 
 def _points(values: Any, place: Place) -> Iterator[tuple[str, float | None]]:
     """Walk through nested mappings: the metric's name and its number, None for what is none."""
+    return ((name, number(value)) for name, value in leaves(values, place))
+
+
+def leaves(values: Any, place: Place) -> Iterator[tuple[str, Any]]:
+    """Walk through nested mappings: the name of each value that is no mapping, and the value; secrets are left out."""
     items = dict.items(values) if isinstance(values, dict) else values.items()
     for key, value in items:
         below = place.child(key, values)
         if below.is_secret:
             continue
-        if type(value) is dict and below.depth <= DEEPEST and id(value) not in below.above:
-            yield from _points(value, below)
+        if isinstance(value, Mapping) and below.depth <= DEEPEST and id(value) not in below.above:
+            yield from leaves(value, below)
         else:
-            yield below.name, number(value)
+            yield below.name, value

@@ -1,4 +1,4 @@
-"""Models: which value is one, the MLflow flavor that can save it, and its hyper-parameters."""
+"""Models: which value is one (what can predict), the MLflow flavor that can save it, and its hyper-parameters."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ class _Family:
         flavor: str,
         settings: _HyperParameters = hyperparameters.none,
         is_fitted: Callable[[Any], bool] = lambda _: True,
+        predicts: Callable[[Any], bool] = lambda _: True,
     ) -> None:
         self.flavor = flavor
         self.settings = settings
         self.is_fitted = is_fitted
+        self.predicts = predicts
 
     def __call__(self, value: Any, place: Place) -> Iterator[records.Record]:
         if place.role == "input":
@@ -36,10 +38,12 @@ class _Family:
             yield from self.params(value, place)
             yield records.ModelInput(place.name, value)
             return
-        if self.is_fitted(value):
-            yield records.Model(place.name, value, self.flavor, dict(place.inputs))
-        else:
+        if not self.is_fitted(value):
             yield records.Param(place.label, f"{type_name(type(value))} (not fitted)")
+        elif place.models == "auto" and self.predicts(value):
+            yield records.Model(place.name, value, self.flavor, dict(place.inputs))
+        else:  # a scaler, for one: of use inside what predicts, and a second to save
+            yield records.Param(place.label, type_name(type(value)))
         yield from self.params(value, place)
 
     def params(self, value: Any, place: Place) -> Iterator[records.Record]:
@@ -73,7 +77,7 @@ def marked(value: Any, place: Place) -> list[records.Record] | None:
 
 def _guessed(value: Any) -> _Family | None:
     """Guess how a value of an unknown type can be saved: by what it can do."""
-    if hasattr(type(value), "predict"):
+    if hasattr(type(value), "predict") or hasattr(type(value), "transform"):
         return _OWN
     return _Family("pyfunc") if inspect.isroutine(value) else None
 
@@ -121,7 +125,15 @@ def _registers(describer: Describer, *names: str) -> Callable[[], None]:
 
 
 def _estimator(flavor: str) -> _Family:
-    return _Family(flavor, hyperparameters.of_estimator, _sklearn_is_fitted)
+    return _Family(flavor, hyperparameters.of_estimator, _sklearn_is_fitted, _can_predict)
+
+
+def _can_predict(value: Any) -> bool:
+    """Ask the object, not its class: a pipeline can what its last step can, a search what it searched for can."""
+    try:
+        return callable(getattr(value, "predict", None))
+    except Exception:  # noqa: BLE001 - a property of the user's own may raise anything
+        return False
 
 
 _FAMILIES: Mapping[str, tuple[Describer, tuple[str, ...]]] = {

@@ -33,6 +33,8 @@ class Place:
         returned: Whether it is the returned value itself, rather than a part of it.
         depth: How many values it stands inside.
         above: The ids of these values, to notice a circle.
+        beside: Whether many numbers here are a target: given as an argument, or beside a table.
+        models: Which values are models: what can predict and what has a marker, or the latter only.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Place:
     returned: bool = False
     depth: int = 0
     above: tuple[int, ...] = ()
+    models: options.Models = "auto"
+    beside: bool = False
 
     @property
     def label(self) -> str:
@@ -57,6 +61,11 @@ class Place:
         if self.returned:
             return False
         return _is_secret(self.name) if len(self.name) < _LONG else _is_secret.__wrapped__(self.name)
+
+    @property
+    def shows_empty(self) -> bool:
+        """Whether a mapping or configuration without parts is told of: not when returned, unless it is a parameter."""
+        return self.role == "input" or isinstance(self.marker, options.Param)
 
     def key(self, part: object) -> str:
         """Name a parameter or metric made of a part of this value."""
@@ -81,7 +90,9 @@ class Place:
         """The artifact's path when the user's marker names one."""
         return self.marker.path if isinstance(self.marker, options.Artifact) else None
 
-    def child(self, part: object, value: Any = None, *, annotation: Any = None, bare: bool = False) -> Place:
+    def child(
+        self, part: object, value: Any = None, *, annotation: Any = None, bare: bool = False, beside: bool = False
+    ) -> Place:
         """Give the place of a part of this value: of a field, an element, an item.
 
         Args:
@@ -89,6 +100,7 @@ class Place:
             value: This value (not the part): given, a circle back to it is noticed.
             annotation: The part's annotation, with its marker.
             bare: Whether the keys of the part's own fields are used as they are.
+            beside: Whether the part stands beside a table.
         """
         marker = marker_in(annotation)
         inherited = _INHERITED.get(type(self.marker))
@@ -105,11 +117,16 @@ class Place:
             returned=False,
             depth=self.depth + 1,
             above=self.above if value is None else (*self.above, id(value)),
+            models=self.models,
+            beside=beside,
         )
 
-    def element(self, index: int, value: Any, *, annotation: Any = None, bare: bool = False) -> Place:
+    def element(
+        self, index: int, value: Any, *, annotation: Any = None, bare: bool = False, beside: bool = False
+    ) -> Place:
         """Give the place of an element: ``<name>.<index>``, unless its marker names it."""
-        return replace(self, prefix=self.name).child(index, value, annotation=annotation, bare=bare)
+        above = replace(self, prefix=self.name)
+        return above.child(index, value, annotation=annotation, bare=bare, beside=beside)
 
 
 # "As a parameter" and "as metrics" hold for all that is in the value; the other markers are about the value itself.

@@ -15,7 +15,7 @@ from typing import Any
 
 from flowml.describe.place import DEEPEST
 from flowml.describe.secrets import MASK, is_secret_name
-from flowml.describe.text import int_text, key_text, short
+from flowml.describe.text import as_json, clean, int_text, key_text, short
 
 MOST_ITEMS = 1_000  # in a list that becomes one parameter
 
@@ -71,6 +71,13 @@ def plain(value: Any, most: int = MOST_ITEMS) -> tuple[bool, Any]:
         return True, _plain(value, [most], 0)
     except _NotPlainError:
         return False, None
+
+
+def as_text(data: Any) -> str:
+    """Write what `plain` gave as one parameter: a scalar as Python does, a nest as JSON."""
+    if isinstance(data, str):
+        return clean(data)
+    return repr(data) if data is None or isinstance(data, (bool, float)) else as_json(data)
 
 
 def _plain(value: Any, left: list[int], depth: int) -> Any:  # noqa: PLR0911 - one line for each case

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowml.describe import (
     arrays,
+    boosting,
     columnar,
     containers,
     dataframes,
@@ -18,5 +19,6 @@ from flowml.describe import (
 
 def register_all() -> None:
     """Register all describers that flowml brings; third-party libraries are imported when they are met."""
-    for room in (scalars, containers, fields, files, prefect_objects, dataframes, columnar, arrays, models, figures):
+    tables = (dataframes, columnar, arrays, boosting)
+    for room in (scalars, containers, fields, files, prefect_objects, *tables, models, figures):
         room.register_all()

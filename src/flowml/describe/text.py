@@ -104,7 +104,14 @@ def key_text(part: object) -> str:
     if isinstance(part, str):
         text = str.__str__(part)
         return text if len(text) <= _NAME else mask_known(text[: 2 * _WINDOW])
+    if type(part).__module__ == "numpy" and isinstance(plain := _item(part), (int, float)):
+        part = plain
     return int.__repr__(part) if type(part) is int and 0 <= part < _MOST_DIGITS else short(part)
+
+
+def _item(part: Any) -> Any:
+    """Give what Python has for a NumPy number: its repr is not that of the number."""
+    return part.item() if getattr(part, "ndim", None) == 0 else None
 
 
 def fingerprint(text: str) -> str:

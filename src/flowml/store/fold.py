@@ -10,7 +10,7 @@ import math
 import sys
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import RLock
@@ -68,9 +68,9 @@ class Tally:
             found: defaultdict[str, list[float]] = defaultdict(list)
             for child in children:
                 for key, value in child.metrics.items():
-                    found[key].append(value)
-            for key, values in found.items():
-                yield from summary(owner if key == owner else f"{owner}.{key}", values)
+                    found[name_above(owner, key, child.metrics)].append(value)
+            for name, values in found.items():
+                yield from summary(name, values)
             yield records.Text(f"children/{owner}.csv", _table(children))
 
 
@@ -123,6 +123,18 @@ def _row(child: FoldedChild) -> str:
         if len(row) < TAG_VALUE:
             return row
     return json.dumps(dataclasses.asdict(child) | {"params": {}, "metrics": {}, "inputs": ()})
+
+
+def name_above(owner: str, key: str, keys: Container[str]) -> str:
+    """Name a child's metric on the run above: ``<task>.<metric>``, and the task's name no second time.
+
+    Args:
+        owner: The task's or flow's name.
+        key: The metric's.
+        keys: The names of all metrics of the child; none of them may become the name of another.
+    """
+    begins_so = key.startswith(f"{owner}.") and key.removeprefix(f"{owner}.") not in keys
+    return key if key == owner or begins_so else f"{owner}.{key}"
 
 
 def summary(name: str, values: Sequence[float]) -> list[records.Metric]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from flowml import records
 from flowml.store.child_runs import ChildRun
-from flowml.store.fold import summary
+from flowml.store.fold import name_above, summary
 
 
 def rolled_up(children: Iterable[ChildRun], own: Collection[str]) -> list[records.Metric]:
@@ -26,7 +26,7 @@ def rolled_up(children: Iterable[ChildRun], own: Collection[str]) -> list[record
         if child.cached:
             cached[f"{child.owner}.cached"] += 1
         for key, value in child.metrics.items():
-            found[key if key == child.owner else f"{child.owner}.{key}"].append(value)
+            found[name_above(child.owner, key, child.metrics)].append(value)
     found |= {name: [float(count)] for name, count in cached.items()}
     return [
         metric
