@@ -31,6 +31,29 @@ def test_the_readmes_first_example_is_the_hello_flow(client: MlflowClient) -> No
     assert sorted(run.data.metrics["score"] for run in runs_of(client, "score")) == [6, 10, 18]
 
 
+def test_every_example_of_migrating_runs(client: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """By hand and without a tracker call, the search leaves the same experiment, and the author's search finds his run."""
+    page = (ROOT / "docs" / "migrating.md").read_text()
+    by_hand, without, registering = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    printed = [_run(Path(f"{name}.py"), code, capsys) for name, code in (("by_hand", by_hand), ("without", without))]
+    best = client.get_run(printed[0])
+    assert best.info.run_name == "ridge-0.1"
+    assert best.data.metrics["r2"] == pytest.approx(float(printed[1]))
+    assert {client.get_experiment(run.info.experiment_id).name for run in runs_of(client, "fit")} == {"ridge-search"}
+    assert [run.data.metrics.get("r2") for run in runs_of(client, "fit")].count(None) == 2
+    assert _run(Path("registering.py"), registering, capsys) == "1"
+    assert run_of(client, "tune").data.params["learning_rate"] == "0.1"
+    assert run_of(client, "tune").data.params["sampler"] == "grid"
+    assert run_of(client, "refit").data.params["max_iter"] == "20"
+
+
+def _run(path: Path, code: str, capsys: pytest.CaptureFixture[str]) -> str:
+    path.write_text(code)
+    capsys.readouterr()
+    exec(compile(code, str(path.resolve()), "exec"), {"__name__": "example"})
+    return capsys.readouterr().out.strip().splitlines()[-1]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link of a page is a file of the project."""
