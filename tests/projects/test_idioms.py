@@ -18,12 +18,17 @@ THEMES = (models, opening, places, resuming, writing)  # each adds its own to ID
 Look = Callable[..., Seen]
 
 
-def cases(*, times: int = 1) -> Iterator[object]:
-    """Give each scenario in each way of calling; those in other processes are slow."""
+def cases(*quick: Way, losing: bool) -> Iterator[object]:
+    """Give each scenario in each way of calling.
+
+    Args:
+        quick: The ways that are not slow.
+        losing: With those in which MLflow alone loses the active run.
+    """
     for name, one in IDIOMS.items():
         for way in one.ways:
-            if times == 1 or one.expected(way) == way:
-                yield pytest.param(name, way, id=f"{name}-{way}", marks=SLOW if way == "processes" else [])
+            if losing or one.expected(way) == way:
+                yield pytest.param(name, way, id=f"{name}-{way}", marks=[] if way in quick else SLOW)
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +59,19 @@ def right(name: str, way: Way, look: Look, looked: dict[tuple[str, Way], Seen]) 
     return looked[name, as_way]
 
 
-@pytest.mark.parametrize("name, way", cases())
+@pytest.mark.parametrize("name, way", cases("called", "submitted", "awaited", "gathered", losing=True))
 def test_flowml_changes_nothing(name: str, way: Way, look: Look, looked: dict[tuple[str, Way], Seen]) -> None:
     """MLflow's calls by hand give, raise and leave the same with flowml's decorators as with Prefect's."""
     assert look(name, "tracked", way) == right(name, way, look, looked)
 
 
-@pytest.mark.parametrize("name, way", cases(times=2))
+@pytest.mark.parametrize("name, way", cases("called", losing=False))
 def test_untracked_changes_nothing(name: str, way: Way, look: Look, looked: dict[tuple[str, Way], Seen]) -> None:
     """MLflow's calls by hand give, raise and leave the same with ``track=False`` as with Prefect's decorators."""
     assert look(name, "untracked", way) == right(name, way, look, looked)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name, way", cases(times=2))
+@pytest.mark.parametrize("name, way", cases(losing=False))
 def test_a_scenario_is_the_same_each_time(name: str, way: Way, look: Look, looked: dict[tuple[str, Way], Seen]) -> None:
     """What is compared is not random: Prefect's side gives the same twice."""
     again = look(name, "prefect", way)

@@ -110,9 +110,9 @@ def desk(tmp_path: Path, empty_store: Path, prefect_server: None) -> Desk:
 
 def expect_the_same(swapped: Seen, plain: Seen) -> None:
     """Check that a program with its import changed did all that it did before."""
-    assert plain.status == 0, plain.log
+    assert plain.status == 0, plain.log[-3000:]
     assert plain.runs, "the program opens runs of its own"
-    assert swapped.status == 0, swapped.log
+    assert swapped.status == 0, swapped.log[-3000:]
     assert swapped.said == plain.said
     assert swapped.runs == plain.runs
 

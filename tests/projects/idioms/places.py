@@ -156,9 +156,10 @@ async def experiment_by_its_id(on: Side) -> Any:
     return await main()
 
 
-@idiom(ways=("called", "submitted", "awaited", "processes"))
+@idiom(ways=("called", "submitted", "awaited", "processes"), in_the_code=True)
 async def experiment_in_the_environment(on: Side) -> Any:
     """The flow's first line puts the experiment's name into the environment."""
+    mlflow.set_tracking_uri(on.store)
     train, best = on.task(fit), on.task(best_of)
 
     @on.flow
@@ -259,3 +260,18 @@ async def experiment_before_the_flow(on: Side) -> Any:
     with mlflow.start_run(run_name="report"):
         mlflow.log_metric("rmse", found[0][1])
     return found, mlflow.active_run() is None
+
+
+@idiom(in_the_code=True, implicit=True)
+async def no_experiment_at_all(on: Side) -> Any:
+    """Nobody names an experiment, neither for the runs nor for the search: it finds them."""
+    mlflow.set_tracking_uri(on.store)
+    train = on.task(fit)
+
+    @on.flow
+    async def main() -> Any:
+        await on.each(train, [1, 4, 2])
+        found = mlflow.search_runs(order_by=["metrics.rmse ASC"], max_results=1, output_format="list")
+        return [(run.info.run_name, run.data.params, run.data.metrics) for run in found]
+
+    return await main()

@@ -208,3 +208,23 @@ async def tags_and_description(on: Side) -> Any:
         return [(run.info.run_name, run.data.tags["team"], run.data.tags["mlflow.note.content"]) for run in found]
 
     return await main()
+
+
+@idiom(as_called=True, ways=("called", "submitted", "awaited", "gathered"))
+async def pausing_inside(on: Side) -> Any:
+    """Tasks that wait inside their runs: each goes on with its own."""
+
+    @on.task
+    async def train(number: int) -> Any:
+        with mlflow.start_run(run_name=f"paused {number}") as run:
+            mlflow.log_param("number", number)
+            await on.pause()
+            mlflow.log_metric("loss", number / 8)
+            await on.pause()
+            return mlflow.active_run().info.run_id == run.info.run_id
+
+    @on.flow
+    async def main() -> Any:
+        return await on.each(train, [1, 2, 3])
+
+    return await main()

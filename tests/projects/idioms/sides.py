@@ -55,17 +55,20 @@ class Side:
         return f"sqlite:///{self.folder}/other.db"
 
     def task(self, fn: Callable[..., Any] | None = None, **options: Any) -> Any:
-        """Make a task of a plain function; the task is awaited."""
+        """Make a task of a function, plain or async; the task is awaited."""
         if fn is None:
             return partial(self.task, **options)
         decorate = partial(LIBRARIES[self.library][1], **options)
+        pausing = inspect.iscoroutinefunction(fn)
         if self.way in {"awaited", "gathered"}:
+            if pausing:
+                return decorate(fn)
 
             async def asynchronous(*args: Any, **kwargs: Any) -> Any:
                 return fn(*args, **kwargs)
 
             return decorate(_named(asynchronous, fn))
-        made = decorate(fn)
+        made = decorate(_named(_driving(fn), fn) if pausing else fn)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             return made(*args, **kwargs) if self.way == "called" else made.submit(*args, **kwargs).result()
@@ -80,15 +83,17 @@ class Side:
         if self.way in {"awaited", "gathered"}:
             return decorate(fn)
 
-        def synchronous(*args: Any, **kwargs: Any) -> Any:
-            return driven(fn(*args, **kwargs))
-
-        made = decorate(_named(synchronous, fn))
+        made = decorate(_named(_driving(fn), fn))
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             return made(*args, **kwargs)
 
         return call
+
+    async def pause(self) -> None:
+        """Let other async tasks go on, where there are any."""
+        if self.way in {"awaited", "gathered"}:
+            await asyncio.sleep(0)
 
     async def each(self, step: Any, values: Iterable[Any]) -> list[Any]:
         """Call a task for each value: at the same time, where the way of calling has it."""
@@ -109,8 +114,9 @@ class Idiom:
     Attributes:
         scenario: The scenario.
         ways: How its tasks are called.
-        as_called: In other threads MLflow alone loses the active run: there, compare with what calls in turn give.
-        in_the_code: No store is chosen before; the scenario does it.
+        as_called: In other threads, and between async tasks, MLflow alone loses the active run: there, compare with
+            what calls in turn give.
+        in_the_code: No store and no experiment are chosen before; the scenario does it.
         implicit: Runs are made without ``start_run``: what is compared is what the scenario gives, not the runs.
     """
 
@@ -122,7 +128,7 @@ class Idiom:
 
     def expected(self, way: Way) -> Way:
         """Return the way in which Prefect's side shows what is right."""
-        return "called" if self.as_called and way == "submitted" else way
+        return "called" if self.as_called and way in {"submitted", "gathered"} else way
 
 
 @dataclass
@@ -169,6 +175,7 @@ def observe(one: Idiom, side: Side, empty: Path) -> Seen:
     try:
         if not one.in_the_code:
             mlflow.set_tracking_uri(side.store)
+            mlflow.set_experiment("the author's")
         try:
             waiting = one.scenario(side)
             result = asyncio.run(waiting) if side.way in {"awaited", "gathered"} else driven(waiting)
@@ -206,6 +213,13 @@ def driven(waiting: Awaitable[Any]) -> Any:
         return end.value
     msg = "it waits for an event loop"
     raise AssertionError(msg)
+
+
+def _driving(fn: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    def synchronous(*args: Any, **kwargs: Any) -> Any:
+        return driven(fn(*args, **kwargs))
+
+    return synchronous
 
 
 def _named(wrapper: Any, fn: Callable[..., Any]) -> Any:
