@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL
 
 from tests.projects.own_runs import masked, own_runs
@@ -84,6 +85,7 @@ class Desk:
         first, second = store or f"sqlite:///{folder}/first.db", f"sqlite:///{folder}/second.db"
         for file in ("first.db", "second.db"):
             shutil.copy(self.empty, folder / file)
+        MlflowClient(first).create_experiment("somebody else's")  # an experiment's id differs from store to store
         source = (HERE / f"{name}.py").read_text()
         assert source.count(IMPORT) == 1
         (folder / f"{name}.py").write_text(source.replace(IMPORT, line))

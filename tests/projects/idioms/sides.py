@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import mlflow
 import prefect
+from mlflow import MlflowClient
 from mlflow.tracking import fluent
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
@@ -168,6 +169,7 @@ def observe(one: Idiom, side: Side, empty: Path) -> Seen:
     (side.folder / "pyproject.toml").touch()
     for file in ("mlflow.db", "other.db", ".flowml/mlflow.db"):
         shutil.copy(empty, side.folder / file)
+    MlflowClient(side.other).create_experiment("somebody else's")  # an experiment's id differs from store to store
     before = Path.cwd()
     os.chdir(side.folder)
     os.environ["MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT"] = "1"  # else autologging starts a second Python to ask
