@@ -32,7 +32,7 @@ def test_the_readmes_first_example_is_the_hello_flow(client: MlflowClient) -> No
 
 
 def test_every_example_of_migrating_runs(client: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
-    """By hand and without a tracker call, the search leaves the same experiment, and the author's search finds his run."""
+    """By hand and without a tracker call the search gives the same, and the author's search finds a run of his own."""
     page = (ROOT / "docs" / "migrating.md").read_text()
     by_hand, without, registering = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     printed = [_run(Path(f"{name}.py"), code, capsys) for name, code in (("by_hand", by_hand), ("without", without))]

@@ -17,6 +17,7 @@ from mlflow import active_run as active_run_by_name
 from mlflow import end_run as end_run_by_name
 from mlflow import log_metric as log_metric_by_name
 from mlflow import start_run as start_run_by_name
+from mlflow.tracking import fluent
 
 KEYS = ("a", "b")
 EXPERIMENTS = ("base", "other")
@@ -85,7 +86,7 @@ class MlflowAlone:
     def __init__(self, own: str) -> None:
         self.own = own
         self.is_ended = False
-        self.last: str | None = None
+        self.ended_before = _ended_last()  # what was ended last when the own run was used last
 
     def _is_own(self) -> bool:
         run = mlflow.active_run()
@@ -102,20 +103,22 @@ class MlflowAlone:
         if self._is_own():
             self.is_ended = True
         else:
-            self.last = mlflow.active_run().info.run_id
             (end_run_by_name if by_name else mlflow.end_run)(**given)
 
     def active_run(self, *, by_name: bool = False) -> Any:
         """Give the innermost."""
-        if self._is_own() and self.is_ended:
-            return None
+        if self._is_own():
+            if self.is_ended:
+                return None
+            self.ended_before = _ended_last()
         return (active_run_by_name if by_name else mlflow.active_run)()
 
     def last_active_run(self) -> Any:
-        """Give the innermost, or the one that was ended last."""
-        if self.active_run():
-            return self.active_run()
-        return mlflow.get_run(self.last) if self.last else None
+        """Give the innermost, or the one that was ended last, if the own one was not used since."""
+        last = _ended_last()
+        if self._is_own() and last and (self.is_ended or last != self.ended_before):
+            return mlflow.get_run(last)
+        return self.active_run()
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -124,7 +127,11 @@ class MlflowAlone:
             yield
         finally:
             if self._is_own():
-                self.is_ended = False
+                self.is_ended, self.ended_before = False, _ended_last()
+
+
+def _ended_last() -> str | None:
+    return fluent._last_active_run_id.get()
 
 
 class InATask:

@@ -62,7 +62,8 @@ class _Own:
     """What was opened and ended in this very context; copied into threads and asyncio tasks, and apart from then on."""
 
     opened: tuple[Opened, ...] = ()
-    ended: frozenset[int] = frozenset()  # numbers of runs round this session, ended here alone; 0 is its own run
+    ended: frozenset[int] = frozenset()  # numbers of runs around this session, ended here alone; 0 is its own run
+    known: str | None = None  # the run that was ended last when the session's own run was used last
 
 
 _NOTHING = _Own()
@@ -83,13 +84,15 @@ class Stack:
         self.opened: list[Opened] = []
         self.kept = _NOTHING  # while a generator's body waits for its consumer
 
-    def begin(self, outside: Callable[[], Iterable[Opened]]) -> ByHand[Opened]:
+    def begin(self, outside: Callable[[], Iterable[Opened]], ended_last: Callable[[], str | None]) -> ByHand[Opened]:
         """Take over what is open around the session, when it is first made active.
 
         Args:
             outside: Gives the runs that are open outside all sessions.
+            ended_last: Gives the run that was ended last in this thread.
         """
         if self.by_hand is None:
+            self.kept = replace(self.kept, known=ended_last())
             outer = _here.get()
             self.around = tuple(visible() if outer else outside())
             self.by_hand = outer.by_hand if outer else ByHand()
@@ -190,19 +193,35 @@ def own_run() -> ActiveRun | None:
     return session.own() if session else None
 
 
-def current_run() -> ActiveRun | None:
-    """Return what ``mlflow.active_run()`` gives: the innermost open run, the session's own if it is not "ended"."""
+def current_run(ended_last: str | None) -> ActiveRun | None:
+    """Return what ``mlflow.active_run()`` gives: the innermost open run, the session's own if it is not "ended".
+
+    Args:
+        ended_last: The run that was ended last in this thread.
+    """
     if seen := visible():
         return seen[-1].run
-    return None if 0 in _own.get().ended else own_run()
+    return None if 0 in _own.get().ended else _used(ended_last)
 
 
-def run_to_log_to() -> ActiveRun | None:
+def run_to_log_to(ended_last: str | None) -> ActiveRun | None:
     """Return the run that ``mlflow.log_*`` goes to; as MLflow opens one when none is, it is the active one then."""
     if seen := visible():
         return seen[-1].run
-    if (own := own_run()) is not None:
+    if (own := _used(ended_last)) is not None:
         _note_ended(0, ended=False)
+    return own
+
+
+def has_ended_since(ended_last: str | None) -> bool:
+    """Tell whether the user's code has ended a run after the session's own was used last, or "ended" that."""
+    own = _own.get()
+    return ended_last is not None and (0 in own.ended or ended_last != own.known)
+
+
+def _used(ended_last: str | None) -> ActiveRun | None:
+    if (own := own_run()) is not None:
+        _own.set(replace(_own.get(), known=ended_last))
     return own
 
 

@@ -100,10 +100,10 @@ def _create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
 
 
 def end(client: MlflowClient, run_id: str, closing: Closing) -> None:
-    """End a run; one that the user deleted meanwhile is deleted afterwards too, and does not stay RUNNING for ever.
+    """End a run; one that the user deleted meanwhile does not stay RUNNING for ever, and is deleted afterwards too.
 
     Raises:
-        Exception: What MLflow raises.
+        Exception: What MLflow raises, also of a run that was deleted.
     """
     from mlflow.exceptions import MlflowException
 
@@ -111,13 +111,13 @@ def end(client: MlflowClient, run_id: str, closing: Closing) -> None:
     try:
         terminate()
     except MlflowException:
-        if client.get_run(run_id).info.lifecycle_stage != "deleted":
-            raise
-        client.restore_run(run_id)
-        try:
-            terminate()
-        finally:
-            client.delete_run(run_id)
+        if client.get_run(run_id).info.lifecycle_stage == "deleted":
+            client.restore_run(run_id)
+            try:
+                terminate()
+            finally:
+                client.delete_run(run_id)
+        raise
 
 
 def id_of(out: Outgoing | None) -> str | None:

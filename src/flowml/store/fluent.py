@@ -1,4 +1,4 @@
-"""Takes over the five functions of MLflow's fluent API that read or change which run is active.
+"""Takes over the six functions of MLflow's fluent API that read or change which run is active.
 
 They are taken over in place: the functions stay the same objects, so it does not matter how they were imported
 (``from mlflow import start_run``), and what they do outside flowml's sessions is MLflow's own. What they answer inside
@@ -193,12 +193,14 @@ def _start_run(original: Callable[..., ActiveRun], *args: Any, **kwargs: Any) ->
     if active.here() is None or _in_place_of_the_stack.get() is not None:
         return original(*args, **kwargs)
     ignore_inherited_run_id()
-    opened = active.visible_to_mlflow()
+    try:
+        given = in_place.signature(original).bind_partial(*args, **kwargs).arguments
+    except TypeError:
+        return original(*args, **kwargs)  # which says what is wrong
+    # A nested run goes under the run around it in threads too; what MLflow refuses, it refuses in the same thread only.
+    is_nested = given.get("nested") and not given.get("parent_run_id")
+    opened = active.visible() if is_nested else active.visible_to_mlflow()
     with _stack_of(_Runs(opened)):
-        try:
-            given = in_place.signature(original).bind_partial(*args, **kwargs).arguments
-        except TypeError:
-            return original(*args, **kwargs)  # which says what is wrong
         if opened or given.get("run_id") or given.get("parent_run_id"):
             return original(**given)
         is_apart = _lead_upwards(given)
@@ -236,14 +238,35 @@ def _end_run(original: Callable[..., None], *args: Any, **kwargs: Any) -> None:
 
 
 def _active_run(original: Callable[..., ActiveRun | None]) -> ActiveRun | None:
-    return original() if active.here() is None else active.current_run()
+    if active.here() is None or _in_place_of_the_stack.get() is not None:
+        return original()
+    return active.current_run(ended_last())
+
+
+def _last_active_run(original: Callable[..., Any]) -> Any:
+    """Give the run that is active, or that was ended last; the session's own only if it was used since."""
+    if active.here() is None or active.visible():
+        return original()
+    ended = ended_last()
+    if active.has_ended_since(ended):
+        with _stack_of([]):
+            return original()
+    return active.current_run(ended)
+
+
+def ended_last() -> str | None:
+    """Return the id of the run that was ended last in this thread."""
+    from mlflow.tracking import fluent
+
+    run_id: str | None = fluent._last_active_run_id.get()  # noqa: SLF001
+    return run_id
 
 
 def _get_or_start_run(original: Callable[..., ActiveRun]) -> ActiveRun:
     """Give the run that something is logged to; MLflow opens one, as without flowml, where there is none for it."""
     if active.here() is None:
         return original()
-    return active.run_to_log_to() or original()
+    return active.run_to_log_to(ended_last()) or original()
 
 
 _TAKEN_OVER: dict[str, Callable[..., Any]] = {
@@ -251,6 +274,7 @@ _TAKEN_OVER: dict[str, Callable[..., Any]] = {
     "start_run": _start_run,
     "end_run": _end_run,
     "active_run": _active_run,
+    "last_active_run": _last_active_run,
     "_get_or_start_run": _get_or_start_run,
 }
 
@@ -262,6 +286,7 @@ def _is_as_expected() -> bool:
         from mlflow.utils.thread_utils import ThreadLocalVariable
 
         stack = fluent._active_run_stack  # noqa: SLF001
+        fluent._last_active_run_id.get  # noqa: B018, SLF001
         functions = [getattr(fluent, name) for name in _TAKEN_OVER]
     except (ImportError, AttributeError):
         return False

@@ -113,7 +113,7 @@ async def over_three_tasks(on: Side) -> Any:
         named = await work(6)
         await finish()
         run = mlflow.get_run(run_id)
-        return named, run.info.status, run.data.metrics, run.data.params, mlflow.active_run() is None
+        return named, run.info.status, run.data.metrics, run.data.params
 
     return await main()
 
@@ -177,7 +177,7 @@ async def nested_in_a_task(on: Side) -> Any:
             await on.each(trial, [1, 2, 5])
         mine = f"tags.mlflow.parentRunId = '{parent.info.run_id}'"
         found = MlflowClient().search_runs([chosen.experiment_id], mine, order_by=["metrics.loss ASC"])
-        return [run.info.run_name for run in found]
+        return [run.info.run_name for run in found][:3]  # those of the tasks themselves come after them
 
     return await main()
 
@@ -217,25 +217,3 @@ async def second_without_nested(on: Side) -> Any:
         await train()
 
     return await main()
-
-
-@idiom(ways=("called", "awaited"))
-async def left_open(on: Side) -> Any:
-    """A run that a task leaves open is active after the flow, and refuses the next one."""
-
-    @on.task
-    def begin() -> None:
-        mlflow.start_run(run_name="open")
-
-    @on.flow
-    async def main() -> Any:
-        await begin()
-
-    await main()
-    active = mlflow.active_run()
-    mlflow.log_metric("afterwards", 1)
-    try:
-        await main()
-    except Exception as error:  # noqa: BLE001 - which one it is, is what is compared
-        return active and active.info.run_name, type(error).__name__, str(error)
-    return active and active.info.run_name
