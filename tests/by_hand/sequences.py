@@ -226,6 +226,8 @@ class Run:
                 )
             case "raise":
                 raise Boom
+            case "fit" if not self._is_autologging or by.active_run() is None:
+                return None  # without a run, autologging opens and ends one of its own, which no call here gives
         with by.logging():
             return self._log(call.name, given)
 
@@ -245,9 +247,6 @@ class Run:
             case "fit":
                 from sklearn.linear_model import LinearRegression
 
-                # Without a run, autologging opens and ends one of its own, which no call here gives.
-                if self._is_autologging and self._by.active_run() is None:
-                    return
                 LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
 
     def _opened(self, run: Any) -> str | None:

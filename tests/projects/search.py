@@ -92,7 +92,8 @@ if __name__ == "__main__":
     parent_id, best, found, predicted = search()
     client = MlflowClient()
     parent = client.get_run(parent_id)
-    below = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent_id}'")
+    trials = f"tags.mlflow.parentRunId = '{parent_id}' and attributes.run_name LIKE 'depth%'"
+    below = client.search_runs([parent.info.experiment_id], trials)
     (version,) = client.search_model_versions(f"name = '{MODEL}'")
     observed = {
         "best": best,

@@ -63,7 +63,7 @@ class _Own:
 
     opened: tuple[Opened, ...] = ()
     ended: frozenset[int] = frozenset()  # numbers of runs around this session, ended here alone; 0 is its own run
-    known: str | None = None  # the run that was ended last when the session's own run was used last
+    known: str | None = ""  # the run that was ended last when the session's own run was used last, if it was used
 
 
 _NOTHING = _Own()
@@ -84,15 +84,13 @@ class Stack:
         self.opened: list[Opened] = []
         self.kept = _NOTHING  # while a generator's body waits for its consumer
 
-    def begin(self, outside: Callable[[], Iterable[Opened]], ended_last: Callable[[], str | None]) -> ByHand[Opened]:
+    def begin(self, outside: Callable[[], Iterable[Opened]]) -> ByHand[Opened]:
         """Take over what is open around the session, when it is first made active.
 
         Args:
             outside: Gives the runs that are open outside all sessions.
-            ended_last: Gives the run that was ended last in this thread.
         """
         if self.by_hand is None:
-            self.kept = replace(self.kept, known=ended_last())
             outer = _here.get()
             self.around = tuple(visible() if outer else outside())
             self.by_hand = outer.by_hand if outer else ByHand()
@@ -214,7 +212,7 @@ def run_to_log_to(ended_last: str | None) -> ActiveRun | None:
 
 
 def has_ended_since(ended_last: str | None) -> bool:
-    """Tell whether the user's code has ended a run after the session's own was used last, or "ended" that."""
+    """Tell whether the run that was ended last was ended after the session's own was used, if it was, or "ended"."""
     own = _own.get()
     return ended_last is not None and (0 in own.ended or ended_last != own.known)
 

@@ -48,7 +48,7 @@ class PlainCalls:
 
     def __init__(self, run: Source, say: Callable[[str], None]) -> None:
         self.stack = run.stack
-        self.by_hand: ByHand[Opened] = run.stack.begin(fluent.opened_outside, fluent.ended_last)
+        self.by_hand: ByHand[Opened] = run.stack.begin(fluent.opened_outside)
         self.logged = run.logged
         self.held = run.held
         self.say = say

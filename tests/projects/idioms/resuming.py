@@ -117,7 +117,7 @@ async def retried(on: Side) -> Any:
     return await main()
 
 
-@idiom(as_called=True)
+@idiom(ways=("called", "awaited"))  # MLflow remembers it for each thread
 async def the_last_active_run(on: Side) -> Any:
     """``last_active_run`` is the author's run, in the task and in the flow's body after it."""
 
