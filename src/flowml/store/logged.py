@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import weakref
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from threading import Lock
 from typing import Any
 
 from flowml.store.scratch import Scratch
+
+_AUTOLOGGED = "_mlflow_run_id"
 
 
 class Serialized:
@@ -100,6 +103,12 @@ def note_logged(value: object, uri: str, model_id: str) -> None:
 def _fingerprint_of(value: object) -> str | None:
     import joblib
 
+    try:
+        if _AUTOLOGGED in vars(value):  # set after MLflow has logged the model, which is the same for all that
+            value = copy.copy(value)
+            del vars(value)[_AUTOLOGGED]
+    except Exception:  # noqa: BLE001, S110 - of any class of the user's; it is hashed as it is
+        pass
     try:
         return str(joblib.hash(value))
     except Exception:  # noqa: BLE001 - of any class of the user's

@@ -107,7 +107,7 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
     from mlflow.entities import LoggedModelOutput
 
     run = client.get_run(run_id)
-    before = _logged_before(client, saved)
+    before = _logged_before(client, saved, run_id)
     model = before or _upload(client, saved, run, experiment_id)
     saved.serialized.ids[client.tracking_uri] = str(model.model_id)  # now: what follows may have to be tried again
     tell = partial(_tell, client, run, model)
@@ -133,17 +133,20 @@ def _tell(client: mlflow.MlflowClient, run: Run, model: LoggedModel, kind: Kind,
     notify(Notification(kind, client, run.info.experiment_id, run.info.run_id, run.data.tags, told))
 
 
-def _logged_before(client: mlflow.MlflowClient, saved: SavedModel) -> LoggedModel | None:
-    """Return the model that this object was logged as: by flowml, by the user's hand, or by autologging in any run."""
+def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) -> LoggedModel | None:
+    """Return the model that this object was logged as, as it is: by flowml, by hand, or by MLflow's autologging."""
     from mlflow.exceptions import MlflowException
 
-    known = saved.serialized.ids.get(client.tracking_uri) or saved.autologged
+    known = saved.serialized.ids.get(client.tracking_uri)
     try:
-        return client.get_logged_model(known) if known else None
+        if known:
+            return client.get_logged_model(known)
+        model = client.get_logged_model(saved.autologged) if saved.autologged else None
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # deleted since, or of another store
             raise
         return None
+    return model if model is not None and model.source_run_id == run_id else None
 
 
 def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str) -> LoggedModel:
