@@ -6,15 +6,18 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
+from typing import Any
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
 
 import flowml
 from flowml import Track, flow, task
+from flowml.store import place
 from tests.runs import all_runs, flow_run, parent_of, run_of, runs_of
 
 
@@ -469,3 +472,48 @@ def test_an_experiment_deleted_in_the_middle_does_not_fail_the_flow(client: Mlfl
         return step()
 
     assert pipeline() == 1
+
+
+def test_an_experiment_that_takes_long_to_make_is_waited_for(
+    client: MlflowClient, elsewhere: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flow's run is not opened while ``set_experiment`` makes a database, however long that takes."""
+    monkeypatch.setattr(place, "_SECONDS", 1)
+    is_up = Event()
+    time_is_up = place.Place._time_is_up
+
+    def noted(self: place.Place) -> None:
+        time_is_up(self)
+        is_up.set()
+
+    monkeypatch.setattr(place.Place, "_time_is_up", noted)
+    create = TrackingServiceClient.create_experiment
+
+    def slowly(self: Any, *args: Any, **kwargs: Any) -> Any:
+        is_up.clear()
+        assert is_up.wait(20)
+        return create(self, *args, **kwargs)
+
+    monkeypatch.setattr(TrackingServiceClient, "create_experiment", slowly)
+
+    @flow
+    def pipeline() -> None:
+        mlflow.set_experiment("slow")
+
+    pipeline()
+    assert {experiment_of(client, run) for run in all_runs(client)} == {"slow"}
+
+
+def test_a_flow_that_asks_for_nothing_is_seen_while_it_works(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some seconds its run is in MLflow, though no task has ended and nobody has asked for an id."""
+    monkeypatch.setattr(place, "_SECONDS", 0.05)
+
+    @flow
+    def pipeline() -> str:
+        while not (found := all_runs(client)):
+            continue
+        return str(found[0].info.status)
+
+    assert pipeline() == "RUNNING"

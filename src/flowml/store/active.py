@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -142,6 +142,9 @@ class Here(Protocol):
 
     def opened_apart(self, run: ActiveRun) -> None:
         """Hear that the user's code opened a run here in another experiment than that of the session's own."""
+
+    def choosing_experiment(self) -> AbstractContextManager[None]:
+        """Give the user's code time while it chooses an experiment."""
 
     def chose_experiment(self, name: str, experiment_id: str) -> None:
         """Hear that the user's code chose an experiment here."""

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import logging
 import types
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowml import records
 from flowml.store import active, in_place, observed
 from flowml.store.autolog import follow_context
+from flowml.store.context_stack import Runs, context_stack, is_given, sessions_experiment, stack_of
 from flowml.store.mlflow_state import (
     ELSEWHERE,
     ignore_inherited_run_id,
@@ -31,13 +31,10 @@ from flowml.store.mlflow_state import (
 if TYPE_CHECKING:
     from mlflow import ActiveRun
     from mlflow.entities import Experiment
-    from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
 
     from flowml.store.active import Opened
 
 _PARENT = "mlflow.parentRunId"
-
-_in_place_of_the_stack: ContextVar[list[ActiveRun] | None] = ContextVar("flowml_mlflow_stack", default=None)
 
 
 @contextmanager
@@ -73,7 +70,7 @@ def _end(run: ActiveRun, uri: str, status: records.Status) -> None:
 
     with suppress(Exception):  # of MLflow: the user may have deleted it, or ended it by a client
         if uri == tracking_uri():
-            with _stack_of([run]):
+            with stack_of([run]):
                 in_place.original("end_run")(status)  # which stops its system metrics too
         else:
             MlflowClient(tracking_uri=uri).set_terminated(run.info.run_id, status)
@@ -97,79 +94,9 @@ def install() -> bool:
     observed.install()
     for name, ours in _TAKEN_OVER.items():
         in_place.take_over(getattr(fluent, name), ours)
-    fluent._active_run_stack = _context_stack(fluent._active_run_stack)  # noqa: SLF001
-    registry._default_experiment_provider_registry.register(_sessions_experiment())  # noqa: SLF001
+    fluent._active_run_stack = context_stack(fluent._active_run_stack)  # noqa: SLF001
+    registry._default_experiment_provider_registry.register(sessions_experiment())  # noqa: SLF001
     return True
-
-
-def _context_stack(original: Any) -> Any:
-    from mlflow.utils.thread_utils import ThreadLocalVariable
-
-    class ContextStack(ThreadLocalVariable):
-        """MLflow's stack where no session is active, the runs that the user's code opened where one is."""
-
-        def get(self) -> Any:
-            given = _in_place_of_the_stack.get()
-            if given is not None:
-                return given
-            return original.get() if active.here() is None else _Runs(active.visible())
-
-        def set(self, value: Any) -> None:
-            original.set(value)
-
-        def get_all_thread_values(self) -> Any:
-            if active.here() is None:
-                return original.get_all_thread_values()
-            own = active.own_run()
-            return {0: [*([own] if own else []), *(each.run for each in active.visible())]}
-
-        def reset(self) -> None:
-            original.reset()
-
-    return ContextStack(list)  # type: ignore[no-untyped-call]
-
-
-def _sessions_experiment() -> type[DefaultExperimentProvider]:
-    from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
-
-    class SessionsExperiment(DefaultExperimentProvider):
-        """Runs and traces which the user's code opens belong in the session's experiment, if it chose no other."""
-
-        def in_context(self) -> bool:
-            return active.own_run() is not None
-
-        def get_experiment_id(self) -> str | None:
-            own = active.own_run()
-            return str(own.info.experiment_id) if own else None
-
-    return SessionsExperiment
-
-
-class _Runs(list["ActiveRun"]):
-    """What MLflow takes for its stack: it pushes what it opens, and pops what it ends."""
-
-    def __init__(self, opened: Sequence[Opened]) -> None:
-        super().__init__(each.run for each in opened)
-        self._opened = list(opened)
-
-    def append(self, run: ActiveRun) -> None:
-        """Take a run that was opened."""
-        active.was_opened(run, tracking_uri())
-        super().append(run)
-
-    def pop(self, index: Any = -1) -> ActiveRun:
-        """Give up a run that is ended."""
-        self._opened.pop(index).end()
-        return super().pop(index)
-
-
-@contextmanager
-def _stack_of(runs: list[ActiveRun]) -> Iterator[None]:
-    token = _in_place_of_the_stack.set(runs)
-    try:
-        yield
-    finally:
-        _in_place_of_the_stack.reset(token)
 
 
 def run_to_log_to() -> str:
@@ -181,16 +108,18 @@ def run_to_log_to() -> str:
 
 def _set_experiment(original: Callable[..., Experiment], *args: Any, **kwargs: Any) -> Experiment:
     """Note which experiment was chosen."""
-    experiment = original(*args, **kwargs)
-    note_chosen_experiment(str(experiment.experiment_id))
-    if session := active.here():
+    session = active.here()
+    with session.choosing_experiment() if session else nullcontext():
+        experiment = original(*args, **kwargs)
+        note_chosen_experiment(str(experiment.experiment_id))
+    if session:
         session.chose_experiment(str(experiment.name), str(experiment.experiment_id))
     return experiment
 
 
 def _start_run(original: Callable[..., ActiveRun], *args: Any, **kwargs: Any) -> ActiveRun:
     """Open a run: under one that is open in this thread as MLflow does, else under the session's own run."""
-    if active.here() is None or _in_place_of_the_stack.get() is not None:
+    if active.here() is None or is_given():
         return original(*args, **kwargs)
     ignore_inherited_run_id()
     try:
@@ -200,7 +129,7 @@ def _start_run(original: Callable[..., ActiveRun], *args: Any, **kwargs: Any) ->
     # A nested run goes under the run around it in threads too; what MLflow refuses, it refuses in the same thread only.
     is_nested = given.get("nested") and not given.get("parent_run_id")
     opened = active.visible() if is_nested else active.visible_to_mlflow()
-    with _stack_of(_Runs(opened)):
+    with stack_of(Runs(opened)):
         if opened or given.get("run_id") or given.get("parent_run_id"):
             return original(**given)
         is_apart = _lead_upwards(given)
@@ -229,16 +158,16 @@ def _lead_upwards(given: dict[str, Any]) -> bool:
 
 def _end_run(original: Callable[..., None], *args: Any, **kwargs: Any) -> None:
     """End the innermost run of the user's; the session's own run stays."""
-    if active.here() is None or _in_place_of_the_stack.get() is not None:
+    if active.here() is None or is_given():
         return original(*args, **kwargs)
     if top := active.to_end():
-        with _stack_of(_Runs([top])):
+        with stack_of(Runs([top])):
             return original(*args, **kwargs)
     return None
 
 
 def _active_run(original: Callable[..., ActiveRun | None]) -> ActiveRun | None:
-    if active.here() is None or _in_place_of_the_stack.get() is not None:
+    if active.here() is None or is_given():
         return original()
     return active.current_run(ended_last())
 
@@ -249,7 +178,7 @@ def _last_active_run(original: Callable[..., Any]) -> Any:
         return original()
     ended = ended_last()
     if active.has_ended_since(ended):
-        with _stack_of([]):
+        with stack_of([]):
             return original()
     return active.current_run(ended)
 

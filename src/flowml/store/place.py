@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
@@ -53,11 +53,10 @@ class Place:
         self._waiting: deque[Callable[[Connection], None]] = deque()
         self._lock = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
         self._clock: threading.Timer | None = None
+        self._being_named = 0
         if connection is None:
             _open.add(self)
-            self._clock = threading.Timer(_SECONDS, self.fix_quietly)
-            self._clock.name, self._clock.daemon = "flowml-place", True
-            self._clock.start()
+            self._wind_up()
 
     @classmethod
     def at(cls, connection: Connection) -> Place:
@@ -128,10 +127,30 @@ class Place:
             elif self._problem is None:
                 self._waiting.append(tell)
 
+    @contextmanager
+    def being_named(self) -> Iterator[None]:
+        """Give the user's code time while it names a place: MLflow may have to make a whole database for that."""
+        self._being_named += 1
+        try:
+            yield
+        finally:
+            self._being_named -= 1
+
     def fix_quietly(self) -> None:
         """Choose for good; that the store cannot be reached is told to whoever needs it."""
         with suppress(FlowmlError):
             self.fix()
+
+    def _wind_up(self) -> None:
+        self._clock = threading.Timer(_SECONDS, self._time_is_up)
+        self._clock.name, self._clock.daemon = "flowml-place", True
+        self._clock.start()
+
+    def _time_is_up(self) -> None:
+        if self._being_named:
+            self._wind_up()
+        else:
+            self.fix_quietly()
 
 
 def fix_all() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from flowml import records
@@ -99,6 +100,10 @@ class PlainCalls:
         if len(own.apart) < _MOST_APART:
             own.apart.append((str(run.info.run_name or run.info.run_id), run.info.experiment_id, run.info.run_id))
             own.put([records.Tag(f"{mlflow_state.APART}{run.info.run_id}", run.info.experiment_id)])
+
+    def choosing_experiment(self) -> AbstractContextManager[None]:
+        """Give the user's code time while it chooses an experiment."""
+        return self._run.nearest().place.being_named()
 
     def chose_experiment(self, name: str, experiment_id: str) -> None:
         """Say so if the flow's run was opened in another experiment already."""
