@@ -16,10 +16,10 @@ class PrefectContext:
         return "prefect.context" in sys.modules and bool(self.tags())
 
     def tags(self) -> dict[str, str]:
-        """Return the Prefect ids and pages, and the outermost flow's run."""
+        """Return the Prefect ids and pages and, if it is known without waiting, the outermost flow's run."""
         from flowml.capture.engine import tags_here
         from flowml.capture.session import current
 
         session = current()
-        info = session.run.info if session else None
-        return {**tags_here(), **({"flowml.root_run_id": info.root_run_id} if info else {})}
+        caller = session.run.as_caller().run if session and session.run.is_known else None
+        return {**tags_here(), **({"flowml.root_run_id": caller.root_run_id} if caller else {})}
