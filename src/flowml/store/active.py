@@ -12,99 +12,17 @@ This module knows no MLflow: `fluent` puts it in the place of MLflow's stack. Ev
 
 from __future__ import annotations
 
-import itertools
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from flowml.store.by_hand import ByHand, HeldParams, Logged
+from flowml.store.opened import NOTHING, OWN_RUN, Opened, Seen, Stack, opened, this_task, this_thread
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
-
-_numbers = itertools.count(1)
-
-
-@dataclass(eq=False)
-class Opened:
-    """A run that the user's code opened.
-
-    Attributes:
-        run: The run, as MLflow gave it to the user.
-        uri: The tracking URI that it was opened at.
-        thread: The thread that it was opened in, the only one in which MLflow alone would know it.
-        number: Counts upwards: a run that was opened later lies on top.
-        home: MLflow's own stack, if it was opened outside all sessions.
-        is_open: Whether it was not ended yet.
-        is_left: Whether the task that opened it has ended without ending it.
-    """
-
-    run: ActiveRun
-    uri: str
-    thread: int
-    number: int
-    home: list[ActiveRun] | None = None
-    is_open: bool = True
-    is_left: bool = False
-
-    def end(self) -> None:
-        """Note that it was ended."""
-        self.is_open = False
-        if self.home is not None and self.run in self.home:
-            self.home.remove(self.run)
-
-
-@dataclass(frozen=True, slots=True)
-class _Own:
-    """What was opened and ended in this very context; copied into threads and asyncio tasks, and apart from then on."""
-
-    opened: tuple[Opened, ...] = ()
-    ended: frozenset[int] = frozenset()  # numbers of runs around this session, ended here alone; 0 is its own run
-    known: str | None = ""  # the run that was ended last when the session's own run was used last, if it was used
-
-
-_NOTHING = _Own()
-
-
-class Stack:
-    """The runs that the user's code opens in one session, and those that were open round it.
-
-    It does not know its session's run, which holds it: each task would leave a cycle to the garbage collector, and
-    with MLflow imported that stops all threads for half a second.
-    """
-
-    __slots__ = ("around", "by_hand", "kept", "opened")
-
-    def __init__(self) -> None:
-        self.by_hand: ByHand[Opened] | None = None
-        self.around: tuple[Opened, ...] = ()
-        self.opened: list[Opened] = []
-        self.kept = _NOTHING  # while a generator's body waits for its consumer
-
-    def begin(self, outside: Callable[[], Iterable[Opened]]) -> ByHand[Opened]:
-        """Take over what is open around the session, when it is first made active.
-
-        Args:
-            outside: Gives the runs that are open outside all sessions.
-        """
-        if self.by_hand is None:
-            outer = _here.get()
-            self.around = tuple(visible() if outer else outside())
-            self.by_hand = outer.by_hand if outer else ByHand()
-        return self.by_hand
-
-    def leave(self) -> list[Opened]:
-        """Leave the runs open that the session's code did not end, for the tasks after it; return all that are left."""
-        if self.by_hand is None:
-            return []
-        for each in self.opened:
-            if each.is_open and not each.is_left:
-                each.is_left = True
-                self.by_hand.left.append(each)
-        return self.by_hand.left
 
 
 class Here(Protocol):
@@ -135,10 +53,10 @@ class Here(Protocol):
         """Return its own run's id; None as long as it is not created."""
 
     def lost(self) -> bool:
-        """Tell whether its own run was deleted meanwhile; it is not asked for again then."""
+        """Tell whether its own run was deleted meanwhile."""
 
     def other_run(self) -> str:
-        """Return the id of the run that MLflow alone would log to."""
+        """Return the id of the run that takes the place of its own, which was deleted."""
 
     def opened_apart(self, run: ActiveRun) -> None:
         """Hear that the user's code opened a run here in another experiment than that of the session's own."""
@@ -151,7 +69,7 @@ class Here(Protocol):
 
 
 _here: ContextVar[Here | None] = ContextVar("flowml_active_runs", default=None)
-_own: ContextVar[_Own] = ContextVar("flowml_opened_runs", default=_NOTHING)
+_own: ContextVar[Seen] = ContextVar("flowml_opened_runs", default=NOTHING)
 
 
 def here() -> Here | None:
@@ -172,20 +90,46 @@ def activated(session: Here) -> Iterator[None]:
         _here.reset(token)
 
 
+def begin(stack: Stack, outside: Callable[[], Iterable[Opened]]) -> ByHand[Opened]:
+    """Have a session take over what is open around it, when it is first made active.
+
+    Args:
+        stack: What its code opens.
+        outside: Gives the runs that are open outside all sessions.
+    """
+    if stack.by_hand is None:
+        outer = _here.get()
+        stack.begin(outer.stack if outer else None, visible() if outer else outside())
+    assert stack.by_hand is not None  # noqa: S101 - for the type checker: it has begun
+    return stack.by_hand
+
+
 def visible() -> list[Opened]:
     """Return the runs of the user's that are open here, innermost last: round the session, and in it."""
     session, own = _here.get(), _own.get()
     if session is None:
         return []
-    around = {each.number: each for each in (*session.stack.around, *session.by_hand.left)}
+    stack = session.stack
+    around = {each.number: each for each in (*stack.around, *stack.left)}
     outer = [around[number] for number in sorted(around)]
-    return [each for each in (*outer, *own.opened) if each.is_open and each.number not in own.ended]
+    inner = own.opened if len(own.opened) == len(stack.opened) else _opened_here(stack, own)
+    return [each for each in (*outer, *inner) if each.is_open and each.number not in own.ended]
+
+
+def _opened_here(stack: Stack, own: Seen) -> list[Opened]:
+    """Return the runs that this context knows, and those of this thread whose asyncio task is over."""
+    thread, task = this_thread(), this_task()
+    return [
+        each
+        for each in stack.opened
+        if each in own.opened or (each.thread is thread and (each.task in {None, task} or each.task.done()))
+    ]
 
 
 def visible_to_mlflow() -> list[Opened]:
     """Return those of them that MLflow alone would know of: they were opened in this thread."""
-    thread = threading.get_ident()
-    return [each for each in visible() if each.thread == thread]
+    thread = this_thread()
+    return [each for each in visible() if each.thread is thread]
 
 
 def own_run() -> ActiveRun | None:
@@ -202,7 +146,7 @@ def current_run(ended_last: str | None) -> ActiveRun | None:
     """
     if seen := visible():
         return seen[-1].run
-    return None if 0 in _own.get().ended else _used(ended_last)
+    return None if OWN_RUN in _own.get().ended else _used(ended_last)
 
 
 def run_to_log_to(ended_last: str | None) -> ActiveRun | None:
@@ -210,14 +154,14 @@ def run_to_log_to(ended_last: str | None) -> ActiveRun | None:
     if seen := visible():
         return seen[-1].run
     if (own := _used(ended_last)) is not None:
-        _note_ended(0, ended=False)
+        _note_ended(OWN_RUN, ended=False)
     return own
 
 
 def has_ended_since(ended_last: str | None) -> bool:
     """Tell whether the run that was ended last was ended after the session's own was used, if it was, or "ended"."""
     own = _own.get()
-    return ended_last is not None and (0 in own.ended or ended_last != own.known)
+    return ended_last is not None and (OWN_RUN in own.ended or ended_last != own.known)
 
 
 def _used(ended_last: str | None) -> ActiveRun | None:
@@ -241,11 +185,6 @@ def innermost_of_users() -> Opened | None:
     return seen[-1] if seen else None
 
 
-def opened(run: ActiveRun, uri: str, home: list[ActiveRun] | None = None) -> Opened:
-    """Make a note of a run that the user's code has opened in this thread."""
-    return Opened(run, uri, threading.get_ident(), next(_numbers), home)
-
-
 def was_opened(run: ActiveRun, uri: str) -> None:
     """Take a run that the user's code has opened here."""
     session, own = _here.get(), _own.get()
@@ -264,10 +203,10 @@ def to_end() -> Opened | None:
     """
     seen = visible()
     if not seen:
-        _note_ended(0, ended=True)
+        _note_ended(OWN_RUN, ended=True)
         return None
     top = seen[-1]
-    if top.thread == threading.get_ident() or top.is_left:
+    if top.thread is this_thread() or top.is_left:
         return top
     _note_ended(top.number, ended=True)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
@@ -23,7 +24,7 @@ class ByHand(Generic[T]):
     def __init__(self) -> None:
         self.left: list[T] = []
         self.runs: set[str] = set()
-        self.metrics: set[tuple[str, float]] = set()
+        self.metrics: set[tuple[str, float | None]] = set()
         self._said: set[str] = set()
 
     def say_once(self, what: str, text: str, say: Callable[[str], None]) -> None:
@@ -37,7 +38,7 @@ class Logged:
     """What the user's code has logged by hand inside one call, to whichever run."""
 
     def __init__(self) -> None:
-        self.metrics: set[tuple[str, float]] = set()
+        self.metrics: set[tuple[str, float | None]] = set()
         self.params: dict[str, str] = {}  # to runs of the user's own
         self.own_params: dict[str, str] = {}  # to the call's own run
 
@@ -55,7 +56,7 @@ class Logged:
             by_hand: What is remembered beyond this call, if the run is one that the user's code opened.
             run_id: The run.
         """
-        found, is_users = set(metrics), run_id in by_hand.runs
+        found, is_users = {_comparable(key, value) for key, value in metrics}, run_id in by_hand.runs
         if len(self.metrics) < _MOST:
             self.metrics |= found
         if is_users and len(by_hand.metrics) < _MOST:
@@ -66,8 +67,12 @@ class Logged:
         """Tell whether a metric of the same name and value was logged by hand already."""
         if not isinstance(record, records.Metric):
             return False
-        this = record.key, record.value
+        this = _comparable(record.key, record.value)
         return this in self.metrics or (by_hand is not None and this in by_hand.metrics)
+
+
+def _comparable(key: str, value: float) -> tuple[str, float | None]:
+    return key, None if math.isnan(value) else value  # NaN is not equal to itself
 
 
 class HeldParams:
@@ -96,8 +101,12 @@ class HeldParams:
         """Give up the value of a parameter."""
         return self._values.pop(key, (0, None))[1]
 
+    def values(self) -> dict[str, str]:
+        """Return the values that are kept, by name."""
+        return {key: value for key, (_, value) in self._values.items()}
+
     def records(self) -> list[records.Record]:
         """Return what is to be logged at the end, and keep nothing."""
-        values = self._earlier | {key: value for key, (_, value) in self._values.items()}
+        values = self._earlier | self.values()
         self._earlier, self._values = {}, {}
         return [records.Param(key, value) for key, value in values.items()]

@@ -131,14 +131,15 @@ def connect(uri: str | None = None, registry_uri: str | None = None) -> Connecti
 
 @cache
 def _connection(uri: str, registry_uri: str | None) -> Connection:
-    with explained(uri):
-        if uri.startswith("sqlite:///"):
-            embedded.tune(uri)
-        if embedded.is_embedded(uri):
-            embedded.prepare(uri)
-        proxied.install()
-        cheap_requests.install()
-    return Connection(uri, registry_uri)
+    with embedded.room_for_threads(uri):
+        with explained(uri):
+            if uri.startswith("sqlite:///"):
+                embedded.tune(uri)
+            if embedded.is_embedded(uri):
+                embedded.prepare(uri)
+            proxied.install()
+            cheap_requests.install()
+        return Connection(uri, registry_uri)
 
 
 def tracking_uri() -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlflow import ActiveRun
     from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
 
-    from flowml.store.active import Opened
+    from flowml.store.opened import Opened
 
 _in_place_of_the_stack: ContextVar[list[ActiveRun] | None] = ContextVar("flowml_mlflow_stack", default=None)
 

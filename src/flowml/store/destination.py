@@ -38,7 +38,6 @@ class Destination:
                 raise
             self._problem = problem
         self._uri = mlflow_state.absolute(mlflow_state.tracking_uri())
-        self._seen = self._said()
         self._experiment: Callable[[], str] | None = None
 
     def connect(self) -> Connection:
@@ -69,12 +68,8 @@ class Destination:
             raise RuntimeError(msg)
         return self._experiment()
 
-    def has_moved(self) -> bool:
-        """Tell whether the user's code has named another store or experiment since this was asked last."""
-        before, self._seen = self._seen, self._said()
-        return before != self._seen
-
-    def _said(self) -> tuple[str, int, str | None, str | None]:
+    def said(self) -> object:
+        """Return what the user's code has named until now, to see later whether it named something else."""
         env = os.environ.get
         number = mlflow_state.chosen_experiment().number
         return mlflow_state.tracking_uri(), number, env("MLFLOW_EXPERIMENT_NAME"), env("MLFLOW_EXPERIMENT_ID")

@@ -116,5 +116,23 @@ def tune(uri: str) -> None:
                 connection.execute("PRAGMA synchronous=NORMAL")
 
 
+@contextmanager
+def room_for_threads(uri: str) -> Iterator[None]:
+    """Let any number of threads use a SQLite store that is opened meanwhile: else the 16th may wait for 30 s and fail.
+
+    Args:
+        uri: The store's tracking URI; of a database server the user decides how many connections it takes.
+    """
+    name = "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"  # MLflow reads it when it opens a store
+    if not uri.startswith("sqlite") or name in os.environ:
+        yield
+        return
+    os.environ[name] = "-1"  # as many as are asked for: sqlalchemy.pool.QueuePool
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
 def _file_of(connection: sqlite3.Connection) -> str:
     return os.path.realpath(str(connection.execute("PRAGMA database_list").fetchone()[2]))

@@ -10,6 +10,7 @@ Only this file and `autolog` touch private names of MLflow. `install` checks tha
 from __future__ import annotations
 
 import logging
+import os
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -27,12 +28,13 @@ from flowml.store.mlflow_state import (
     own_stack,
     tracking_uri,
 )
+from flowml.store.opened import opened
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
     from mlflow.entities import Experiment
 
-    from flowml.store.active import Opened
+    from flowml.store.opened import Opened, Stack
 
 _PARENT = "mlflow.parentRunId"
 
@@ -52,10 +54,10 @@ def opened_outside() -> Iterator[Opened]:
     """Give the runs that the user has open in this thread outside all sessions, outermost first."""
     runs = own_stack()
     for run in runs:
-        yield active.opened(run, tracking_uri(), runs)
+        yield opened(run, tracking_uri(), runs)
 
 
-def end_what_was_left(stack: active.Stack, status: records.Status) -> None:
+def end_what_was_left(stack: Stack, status: records.Status) -> None:
     """End the runs that the user's code left open below an outermost call, as MLflow does when a script ends."""
     left = stack.leave()
     while left:
@@ -99,11 +101,21 @@ def install() -> bool:
     return True
 
 
-def run_to_log_to() -> str:
-    """Return the id of the run that ``mlflow.log_*`` goes to here; MLflow opens one if there is none."""
-    from mlflow.tracking import fluent
+def open_in_place_of(deleted: ActiveRun) -> ActiveRun:
+    """Open a run as MLflow alone would, in the experiment of one that was deleted, or in MLflow's if that was too.
 
-    return str(fluent._get_or_start_run().info.run_id)  # noqa: SLF001
+    Raises:
+        Exception: What MLflow raises.
+    """
+    from mlflow import MlflowClient
+
+    given = {}
+    with suppress(Exception):  # of MLflow: then it is MLflow's to choose
+        experiment = MlflowClient().get_experiment(deleted.info.experiment_id)
+        given = {"experiment_id": experiment.experiment_id} if experiment.lifecycle_stage == "active" else {}
+    with stack_of([]):
+        run: ActiveRun = in_place.original("start_run")(**given)
+    return run
 
 
 def _set_experiment(original: Callable[..., Experiment], *args: Any, **kwargs: Any) -> Experiment:
@@ -223,6 +235,16 @@ def _is_as_expected() -> bool:
     return is_stack and all(
         isinstance(each, types.FunctionType) and not each.__code__.co_freevars for each in functions
     )
+
+
+def _create_own() -> None:
+    """Create the run of the session that forks, for the forked process to have one to go to; MLflow may fail."""
+    with suppress(Exception):
+        active.own_run()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_create_own)
 
 
 @contextmanager

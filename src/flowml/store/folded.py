@@ -8,10 +8,10 @@ from threading import RLock
 
 from flowml import clock, records
 from flowml.store import fluent
-from flowml.store.active import Stack
 from flowml.store.by_hand import HeldParams, Logged
 from flowml.store.child_runs import INPUTS
 from flowml.store.fold import FoldedChild
+from flowml.store.opened import Stack
 from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere
 from flowml.store.plain_calls import PlainCalls
 

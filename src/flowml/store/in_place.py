@@ -51,7 +51,7 @@ def is_taken_over(name: str) -> bool:
     return name in _originals
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def signature(function: Callable[..., Any]) -> inspect.Signature:
     """Return a function's signature, looked up once."""
     return inspect.signature(function)

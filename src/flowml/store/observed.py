@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from flowml.store import active, logged
+from flowml.store import active, in_place, logged
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,12 @@ def install() -> None:
     from mlflow import MlflowClient
     from mlflow.models import Model
 
-    wrappers: dict[str, Do] = {"log_metric": _log_metric, "log_param": _log_param, "log_batch": _log_batch}
+    wrappers: dict[str, Do] = {
+        "log_metric": _log_metric,
+        "log_param": _log_param,
+        "log_batch": _log_batch,
+        "get_run": _get_run,
+    }
     for name, wrapper in wrappers.items():
         _wrap(MlflowClient, name, wrapper)
     for name in _WRITES:
@@ -50,11 +55,28 @@ def _wrap(kind: type[MlflowClient], name: str, wrapper: Callable[..., Any]) -> N
     @functools.wraps(original)
     def wrapped(client: MlflowClient, *args: Any, **kwargs: Any) -> Any:
         session = active.here()
-        if session is None:
+        if session is None or not _fits(original, client, *args, **kwargs):
             return original(client, *args, **kwargs)
         return wrapper(session, functools.partial(original, client), *args, **kwargs)
 
     setattr(kind, name, wrapped)
+
+
+def _fits(function: Do, *args: Any, **kwargs: Any) -> bool:
+    """Tell whether a function can be called so; if not, it is to say itself what is wrong."""
+    try:
+        in_place.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def _get_run(session: Here, do: Do, run_id: str) -> Any:
+    """Show the parameters that are kept for the end of a flow's attempt: the user's code has logged them."""
+    run = do(run_id)
+    if session.held is not None and run_id == session.run_id():
+        run.data.params.update(session.held.values())
+    return run
 
 
 def _log_metric(session: Here, do: Do, run_id: str, key: str, value: Any, *args: Any, **more: Any) -> Any:
@@ -65,7 +87,7 @@ def _log_metric(session: Here, do: Do, run_id: str, key: str, value: Any, *args:
 
 def _log_param(session: Here, do: Do, run_id: str, key: str, value: Any, *args: Any, **more: Any) -> Any:
     if _is_held(session, do, run_id, key, value):
-        return value
+        return _done_already(args, more) or value
     run_id, answer = _done(session, lambda to: do(to, key, value, *args, **more), run_id)
     session.logged.note([], [(key, str(value))], session.by_hand, run_id)
     return answer
@@ -86,11 +108,18 @@ def _log_batch(  # noqa: PLR0913, PLR0917 - MLflow's own signature
     one = functools.partial(_log_one, do)
     sent = [param for param in given if not _is_held(session, one, run_id, param.key, param.value)]
     if given and not (sent or metrics or tags):
-        return None
+        return _done_already(args, more)
     run_id, answer = _done(session, lambda to: do(to, metrics, sent, tags, *args, **more), run_id)
     found = _numbers((metric.key, metric.value) for metric in metrics)
     session.logged.note(found, [(param.key, str(param.value)) for param in sent], session.by_hand, run_id)
     return answer
+
+
+def _done_already(args: tuple[Any, ...], more: dict[str, Any]) -> Any:
+    """Return what can be waited for, where the caller wants that."""
+    from mlflow.utils.async_logging.run_operations import RunOperations
+
+    return RunOperations([]) if False in (*args, more.get("synchronous")) else None
 
 
 def _log_one(do: Do, run_id: str, key: str, value: str) -> None:

@@ -66,7 +66,8 @@ def _open_below(opening: _Opening, parent: Run) -> Run:
         return NO_RUN
     # A flow that another process calls keeps its run: Prefect's runner closes it by that.
     if under.children != "all" and (isinstance(under, OwnRun) or not is_flow):
-        return FoldedRun(under, opening.identity, partial(opening.create, under.place, under))
+        over = _users_run_over(under)  # asked now: that run may be over when this one is opened, if it ever is
+        return FoldedRun(under, opening.identity, partial(opening.create, under.place, under, over=over))
     if is_flow and experiment:
         place = under.place
         return opening.create(place, under, lambda: place.connection.experiment_id(experiment))

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from flowml import markdown, records
 from flowml.store import creation, fluent, mlflow_state, pages
-from flowml.store.active import Stack
 from flowml.store.by_hand import HeldParams, Logged
 from flowml.store.fold import FoldedChild, Tally, ledger_of
 from flowml.store.intake import take_in
+from flowml.store.opened import Stack
 from flowml.store.outgoing import Closing, Created, Outgoing
 from flowml.store.place import Place
 from flowml.store.plain_calls import PlainCalls
@@ -50,6 +50,7 @@ class JoinedRun:
         self.logged = Logged()
         self.apart: list[tuple[str, str, str]] = []  # the user's runs below it in other experiments: name and ids
         self._active_run: ActiveRun | None = None
+        self._said = place.said()
 
     @property
     def connection(self) -> Connection:
@@ -59,6 +60,7 @@ class JoinedRun:
     @property
     def info(self) -> records.CurrentRun | None:
         """Which run it is, with its page."""
+        self._leave_to_parent()
         info = self.connection.writer.created(self.out).info
         return dataclasses.replace(info, url=self.connection.page_of(info.experiment_id, info.run_id))
 
@@ -74,8 +76,7 @@ class JoinedRun:
 
     def put(self, found: Iterable[records.Record]) -> None:
         """Hand the records to the store's writer, now or when it is known which store that is."""
-        if self._sends_in != os.getpid():  # what the parent of this forked process has to send is the parent's to send
-            self.out, self._sends_in = self.out.for_a_fork(), os.getpid()
+        self._leave_to_parent()
         taken, problem = take_in(found, "" if self.place.is_open else self.connection.uri)
         out = self.out
         out.incoming.extend(taken)
@@ -122,9 +123,13 @@ class JoinedRun:
         return self._active_run
 
     def _created_here(self) -> Created:
-        if self.pid != os.getpid():
-            return self.out.for_a_fork().created.result()
+        self._leave_to_parent()
         return creation.ensure(self.connection.client, self.out)
+
+    def _leave_to_parent(self) -> None:
+        """In a forked process, leave what its parent has to send to that, and the run's creation too."""
+        if self._sends_in != os.getpid():
+            self.out, self._sends_in = self.out.for_a_fork(), os.getpid()
 
     def as_caller(self) -> records.Caller:
         """Tell of this run and its store."""
@@ -142,11 +147,13 @@ class JoinedRun:
 
     def sum_up(self, child: FoldedChild) -> None:
         """Note a child without a run for the process that will close this one."""
+        self._leave_to_parent()
         writer = self.connection.writer
         ledger_of(self.connection.uri, writer.created(self.out).info, os.getpid()).add(child, writer.put)
 
     def is_open(self) -> bool:
         """Ask MLflow whether it was closed meanwhile."""
+        self._leave_to_parent()
         writer = self.connection.writer
         run_id = writer.created(self.out).info.run_id
         return str(writer.ask(lambda: self.connection.client.get_run(run_id)).info.status) == "RUNNING"
@@ -233,7 +240,7 @@ class OwnRun(JoinedRun):
             if self.is_outermost:
                 self.place.fix()
             else:
-                self.place.fix_unless_moved()
+                self.place.fix_unless_named(self._said)
 
     def _by_hand(self, status: records.Status | None) -> list[records.Record]:
         """Return what is known at the end of what the user's code logged by hand."""

@@ -31,15 +31,15 @@ class Choice(Protocol):
             TrackingError: If it cannot be reached.
         """
 
-    def has_moved(self) -> bool:
-        """Tell whether the user's code has named another store or experiment since this was asked last."""
+    def said(self) -> object:
+        """Return what the user's code has named until now, to see later whether it named something else."""
 
 
 class Place:
     """Which MLflow store the runs of an outermost call go to.
 
-    It is chosen when something first needs it: an id is asked for, a value is logged, a task ends, the call ends, or
-    ten seconds have passed. Until then what is logged waits here, and ``mlflow.set_tracking_uri`` and
+    It is chosen when something first needs it: an id is asked for, a task ends that did more than name a place, the
+    call ends, or ten seconds have passed. Until then what is logged waits here, and ``mlflow.set_tracking_uri`` and
     ``mlflow.set_experiment`` in the call's first lines, or in a task that does only that, choose for all of it.
 
     Args:
@@ -97,23 +97,38 @@ class Place:
                     self._clock.cancel()
                 try:
                     connection = self._choice.connect()
-                except FlowmlError as problem:
-                    self._problem = problem
+                except Exception as error:  # noqa: BLE001 - a place that nobody can choose is no place for anybody
+                    text = f"{type(error).__name__}: {error}."
+                    self._problem = problem = error if isinstance(error, FlowmlError) else FlowmlError(text)
                     self._waiting.clear()
-                    raise
-                while self._waiting:
-                    self._waiting.popleft()(connection)
-                self._choice, self._connection, self._clock = None, connection, None
+                    raise problem from None
+                try:
+                    while self._waiting:
+                        self._waiting.popleft()(connection)  # waits for MLflow where the setting `write` says so
+                finally:
+                    left, self._waiting = self._waiting, deque()
+                    self._choice, self._connection, self._clock = None, connection, None
+                    for tell in left:
+                        with suppress(FlowmlError):
+                            tell(connection)
             assert self._connection is not None  # noqa: S101 - for the type checker: it has one or a choice
             return self._connection
 
-    def fix_unless_moved(self) -> None:
-        """Choose for good, unless the task that has ended did nothing but name another place.
+    def said(self) -> object:
+        """Return what the user's code has named until now; None once it is chosen."""
+        choice = self._choice
+        return choice.said() if choice else None
+
+    def fix_unless_named(self, before: object) -> None:
+        """Choose for good, unless the task that has ended named another place.
+
+        Args:
+            before: What was named when it began.
 
         Raises:
             FlowmlError: If the store cannot be reached.
         """
-        if self.is_open and (self._choice is None or not self._choice.has_moved()):
+        if self.is_open and self.said() == before:
             self.fix()
 
     def when_fixed(self, tell: Callable[[Connection], None]) -> None:
@@ -160,4 +175,4 @@ def fix_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=fix_all)  # parent and child would choose, each for itself
+    os.register_at_fork(after_in_child=_open.clear)  # what was open in other threads of the parent is the parent's

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from flowml import records
 from flowml.errors import FlowmlError
-from flowml.store import fluent, mlflow_state
+from flowml.store import active, fluent, mlflow_state
 from flowml.store.by_hand import ByHand, HeldParams, Logged
+from flowml.store.opened import opened
 from flowml.store.trouble import masked, may_pass
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
 
-    from flowml.store.active import Opened, Stack
+    from flowml.store.opened import Opened, Stack
     from flowml.store.own_run import JoinedRun
 
 
@@ -49,12 +50,11 @@ class PlainCalls:
 
     def __init__(self, run: Source, say: Callable[[str], None]) -> None:
         self.stack = run.stack
-        self.by_hand: ByHand[Opened] = run.stack.begin(fluent.opened_outside)
+        self.by_hand: ByHand[Opened] = active.begin(run.stack, fluent.opened_outside)
         self.logged = run.logged
         self.held = run.held
         self.say = say
         self._run = run
-        self._is_lost = False
 
     def own(self) -> ActiveRun | None:
         """Return the session's own run, which is created now; None where MLflow is to go by itself.
@@ -62,8 +62,10 @@ class PlainCalls:
         Raises:
             Exception: What MLflow raises when it fails in a way that may pass: without flowml it would, too.
         """
-        if self._is_lost or not self._is_in_this_store():
+        if not self._is_in_this_store():
             return None
+        if self._run.stack.replacement is not None:
+            return self._run.stack.replacement
         try:
             return self._run.asked().active_run()
         except FlowmlError:
@@ -78,21 +80,23 @@ class PlainCalls:
         return self._run.id_if_created()
 
     def lost(self) -> bool:
-        """Tell whether its own run was deleted meanwhile; it is not asked for again then."""
+        """Tell whether its own run was deleted meanwhile."""
         from mlflow.exceptions import MlflowException
 
         run = self._run.asked()
         try:
             found = run.connection.client.get_run(run.id_if_created() or "")
         except MlflowException as error:
-            self._is_lost = error.error_code == "RESOURCE_DOES_NOT_EXIST"
-        else:
-            self._is_lost = found.info.lifecycle_stage == "deleted"
-        return self._is_lost
+            return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
+        return bool(found.info.lifecycle_stage == "deleted")
 
     def other_run(self) -> str:
-        """Return the id of the run that MLflow alone would log to."""
-        return fluent.run_to_log_to()
+        """Return the id of the run that takes the place of its own, which was deleted; made as MLflow alone would."""
+        stack = self._run.stack
+        if stack.replacement is None:
+            stack.replacement = fluent.open_in_place_of(self._run.asked().active_run())
+            stack.take(opened(stack.replacement, mlflow_state.tracking_uri()))
+        return str(stack.replacement.info.run_id)
 
     def opened_apart(self, run: ActiveRun) -> None:
         """Lead from the own run to one of the user's in another experiment, which MLflow's UI nests nowhere."""
