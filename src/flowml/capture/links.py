@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from uuid import UUID
 
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import SettingsContext, get_settings_context
+from prefect.settings import PREFECT_API_URL
 
 from flowml import markdown, records, settings, store
 from flowml.capture import labels, report
@@ -33,6 +35,15 @@ _linked: Counter[UUID | None] = Counter()  # task runs, by the flow run
 _counting = Lock()
 _client = KeptClient()
 publisher = Publisher(idle=_client.close)
+
+# Prefect's server takes seconds for a label while it takes in the events of many tasks: no flow's end waits for that.
+_keeping_client = KeptClient()
+keeper = Publisher(idle=_keeping_client.close)
+
+
+@atexit.register
+def _keep_at_exit() -> None:
+    keeper.wait(_PATIENCE)
 
 
 class Links:
@@ -73,8 +84,10 @@ class Links:
             labels.note(flow_run, attempt, caller)
             labels.keep(flow_run, client)
 
+        if not PREFECT_API_URL.value():
+            return  # a temporary server, which nobody else asks
         self._settings = self._settings or get_settings_context()
-        self._publish(keep)
+        keeper.add(partial(self._with_settings, keep, _keeping_client))
 
     def settle(self) -> None:
         """Wait for what is to be written, if this is the outermost call of the process; tell if MLflow has not all.
@@ -113,18 +126,18 @@ class Links:
     def _publish(self, job: Callable[[Any], None], *, later: bool = False) -> None:
         publisher.add(partial(self._with_settings, job), later=later)
 
-    def _with_settings(self, job: Callable[[Any], None]) -> None:
+    def _with_settings(self, job: Callable[[Any], None], kept: KeptClient = _client) -> None:
         """Do it with the Prefect settings that were in force where the run was opened."""
         if self._settings:
             with self._settings.model_copy():
-                self._do(job)
+                self._do(job, kept)
 
-    def _do(self, job: Callable[[Any], None]) -> None:
+    def _do(self, job: Callable[[Any], None], kept: KeptClient) -> None:
         with guarded("link Prefect's UI to MLflow's", self._log, raising=False):
             try:
-                job(_client.get())
+                job(kept.get())
             except Exception as error:
-                _client.close()
+                kept.close()
                 msg = f"Prefect's API did not take what leads to MLflow: {type(error).__name__}: {error}."
                 raise OrchestrationError(msg, api="") from error
 

@@ -14,6 +14,8 @@ from tests.capture.drop_in.conftest import without_flowmls
 from tests.capture.drop_in.sides import ID, Side, listening, observe
 from tests.runs import all_runs
 
+from flowml.capture import links
+
 LABEL = "PATCH /api/flow_runs/<id>/labels"
 ARTIFACT = "POST /api/artifacts/"
 NOT_OF_A_FLOW = {
@@ -59,6 +61,7 @@ def requests_of(side: Side) -> Counter[str]:
     """Count the requests that the everyday work makes and the API grants (one that is busy has Prefect ask again)."""
     with listening("httpx") as records:
         observe(of_everyday_work, side)
+        links.keeper.wait(20)  # what no flow's end waits for
     asked = (re.search(r'Request: (\w+) http://[^/]+(\S+) "HTTP/1.1 2', record.getMessage()) for record in records)
     found = Counter(re.sub(ID, "<id>", f"{one[1]} {one[2]}") for one in asked if one)
     return Counter({request: number for request, number in found.items() if request not in NOT_OF_A_FLOW})
