@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
-from types import ModuleType
 from typing import Any
 
-import wrapt
 from prefect.context import TaskRunContext
 
-from flowml.capture import labels
+from flowml.capture import labels, prefect_methods
 from flowml.capture.guard import guarded
 from flowml.capture.session import is_off
 
@@ -67,11 +64,4 @@ _WRAPPERS: dict[str, dict[str, Any]] = {
 @cache
 def listen() -> None:
     """Wrap Prefect's methods: now, or when Prefect loads them."""
-    for module in _WRAPPERS:
-        wrapt.register_post_import_hook(_wrap, module)
-
-
-def _wrap(module: ModuleType) -> None:
-    for name, wrapper in _WRAPPERS[module.__name__].items():
-        with suppress(AttributeError):  # a Prefect that has no such method
-            wrapt.wrap_function_wrapper(module, name, wrapper)
+    prefect_methods.wrap(_WRAPPERS)

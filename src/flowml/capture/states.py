@@ -13,18 +13,16 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, wraps
-from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-import wrapt
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import TaskRunContext
 from prefect.exceptions import Abort, Pause
 
 from flowml import clock, records
-from flowml.capture import hooks
+from flowml.capture import hooks, prefect_methods
 from flowml.capture.engine import call_of
 from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off
@@ -270,11 +268,4 @@ _WRAPPERS: dict[str, dict[str, Any]] = {
 @cache
 def listen() -> None:
     """Wrap the engines' methods: now, or when Prefect loads its engines."""
-    for module in _WRAPPERS:
-        wrapt.register_post_import_hook(_wrap, module)
-
-
-def _wrap(module: ModuleType) -> None:
-    for name, wrapper in _WRAPPERS[module.__name__].items():
-        with suppress(AttributeError):  # a Prefect that has no such method
-            wrapt.wrap_function_wrapper(module, name, wrapper)
+    prefect_methods.wrap(_WRAPPERS)
