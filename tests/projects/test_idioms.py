@@ -65,7 +65,7 @@ def test_flowml_changes_nothing(name: str, way: Way, look: Look, looked: dict[tu
     assert look(name, "tracked", way) == right(name, way, look, looked)
 
 
-@pytest.mark.parametrize("name, way", cases("called", losing=False))
+@pytest.mark.parametrize("name, way", cases(losing=False))
 def test_untracked_changes_nothing(name: str, way: Way, look: Look, looked: dict[tuple[str, Way], Seen]) -> None:
     """MLflow's calls by hand give, raise and leave the same with ``track=False`` as with Prefect's decorators."""
     assert look(name, "untracked", way) == right(name, way, look, looked)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-_PATIENCE = 5.0  # seconds that the end of an outermost call waits for Prefect's API
+PATIENCE = 5.0  # seconds that the end of an outermost call waits for Prefect's API
 _FLOWS = 1000  # whose links are counted at a time, in a process that has only tasks of theirs
 
 _linked: Counter[UUID | None] = Counter()  # task runs, by the flow run
@@ -43,7 +43,7 @@ keeper = Publisher(idle=_keeping_client.close)
 
 @atexit.register
 def _keep_at_exit() -> None:
-    keeper.wait(_PATIENCE)
+    keeper.wait(PATIENCE)
 
 
 class Links:
@@ -97,13 +97,13 @@ class Links:
         """
         if self._task_run_id is None and (unsent := store.unsent(self._run)):
             self._ended(unsent)
-        left = publisher.wait(_PATIENCE)
+        left = publisher.wait(PATIENCE)
         if len(_linked) > _FLOWS:
             _linked.clear()
         elif self._task_run_id is None or self._flow_run_id is None:
             _linked.pop(self._flow_run_id, None)
         if left:
-            msg = f"Prefect's API did not take {left} artifacts with links to MLflow within {_PATIENCE:g} s."
+            msg = f"Prefect's API did not take {left} artifacts with links to MLflow within {PATIENCE:g} s."
             raise OrchestrationError(msg, api="")
 
     def _is_full(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowml import describe, records, settings, store
-from flowml.capture.links import publisher
+from flowml.capture.links import PATIENCE, keeper, publisher
 from flowml.capture.session import Session, current
 from flowml.errors import FlowmlError
 
@@ -121,3 +121,4 @@ def flush(timeout: float | None = None) -> None:
     """
     with publisher.hurrying():
         store.flush_all(timeout)
+    keeper.wait(PATIENCE)
