@@ -25,7 +25,6 @@ from flowml.publisher import Publisher
 FLOW, TASK, SUMMARY = "mlflow-run", "mlflow-task-run", "mlflow-summary"
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 PATIENCE = 5.0  # seconds that the end of an outermost call waits for Prefect's API
@@ -80,14 +79,19 @@ class Links:
     def keep(self, flow_run: FlowRun, attempt: int, caller: records.Caller) -> None:
         """Have Prefect's API keep which run a flow run has, for flows that it starts and for who closes its runs."""
 
-        def keep(client: SyncPrefectClient) -> None:
+        def keep() -> None:
             labels.note(flow_run, attempt, caller)
-            labels.keep(flow_run, client)
+            try:
+                with in_force.model_copy():
+                    labels.keep(flow_run, _keeping_client.get())
+            except Exception:  # noqa: BLE001 - of Prefect's client, also when the process ends: few ever ask for it
+                _keeping_client.close()
+                self._log.debug("flowml: Prefect's API did not keep a flow run's label", exc_info=True)
 
         if not PREFECT_API_URL.value():
             return  # a temporary server, which nobody else asks
-        self._settings = self._settings or get_settings_context()
-        keeper.add(partial(self._with_settings, keep, _keeping_client))
+        in_force = self._settings or get_settings_context()
+        keeper.add(keep)
 
     def settle(self) -> None:
         """Wait for what is to be written, if this is the outermost call of the process; tell if MLflow has not all.
@@ -126,18 +130,18 @@ class Links:
     def _publish(self, job: Callable[[Any], None], *, later: bool = False) -> None:
         publisher.add(partial(self._with_settings, job), later=later)
 
-    def _with_settings(self, job: Callable[[Any], None], kept: KeptClient = _client) -> None:
+    def _with_settings(self, job: Callable[[Any], None]) -> None:
         """Do it with the Prefect settings that were in force where the run was opened."""
         if self._settings:
             with self._settings.model_copy():
-                self._do(job, kept)
+                self._do(job)
 
-    def _do(self, job: Callable[[Any], None], kept: KeptClient) -> None:
+    def _do(self, job: Callable[[Any], None]) -> None:
         with guarded("link Prefect's UI to MLflow's", self._log, raising=False):
             try:
-                job(kept.get())
+                job(_client.get())
             except Exception as error:
-                kept.close()
+                _client.close()
                 msg = f"Prefect's API did not take what leads to MLflow: {type(error).__name__}: {error}."
                 raise OrchestrationError(msg, api="") from error
 

@@ -59,6 +59,7 @@ def of_everyday_work(side: Side) -> Any:
 
 def requests_of(side: Side) -> Counter[str]:
     """Count the requests that the everyday work makes and the API grants (one that is busy has Prefect ask again)."""
+    links.keeper.wait(20)  # for what tests before this one left
     with listening("httpx") as records:
         observe(of_everyday_work, side)
         links.keeper.wait(20)  # what no flow's end waits for
