@@ -109,9 +109,10 @@ def test_credentials_stay_out_of_prefect_and_mlflow(store: Store, monkeypatch: p
         flow_run = client.read_flow_run(state.state_details.flow_run_id)
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
         task_runs = client.read_task_runs(flow_run_filter=wanted)
-    told = {f"Prefect {key}": str(value) for each in [flow_run, *task_runs] for key, value in each}
+        (kept,) = client.filter_flow_run_input(flow_run.id, "flowml-run-", 10, set())
+    told = {f"Prefect {key}": str(value) for each in [flow_run, *task_runs, kept] for key, value in each}
     told |= {
         f"MLflow {key}": value for run in store.runs() for key, value in {**run.data.tags, **run.data.params}.items()
     }
-    assert "flowml.run" in told["Prefect labels"]
+    assert "tracking_uri" in told["Prefect value"]
     assert [where for where, text in told.items() if "hunter2" in text or "ada:" in text] == []

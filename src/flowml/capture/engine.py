@@ -98,7 +98,7 @@ def _call_of_flow(
     run, flow = context.flow_run, context.flow
     if run is None or flow is None or labels.is_tracked(run):
         return None
-    started, goes_on = _started(run), run.run_count > 1 or labels.was_tracked(run)
+    started, goes_on = _started(run), run.run_count > 1 or bool(run.total_run_time)  # or it was suspended
     identity = records.Identity(
         name=describe.mask(run.name),
         kind="flow",

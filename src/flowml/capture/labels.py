@@ -1,7 +1,10 @@
 """How a call in another process learns which run it belongs under: Prefect carries the labels of its runs there.
 
 A call notes its run in the labels of its Prefect run. They are in the context that Prefect sends along with a task to
-another process or machine; those of a flow run are also kept by Prefect's API, for flows that it starts by deployment.
+another process or machine. Prefect's API keeps a flow run's label as an input of the flow run, for flows that it starts
+by deployment and for whoever looks for its run. It is not told of the label itself: its server reads a flow run before
+it writes the labels, and on SQLite refuses the write when another came between. An exception of such a refusal, freed
+while another connection waits for the database, stops the whole server for a minute.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, TaskRun, TaskRunResult
@@ -24,7 +27,11 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 LABEL = "flowml.run"
+_KEPT = "flowml-run-"  # how the keys of what Prefect's API keeps begin
 _UNKNOWN = "unknown"
+_MOST = 1000  # labels remembered as kept, and asked for of one flow run
+
+_kept: dict[UUID, str] = {}  # the label that Prefect's API keeps of each flow run, the last ones of this process
 
 C = TypeVar("C", bound=ContextModel)
 
@@ -58,7 +65,14 @@ def _write(run: FlowRun | TaskRun, noted: Mapping[str, Any]) -> None:
 
 def keep(run: FlowRun, client: SyncPrefectClient) -> None:
     """Let Prefect's API keep a flow run's label, for flows that this one starts by deployment."""
-    client.update_flow_run_labels(run.id, {LABEL: run.labels[LABEL]})
+    label = str(run.labels[LABEL])
+    if _kept.get(run.id) == label:
+        return
+    # Prefect refuses the same key twice, and a later attempt has another label.
+    client.create_flow_run_input(run.id, f"{_KEPT}{uuid4().hex}", label)
+    _kept[run.id] = label
+    for oldest in list(_kept)[:-_MOST]:
+        _kept.pop(oldest, None)
 
 
 def keep_here() -> None:
@@ -76,11 +90,6 @@ def is_tracked(run: FlowRun | TaskRun) -> bool:
     told = _noted(run)
     begins = run.state is not None and run.state.is_running() and told.get("state") != _state_id(run)
     return told.get("attempt") == run.run_count and not begins
-
-
-def was_tracked(run: FlowRun | TaskRun) -> bool:
-    """Tell whether a run was noted: of an earlier attempt, or of this one before it was suspended."""
-    return bool(_noted(run))
 
 
 def _noted(run: FlowRun | TaskRun) -> Mapping[str, Any]:
@@ -118,8 +127,7 @@ def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
     """Ask Prefect's API for the flow that started this one; a task run stands in it for this flow run."""
     with get_client(sync_client=True) as client:
         stand_in = client.read_task_run(stand_in_id)
-        parent = client.read_flow_run(stand_in.flow_run_id) if stand_in.flow_run_id else None
-    found = _caller(parent.labels) if parent else None
+    found = caller_in_api(stand_in.flow_run_id) if stand_in.flow_run_id else None
     starters = stand_in.task_inputs.get("__parents__", [])
     started_by = next((starter.id for starter in starters if isinstance(starter, TaskRunResult)), None)
     return dataclasses.replace(found, tag=("prefect.task_run_id", str(started_by))) if found and started_by else found
@@ -128,12 +136,8 @@ def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
 def caller_in_api(flow_run_id: UUID) -> records.Caller | None:
     """Return what the process of a flow run told of its run."""
     with get_client(sync_client=True) as client:
-        return caller_of(client.read_flow_run(flow_run_id))
-
-
-def caller_of(run: FlowRun) -> records.Caller | None:
-    """Return what the process of a flow run, as the API gives it, told of its run."""
-    return _caller(run.labels)
+        kept = client.filter_flow_run_input(flow_run_id, _KEPT, _MOST, set())
+    return _caller({LABEL: kept[-1].value}) if kept else None
 
 
 def _caller(labels: Mapping[str, Any]) -> records.Caller | None:

@@ -30,7 +30,7 @@ class Started:
         is_over: Whether it has ended.
         is_good: Whether it has ended as it should.
         url: Its page in Prefect's UI.
-        mlflow_url: The page of its run in MLflow's UI, when there is one.
+        mlflow_url: The page of its run in MLflow's UI, once it is over and when there is one.
     """
 
     id: UUID
@@ -95,12 +95,13 @@ def watch(run_id: UUID, say: Callable[[Started], None]) -> Started:
 def told(run: FlowRun) -> Started:
     """Return what a run is, as people want to know it."""
     state = run.state
-    caller = labels.caller_of(run)
+    is_over = bool(state and state.is_final())
+    caller = labels.caller_in_api(run.id) if is_over else None  # a request, which no poll needs before
     return Started(
         id=run.id,
         name=run.name,
         state=str(state.name) if state else "Pending",
-        is_over=bool(state and state.is_final()),
+        is_over=is_over,
         is_good=bool(state and state.is_completed()),
         url=page_of("flow-run", run.id),
         mlflow_url=caller.run.url if caller and caller.run else None,

@@ -16,7 +16,7 @@ from tests.runs import all_runs
 
 from flowml.capture import links
 
-LABEL = "PATCH /api/flow_runs/<id>/labels"
+LABEL = "POST /api/flow_runs/<id>/input"
 ARTIFACT = "POST /api/artifacts/"
 NOT_OF_A_FLOW = {
     "GET /api/admin/version",  # once in a process
