@@ -71,3 +71,23 @@ class TrackingError(FlowmlError):
         super().__init__(f"{message} {remedy}".strip())
         self.uri = uri
         self.remedy = remedy
+
+
+_ORDERS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+_GIVEN_BY = {"asyncio", "prefect"}
+
+
+def pass_on(error: BaseException) -> None:
+    """Raise an exception again if it is no failure but an order to stop, which nothing may hold up.
+
+    Those are Python's own three, a cancellation by asyncio, and what Prefect pauses, aborts, ends and times out runs
+    with. A library may raise any other: what is written in Rust panics with one that is no `Exception`.
+
+    Args:
+        error: What was caught, by an ``except BaseException``.
+    """
+    if isinstance(error, Exception):
+        return
+    givers = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    if isinstance(error, _ORDERS) or not givers.isdisjoint(_GIVEN_BY):
+        raise error

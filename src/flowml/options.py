@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from flowml.errors import pass_on
 from flowml.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class Track:
             return None
         try:
             made = self.experiment() if callable(self.experiment) else self.experiment.format(**arguments)
-        except Exception as error:
+        except BaseException as error:
+            pass_on(error)
             msg = f"Track(experiment={self.experiment!r}) gave no name: {type(error).__name__}: {error}."
             raise ValueError(msg) from error
         if not isinstance(made, str) or not made.strip():

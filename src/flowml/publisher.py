@@ -85,7 +85,7 @@ class Publisher:
                 return
             try:
                 job()
-            except Exception:
+            except BaseException:
                 _logger.warning("flowml: something in the background failed", exc_info=True)
             finally:
                 with self._changed:

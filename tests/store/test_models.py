@@ -23,6 +23,7 @@ from skops.io import _persist
 
 from flowml import records
 from flowml.store import logged, models
+from flowml.store.intake import take_in
 
 
 @pytest.fixture
@@ -406,6 +407,24 @@ def test_what_cannot_be_saved_raises_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(Exception, match="generator"):
         models.save(record_of(model))
     assert list(tmp_path.iterdir()) == []
+
+
+class Panicking(BaseEstimator):
+    """A model whose content makes a library panic, with what is no `Exception`."""
+
+    class Panic(BaseException):
+        """As pyo3's."""
+
+    def __reduce_ex__(self, protocol):
+        """Refuse to be pickled."""
+        raise self.Panic
+
+
+def test_a_model_that_panics_costs_nothing_else_that_is_logged():
+    """It is told as one that could not be serialized, and the rest is taken in."""
+    taken, problem = take_in([record_of(Panicking()), records.Param("a", "1")], "")
+    assert taken == [records.Param("a", "1")]
+    assert "could not be serialized: Panic" in str(problem)
 
 
 def test_an_object_remembers_its_logged_model(send):

@@ -27,6 +27,7 @@ from flowml.capture.call import Call
 from flowml.capture.guard import Log
 from flowml.capture.links import Links, publisher
 from flowml.capture.verdict import watched
+from flowml.errors import pass_on
 from flowml.events.emitting import note_settings
 from flowml.options import Track
 from flowml.store.child_runs import INPUTS
@@ -237,5 +238,6 @@ def hints_of(fn: Callable[..., Any]) -> Mapping[str, Any]:
     target = fn if hasattr(fn, "__annotations__") else type(fn).__call__
     try:
         return typing.get_type_hints(target, include_extras=True)
-    except Exception:  # noqa: BLE001 - a name that exists only for type checkers: what is known unresolved must do
+    except BaseException as error:  # noqa: BLE001 - a name that exists only for type checkers: what is known must do
+        pass_on(error)
         return dict(getattr(target, "__annotations__", {}))

@@ -7,7 +7,8 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from flowml.errors import FlowmlError
+from flowml import describe
+from flowml.errors import FlowmlError, pass_on
 
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
@@ -28,6 +29,7 @@ def guarded(doing: str, log: Log, *, raising: bool) -> Iterator[None]:
 
     Raises:
         FlowmlError: Only if ``raising``.
+        BaseException: An order to stop, see `pass_on`.
     """
     try:
         yield
@@ -35,10 +37,11 @@ def guarded(doing: str, log: Log, *, raising: bool) -> Iterator[None]:
         if raising:
             raise
         _say_once(doing, str(error), log)
-    except Exception as error:
+    except BaseException as error:
         if strict:
             raise
-        _say_once(doing, f"{type(error).__name__}: {error}.", log)
+        pass_on(error)
+        _say_once(doing, f"{describe.error_text(error)}.", log)
         log.debug("flowml: could not %s", doing, exc_info=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import copyreg
 import inspect
+import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
@@ -19,6 +20,7 @@ import wrapt
 
 from flowml.capture import hooks, leaving, server, wrap
 from flowml.capture.engine import call_of, hints_of
+from flowml.capture.guard import guarded
 from flowml.capture.session import is_off
 from flowml.capture.states import listen
 from flowml.events import reporting
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_logger = logging.getLogger("prefect.flowml")
 
 listen()
 leaving.listen()
@@ -86,9 +89,11 @@ class Tracked(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot 
         fn, track = self.__wrapped__, self._self_track
         if is_off() or (track is not None and track.run == "none"):
             return fn(*args, **kwargs)
-        if self._self_hints is None:
-            self._self_hints = hints_of(fn)
-        call = call_of(self, track, self._self_hints)
+        call = None
+        with guarded("see whose call it is", _logger, raising=False):
+            if self._self_hints is None:
+                self._self_hints = hints_of(fn)
+            call = call_of(self, track, self._self_hints)
         return fn(*args, **kwargs) if call is None else wrap.run(call, fn, args, kwargs)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from flowml import describe, records
+from flowml.errors import pass_on
 
 if TYPE_CHECKING:
     from flowml.capture.session import Session
@@ -89,7 +90,8 @@ def _records_of_error(error: BaseException, attempt: str | None) -> list[records
     kind = type(error)
     try:
         text = str(error)
-    except Exception as another:  # noqa: BLE001 - a __str__ of the user's
+    except BaseException as another:  # noqa: BLE001 - a __str__ of the user's
+        pass_on(another)
         text = f"<its text failed with {type(another).__name__}>"
     lines = traceback.format_exception(kind, error, error.__traceback__)
     tag, file = (

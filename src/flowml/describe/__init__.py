@@ -8,11 +8,13 @@ from flowml.describe.dispatch import Describer, register, register_lazy
 from flowml.describe.limits import MOST_PARAMS, fit, key_apart
 from flowml.describe.place import Place
 from flowml.describe.secrets import mask
+from flowml.describe.text import error_text
 
 __all__ = [
     "MOST_PARAMS",
     "Describer",
     "Place",
+    "error_text",
     "fit",
     "inputs",
     "key_apart",

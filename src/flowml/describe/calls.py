@@ -11,6 +11,7 @@ from flowml.describe.limits import apart, fit, fit_piece
 from flowml.describe.place import Place
 from flowml.describe.text import full_name, type_name
 from flowml.describe.values import describe
+from flowml.errors import pass_on
 
 
 def inputs(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> list[records.Record]:
@@ -86,7 +87,8 @@ def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[re
             found = metrics.from_many(value, place, step)
         elif (number := metrics.number(value)) is not None:
             found = [records.Metric(place.name, number, step)]
-    except Exception:  # noqa: BLE001 - a mapping of the user's may raise anything; it is no mapping of numbers
+    except BaseException as error:  # noqa: BLE001 - a mapping of the user's may raise anything; it is none of numbers
+        pass_on(error)
         return []
     keys = [record.key for record in found if isinstance(record, records.Metric)]
     return fit_piece(found, "yielded", keys) if found else []

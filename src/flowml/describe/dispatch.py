@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from flowml.describe.place import Place
+from flowml.errors import pass_on
 from flowml.records import Record
 
 _logger = logging.getLogger(__name__)
@@ -83,7 +84,8 @@ class _Registry:
             if load is not None:
                 try:
                     load()
-                except Exception:
+                except BaseException as error:
+                    pass_on(error)
                     _logger.warning(
                         "flowml cannot describe what %s makes; it logs its type instead", prefix, exc_info=True
                     )
@@ -93,7 +95,8 @@ class _Registry:
         for entry_point in entry_points(group=ENTRY_POINTS):
             try:
                 entry_point.load()()
-            except Exception:
+            except BaseException as error:
+                pass_on(error)
                 _logger.warning(
                     "flowml leaves out the describers %r, which failed to load", entry_point.value, exc_info=True
                 )

@@ -7,6 +7,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
+from flowml.errors import pass_on
 from flowml.options import Marker, marker_of
 
 _ITERATORS = (
@@ -76,7 +77,8 @@ def of_fields(kind: type) -> dict[str, Any]:
     if hints is None:
         try:
             hints = get_type_hints(kind, include_extras=True)
-        except Exception:  # noqa: BLE001 - names that exist for the type checker only
+        except BaseException as error:  # noqa: BLE001 - names that exist for the type checker only
+            pass_on(error)
             hints = {}
         _field_hints[kind] = hints
     return hints

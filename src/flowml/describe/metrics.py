@@ -9,6 +9,7 @@ from typing import Any
 
 from flowml import records
 from flowml.describe.place import DEEPEST, Place
+from flowml.errors import pass_on
 
 MOST_POINTS = 1_000  # of one metric's history; a longer one is sampled evenly
 
@@ -44,7 +45,8 @@ def as_number(value: Any) -> float | None:
         if callable(getattr(kind, "item", None)):  # an array or tensor with one element
             return as_number(value.item())
         return float(value) if callable(getattr(kind, "__float__", None)) else None
-    except Exception:  # noqa: BLE001 - of any class: then it is none
+    except BaseException as error:  # noqa: BLE001 - of any class: then it is none
+        pass_on(error)
         return None
 
 

@@ -13,6 +13,7 @@ from flowml.describe import hyperparameters
 from flowml.describe.dispatch import Describer, find, register, register_abstract, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.text import type_name, typed
+from flowml.errors import pass_on
 
 _HyperParameters: TypeAlias = Callable[[Any], Iterable[tuple[str, str]]]
 
@@ -53,7 +54,8 @@ class _Family:
             for name, text in self.settings(value):
                 if hyperparameters.is_shown(name):
                     yield records.Param(below.key(name), text)
-        except Exception:  # noqa: BLE001 - get_params of a user's own estimator may raise anything
+        except BaseException as error:  # noqa: BLE001 - get_params of a user's own estimator may raise anything
+            pass_on(error)
             return
 
 
@@ -106,7 +108,8 @@ def _sklearn_is_fitted(value: Any) -> bool:
         check_is_fitted(value)
     except (NotFittedError, TypeError):
         return False
-    except Exception:  # noqa: BLE001 - the check asks the user's class: go by the names that fitting sets
+    except BaseException as error:  # noqa: BLE001 - the check asks the user's class: go by the names that fitting sets
+        pass_on(error)
         return any(name.endswith("_") and not name.startswith("_") for name in vars(value))
     return True
 
@@ -132,7 +135,8 @@ def _can_predict(value: Any) -> bool:
     """Ask the object, not its class: a pipeline can what its last step can, a search what it searched for can."""
     try:
         return callable(getattr(value, "predict", None))
-    except Exception:  # noqa: BLE001 - a property of the user's own may raise anything
+    except BaseException as error:  # noqa: BLE001 - a property of the user's own may raise anything
+        pass_on(error)
         return False
 
 

@@ -10,6 +10,7 @@ import reprlib
 from typing import Any
 
 from flowml.describe.secrets import mask, mask_known
+from flowml.errors import pass_on
 
 SHORT = 250  # characters of a text that stands in a table
 _MOST_DIGITS = 4000  # Python refuses to write an int of more than 4,300
@@ -40,7 +41,8 @@ class _Repr(reprlib.Repr):
         try:
             text = builtins.repr(x)
             return cut(str.__str__(text), 2 * _WINDOW)
-        except Exception:  # noqa: BLE001 - whatever a user's __repr__ raises
+        except BaseException as error:  # noqa: BLE001 - whatever a user's __repr__ raises
+            pass_on(error)
             return f"<{type_name(kind)}>"
 
 
@@ -88,9 +90,29 @@ def short(value: Any, most: int = SHORT) -> str:
     """Write any value in a few characters: its repr without memory addresses, secrets masked."""
     try:
         text = _repr.repr(value)
-    except Exception:  # noqa: BLE001 - a hostile value: its type must do
+    except BaseException as error:  # noqa: BLE001 - a hostile value: its type must do
+        pass_on(error)
         text = f"<{type_name(type(value))}>"
     return cut(mask(_ADDRESS.sub("", clean(text))), most)
+
+
+def whole_repr(value: Any) -> str:
+    """Write any value by its own repr, however long, without memory addresses; secrets stay: it is to be hashed."""
+    try:
+        return _ADDRESS.sub("", str.__str__(repr(value)))
+    except BaseException as error:  # noqa: BLE001 - whatever a user's __repr__ raises
+        pass_on(error)
+        return f"<{type_name(type(value))}>"
+
+
+def error_text(error: BaseException) -> str:
+    """Write an error's type and what it says, secrets masked; its type alone where its own text fails."""
+    name = type_name(type(error))
+    try:
+        return mask(clean(f"{name}: {error}"))
+    except BaseException as another:  # noqa: BLE001 - a __str__ of the user's
+        pass_on(another)
+        return name
 
 
 def typed(value: Any) -> str:

@@ -8,8 +8,9 @@ from flowml import options, records
 from flowml.describe import markers
 from flowml.describe.dispatch import find
 from flowml.describe.place import DEEPEST, Place
-from flowml.describe.secrets import MASK, mask
-from flowml.describe.text import SHORT, clean, cut, type_name, typed
+from flowml.describe.secrets import MASK
+from flowml.describe.text import SHORT, cut, error_text, type_name, typed
+from flowml.errors import pass_on
 
 
 def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911 - one line for each case
@@ -33,7 +34,8 @@ def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911
             return fallback(value, place)
         found = describer(value, place)
         return found if type(found) is list else list(found)
-    except Exception as error:  # noqa: BLE001 - a user's object or describer may raise anything
+    except BaseException as error:  # noqa: BLE001 - a user's object or describer may raise anything
+        pass_on(error)
         return _not_described(value, place, error)
 
 
@@ -44,9 +46,6 @@ def fallback(value: Any, place: Place) -> list[records.Record]:
     return [records.Param(place.label, typed(value))]
 
 
-def _not_described(value: Any, place: Place, error: Exception) -> list[records.Record]:
-    try:
-        reason = mask(clean(f"{type_name(type(error))}: {error}"))
-    except Exception:  # noqa: BLE001 - even the error's own text may raise
-        reason = type_name(type(error))
+def _not_described(value: Any, place: Place, error: BaseException) -> list[records.Record]:
+    reason = error_text(error)
     return [records.Param(place.label, cut(f"{type_name(type(value))} (not described: {reason})", SHORT))]

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from flowml.errors import pass_on
 from flowml.store.scratch import Scratch
 
 _AUTOLOGGED = "_mlflow_run_id"
@@ -107,11 +108,12 @@ def _fingerprint_of(value: object) -> str | None:
         if _AUTOLOGGED in vars(value):  # set after MLflow has logged the model, which is the same for all that
             value = copy.copy(value)
             del vars(value)[_AUTOLOGGED]
-    except Exception:  # noqa: BLE001, S110 - of any class of the user's; it is hashed as it is
-        pass
+    except BaseException as error:  # noqa: BLE001 - of any class of the user's; it is hashed as it is
+        pass_on(error)
     try:
         return str(joblib.hash(value))
-    except Exception:  # noqa: BLE001 - of any class of the user's
+    except BaseException as error:  # noqa: BLE001 - of any class of the user's
+        pass_on(error)
         return None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from flowml import records
+from flowml.errors import pass_on
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,7 +55,8 @@ def notify(notification: Notification, *own: Subscriber) -> None:
     for subscriber in (*_subscribers, *own):
         try:
             subscriber(notification)
-        except Exception:
+        except BaseException as error:
+            pass_on(error)
             _logger.debug("a subscriber failed", exc_info=True)
 
 

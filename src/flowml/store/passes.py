@@ -123,7 +123,7 @@ class Pass:
             self._gone.append(gone.problem)
         except LaterError as later:  # this run's own; those of other flows need not wait for it
             self._failed[out.root or out] = later.problem
-        except Exception as error:  # noqa: BLE001 - of the disk, or flowml's own: the other runs are sent
+        except BaseException as error:  # noqa: BLE001 - of the disk, or flowml's own: the other runs are sent
             self._failed[out.root or out] = TrackingError(f"{type(error).__name__}: {error}")
 
 

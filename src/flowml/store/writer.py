@@ -263,7 +263,7 @@ class Writer:
         """Do something that may fail for a while; then the next try has to wait longer."""
         try:
             job()
-        except Exception:  # noqa: BLE001 - of MLflow, or flowml's own: the thread goes on
+        except BaseException:  # noqa: BLE001 - of MLflow, or flowml's own: the thread goes on
             pause = _PATIENCE[min(self._failures, len(_PATIENCE) - 1)]
             self._failures += 1
             self._next_try = time.monotonic() + pause
