@@ -94,6 +94,21 @@ class Reused:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """Something that could not be logged: it is told in the log, and in a tag of the run.
+
+    Attributes:
+        name: What it would have been called.
+        what: What could not be done, after "could not".
+        why: The reason, and what to do.
+    """
+
+    name: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A text file among the run's artifacts."""
 
@@ -117,7 +132,7 @@ class File:
     source: Path
 
 
-Record: TypeAlias = Param | Metric | Tag | Dataset | Model | ModelInput | Reused | ByHand | Text | Blob | File
+Record: TypeAlias = Param | Metric | Tag | Dataset | Model | ModelInput | Reused | ByHand | Lost | Text | Blob | File
 
 
 @dataclass(frozen=True, slots=True)

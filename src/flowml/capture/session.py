@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from asyncio import CancelledError
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,6 +17,7 @@ from flowml.capture.background import BackgroundJob
 from flowml.capture.call import Call
 from flowml.capture.guard import forget, guarded
 from flowml.capture.verdict import Verdict, records_of
+from flowml.errors import FlowmlError
 
 _current: ContextVar[Session | None] = ContextVar("flowml_session", default=None)
 
@@ -70,23 +71,27 @@ class Session:
         """Make this the current session, and its run MLflow's active one, while the user's code runs."""
         token = _current.set(self)
         try:
-            with (
-                self.run.active(self.call.log.info),
-                store.autologging(self.call.track.autolog if self.call.track else False),
-            ):
+            with ExitStack() as entered:
+                with self.guard("make it MLflow's active run"):
+                    entered.enter_context(self.run.active(self.call.log.info))
+                with self.guard("turn autologging on"):
+                    entered.enter_context(store.autologging(self.call.track.autolog if self.call.track else False))
                 yield
         finally:
             _current.reset(token)
 
     def put(self, found: list[records.Record]) -> None:
         """Log records; what the run has too many parameters for goes to a file."""
+        for lost in (record for record in found if isinstance(record, records.Lost)):
+            with self.guard(lost.what, raising=False):
+                raise FlowmlError(lost.why)
         found = [self._renamed(record) if isinstance(record, records.Param) else record for record in found]
         room = describe.MOST_PARAMS - len(self._params)
         if sum(isinstance(record, records.Param) for record in found) > room:
             self._overflows += 1
             found = describe.fit(found, most_params=room, overflow=f"params/{self._overflows}.json")
         self._params |= {record.key: record.value for record in found if isinstance(record, records.Param)}
-        self.run.put(found)
+        self.run.put([record for record in found if not isinstance(record, records.Lost)])
 
     def _renamed(self, param: records.Param) -> records.Param:
         """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
-from flowml.describe import datasets
+from flowml.describe import cells, datasets
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.metrics import number, sampled
 from flowml.describe.place import Place
@@ -55,12 +55,16 @@ def _array(value: npt.NDArray[Any], place: Place) -> Iterator[records.Record]:
         content=content(value),
         size=value.nbytes,
     )
-    if datasets.is_saved(place):
-        import numpy as np
+    yield from datasets.saved(place, ".npz", lambda target: _write(value, target), _REMEDY)
 
-        target = io.BytesIO()
-        np.savez_compressed(target, allow_pickle=False, data=value)
-        yield datasets.blob(place, ".npz", target.getvalue())
+
+_REMEDY = "Give it a type without Python objects: array.astype(float) or array.astype(str)."
+
+
+def _write(value: npt.NDArray[Any], target: io.BytesIO) -> None:
+    import numpy as np
+
+    np.savez_compressed(target, allow_pickle=False, data=value)
 
 
 def _zero_dimensions(value: npt.NDArray[Any], place: Place) -> Iterator[records.Record]:
@@ -127,20 +131,8 @@ def _is_number(value: Any) -> bool:
 
 def content(value: npt.NDArray[Any]) -> bytes:
     """Take an even sample of the elements, without a copy of the rest."""
-    values = sample(value)
-    if values.dtype.hasobject:
-        return "\n".join(short(item) for item in values.flat).encode("utf-8", "backslashreplace")
-    return values.tobytes()
-
-
-def sample(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Take all elements of a small array, of a large one an even sample."""
-    import numpy as np
-
-    values = np.asarray(value)
-    if values.size <= datasets.MOST_CELLS:
-        return values
-    return values[np.unravel_index(np.asarray(datasets.cells(values.size)), values.shape)]
+    values = datasets.sample(value)
+    return cells.content(values.ravel().tolist()) if values.dtype.hasobject else values.tobytes()
 
 
 def _array_file(value: npt.NDArray[Any], place: Place) -> records.Record:
@@ -181,12 +173,13 @@ def _sparse(value: Any, place: Place) -> Iterator[records.Record]:
         size=size,
         num_stored=int(value.nnz),
     )
-    if datasets.is_saved(place):
-        from scipy import sparse
+    yield from datasets.saved(place, ".npz", lambda target: _write_sparse(value, target), _REMEDY)
 
-        target = io.BytesIO()
-        sparse.save_npz(target, value if hasattr(value, "indptr") else value.tocsr())
-        yield datasets.blob(place, ".npz", target.getvalue())
+
+def _write_sparse(value: Any, target: io.BytesIO) -> None:
+    from scipy import sparse
+
+    sparse.save_npz(target, value if hasattr(value, "indptr") else value.tocsr())
 
 
 def _tensor(value: Any, place: Place) -> Iterator[records.Record]:
@@ -208,12 +201,10 @@ def _tensor(value: Any, place: Place) -> Iterator[records.Record]:
         content = (sample if sample.dtype != torch.bfloat16 else sample.float()).numpy().tobytes()
     size = tensor.numel() * tensor.element_size()
     yield _dataset(place, "torch.Tensor", dtype=dtype, shape=tuple(tensor.shape), content=content, size=size)
-    if datasets.is_saved(place):
-        import numpy as np
+    yield from datasets.saved(place, ".npz", lambda target: _write(tensor.cpu().numpy(), target), _TENSOR_REMEDY)
 
-        target = io.BytesIO()
-        np.savez_compressed(target, allow_pickle=False, data=tensor.cpu().numpy())
-        yield datasets.blob(place, ".npz", target.getvalue())
+
+_TENSOR_REMEDY = "Give it a type and layout that NumPy has: tensor.float().to_dense()."
 
 
 def _load_numpy() -> None:

@@ -39,12 +39,16 @@ def _matrix(value: Any, place: Place) -> Iterator[records.Record]:
     profile = {**datasets.table_profile(length, width, len(chosen)), "num_stored": stored}
     kind = f"xgboost.{type_name(type(value))}"
     yield records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
-    if datasets.is_saved(place):
-        from scipy import sparse
+    yield from datasets.saved(place, ".npz", lambda target: _write(value, target), _REMEDY)
 
-        target = io.BytesIO()
-        sparse.save_npz(target, value.get_data())
-        yield datasets.blob(place, ".npz", target.getvalue())
+
+_REMEDY = "Return the table that it was made of with Dataset(save=True) instead."
+
+
+def _write(value: Any, target: io.BytesIO) -> None:
+    from scipy import sparse
+
+    sparse.save_npz(target, value.get_data())
 
 
 def _rows(value: Any, chosen: Sequence[int] | None) -> Iterator[bytes]:
@@ -187,7 +191,7 @@ def _sample(values: Any, dtype: str) -> Any:
     if not isinstance(found, np.ndarray):
         chosen = datasets.cells(len(found))
         found = np.asarray(found if len(chosen) == len(found) else [found[index] for index in chosen])
-    return arrays.sample(found).astype(dtype).ravel()
+    return datasets.sample(found).astype(dtype).ravel()
 
 
 def _loads(name: str, describer: Callable[[Any, Place], Iterator[records.Record]]) -> Callable[[], None]:

@@ -4,68 +4,75 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
-from flowml.describe import dataframes, datasets, distribution
+from flowml.describe import cells, columns, dataframes, datasets, tables
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.scalars import only_type
+from flowml.errors import pass_on
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
 
-def _polars(value: pl.DataFrame, place: Place) -> Iterator[records.Record]:
+def _polars(value: pl.DataFrame, place: Place, kind: str = "polars.DataFrame") -> Iterator[records.Record]:
     if isinstance(place.marker, options.Artifact):
         yield _polars_file(value, place)
         return
-    yield _polars_table(value, place, "polars.DataFrame")
-    if datasets.is_saved(place):
-        target = io.BytesIO()
-        value.write_parquet(target)
-        yield datasets.blob(place, ".parquet", target.getvalue())
+    length, width = value.shape
+    rows = datasets.rows(length, min(width, datasets.MOST_COLUMNS))
+    known = (str(value.shape), str(value.dtypes), str(value.columns))
+    yield tables.described(place, kind, length, len(rows), _PolarsColumns(value, rows), *known)
+    yield from datasets.saved(place, ".parquet", value.write_parquet, _POLARS_REMEDY)
+
+
+_POLARS_REMEDY = (
+    "Give the columns that Parquet has no type for another one, such as text, or leave them out: "
+    "frame.drop('x'). Or write the table to a file yourself and return its path."
+)
 
 
 def _polars_series(value: pl.Series, place: Place) -> Iterator[records.Record]:
-    yield _polars_table(value.to_frame(), place, "polars.Series")
+    yield from _polars(value.to_frame(), place, "polars.Series")
 
 
-def _polars_table(value: pl.DataFrame, place: Place, kind: str) -> records.Dataset:
-    length, width = value.shape
-    chosen = datasets.rows(length, min(width, datasets.MOST_COLUMNS))
-    part = value[:, list(datasets.columns(width))] if width > datasets.MOST_COLUMNS else value
-    part = part[list(chosen)] if len(chosen) < length else part
-    names = value.columns[: datasets.MOST_COLUMNS]
-    schema = datasets.colspec((name, _polars_type(value.schema[name]), _has_values(value, name)) for name in names)
-    fingerprint = datasets.digest(str(value.shape), str(value.dtypes), str(value.columns), *_polars_content(part))
-    profile = datasets.table_profile(length, width, len(chosen))
-    if distribution.is_wanted(place):
-        numeric = ((column.name, column) for column in part.iter_columns() if column.dtype.is_numeric())
-        profile |= distribution.of_columns((name, _polars_floats(column)) for name, column in numeric)
-    return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
+class _PolarsColumns:
+    """A frame's columns, each with the rows that are looked at."""
 
+    def __init__(self, frame: pl.DataFrame, rows: Sequence[int]) -> None:
+        self.names = frame.columns
+        self._frame = frame
+        self._rows = None if len(rows) == frame.height else list(rows)
 
-def _polars_floats(column: pl.Series) -> Any:
-    import polars as pl
+    def _column(self, at: int) -> pl.Series:
+        whole = self._frame.to_series(at)
+        return whole if self._rows is None else whole.gather(self._rows)
 
-    return column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    def spec(self, at: int) -> tuple[Any, bool]:
+        whole = self._frame.to_series(at)
+        return _polars_type(whole.dtype), whole.null_count() == 0
 
+    def content(self, at: int) -> bytes:
+        column = self._column(at)
+        if not column.dtype.is_object():  # it would call the objects' own hash, which differs from process to process
+            try:
+                return column.hash(seed=0).to_numpy().tobytes()
+            except BaseException as error:  # noqa: BLE001 - polars panics on types that it cannot hash
+                pass_on(error)
+        return cells.content(column.to_list())
 
-def _has_values(value: pl.DataFrame, name: str) -> bool:
-    """Tell whether a column has any value: what MLflow means by required here."""
-    return value[name].count() > 0
+    def numbers(self, at: int) -> Any:
+        import polars as pl
 
-
-def _polars_content(part: pl.DataFrame) -> Iterator[bytes]:
-    for column in part.iter_columns():
-        try:
-            yield column.hash(seed=0).to_numpy().tobytes()
-        except Exception:  # noqa: BLE001 - polars panics on types that it cannot hash
-            yield str(column.to_list()).encode("utf-8", "backslashreplace")
+        column = self._column(at)
+        if not column.dtype.is_numeric():
+            return None
+        return column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
 
 
 def _polars_type(dtype: pl.DataType) -> Any:
@@ -110,46 +117,67 @@ def _polars_file(value: pl.DataFrame, place: Place) -> records.Record:
     return records.Blob(path, target.getvalue())
 
 
-def _arrow(value: pa.Table, place: Place) -> Iterator[records.Record]:
-    kind = f"pyarrow.{type(value).__name__}"
+def _arrow(value: pa.Table, place: Place, kind: str = "") -> Iterator[records.Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+
     if isinstance(place.marker, options.Artifact):
         yield from dataframes.as_file(value.to_pandas(), place)
         return
-    yield _arrow_table(value, place, kind)
-    if datasets.is_saved(place):
-        import pyarrow as pa
-        import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+    yield _arrow_table(value, place, kind or f"pyarrow.{type(value).__name__}")
+    table = value if isinstance(value, pa.Table) else pa.Table.from_batches([value])
+    yield from datasets.saved(place, ".parquet", lambda target: pq.write_table(table, target), _ARROW_REMEDY)
 
-        target = io.BytesIO()
-        pq.write_table(value if isinstance(value, pa.Table) else pa.Table.from_batches([value]), target)
-        yield datasets.blob(place, ".parquet", target.getvalue())
+
+_ARROW_REMEDY = (
+    "Cast the columns that Parquet has no type for, or leave them out: table.drop_columns(['x']). "
+    "Or write the table to a file yourself and return its path."
+)
 
 
 def _arrow_table(value: Any, place: Place, kind: str) -> records.Dataset:
-    """Look at pieces of the table, evenly spread, which cost no copy of the rest."""
-    import pyarrow as pa
-
     length, width = value.num_rows, value.num_columns
     looked_at = len(datasets.rows(length, min(width, datasets.MOST_COLUMNS)))
-    part = value.select(list(datasets.columns(width))) if width > datasets.MOST_COLUMNS else value
-    if looked_at < length:
-        pieces = min(100, looked_at)
-        size = looked_at // pieces
-        starts = [index * (length - size) // max(1, pieces - 1) for index in range(pieces)]
-        tables = [part.slice(start, size) for start in starts]
-        part = pa.concat_tables([pa.Table.from_batches([t]) if isinstance(t, pa.RecordBatch) else t for t in tables])
-    content = dataframes.described(part.to_pandas(), place, kind, index=False)
-    fields = list(value.schema)[: datasets.MOST_COLUMNS]
-    counts = [value.column(position).null_count for position in range(len(fields))]
-    schema = datasets.colspec(
-        (field.name, _arrow_type(field.type), count == 0) for field, count in zip(fields, counts, strict=True)
-    )
     types = "\n".join(f"{field.name} {field.type}" for field in value.schema)
-    fingerprint = datasets.digest(str((length, width)), types, content.digest)
-    profile = datasets.table_profile(length, width, looked_at)
-    if "distribution" in content.profile:
-        profile["distribution"] = content.profile["distribution"]
-    return records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
+    columns = _ArrowColumns(value, looked_at)
+    return tables.described(place, kind, length, looked_at, columns, str((length, width)), types)
+
+
+class _ArrowColumns:
+    """A table's columns, each with pieces of it, evenly spread, which cost no copy of the rest."""
+
+    def __init__(self, table: Any, looked_at: int) -> None:
+        self.names = table.column_names
+        self._table = table
+        self._looked_at = looked_at
+
+    def _column(self, at: int) -> Any:
+        import pyarrow as pa
+
+        whole, length = self._table.column(at), self._table.num_rows
+        if self._looked_at == length:
+            return whole
+        pieces = min(100, self._looked_at)
+        size = self._looked_at // pieces
+        starts = [index * (length - size) // max(1, pieces - 1) for index in range(pieces)]
+        slices = [whole.slice(start, size) for start in starts]
+        chunks = [chunk for each in slices for chunk in (each.chunks if hasattr(each, "chunks") else [each])]
+        return pa.chunked_array(chunks, type=whole.type)
+
+    def spec(self, at: int) -> tuple[Any, bool]:
+        column = self._table.column(at)
+        return _arrow_type(column.type), column.null_count == 0
+
+    def content(self, at: int) -> bytes:
+        column = self._column(at)
+        try:
+            return columns.content_of(column.to_pandas())
+        except BaseException as error:  # noqa: BLE001 - pandas has no such type, or no such value
+            pass_on(error)
+            return cells.content(column.to_pylist())
+
+    def numbers(self, at: int) -> Any:
+        return columns.numbers_of(self._column(at).to_pandas())
 
 
 def _arrow_type(dtype: pa.DataType) -> Any:
@@ -161,7 +189,7 @@ def _arrow_type(dtype: pa.DataType) -> Any:
         inner = _arrow_type(dtype.value_type)
         return {"type": "array", "items": inner if isinstance(inner, dict) else {"type": inner}}
     if pa.types.is_integer(dtype):
-        return dataframes.numeric_type("i" if pa.types.is_signed_integer(dtype) else "u", dtype.bit_width // 8)
+        return columns.numeric_type("i" if pa.types.is_signed_integer(dtype) else "u", dtype.bit_width // 8)
     tests = (
         (pa.types.is_boolean, "boolean"),
         (pa.types.is_float64, "double"),
@@ -179,7 +207,7 @@ def _arrow_type(dtype: pa.DataType) -> Any:
 def _arrow_column(value: Any, place: Place) -> Iterator[records.Record]:
     import pyarrow as pa
 
-    yield _arrow_table(pa.table({"0": value}), place, f"pyarrow.{type(value).__name__}")
+    yield from _arrow(pa.table({"0": value}), place, f"pyarrow.{type(value).__name__}")
 
 
 def _hugging_face(value: Any, place: Place) -> Iterator[records.Record]:

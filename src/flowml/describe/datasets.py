@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
 from flowml.describe.dispatch import Describer, find, register
 from flowml.describe.metrics import sampled
 from flowml.describe.place import Place
 from flowml.describe.secrets import mask
-from flowml.describe.text import clean, key_text
+from flowml.describe.text import clean, cut, error_text, key_text
+from flowml.errors import pass_on
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 tables: set[Describer] = set()
 """The describers of tables and arrays: numbers that stand beside what they serve are a target, not a history."""
@@ -43,6 +48,16 @@ def cells(length: int) -> Sequence[int]:
     return range(length) if length <= MOST_CELLS else sampled(length, MOST_ROWS)
 
 
+def sample(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Take all elements of a small array, of a large one an even sample."""
+    import numpy as np
+
+    values = np.asarray(value)
+    if values.size <= MOST_CELLS:
+        return values
+    return values[np.unravel_index(np.asarray(cells(values.size)), values.shape)]
+
+
 def columns(width: int) -> Sequence[int]:
     """Give the positions of the columns whose content is looked at."""
     return sampled(width, MOST_COLUMNS)
@@ -58,14 +73,22 @@ def digest(*parts: bytes | str) -> str:
     return whole.hexdigest()[:32]
 
 
+UNKNOWN = "unknown"
+"""The type of a column that cannot be looked at. MLflow has no such type: its schema says "any", the profile which."""
+
+
 def colspec(types: Iterable[tuple[Any, Any, bool]]) -> dict[str, Any]:
     """Write columns, each with its name, MLflow type and whether it has no gaps, as MLflow does."""
     specs = []
     for name, kind, required in types:
-        form = kind if isinstance(kind, dict) else {"type": kind}
-        known_as = name if type(name) is int else mask(clean(key_text(name)))
-        specs.append({**form, "name": known_as, "required": required})
+        form = kind if isinstance(kind, dict) else {"type": "any" if kind == UNKNOWN else kind}
+        specs.append({**form, "name": column_name(name), "required": required})
     return {"mlflow_colspec": specs}
+
+
+def column_name(name: Any) -> int | str:
+    """Name a column as the schema does."""
+    return name if type(name) is int else mask(clean(key_text(name)))
 
 
 def tensorspec(dtype: str, shape: Sequence[int]) -> dict[str, Any]:
@@ -85,11 +108,26 @@ def table_profile(length: int, width: int, looked_at: int) -> dict[str, Any]:
     return profile
 
 
-def is_saved(place: Place) -> bool:
-    """Whether the user wants the content stored as well."""
-    return isinstance(place.marker, options.Dataset) and place.marker.save
+def saved(place: Place, suffix: str, write: Callable[[io.BytesIO], object], remedy: str) -> Iterator[records.Record]:
+    """Put a dataset's content among the artifacts, if the user wants that; where it is refused, say why.
 
-
-def blob(place: Place, suffix: str, data: bytes) -> records.Blob:
-    """Put a dataset's content among the artifacts."""
-    return records.Blob(place.path(suffix, "data"), data)
+    Args:
+        place: Where the dataset stands.
+        suffix: The ending of the format.
+        write: Writes it.
+        remedy: What the user can do where the format cannot hold it.
+    """
+    if not (isinstance(place.marker, options.Dataset) and place.marker.save):
+        return
+    target = io.BytesIO()
+    try:
+        write(target)
+    except BaseException as error:  # noqa: BLE001 - of whatever library writes it
+        pass_on(error)
+        yield records.Lost(
+            place.name,
+            f"save the content of {place.name!r}",
+            f"{cut(' '.join(error_text(error).split()), 500)}. {remedy}",
+        )
+    else:
+        yield records.Blob(place.path(suffix, "data"), target.getvalue())

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowml import options
 from flowml.describe.place import Place
 from flowml.describe.secrets import is_secret_name, mask
 from flowml.describe.text import clean, key_text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _MOST_COLUMNS = 50
 _DIGITS = 6
@@ -22,24 +19,11 @@ def is_wanted(place: Place) -> bool:
     return isinstance(place.marker, options.Dataset) and place.marker.profile
 
 
-def of_frame(part: pd.DataFrame) -> Mapping[str, Any]:
-    """Give what `of_columns` does for the numeric columns of the rows of a frame that are looked at."""
-    import pandas as pd
-
-    numeric = [(name, part.iloc[:, at]) for at, name in enumerate(part.columns)]
-    numbers = (
-        (name, pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64", na_value=float("nan")))
-        for name, column in numeric
-        if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype)
-    )
-    return of_columns(numbers)
-
-
 def of_columns(columns: Iterable[tuple[Any, Any]]) -> Mapping[str, Any]:
     """Give each column's percentiles, 0 to 100, and the share of its values that are missing.
 
     Args:
-        columns: The name and the values of each, as an array of floats.
+        columns: The name and the values of each, as an array of floats; None for what is no numbers.
     """
     import numpy as np
 
@@ -47,7 +31,7 @@ def of_columns(columns: Iterable[tuple[Any, Any]]) -> Mapping[str, Any]:
     for name, values in columns:
         if len(found) == _MOST_COLUMNS:
             break
-        if is_secret_name(str(name)):
+        if values is None or is_secret_name(key_text(name)):
             continue
         there = values[np.isfinite(values)]
         points = np.percentile(there, range(101), method="nearest") if len(there) else []

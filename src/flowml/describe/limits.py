@@ -115,10 +115,10 @@ class _Fitting:
                 self.others.append(records.Blob(legal_path(path), data))
             case records.File(path, source):
                 self.others.append(records.File(legal_path(path) if path else "", source))
-            case records.Dataset():
-                self.others.append(_dataset(record))
-            case records.Model(name) | records.ModelInput(name):
-                self.others.append(replace(record, name=legal_model_name(name)))
+            case records.Lost():
+                self._lost(record)
+            case _:
+                self.others.append(_fitted(record))
 
     def _param(self, key: str, value: str) -> None:
         key, value = self.keys.legal(key), mask(clean(value))
@@ -130,6 +130,11 @@ class _Fitting:
             told = f"{len(value):,} characters, sha256:{fingerprint(value)}, whole in {self.overflow}"
             value = f"{value[:_PREVIEW]}… ({told})"
         self.params[key] = value
+
+    def _lost(self, lost: records.Lost) -> None:
+        told = records.Lost(_text(lost.name), mask(clean(_text(lost.what))), mask(clean(_text(lost.why))))
+        self._take(records.Tag(f"flowml.not_logged.{told.name}", f"could not {told.what}: {told.why}"))
+        self.others.append(told)
 
     def _metric(self, metric: records.Metric) -> None:
         number = _float(metric.value)
@@ -178,6 +183,16 @@ def _float(value: Any) -> float | None:
 
 def _is_object(text: str) -> bool:
     return text.startswith("{") and text.endswith("}")
+
+
+def _fitted(record: records.Record) -> records.Record:
+    match record:
+        case records.Dataset():
+            return _dataset(record)
+        case records.Model(name) | records.ModelInput(name):
+            return replace(record, name=legal_model_name(name))
+        case _:
+            return record
 
 
 def _dataset(record: records.Dataset) -> records.Dataset:

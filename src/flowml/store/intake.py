@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flowml import clock, records
-from flowml.errors import TrackingError
+from flowml.errors import TrackingError, pass_on
 from flowml.store import models
 from flowml.store.logged import serialized_of
 from flowml.store.outgoing import Sendable
@@ -39,8 +39,11 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
             case records.Model():
                 try:
                     taken.append(models.save(record, uri=uri))
-                except Exception as error:  # noqa: BLE001 - of whatever library the model comes from
+                except BaseException as error:  # noqa: BLE001 - of whatever library the model comes from
+                    pass_on(error)
                     problem = _problem(f"the model {record.name!r} could not be serialized", error, uri)
+            case records.Lost():
+                pass  # said by the session; a tag says it too
             case _:
                 taken.append(record)
     if files:
@@ -50,5 +53,5 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
     return taken, problem
 
 
-def _problem(what: str, error: Exception, uri: str) -> TrackingError:
+def _problem(what: str, error: BaseException, uri: str) -> TrackingError:
     return TrackingError(f"{what}: {type(error).__name__}: {error}.", uri=masked(uri))
