@@ -10,10 +10,10 @@ from typing import Any
 
 from flowml import records
 from flowml.describe import arrays, datasets, hints, metrics
-from flowml.describe.dispatch import find, part_by_part, register, register_abstract
+from flowml.describe.dispatch import find, lists, part_by_part, register, register_abstract
 from flowml.describe.place import Place
 from flowml.describe.plain import MOST_ITEMS, plain, scalar_text
-from flowml.describe.scalars import text
+from flowml.describe.scalars import only_type, text
 from flowml.describe.text import as_json, cut, short, type_name
 from flowml.describe.values import describe
 
@@ -82,6 +82,11 @@ def _elements(items: Any, value: Any, place: Place) -> Iterator[records.Record]:
     if known:
         yield from text(as_json(data), place)
         return
+    kinds = {type(item) for item in items}
+    if kinds and all(find(kind) is only_type for kind in kinds):  # futures, for one
+        shown = ", ".join(sorted(map(type_name, kinds)))
+        yield records.Param(place.label, cut(f"{type_name(type(value))} of {_length(value):,}: {shown}"))
+        return
     parts = 0
     beside = datasets.any_table(items[:MOST_ITEMS])
     for index, item in enumerate(items[:MOST_ITEMS]):
@@ -149,3 +154,4 @@ def register_all() -> None:
     register(frozenset, set_)
     register_abstract(lambda kind: issubclass(kind, Mapping) and kind.__module__ != "os", mapping)
     part_by_part.add(mapping)
+    lists.add(sequence)

@@ -35,6 +35,9 @@ _D = TypeVar("_D", bound=Describer)
 part_by_part: set[Describer] = set()
 """Those that do no more than describe each key or field by itself, so that a marker on the whole can hold for each."""
 
+lists: set[Describer] = set()
+"""Those that describe a list; what they serve is the list that it holds, whatever class it is of."""
+
 
 class _Registry:
     """All describers. Types are kept weakly, so that classes made on the fly can go away."""
@@ -116,6 +119,14 @@ def _prefixes(line: tuple[type, ...]) -> Iterator[str]:
 
 _registry = _Registry()
 find = _registry.find
+
+
+def as_list(value: Any) -> Any:
+    """Give a list of a class of its own, such as a mapped task's results, as the list that it is; else the value."""
+    kind = type(value)
+    if kind is list or list not in type.__dict__["__mro__"].__get__(kind) or find(kind) not in lists:
+        return value
+    return list.copy(value)
 
 
 @overload

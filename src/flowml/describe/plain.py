@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from flowml.describe.dispatch import as_list
 from flowml.describe.place import DEEPEST
 from flowml.describe.secrets import MASK, is_secret_name
 from flowml.describe.text import as_json, clean, int_text, key_text, short
@@ -84,6 +85,7 @@ def _plain(value: Any, left: list[int], depth: int) -> Any:  # noqa: PLR0911 - o
     left[0] -= 1
     if left[0] < -1 or depth > DEEPEST:
         raise _NotPlainError
+    value = as_list(value)
     kind = type(value)
     if value is None or kind in (bool, float):
         return value

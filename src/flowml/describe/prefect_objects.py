@@ -1,9 +1,10 @@
-"""Prefect's own objects: blocks by type and name, futures and states by type alone."""
+"""Prefect's own objects: blocks by type and name, futures by type alone, states that are returned by their data."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from flowml import records
@@ -11,6 +12,7 @@ from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.scalars import only_type, secret
 from flowml.describe.text import type_name
+from flowml.describe.values import describe
 
 
 def _block(value: Any, place: Place) -> Iterator[records.Record]:
@@ -30,13 +32,25 @@ def _load_secret() -> None:
 
 
 def _load_futures() -> None:
-    module = sys.modules["prefect.futures"]
-    register(module.PrefectFuture, only_type)
-    register(module.PrefectFutureList, only_type)
+    register(sys.modules["prefect.futures"].PrefectFuture, only_type)
+
+
+def _state(value: Any, place: Place) -> Iterator[records.Record]:
+    """A state that is returned is logged as what it holds; what Prefect keeps elsewhere is not fetched."""
+    data = value.data
+    results = sys.modules.get("prefect.results")
+    if results and isinstance(data, results.ResultRecord):
+        data = data.result
+    elif results and isinstance(data, results.ResultRecordMetadata):
+        data = None
+    if place.role == "input" or data is None:
+        yield from only_type(value, place)
+    else:
+        yield from describe(data, replace(place, depth=place.depth + 1, above=(*place.above, id(value))))
 
 
 def _load_states() -> None:
-    register(sys.modules["prefect.client.schemas.objects"].State, only_type)
+    register(sys.modules["prefect.client.schemas.objects"].State, _state)
 
 
 def register_all() -> None:

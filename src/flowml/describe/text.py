@@ -36,6 +36,8 @@ class _Repr(reprlib.Repr):
             return int_text(x)
         if kind.__module__ == "builtins" and kind.__name__ in _BOUNDED:
             return str(getattr(self, f"repr_{kind.__name__}")(x, level))
+        if getattr(kind, "__repr__", None) is list.__repr__:  # of a class of its own that is shown as a list
+            return self.repr_list(list.__getitem__(x, slice(0, self.maxlist + 1)), level)
         if kind.__module__ in {"collections", "array"} and kind.__name__ in {"deque", "array"}:
             return str(getattr(self, f"repr_{kind.__name__}")(x, level))
         try:

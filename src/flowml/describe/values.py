@@ -6,7 +6,7 @@ from typing import Any
 
 from flowml import options, records
 from flowml.describe import markers
-from flowml.describe.dispatch import find
+from flowml.describe.dispatch import as_list, find
 from flowml.describe.place import DEEPEST, Place
 from flowml.describe.secrets import MASK
 from flowml.describe.text import SHORT, cut, error_text, type_name, typed
@@ -25,6 +25,7 @@ def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911
             return [records.Param(place.label, f"<circular reference to a {type_name(type(value))}>")]
         if place.depth > DEEPEST:
             return fallback(value, place)
+        value = as_list(value)
         if marker is not None:
             marked = markers.describe(value, place, describe)
             if marked is not None:
