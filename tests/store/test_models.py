@@ -3,8 +3,10 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import math
 import pickle
 import socket
+import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -169,6 +171,15 @@ def test_the_logged_model_is_ready_and_linked_to_its_run(client, send, run):
     assert logged.params == {"depth": "3"}
     assert [(metric.key, metric.value) for metric in logged.metrics] == [("accuracy", 0.9)]
     assert [output.model_id for output in client.get_run(run.info.run_id).outputs.model_outputs] == [model_id]
+
+
+def test_a_metric_that_is_no_number_is_not_shown_beside_the_model_as_zero(client, send, run):
+    """MLflow keeps NaN for runs only: a model's would be 0.0. An infinity is the largest number, as on the run."""
+    for name, value in {"auc": math.nan, "loss": math.inf, "accuracy": 0.9}.items():
+        client.log_metric(run.info.run_id, name, value)
+    logged = client.get_logged_model(send(models.save(record_of(small_model()))))
+    assert {metric.key: metric.value for metric in logged.metrics} == {"loss": sys.float_info.max, "accuracy": 0.9}
+    assert math.isnan(client.get_run(run.info.run_id).data.metrics["auc"])
 
 
 def test_later_changes_to_the_object_are_not_logged(send, global_uri):

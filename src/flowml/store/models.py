@@ -7,6 +7,7 @@ pip requirements found in this process instead of a second one, and a signature 
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -192,7 +193,9 @@ def _link_metrics(client: mlflow.MlflowClient, run_id: str, keys: list[str], mod
         Metric(metric.key, metric.value, metric.timestamp, metric.step, model_id=model_id, run_id=run_id)
         for key in keys
         for metric in client.get_metric_history(run_id, key)
-        if metric.step == 0 and metric.model_id is None
+        if metric.step == 0
+        and metric.model_id is None
+        and not math.isnan(metric.value)  # MLflow makes a model's NaN 0.0
     ]
     for start in range(0, len(linked), _METRICS_A_BATCH):
         client.log_batch(run_id, metrics=linked[start : start + _METRICS_A_BATCH])
