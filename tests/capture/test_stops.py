@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 import prefect.exceptions
 import pytest
 from mlflow import MlflowClient
 from prefect.utilities.timeout import CancelledError
-from tests.runs import flow_run, run_of
+from tests.runs import flow_run, run_of, runs_of
 
 import flowml
-from flowml import Track, describe, flow, records, task
+from flowml import Dataset, Track, describe, flow, records, task
+from flowml.capture import guard
 
 
 class Panic(BaseException):
@@ -113,6 +114,49 @@ def test_a_panic_stops_at_the_guard(client: MlflowClient, caplog: pytest.LogCapt
     assert run_of(client, "also").data.metrics == {"also.0": 0.25}
     assert flow_run(client).info.status == "FINISHED"
     assert "Track(experiment=" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["flowml.store.open_run", "flowml.describe.inputs", "flowml.capture.prefect.call_of"])
+def test_a_panic_in_flowml_itself_is_a_warning(
+    place: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Wherever it is raised, the user's function gives what it gives, and the log says what could not be done."""
+
+    def panics(*_: Any, **__: Any) -> Any:
+        raise Panic(Panicking())
+
+    @flow
+    def main() -> int:
+        return 2
+
+    monkeypatch.setattr(guard, "strict", False)
+    guard.forget()  # what a flow before has said is not said again
+    monkeypatch.setattr(place, panics)
+    assert main() == 2
+    assert "flowml: could not " in caplog.text
+    assert ": Panic. Your code goes on." in caplog.text
+
+
+def test_a_save_that_is_refused_is_one_line(client: MlflowClient, caplog: pytest.LogCaptureFixture) -> None:
+    """However many tasks return it, the log says once why and what to do; each run has it in a tag."""
+
+    @task(cache_policy=None)
+    def load(number: int) -> Annotated[Any, Dataset("train", save=True)]:
+        return pl.DataFrame({"tags": pl.Series([{"a"}] * number, dtype=pl.Object)})
+
+    @flow
+    def main() -> None:
+        for number in (1, 2):
+            load(number)
+
+    main()
+    lines = [record.getMessage() for record in caplog.records if "could not save" in record.getMessage()]
+    assert len(lines) == 1
+    assert "could not save the content of 'train': ComputeError: " in lines[0]
+    assert "return its path" in lines[0]
+    for run in runs_of(client, "load"):
+        assert [each.dataset.name for each in run.inputs.dataset_inputs] == ["train"]
+        assert lines[0].removeprefix("flowml: ").startswith(run.data.tags["flowml.not_logged.train"])
 
 
 def test_prefects_timeout_reaches_into_describing(client: MlflowClient) -> None:

@@ -11,6 +11,7 @@ from flowml import records
 from flowml.describe.keys import Keys, legal_model_name, legal_path
 from flowml.describe.secrets import mask, mask_known
 from flowml.describe.text import as_json, clean, cut, fingerprint, short
+from flowml.errors import pass_on
 
 MOST_PARAMS = 200
 MOST_POINTS = 10_000  # of all metrics of one call
@@ -117,7 +118,7 @@ class _Fitting:
                 self.others.append(records.File(legal_path(path) if path else "", source))
             case records.Lost():
                 self._lost(record)
-            case _:
+            case records.Dataset() | records.Model() | records.ModelInput():
                 self.others.append(_fitted(record))
 
     def _param(self, key: str, value: str) -> None:
@@ -177,7 +178,8 @@ def _text(value: Any) -> str:
 def _float(value: Any) -> float | None:
     try:
         return None if value is None or isinstance(value, str) else float(value)
-    except (TypeError, ValueError, OverflowError):
+    except BaseException as error:  # noqa: BLE001 - of any class: then it is none
+        pass_on(error)
         return None
 
 
@@ -185,14 +187,10 @@ def _is_object(text: str) -> bool:
     return text.startswith("{") and text.endswith("}")
 
 
-def _fitted(record: records.Record) -> records.Record:
-    match record:
-        case records.Dataset():
-            return _dataset(record)
-        case records.Model(name) | records.ModelInput(name):
-            return replace(record, name=legal_model_name(name))
-        case _:
-            return record
+def _fitted(record: records.Dataset | records.Model | records.ModelInput) -> records.Record:
+    if isinstance(record, records.Dataset):
+        return _dataset(record)
+    return replace(record, name=legal_model_name(record.name))
 
 
 def _dataset(record: records.Dataset) -> records.Dataset:
