@@ -220,6 +220,7 @@ LONG = {
 AROUND = {
     "pandas": lambda cell: pd.DataFrame({"x": odd_pandas([cell, 1, None])}),
     "polars": lambda cell: pl.DataFrame({"x": pl.Series([cell, 1, None], dtype=pl.Object)}),
+    "index": lambda cell: pd.DataFrame({"x": [1, 2]}, index=pd.Index([cell, 1], dtype=object, tupleize_cols=False)),
 }
 
 
@@ -245,6 +246,14 @@ def test_the_middle_of_a_long_cell_counts_where_the_table_has_a_type_for_it(tabl
     """So it is in typed columns of polars and Arrow, and in arrays of objects."""
     make = LONG[kind] if kind != "list" else lambda changed: [0] * 2_000 + [ord(changed)] + [0] * 2_000
     one, same, other = (describe.inputs({"x": table(make(changed))}, {})[0] for changed in "ccd")
+    assert one.digest == same.digest
+    assert one.digest != other.digest
+
+
+def test_the_middle_of_a_long_label_counts():
+    """Labels of rows are content too."""
+    labels = [(*range(800), changed, *range(800)) for changed in "ccd"]
+    one, same, other = (dataset(AROUND["index"](label)) for label in labels)
     assert one.digest == same.digest
     assert one.digest != other.digest
 

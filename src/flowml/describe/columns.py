@@ -57,25 +57,27 @@ class PandasColumns:
 
 def content_of(column: pd.Series[Any]) -> bytes:
     """Give what a column's values are fingerprinted by: the same for equal values in each process."""
-    import pandas as pd
     from pandas.util import hash_array, hash_pandas_object
 
     dtype = column.dtype
     try:
         if dtype.kind in "biuf":  # a fast way, where there is one
             return hash_array(column.to_numpy()).tobytes()
-        if not pd.api.types.is_object_dtype(dtype) or _is_text(column):
+        if is_hashed_whole(column):
             return hash_pandas_object(column, index=False).to_numpy().tobytes()
     except BaseException as error:  # noqa: BLE001 - cells that cannot be hashed: lists, lone surrogates
         pass_on(error)
     return cells.content(list(column))
 
 
-def _is_text(column: pd.Series[Any]) -> bool:
-    """Tell whether pandas hashes objects by all that they are; of others, by a text that may leave out the middle."""
+def is_hashed_whole(values: pd.Series[Any] | pd.Index[Any]) -> bool:
+    """Tell whether pandas hashes all of the values; of most objects, a text that may leave out the middle."""
     import pandas as pd
 
-    return pd.api.types.infer_dtype(column, skipna=True) in {"string", "bytes", "empty"}
+    if isinstance(values, pd.MultiIndex):
+        return all(map(is_hashed_whole, values.levels))
+    is_object = pd.api.types.is_object_dtype(values.dtype)
+    return not is_object or pd.api.types.infer_dtype(values, skipna=True) in {"string", "bytes", "empty"}
 
 
 def numbers_of(column: pd.Series[Any]) -> npt.NDArray[Any] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
 from flowml.describe import cells, datasets, tables
-from flowml.describe.columns import PandasColumns
+from flowml.describe.columns import PandasColumns, is_hashed_whole
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.scalars import scalar
@@ -63,10 +63,11 @@ def _content_of_index(index: pd.Index[Any]) -> bytes:
     from pandas.util import hash_pandas_object
 
     try:
-        return hash_pandas_object(index).to_numpy().tobytes()
+        if is_hashed_whole(index):
+            return hash_pandas_object(index).to_numpy().tobytes()
     except BaseException as error:  # noqa: BLE001 - of classes of the user's in it
         pass_on(error)
-        return cells.content(list(index))
+    return cells.content(list(index))
 
 
 def series(value: pd.Series[Any], place: Place) -> Iterator[records.Record]:
