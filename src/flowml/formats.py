@@ -1,4 +1,4 @@
-"""Lengths of time and numbers, as people write and read them."""
+"""Lengths of time, numbers and sizes, as people write and read them."""
 
 from __future__ import annotations
 
@@ -74,3 +74,18 @@ def number(value: float) -> str:
     """
     whole = float(value).is_integer() and abs(value) < 1e15  # noqa: PLR2004 - beyond it a float is no whole number
     return f"{int(value):,}" if whole else f"{value:.4g}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes, with its unit.
+
+    Example:
+        >>> size(12), size(3_400_000)
+        ('12 B', '3.4 MB')
+    """
+    left = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if left < 1000:  # noqa: PLR2004 - of one unit
+            return f"{left:.3g} {unit}"
+        left /= 1000
+    return f"{left:.4g} TB"

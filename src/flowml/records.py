@@ -126,13 +126,60 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file or folder on this machine, to be copied to the run's artifacts."""
+    """A file or folder on this machine, to be copied to the run's artifacts.
+
+    Of a folder its files are, and links from one of them to another; nothing that leads out of it.
+    """
 
     path: str  # the folder among the artifacts, "" for the top
     source: Path
+    name: str = ""  # what it is called there; its own name if empty
 
 
-Record: TypeAlias = Param | Metric | Tag | Dataset | Model | ModelInput | Reused | ByHand | Lost | Text | Blob | File
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The size and SHA-256 of a file or folder that is too large to be logged: parameters, when they are known.
+
+    Attributes:
+        key: What the parameters' keys begin with.
+        source: The file or folder.
+        changed: When it had last been changed, as it is to be known, in nanoseconds since 1970; of a folder, now.
+    """
+
+    key: str
+    source: Path
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A line for the user's log: what was done otherwise than asked, why, and what to do.
+
+    Attributes:
+        about: Of several remarks about the same in one flow run, the first is logged.
+        text: The line.
+    """
+
+    about: str
+    text: str
+
+
+Record: TypeAlias = (
+    Param
+    | Metric
+    | Tag
+    | Dataset
+    | Model
+    | ModelInput
+    | Reused
+    | ByHand
+    | Lost
+    | Text
+    | Blob
+    | File
+    | Digest
+    | Remark
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from threading import Lock
 
-from pydantic import Field, ValidationError
+from pydantic import ByteSize, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     models: Models = Field(
         "auto",
         description='Log as models what can predict or has a `Model` marker ("auto"), or only the latter ("marked").',
+    )
+    file_limit: ByteSize = Field(
+        ByteSize(100_000_000),
+        description="Bytes, or a size such as `1GB`, up to which a file or folder is logged whose `Path` is returned; "
+        "above it, or 1,000 files, its path, size and digest are. An `Artifact` marker logs it all the same.",
     )
     events: bool = Field(
         True, description="Tell Prefect's server of finished runs, models and limits, for deployments to start on."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 strict = False
 """Raise flowml's own bugs instead of logging them; the tests turn it on."""
 
-_said: MutableMapping[str, None] = {}
+_said: dict[str, object] = {}
 
 
 @contextmanager
@@ -45,6 +45,12 @@ def guarded(doing: str, log: Log, *, raising: bool) -> Iterator[None]:
         log.debug("flowml: could not %s", doing, exc_info=True)
 
 
+def remark(about: str, text: str, log: Log) -> None:
+    """Say something to the user that is no failure; of what is about the same, the first in a flow run."""
+    if _is_news(about):
+        log.warning("flowml: %s", text)
+
+
 def forget() -> None:
     """Say again what was said before; each outermost flow starts afresh."""
     _said.clear()
@@ -52,6 +58,12 @@ def forget() -> None:
 
 def _say_once(doing: str, why: str, log: Log) -> None:
     """Say each thing once in a flow run: what could not be done, and why."""
-    if doing not in _said and why not in _said:
+    if _is_news(doing, why):
         log.warning("flowml: could not %s: %s Your code goes on.", doing, why)
-    _said.update({doing: None, why: None})
+
+
+def _is_news(*said: str) -> bool:
+    """Whether none of this was said before; tasks may ask at the same time, and a fork may come between."""
+    me = object()
+    taken = [_said.setdefault(one, me) is me for one in said]
+    return all(taken)

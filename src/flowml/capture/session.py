@@ -15,7 +15,7 @@ from typing import Any
 from flowml import clock, describe, records, settings, store
 from flowml.capture.background import BackgroundJob
 from flowml.capture.call import Call
-from flowml.capture.guard import forget, guarded
+from flowml.capture.guard import forget, guarded, remark
 from flowml.capture.verdict import Verdict, records_of
 from flowml.errors import FlowmlError
 
@@ -81,10 +81,14 @@ class Session:
             _current.reset(token)
 
     def put(self, found: list[records.Record]) -> None:
-        """Log records; what the run has too many parameters for goes to a file."""
-        for lost in (record for record in found if isinstance(record, records.Lost)):
-            with self.guard(lost.what, raising=False):
-                raise FlowmlError(lost.why)
+        """Log records; say in the user's log what is lost or remarked; a file takes the parameters beyond MLflow's room."""
+        for record in found:
+            if isinstance(record, records.Lost):
+                with self.guard(record.what, raising=False):
+                    raise FlowmlError(record.why)
+            if isinstance(record, records.Remark):
+                remark(record.about, record.text, self.call.log)
+        found = [record for record in found if not isinstance(record, records.Lost | records.Remark)]
         found = [self._renamed(record) if isinstance(record, records.Param) else record for record in found]
         room = describe.MOST_PARAMS - len(self._params)
         if sum(isinstance(record, records.Param) for record in found) > room:

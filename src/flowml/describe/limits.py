@@ -114,12 +114,14 @@ class _Fitting:
                 self.others.append(records.Text(legal_path(path), hide(clean(text))))
             case records.Blob(path, data):
                 self.others.append(records.Blob(legal_path(path), data))
-            case records.File(path, source):
-                self.others.append(records.File(legal_path(path) if path else "", source))
+            case records.File(path):
+                self.others.append(replace(record, path=legal_path(path) if path else ""))
             case records.Lost():
                 self._lost(record)
             case records.Dataset() | records.Model() | records.ModelInput():
                 self.others.append(_fitted(record))
+            case _:
+                self.others.append(record)
 
     def _param(self, key: str, value: str) -> None:
         key, value = self.keys.legal(key), mask(clean(value))

@@ -146,13 +146,3 @@ def fingerprint(text: str) -> str:
 def as_json(value: Any) -> str:
     """Write plain data as JSON, readably: not escaped beyond need."""
     return clean(json.dumps(value, ensure_ascii=False))
-
-
-def size_text(count: int) -> str:
-    """Write a number of bytes: ``12 B``, ``3.4 MB``."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.4g} TB"

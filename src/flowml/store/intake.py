@@ -42,8 +42,10 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
                 except BaseException as error:  # noqa: BLE001 - of whatever library the model comes from
                     pass_on(error)
                     problem = _problem(f"the model {record.name!r} could not be serialized", error, uri)
-            case records.Lost():
-                pass  # said by the session; a tag says it too
+            case records.Lost() | records.Remark():
+                pass  # said by the session
+            case records.Digest():
+                pass  # told when it is known
             case _:
                 taken.append(record)
     if files:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flowml import markdown, records
-from flowml.store import creation, fluent, mlflow_state, pages
+from flowml.store import creation, digests, fluent, mlflow_state, pages
 from flowml.store.by_hand import HeldParams, Logged
 from flowml.store.fold import FoldedChild, Tally, ledger_of
 from flowml.store.intake import take_in
@@ -77,6 +77,10 @@ class JoinedRun:
     def put(self, found: Iterable[records.Record]) -> None:
         """Hand the records to the store's writer, now or when it is known which store that is."""
         self._leave_to_parent()
+        found = list(found)
+        for record in found:
+            if isinstance(record, records.Digest):
+                digests.add(record, self.tell)
         taken, problem = take_in(found, "" if self.place.is_open else self.connection.uri)
         out = self.out
         out.incoming.extend(taken)
@@ -160,6 +164,7 @@ class JoinedRun:
 
     def settle(self) -> None:
         """Wait until all that was logged to it here is in MLflow."""
+        digests.wait()
         self.connection.writer.flush()
         mlflow_state.flush_traces()
 

@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from flowml import settings
 from flowml.errors import TrackingError
-from flowml.store import place
+from flowml.store import digests, place
 
 if TYPE_CHECKING:
     from flowml.store.writer import Writer
@@ -33,6 +33,7 @@ def flush_all(patience: float | None = None) -> None:
         TrackingError: If something is not sent yet; the other stores are waited for all the same.
     """
     place.fix_all()
+    digests.wait(patience)
     problem: TrackingError | None = None
     for writer in list(_writers):
         if writer.is_working():
