@@ -249,13 +249,31 @@ class Model(Marker):
 
 @dataclass(frozen=True, slots=True)
 class Artifact(Marker):
-    """Log this value as a file among the run's artifacts.
+    """Log this value as a file among the run's artifacts; a returned `Path` whatever its size.
 
     Args:
-        path: Where, such as ``"report.json"``. The ending chooses the form where there is a choice. Default: by type.
+        path: Where, such as ``"report.json"``. The ending chooses the format; one that the value cannot be written in
+            is told in the log, with those that it can. Default: by type.
+
+    Raises:
+        TypeError: If the path is no text.
+        ValueError: If it is no place among the artifacts.
     """
 
     path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.path is None:
+            return
+        example = 'such as "report.json" or "plots/roc.svg"'
+        if not isinstance(self.path, str):
+            msg = f"Artifact(path={self.path!r}) takes text, {example}."
+            raise TypeError(msg)
+        parts = self.path.replace("\\", "/").split("/")
+        is_elsewhere = ".." in parts or self.path[:1] in {"/", "\\"} or re.match(r"[A-Za-z]:[\\/]", self.path)
+        if is_elsewhere or "\0" in self.path or not any(part.strip(". ") for part in parts):
+            msg = f"Artifact(path={self.path!r}) is no place among a run's artifacts; write a relative path, {example}."
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,20 +165,7 @@ class Remark:
 
 
 Record: TypeAlias = (
-    Param
-    | Metric
-    | Tag
-    | Dataset
-    | Model
-    | ModelInput
-    | Reused
-    | ByHand
-    | Lost
-    | Text
-    | Blob
-    | File
-    | Digest
-    | Remark
+    Param | Metric | Tag | Dataset | Model | ModelInput | Reused | ByHand | Lost | Text | Blob | File | Digest | Remark
 )
 
 

@@ -81,7 +81,7 @@ class Session:
             _current.reset(token)
 
     def put(self, found: list[records.Record]) -> None:
-        """Log records; say in the user's log what is lost or remarked; a file takes the parameters beyond MLflow's room."""
+        """Log records, and say in the user's log what is lost; a file takes the parameters beyond MLflow's room."""
         for record in found:
             if isinstance(record, records.Lost):
                 with self.guard(record.what, raising=False):

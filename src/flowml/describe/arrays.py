@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
-from flowml.describe import cells, datasets
+from flowml.describe import cells, datasets, tabular
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.metrics import number, sampled
 from flowml.describe.place import Place
 from flowml.describe.scalars import scalar, text
 from flowml.describe.text import short, type_name
 from flowml.describe.values import describe
+from flowml.describe.written import written
 
 FEW = 100  # numbers that are a list; more can be a target
 
@@ -45,7 +44,7 @@ def _array(value: npt.NDArray[Any], place: Place) -> Iterator[records.Record]:
         yield from _zero_dimensions(value, place)
         return
     if isinstance(place.marker, options.Artifact):
-        yield _array_file(value, place)
+        yield from written(value, place, tabular.of_numpy())
         return
     yield _dataset(
         place,
@@ -55,16 +54,10 @@ def _array(value: npt.NDArray[Any], place: Place) -> Iterator[records.Record]:
         content=content(value),
         size=value.nbytes,
     )
-    yield from datasets.saved(place, ".npz", lambda target: _write(value, target), _REMEDY)
+    yield from datasets.saved(place, ".npz", lambda: tabular.npz(value), _REMEDY)
 
 
 _REMEDY = "Give it a type without Python objects: array.astype(float) or array.astype(str)."
-
-
-def _write(value: npt.NDArray[Any], target: io.BytesIO) -> None:
-    import numpy as np
-
-    np.savez_compressed(target, allow_pickle=False, data=value)
 
 
 def _zero_dimensions(value: npt.NDArray[Any], place: Place) -> Iterator[records.Record]:
@@ -135,27 +128,13 @@ def content(value: npt.NDArray[Any]) -> bytes:
     return cells.content(values.ravel().tolist()) if values.dtype.hasobject else values.tobytes()
 
 
-def _array_file(value: npt.NDArray[Any], place: Place) -> records.Record:
-    import numpy as np
-
-    path = place.path(".npy")
-    target = io.BytesIO()
-    match PurePosixPath(path).suffix.lower():
-        case ".csv" | ".txt":
-            lines = io.StringIO()
-            np.savetxt(lines, value, delimiter=",", fmt="%s")
-            return records.Text(path, lines.getvalue())
-        case ".npz":
-            np.savez_compressed(target, allow_pickle=False, data=value)
-        case _:
-            np.save(target, value, allow_pickle=False)
-    return records.Blob(path, target.getvalue())
-
-
 def _sparse(value: Any, place: Place) -> Iterator[records.Record]:
     """A sparse matrix or array, by the values that it stores."""
     import numpy as np
 
+    if isinstance(place.marker, options.Artifact):
+        yield from written(value, place, tabular.of_sparse())
+        return
     stored = [getattr(value, name, None) for name in ("data", "indices", "indptr", "row", "col", "offsets")]
     parts = [content(part) for part in stored if isinstance(part, np.ndarray) and not part.dtype.hasobject]
     if not parts and value.nnz <= datasets.MOST_CELLS:
@@ -173,13 +152,7 @@ def _sparse(value: Any, place: Place) -> Iterator[records.Record]:
         size=size,
         num_stored=int(value.nnz),
     )
-    yield from datasets.saved(place, ".npz", lambda target: _write_sparse(value, target), _REMEDY)
-
-
-def _write_sparse(value: Any, target: io.BytesIO) -> None:
-    from scipy import sparse
-
-    sparse.save_npz(target, value if hasattr(value, "indptr") else value.tocsr())
+    yield from datasets.saved(place, ".npz", lambda: tabular.sparse_npz(value), _REMEDY)
 
 
 def _tensor(value: Any, place: Place) -> Iterator[records.Record]:
@@ -190,6 +163,10 @@ def _tensor(value: Any, place: Place) -> Iterator[records.Record]:
         yield from describe(value.item(), place)
         return
     tensor = value.detach()
+    if isinstance(place.marker, options.Artifact):
+        whole = tensor.cpu() if tensor.dtype != torch.bfloat16 else tensor.cpu().float()
+        yield from written(whole.numpy(), place, tabular.of_numpy(), "Tensor")
+        return
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout is not torch.strided or tensor.device.type == "meta" or not tensor.numel():
         content = b""
@@ -201,7 +178,7 @@ def _tensor(value: Any, place: Place) -> Iterator[records.Record]:
         content = (sample if sample.dtype != torch.bfloat16 else sample.float()).numpy().tobytes()
     size = tensor.numel() * tensor.element_size()
     yield _dataset(place, "torch.Tensor", dtype=dtype, shape=tuple(tensor.shape), content=content, size=size)
-    yield from datasets.saved(place, ".npz", lambda target: _write(tensor.cpu().numpy(), target), _TENSOR_REMEDY)
+    yield from datasets.saved(place, ".npz", lambda: tabular.npz(tensor.cpu().numpy()), _TENSOR_REMEDY)
 
 
 _TENSOR_REMEDY = "Give it a type and layout that NumPy has: tensor.float().to_dense()."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from flowml import options, records
-from flowml.describe import arrays, datasets
+from flowml.describe import arrays, datasets, tabular
 from flowml.describe.dispatch import register_lazy
 from flowml.describe.place import Place
 from flowml.describe.text import type_name
@@ -39,16 +38,10 @@ def _matrix(value: Any, place: Place) -> Iterator[records.Record]:
     profile = {**datasets.table_profile(length, width, len(chosen)), "num_stored": stored}
     kind = f"xgboost.{type_name(type(value))}"
     yield records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
-    yield from datasets.saved(place, ".npz", lambda target: _write(value, target), _REMEDY)
+    yield from datasets.saved(place, ".npz", lambda: tabular.sparse_npz(value.get_data()), _REMEDY)
 
 
 _REMEDY = "Return the table that it was made of with Dataset(save=True) instead."
-
-
-def _write(value: Any, target: io.BytesIO) -> None:
-    from scipy import sparse
-
-    sparse.save_npz(target, value.get_data())
 
 
 def _rows(value: Any, chosen: Sequence[int] | None) -> Iterator[bytes]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
-from flowml.describe import cells, columns, dataframes, datasets, tables
+from flowml.describe import cells, columns, datasets, tables, tabular
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.scalars import only_type
+from flowml.describe.text import type_name
+from flowml.describe.written import written
 from flowml.errors import pass_on
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 def _polars(value: pl.DataFrame, place: Place, kind: str = "polars.DataFrame") -> Iterator[records.Record]:
     if isinstance(place.marker, options.Artifact):
-        yield _polars_file(value, place)
+        yield from written(value, place, tabular.of_polars())
         return
     length, width = value.shape
     rows = datasets.rows(length, min(width, datasets.MOST_COLUMNS))
     known = (str(value.shape), str(value.dtypes), str(value.columns))
     yield tables.described(place, kind, length, len(rows), _PolarsColumns(value, rows), *known)
-    yield from datasets.saved(place, ".parquet", value.write_parquet, _POLARS_REMEDY)
+    yield from datasets.saved(place, ".parquet", lambda: tabular.of_polars()[".parquet"](value), _POLARS_REMEDY)
 
 
 _POLARS_REMEDY = (
@@ -38,7 +38,10 @@ _POLARS_REMEDY = (
 
 
 def _polars_series(value: pl.Series, place: Place) -> Iterator[records.Record]:
-    yield from _polars(value.to_frame(), place, "polars.Series")
+    if isinstance(place.marker, options.Artifact):
+        yield from written(value.to_frame(), place, tabular.of_polars(), "Series")
+    else:
+        yield from _polars(value.to_frame(), place, "polars.Series")
 
 
 class _PolarsColumns:
@@ -105,34 +108,33 @@ _POLARS = {
 }
 
 
-def _polars_file(value: pl.DataFrame, place: Place) -> records.Record:
-    path = place.path(".parquet")
-    match PurePosixPath(path).suffix.lower():
-        case ".csv":
-            return records.Text(path, value.write_csv())
-        case ".json":
-            return records.Text(path, value.write_json())
-    target = io.BytesIO()
-    value.write_parquet(target)
-    return records.Blob(path, target.getvalue())
-
-
 def _arrow(value: pa.Table, place: Place, kind: str = "") -> Iterator[records.Record]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
-
     if isinstance(place.marker, options.Artifact):
-        yield from dataframes.as_file(value.to_pandas(), place)
+        yield from _arrow_file(value, place)
         return
     yield _arrow_table(value, place, kind or f"pyarrow.{type(value).__name__}")
-    table = value if isinstance(value, pa.Table) else pa.Table.from_batches([value])
-    yield from datasets.saved(place, ".parquet", lambda target: pq.write_table(table, target), _ARROW_REMEDY)
+    yield from datasets.saved(
+        place, ".parquet", lambda: tabular.of_arrow()[".parquet"](_as_table(value)), _ARROW_REMEDY
+    )
 
 
 _ARROW_REMEDY = (
     "Cast the columns that Parquet has no type for, or leave them out: table.drop_columns(['x']). "
     "Or write the table to a file yourself and return its path."
 )
+
+
+def _arrow_file(value: Any, place: Place) -> Iterator[records.Record]:
+    """A table, a piece of one or a column, as a file."""
+    yield from written(_as_table(value), place, tabular.of_arrow(), type_name(type(value)))
+
+
+def _as_table(value: Any) -> pa.Table:
+    import pyarrow as pa
+
+    if isinstance(value, pa.RecordBatch):
+        return pa.Table.from_batches([value])
+    return value if isinstance(value, pa.Table) else pa.table({"0": value})
 
 
 def _arrow_table(value: Any, place: Place, kind: str) -> records.Dataset:
@@ -207,11 +209,17 @@ def _arrow_type(dtype: pa.DataType) -> Any:
 def _arrow_column(value: Any, place: Place) -> Iterator[records.Record]:
     import pyarrow as pa
 
-    yield from _arrow(pa.table({"0": value}), place, f"pyarrow.{type(value).__name__}")
+    if isinstance(place.marker, options.Artifact):
+        yield from _arrow_file(value, place)
+    else:
+        yield from _arrow(pa.table({"0": value}), place, f"pyarrow.{type(value).__name__}")
 
 
 def _hugging_face(value: Any, place: Place) -> Iterator[records.Record]:
     """A Hugging Face dataset, which knows its own fingerprint."""
+    if isinstance(place.marker, options.Artifact):
+        yield from _arrow_file(value.with_format("arrow")[:], place)
+        return
     schema = datasets.colspec((name, _arrow_type(field.pa_type), True) for name, field in _flat(value.features))
     profile = datasets.table_profile(value.num_rows, len(value.column_names), value.num_rows)
     fingerprint = datasets.digest(str(getattr(value, "_fingerprint", "")), str(value.num_rows))

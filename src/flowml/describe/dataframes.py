@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
-from flowml.describe import cells, datasets, tables
+from flowml.describe import cells, datasets, tables, tabular
 from flowml.describe.columns import PandasColumns, is_hashed_whole
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.scalars import scalar
 from flowml.describe.text import short, type_name
+from flowml.describe.written import written
 from flowml.errors import pass_on
 
 if TYPE_CHECKING:
@@ -29,14 +28,14 @@ REMEDY = (
 def frame(value: pd.DataFrame, place: Place) -> Iterator[records.Record]:
     """A frame: its columns, size and fingerprint; its content only when asked for."""
     if isinstance(place.marker, options.Artifact):
-        yield from as_file(value, place)
+        yield from written(value, place, tabular.of_pandas())
         return
     yield from _saved(value, place, "pandas.DataFrame")
 
 
 def _saved(value: pd.DataFrame, place: Place, kind: str) -> Iterator[records.Record]:
     yield described(value, place, kind)
-    yield from datasets.saved(place, ".parquet", lambda target: target.write(parquet(value)), REMEDY)
+    yield from datasets.saved(place, ".parquet", lambda: tabular.parquet(value), REMEDY)
 
 
 def described(value: pd.DataFrame, place: Place, kind: str) -> records.Dataset:
@@ -74,38 +73,17 @@ def series(value: pd.Series[Any], place: Place) -> Iterator[records.Record]:
     """A series: a frame of one column."""
     table = value.to_frame(name=value.name if value.name is not None else 0)
     if isinstance(place.marker, options.Artifact):
-        yield from as_file(table, place)
+        yield from written(table, place, tabular.of_pandas(), type_name(type(value)))
         return
     yield from _saved(table, place, "pandas.Series")
 
 
 def _index(value: pd.Index[Any], place: Place) -> Iterator[records.Record]:
-    yield from _saved(value.to_frame(index=False), place, f"pandas.{type(value).__name__}")
-
-
-def parquet(value: pd.DataFrame) -> bytes:
-    """Give a frame's content as Parquet; it needs its column names to be text."""
-    if not all(isinstance(name, str) for name in value.columns):
-        value = value.set_axis([str(name) for name in value.columns], axis="columns")
-    target = io.BytesIO()
-    value.to_parquet(target)
-    return target.getvalue()
-
-
-def as_file(value: pd.DataFrame, place: Place) -> Iterator[records.Record]:
-    """A frame as a file, in the form that the ending names."""
-    path = place.path(".parquet")
-    match PurePosixPath(path).suffix.lower():
-        case ".csv":
-            yield records.Text(path, value.to_csv())
-        case ".json":
-            yield records.Text(path, value.to_json(orient="split", date_format="iso"))
-        case ".html":
-            yield records.Text(path, value.to_html())
-        case ".md" | ".txt":
-            yield records.Text(path, value.to_string())
-        case _:
-            yield records.Blob(path, parquet(value))
+    table = value.to_frame(index=False)
+    if isinstance(place.marker, options.Artifact):
+        yield from written(table, place, tabular.of_pandas(), type_name(type(value)))
+    else:
+        yield from _saved(table, place, f"pandas.{type(value).__name__}")
 
 
 def _missing(value: Any, place: Place) -> Iterator[records.Record]:

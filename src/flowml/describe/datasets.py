@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -108,20 +107,19 @@ def table_profile(length: int, width: int, looked_at: int) -> dict[str, Any]:
     return profile
 
 
-def saved(place: Place, suffix: str, write: Callable[[io.BytesIO], object], remedy: str) -> Iterator[records.Record]:
+def saved(place: Place, suffix: str, write: Callable[[], str | bytes], remedy: str) -> Iterator[records.Record]:
     """Put a dataset's content among the artifacts, if the user wants that; where it is refused, say why.
 
     Args:
         place: Where the dataset stands.
         suffix: The ending of the format.
-        write: Writes it.
+        write: Gives it in that format.
         remedy: What the user can do where the format cannot hold it.
     """
     if not (isinstance(place.marker, options.Dataset) and place.marker.save):
         return
-    target = io.BytesIO()
     try:
-        write(target)
+        data = write()
     except BaseException as error:  # noqa: BLE001 - of whatever library writes it
         pass_on(error)
         yield records.Lost(
@@ -130,4 +128,4 @@ def saved(place: Place, suffix: str, write: Callable[[io.BytesIO], object], reme
             f"{cut(' '.join(error_text(error).split()), 500)}. {remedy}",
         )
     else:
-        yield records.Blob(place.path(suffix, "data"), target.getvalue())
+        yield records.Blob(place.path(suffix, "data"), data.encode() if isinstance(data, str) else data)

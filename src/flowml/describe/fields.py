@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from flowml import records
-from flowml.describe import datasets, hints
+from flowml.describe import datasets, hints, nests
 from flowml.describe.dispatch import Describer, part_by_part, register, register_lazy, register_shape
 from flowml.describe.place import Place
 from flowml.describe.scalars import secret
@@ -34,11 +34,6 @@ def _describer(names: Callable[[type], Iterable[str]]) -> Describer:
 
     part_by_part.add(fields)
     return fields
-
-
-_dataclass = _describer(lambda kind: kind.__dataclass_fields__)  # type: ignore[attr-defined]
-_named_tuple = _describer(lambda kind: kind._fields)  # type: ignore[attr-defined]
-_attrs = _describer(lambda kind: [field.name for field in kind.__attrs_attrs__])  # type: ignore[attr-defined]
 
 
 def _pydantic(value: Any, place: Place) -> Iterator[records.Record]:
@@ -73,8 +68,7 @@ def _load_pydantic_secrets() -> None:
 
 def register_all() -> None:
     """Register the shapes, and pydantic for when it is met."""
-    register_shape(lambda kind: "__attrs_attrs__" in kind.__dict__, _attrs)
-    register_shape(lambda kind: "__dataclass_fields__" in kind.__dict__, _dataclass)
-    register_shape(lambda kind: issubclass(kind, tuple) and "_fields" in kind.__dict__, _named_tuple)
+    for has_shape, names in nests.FIELDS:
+        register_shape(has_shape, _describer(names))
     register_lazy("pydantic.main", _load_pydantic)
     register_lazy("pydantic.types", _load_pydantic_secrets)

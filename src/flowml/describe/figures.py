@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flowml import options, records
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.text import type_name
+from flowml.describe.written import Formats, written
 
 _LARGEST_IMAGE = 100_000_000  # pixels
+_USUAL_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tiff", ".bmp", ".pdf")
 
 
 def _is_shown_short(place: Place) -> bool:
     """As an input a figure is a short text, unless it is marked as a file."""
     return place.role == "input" and not isinstance(place.marker, options.Artifact)
-
-
-def _ending(place: Place, usual: str) -> str:
-    return PurePosixPath(place.path(usual)).suffix.lower()
 
 
 def matplotlib_figure(value: Any, place: Place) -> Iterator[records.Record]:
@@ -30,9 +27,22 @@ def matplotlib_figure(value: Any, place: Place) -> Iterator[records.Record]:
         width, height = value.get_size_inches()
         yield records.Param(place.label, f"matplotlib {type_name(type(value))} {width:g} × {height:g} in")  # noqa: RUF001
         return
-    target = io.BytesIO()
-    value.savefig(target, format=_ending(place, ".png")[1:])
-    yield records.Blob(place.path(".png"), target.getvalue())
+
+    def draw(form: str) -> Callable[[Any], bytes]:
+        def drawn(figure: Any) -> bytes:
+            target = io.BytesIO()
+            figure.savefig(target, format=form)
+            return target.getvalue()
+
+        return drawn
+
+    yield from written(value, place, {f".{form}": draw(form) for form in ("png", *_drawn(value))})
+
+
+def _drawn(value: Any) -> Iterable[str]:
+    """Give the formats that matplotlib can draw a figure in."""
+    forms: Iterable[str] = value.canvas.get_supported_filetypes()
+    return forms
 
 
 def _axes(value: Any, place: Place) -> Iterator[records.Record]:
@@ -43,19 +53,21 @@ def _axes(value: Any, place: Place) -> Iterator[records.Record]:
 def _plotly(value: Any, place: Place) -> Iterator[records.Record]:
     if _is_shown_short(place):
         yield records.Param(place.label, f"plotly {type_name(type(value))} of {len(value.data):,} traces")
-    elif _ending(place, ".html") == ".json":
-        yield records.Text(place.path(".html"), value.to_json())
     else:
-        yield records.Text(place.path(".html"), value.to_html(include_plotlyjs="cdn"))
+        formats: Formats = {
+            ".html": lambda figure: figure.to_html(include_plotlyjs="cdn"),
+            ".json": lambda figure: figure.to_json(),
+        }
+        yield from written(value, place, formats)
 
 
 def _altair(value: Any, place: Place) -> Iterator[records.Record]:
     if _is_shown_short(place):
         yield records.Param(place.label, f"altair {type_name(type(value))}")
-    elif _ending(place, ".html") == ".json":
-        yield records.Text(place.path(".html"), value.to_json())
     else:
-        yield records.Text(place.path(".html"), value.to_html())
+        yield from written(
+            value, place, {".html": lambda chart: chart.to_html(), ".json": lambda chart: chart.to_json()}
+        )
 
 
 def _bokeh(value: Any, place: Place) -> Iterator[records.Record]:
@@ -65,7 +77,7 @@ def _bokeh(value: Any, place: Place) -> Iterator[records.Record]:
     from bokeh.embed import file_html
     from bokeh.resources import CDN
 
-    yield records.Text(place.path(".html"), file_html(value, CDN, title=place.name))
+    yield from written(value, place, {".html": lambda layout: file_html(layout, CDN, title=place.name)})
 
 
 def _image(value: Any, place: Place) -> Iterator[records.Record]:
@@ -73,17 +85,28 @@ def _image(value: Any, place: Place) -> Iterator[records.Record]:
     if _is_shown_short(place) or width * height > _LARGEST_IMAGE:
         yield records.Param(place.label, f"image {width} × {height} {value.mode}")  # noqa: RUF001
         return
+    yield from written(value, place, _image_formats())
+
+
+def _image_formats() -> Formats:
     from PIL import Image
 
-    suffix = _ending(place, ".png")
-    form = Image.registered_extensions().get(suffix, "PNG")
+    def saved(form: str) -> Callable[[Any], bytes]:
+        return lambda image: _saved(image, form)
+
+    by_ending = Image.registered_extensions()
+    endings = [*_USUAL_IMAGES, *(ending for ending in by_ending if ending not in _USUAL_IMAGES)]
+    return {ending: saved(by_ending[ending]) for ending in endings if by_ending.get(ending) in Image.SAVE}
+
+
+def _saved(image: Any, form: str) -> bytes:
     target = io.BytesIO()
     try:
-        value.save(target, format=form)
+        image.save(target, format=form)
     except OSError:  # the format has no such mode: PNG no CMYK, JPEG no transparency
         target = io.BytesIO()
-        value.convert("RGB").save(target, format=form)
-    yield records.Blob(place.path(".png"), target.getvalue())
+        image.convert("RGB").save(target, format=form)
+    return target.getvalue()
 
 
 def _load_matplotlib() -> None:

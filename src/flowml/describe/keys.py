@@ -11,6 +11,8 @@ from flowml.describe.secrets import mask
 from flowml.describe.text import clean, fingerprint
 
 LONGEST = 250  # characters of a key in MLflow
+_LONGEST_NAME = 200  # bytes of a file's name: file systems take 255
+_LONGEST_ENDING = 20  # characters
 _ALLOWED = r"\w.\- /" if os.name == "nt" else r"\w.\- /:"
 _LEGAL = re.compile(rf"[{_ALLOWED}]+\Z")
 _ILLEGAL = re.compile(rf"[^{_ALLOWED}]")
@@ -70,7 +72,16 @@ def _with_mark(key: str, text: str) -> str:
 def legal_path(path: str) -> str:
     """Give an artifact path that stays inside the run's artifacts."""
     parts = [part for part in clean(path).replace("\\", "/").split("/") if part.strip(". ")]
-    return "/".join(part[:200] for part in parts) or "file"
+    return "/".join(map(_short_name, parts)) or "file"
+
+
+def _short_name(name: str) -> str:
+    """Cut a name that is too long for a file system before its ending."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    stem, ending = posixpath.splitext(name)
+    ending = ending[:_LONGEST_ENDING]
+    return stem.encode()[: _LONGEST_NAME - len(ending.encode())].decode("utf-8", "ignore") + ending
 
 
 def legal_model_name(name: str) -> str:

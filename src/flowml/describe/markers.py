@@ -12,7 +12,8 @@ from flowml.describe import metrics
 from flowml.describe.dispatch import find, part_by_part
 from flowml.describe.place import Place
 from flowml.describe.plain import as_text, plain
-from flowml.describe.text import as_json, full_name, typed
+from flowml.describe.text import full_name, type_name, typed
+from flowml.describe.written import written
 
 _Describe: TypeAlias = Callable[[Any, Place], list[records.Record]]
 
@@ -34,10 +35,7 @@ def describe(value: Any, place: Place, describe_value: _Describe) -> list[record
         return describe_value(value, _renamed(place, marker.name))
     if isinstance(marker, options.Dataset) and type(value) in (list, dict):
         return _as_table(value, place, describe_value)
-    if isinstance(marker, options.Artifact) and type(value) in (list, tuple, dict, set, frozenset):
-        known, data = plain(value, most=100_000)
-        return [records.Text(place.path(".json"), as_json(data) if known else typed(value))]
-    return None
+    return _as_file(value, place) if isinstance(marker, options.Artifact) else None
 
 
 def _renamed(place: Place, name: str | None) -> Place:
@@ -66,6 +64,14 @@ def _as_model(value: Any, place: Place) -> list[records.Record] | None:
     from flowml.describe import models
 
     return models.marked(value, place)
+
+
+def _as_file(value: Any, place: Place) -> list[records.Record] | None:
+    """Write a list, a mapping or what has fields as one file; the other types' describers write theirs."""
+    from flowml.describe import nests
+
+    found = nests.parts(value)
+    return None if found is None else list(written(found, place, nests.of_parts(found), type_name(type(value))))
 
 
 def _as_table(value: Any, place: Place, describe_value: _Describe) -> list[records.Record] | None:

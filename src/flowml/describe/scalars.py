@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowml import options, records
-from flowml.describe import metrics
+from flowml.describe import metrics, nests
 from flowml.describe.dispatch import register, register_shape
 from flowml.describe.place import Place
 from flowml.describe.plain import TEXTS, scalar_text
 from flowml.describe.secrets import MASK, is_secret, mask
 from flowml.describe.text import SHORT, clean, full_name, type_name
+from flowml.describe.written import Formats, written, written_text
 
 LONGEST = 10_000_000  # characters of one text that are kept
 
@@ -28,7 +29,16 @@ def scalar(value: Any, place: Place) -> list[records.Record]:
         number = metrics.number(value) if place.marker is None else None
         if number is not None:
             return [records.Metric(place.name, number)]
+    if isinstance(place.marker, options.Artifact) and not isinstance(value, str):
+        return list(written(value, place, _FORMATS))
     return text(scalar_text(value) or "", place)
+
+
+_FORMATS: Formats = {
+    ".txt": lambda value: scalar_text(value) or "",
+    ".json": nests.json_text,
+    ".yaml": nests.json_text,  # which is YAML too
+}
 
 
 def text(value: str, place: Place) -> list[records.Record]:
@@ -38,7 +48,7 @@ def text(value: str, place: Place) -> list[records.Record]:
     if place.role == "output" and is_secret(value):
         return []
     if isinstance(place.marker, options.Artifact) or (place.role == "output" and len(value) > SHORT):
-        return [records.Text(place.path(".txt"), mask(clean(value)))]
+        return list(written_text(mask(clean(value)), place))
     return [records.Param(place.label, value)]
 
 

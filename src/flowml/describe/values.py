@@ -10,6 +10,7 @@ from flowml.describe.dispatch import as_list, find
 from flowml.describe.place import DEEPEST, Place
 from flowml.describe.secrets import MASK
 from flowml.describe.text import SHORT, cut, error_text, type_name, typed
+from flowml.describe.written import written
 from flowml.errors import pass_on
 
 
@@ -43,7 +44,7 @@ def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911
 def fallback(value: Any, place: Place) -> list[records.Record]:
     """Describe a value of which nothing is known, by its type and a short repr."""
     if type(place.marker) is options.Artifact:
-        return [records.Text(place.path(".txt"), typed(value))]
+        return list(written(value, place, {".txt": typed, ".md": typed, ".log": typed}))
     return [records.Param(place.label, typed(value))]
 
 
