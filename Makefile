@@ -10,13 +10,15 @@ LOCKED := --constraint constraints.txt
 export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
+# Containers and CI machines often set this: each process would then compile all that it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # A machine that is busy or slow needs longer than Prefect's 20 seconds to start its temporary server.
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all lint type check compat bench soak docs lock clean
+.PHONY: help setup demo test test-all lint type check oldest compat bench soak docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +29,10 @@ demo: $(READY) ## train on real data, tracked: runs flows/train.py and says wher
 	@$(BIN)/python flows/train.py
 	@$(BIN)/flowml show training
 
-test: lint type ## all that must hold for a change: style, types, house rules, tests (not the slow ones)
+test: lint type oldest ## all that must hold for a change: style, types, house rules, tests (not the slow ones)
 	@$(BIN)/python -m pytest -m "not slow and not soak"
 
-test-all: lint type ## the same with the slow tests
+test-all: lint type oldest ## the same with the slow tests
 	@$(BIN)/python -m pytest -m "not soak"
 
 check: lint $(READY) ## the quick part of it, for each commit
@@ -45,6 +47,9 @@ lint: $(READY) ## style, formatting, and which module may import which
 type: $(READY) ## types: mypy on the source and on tests/typing, pyright on tests/typing
 	@$(BIN)/mypy
 	@$(BIN)/pyright
+
+oldest: $(READY) ## the tests of what flowml relies on, with the oldest Prefect and MLflow that it admits
+	@$(BIN)/python tools/compat.py oldest
 
 compat: $(READY) ## the quick tests on each Python of this machine, and on the oldest and newest libraries admitted
 	@$(BIN)/python tools/compat.py
@@ -66,7 +71,7 @@ clean: ## remove .venv, caches and builds; .flowml, where your runs are, stays
 	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# uv installs in seconds what takes pip minutes; where it cannot, pip does the same.
+# uv installs in seconds what takes pip minutes; where it cannot, pip does the same. Both compile what they install.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
 		echo "flowml needs Python 3.10 to 3.13, which '$(PYTHON)' is not. Name another: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -74,6 +79,6 @@ $(READY): pyproject.toml constraints.txt
 		echo "'$(PYTHON)' has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing into .venv (a minute or two, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@{ $(PIP) $(LOCKED) uv && VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet $(LOCKED) --editable . --group dev; } || { \
+	@{ $(PIP) $(LOCKED) uv && VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode $(LOCKED) --editable . --group dev; } || { \
 		$(PIP) --upgrade pip && $(PIP) $(LOCKED) --editable . --group dev; }
 	@touch $@

@@ -2,6 +2,9 @@
 
 On every Python that this machine has, with the locked libraries; on the oldest Python with the lowest versions that
 pyproject.toml admits; on the newest Python with the newest. Each has a venv of its own under .cache/compat/.
+
+Its short form, `oldest`, is part of `make test`: the tests marked compat, on this Python, with the oldest Prefect and
+MLflow that are admitted. All else is as locked, so that little has to be installed.
 """
 
 from __future__ import annotations
@@ -17,12 +20,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENVS = ROOT / ".cache" / "compat"
 UV = Path(sys.executable).with_name("uv")
+PROJECT = ROOT / "pyproject.toml"
+LOCK = ROOT / "constraints.txt"
 QUICK = "not slow and not e2e and not soak"
+SHORT = "oldest"
+TESTED_BY = ("pytest", "pytest-timeout")  # what the tests of the short form import, beyond flowml's own dependencies
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One Python with one choice of libraries: "locked", "lowest" or "highest"."""
+    """One Python with one choice of libraries: "locked", "lowest", "highest" or, of Prefect and MLflow, "oldest"."""
 
     version: str
     python: Path
@@ -36,7 +43,7 @@ class Setting:
 
 def declared_versions() -> list[str]:
     """Read the Pythons that pyproject.toml names in its classifiers, oldest first."""
-    found = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
+    found = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', PROJECT.read_text())
     return sorted(found, key=lambda version: int(version.split(".")[1]))
 
 
@@ -62,23 +69,45 @@ def install(setting: Setting) -> Path:
     venv = VENVS / setting.name
     python = venv / "bin" / "python"
     target = ["--python", str(python)]
+    pins = VENVS / f"{setting.name}.txt"
     if not python.exists():
-        uv("venv", "--quiet", "--clear", "--seed", "--python", str(setting.python), str(venv))
-    project = ["--editable", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:dev"]
+        subprocess.run([setting.python, "-m", "venv", "--clear", venv], check=True)
+    project = ["--editable", str(ROOT), "--group", f"{PROJECT}:dev"]
     if setting.libraries == "locked":
-        uv("pip", "install", "--quiet", *target, "--constraint", str(ROOT / "constraints.txt"), *project)
+        uv("pip", "install", "--quiet", *target, "--constraint", str(LOCK), *project)
     elif setting.libraries == "highest":
         uv("pip", "install", "--quiet", "--upgrade", *target, *project)
+    elif setting.libraries == SHORT:
+        try:
+            install_oldest(pins, target)
+        except subprocess.CalledProcessError:  # where uv cannot, pip can, in minutes: it knows other indexes
+            command = [python, "-m", "pip", "install", "--quiet", *lowered(), "--editable", ROOT, *TESTED_BY]
+            subprocess.run(command, cwd=ROOT, check=True)
     else:
         # Only what flowml itself asks for is lowered; the tools that test it stay as they are.
-        lowest = VENVS / f"{setting.name}.txt"
-        pinned = ["--resolution", "lowest-direct", "--python-version", setting.version, "--output-file", str(lowest)]
-        uv("pip", "compile", "--quiet", *pinned, str(ROOT / "pyproject.toml"))
-        uv("pip", "install", "--quiet", *target, "--constraint", str(lowest), *project)
+        pinned = ["--resolution", "lowest-direct", "--python-version", setting.version, "--output-file", str(pins)]
+        uv("pip", "compile", "--quiet", *pinned, str(PROJECT))
+        uv("pip", "install", "--quiet", *target, "--constraint", str(pins), *project)
     return python
 
 
-def uv(*arguments: str) -> None:
+def install_oldest(pins: Path, target: list[str]) -> None:
+    """Install the oldest Prefect and MLflow; of all else what is locked, as far as that goes with them."""
+    shutil.copy(LOCK, pins)  # uv keeps to the versions that it finds where it is to write them
+    given = pins.with_suffix(".in")
+    given.write_text("\n".join(lowered()))
+    uv("pip", "compile", "--quiet", *target, "--constraint", given, "--group", "dev", "--output-file", pins, PROJECT)
+    uv("pip", "install", "--quiet", *target, "--constraint", pins, "--editable", ROOT, *TESTED_BY)
+
+
+def lowered() -> list[str]:
+    """Pin Prefect and MLflow to the oldest admitted, and what those need on each Python to what the oldest one has."""
+    text = PROJECT.read_text()
+    oldest = [f"{name}=={version}" for name, version in re.findall(r'"(prefect|mlflow)>=([\d.]+)', text)]
+    return oldest + re.findall(r'"([a-z]+<[^;"]+); python_version < ', text)
+
+
+def uv(*arguments: str | Path) -> None:
     """Run uv, and let it say what is wrong."""
     subprocess.run([UV, *arguments], cwd=ROOT, check=True)
 
@@ -92,27 +121,32 @@ def check(setting: Setting) -> str:
         return "FAILED to install"
     shown = "import importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in ('prefect', 'mlflow')), sep=', ')"
     versions = subprocess.run([python, "-c", shown], capture_output=True, text=True, check=False).stdout.strip()
-    tests = [
-        python,
-        "-m",
-        "pytest",
-        "-m",
-        QUICK,
-        "-q",
-        "--maxfail=10",
-        "-o",
-        f"cache_dir={VENVS / setting.name / 'pytest'}",
-    ]
+    tests = ["-q", "-o", f"cache_dir={VENVS / setting.name / 'pytest'}"]
+    if setting.libraries == SHORT:
+        tests += ["-m", "compat and not slow", *marked()]
+    else:
+        tests += ["-m", QUICK, "--maxfail=10"]
     # A newer Prefect migrates the database in its home, and an older one cannot start on it any more.
     home = {"PREFECT_HOME": str(VENVS / setting.name / "prefect")}
-    passed = subprocess.run(tests, cwd=ROOT, env=os.environ | home, check=False).returncode == 0
+    command = [python, "-m", "pytest", *tests]
+    passed = subprocess.run(command, cwd=ROOT, env=os.environ | home, check=False).returncode == 0
     return f"{'passed' if passed else 'FAILED'} with {versions}"
+
+
+def marked() -> list[Path]:
+    """Find the files with tests marked compat: the others import what is not installed for them."""
+    return [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.compat" in path.read_text()]
 
 
 def main(chosen: list[str]) -> int:
     """Check all settings, or those whose name holds one of the given words, and print a table."""
     if shutil.which(str(UV)) is None:
         sys.exit(f"{UV} is missing: run make setup")
+    VENVS.mkdir(parents=True, exist_ok=True)
+    if chosen == [SHORT]:
+        here = Setting("{}.{}".format(*sys.version_info), Path(sys.executable), SHORT)
+        print(result := f"{here.name} {check(here)}")
+        return int("FAILED" in result)
     pythons = {version: find_python(version) for version in declared_versions()}
     found = {version: python for version, python in pythons.items() if python}
     if not found:

@@ -83,6 +83,12 @@ def returns_what_cannot_be_kept() -> Any:
     return (number for number in range(3))
 
 
+@task(cache_policy=INPUTS)
+def remembered_failure(number: int) -> Any:
+    """Return a failed state, which Prefect 3.8 finds in the cache the second time and 3.9 does not keep there."""
+    return Failed(message=f"no {number}")
+
+
 @task
 def gives_up() -> None:
     """Leave by an exception that is no Exception."""
@@ -168,6 +174,30 @@ def returned_states() -> Any:
     returns("Cancelled", return_state=True)
     returns_failed(return_state=True)
     return Completed(message="whatever the tasks said")
+
+
+@flow
+def returned_failures_and_caches(seed: int) -> Any:
+    """Let a task return a failed state twice, with a cache; and within a transaction."""
+    remembered_failure(seed, return_state=True)
+    remembered_failure(seed, return_state=True)
+    with transaction():
+        returns("Failed", return_state=True)
+    return Completed(message="whatever the tasks said")
+
+
+@flow(retries=1)
+def returned_failure_is_retried() -> Any:
+    """Return a failed state the first time, which Prefect 3.9 tries again and 3.8 does not."""
+    add_one(runtime.flow_run.run_count)
+    return Failed(message="not yet") if runtime.flow_run.run_count < 2 else Completed(message="now")
+
+
+@flow(retries=1)
+async def returned_failure_is_retried_async() -> Any:
+    """Return a failed state each time."""
+    add_one(runtime.flow_run.run_count)
+    return Failed(message="never")
 
 
 @flow

@@ -82,24 +82,57 @@ def test_versions_that_go_together(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, version, says",
+    "installed, says",
     [
-        ("fastapi", "0.155.0", "does not go with fastapi 0.155.0: Prefect's server answers 422"),
-        ("cyclopts", "1.0", "flowml needs cyclopts>=3; 1.0 is installed"),
+        (
+            {"fastapi": "0.155.0", "prefect": "3.8.8", "sqlalchemy": "2.0.58"},
+            "prefect 3.8.8 does not go with fastapi 0.155.0: Prefect's server answers 422",
+        ),
+        (
+            {"sqlalchemy": "2.1.9", "prefect": "3.8.0", "fastapi": "0.150.0"},
+            "prefect 3.8.0 does not go with sqlalchemy 2.1.9: the scheduler of Prefect's server fails",
+        ),
+        ({"cyclopts": "1.0"}, "flowml needs cyclopts>=3; 1.0 is installed"),
     ],
 )
 def test_versions_that_do_not(
-    project: Path, monkeypatch: pytest.MonkeyPatch, name: str, version: str, says: str
+    project: Path, monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], says: str
 ) -> None:
     """A pair that is known to fail, and a requirement that is not met, are errors with the command that mends them."""
-    about = project / "installed" / f"{name}-{version}.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    monkeypatch.syspath_prepend(str(about.parent))
+    monkeypatch.syspath_prepend(str(pretended(project / "installed", installed)))
     found = only(versions.versions)
     assert found.severity == "error"
     assert says in found.message
-    assert found.remedy.startswith(f"pip install '{name}")
+    assert found.remedy.startswith(f"pip install '{next(iter(installed))}")
+
+
+def test_versions_that_go_together_from_prefect_3_9_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only Prefect 3.8 fails with is not refused with a later one."""
+    installed = {"prefect": "3.9.0", "sqlalchemy": "2.1.9", "fastapi": "0.150.0"}
+    monkeypatch.syspath_prepend(str(pretended(project / "installed", installed)))
+    assert not [pair for pair in versions.PAIRS if versions._is_bad(pair)]
+
+
+def pretended(folder: Path, installed: dict[str, str]) -> Path:
+    """Make a folder that says of packages that they are installed, in these versions."""
+    for name, version in installed.items():
+        about = folder / f"{name}-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return folder
+
+
+def test_bytecode(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that is not compiled is named, for each process compiles then what it imports."""
+    kept = project / "__init__.pyc"
+    kept.touch()
+    for module in (mlflow, prefect):
+        monkeypatch.setattr(module.__spec__, "cached", str(kept))
+    assert only(environment.compiled).severity == "ok"
+    monkeypatch.setattr(prefect.__spec__, "cached", str(project / "missing.pyc"))
+    found = only(environment.compiled)
+    assert (found.severity, found.message.partition(". ")[0]) == ("warning", "Not compiled: prefect")
+    assert f"{sys.executable} -m compileall" in found.remedy
 
 
 def test_a_run_id_in_the_environment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -120,6 +120,28 @@ def _finish(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
     """Wait for MLflow when the engine is done, where it could not be waited for before."""
     _finished(engine)
     return wrapped(*args, **kwargs)
+
+
+@contextmanager
+def _start(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Iterator[None]:
+    """Do the same for a flow, whose engine is done when what its `start` gives is left."""
+    try:
+        with wrapped(*args, **kwargs):
+            yield
+    finally:
+        _finished(engine)
+
+
+@asynccontextmanager
+async def _start_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> AsyncIterator[None]:
+    try:
+        async with wrapped(*args, **kwargs):
+            yield
+    finally:
+        if _is_timed(engine):
+            await asyncio.to_thread(_finished, engine)
+        else:
+            _finished(engine)
 
 
 @_safely
@@ -259,7 +281,8 @@ _WRAPPERS: dict[str, dict[str, Any]] = {
         "AsyncFlowRunEngine.set_state": _set_state_async,
         "FlowRunEngine.handle_cancellation": _cancel,
         "AsyncFlowRunEngine.handle_cancellation": _cancel_async,
-        "BaseFlowRunEngine._report_attempt_conclusion": _finish,
+        "FlowRunEngine.start": _start,
+        "AsyncFlowRunEngine.start": _start_async,
     },
     "prefect.flow_runs": {"propose_state_sync": _pause, "propose_state": _pause_async},
 }

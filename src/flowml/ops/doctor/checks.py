@@ -20,6 +20,7 @@ Check = Callable[[Place], Iterable[Finding]]
 
 CHECKS: dict[str, Check] = {
     "versions": versions.versions,
+    "bytecode": environment.compiled,
     "run id": environment.run_id,
     "autologging": environment.autologging,
     "file store": environment.file_store,

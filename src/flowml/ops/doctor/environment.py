@@ -1,10 +1,13 @@
-"""What the environment and the flow's file make MLflow do behind the flow's back."""
+"""What the environment does behind the flow's back: to MLflow, and to the time that imports take."""
 
 from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from flowml.ops.doctor.findings import Finding, Place
@@ -53,3 +56,26 @@ def file_store(place: Place) -> Iterator[Finding]:
         yield Finding("error", f"MLflow keeps no runs in plain folders any more: {masked(place.uri)}", _NO_FILES)
     else:
         yield Finding("ok", f"Runs are kept in {masked(place.uri)}")
+
+
+def compiled(_: Place) -> Iterator[Finding]:
+    """Look whether the bytecode of Prefect and MLflow is kept, or each process has to make it anew."""
+    import mlflow
+    import prefect
+
+    missing = [module.__name__ for module in (prefect, mlflow) if not _is_compiled(module)]
+    if missing:
+        unset = "unset PYTHONDONTWRITEBYTECODE, or " if sys.dont_write_bytecode else ""
+        yield Finding(
+            "warning",
+            f"Not compiled: {', '.join(missing)}. Each process, a worker's too, compiles then all that it imports, for "
+            "seconds.",
+            f"{unset}{sys.executable} -m compileall -q -j 0 {sysconfig.get_path('purelib')}",
+        )
+    else:
+        yield Finding("ok", "Prefect and MLflow are compiled")
+
+
+def _is_compiled(module: ModuleType) -> bool:
+    kept = module.__spec__.cached if module.__spec__ else None
+    return kept is None or Path(kept).exists()

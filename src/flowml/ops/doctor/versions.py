@@ -24,9 +24,14 @@ class Pair:
 
 PAIRS = (
     Pair(
-        *("prefect", "<=3.8.8", "fastapi", ">0.150"),
+        *("prefect", "<3.9", "fastapi", ">0.150"),
         "Prefect's server answers 422 to what its clients filter by, and does not start with fastapi 0.155",
         "pip install 'fastapi<=0.150'",
+    ),
+    Pair(
+        *("prefect", "<3.9", "sqlalchemy", ">=2.1"),
+        "the scheduler of Prefect's server fails at each pass, and no schedule ever starts a run",
+        "pip install 'sqlalchemy<2.1'",
     ),
 )
 

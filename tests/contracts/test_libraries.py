@@ -1,0 +1,66 @@
+"""What flowml relies on in other libraries, and in Python itself, beyond what is documented."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import threading
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pytest
+import scipy.sparse
+import skops.io
+import wrapt
+
+
+def test_the_end_of_the_process() -> None:
+    """`threading._register_atexit` takes a function with its arguments; what was registered last is called first."""
+    called: list[int] = []
+    threading._register_atexit(called.append, 1)  # type: ignore[attr-defined]
+    last = threading._threading_atexits.pop()  # type: ignore[attr-defined]
+    last()
+    assert called == [1]
+
+
+def test_a_module_that_is_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The import system notes that in `_initializing` of its spec, and takes it away afterwards."""
+    (tmp_path / "looks_at_itself.py").write_text("during = getattr(__spec__, '_initializing', False)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("looks_at_itself")
+    assert module.during
+    assert not getattr(module.__spec__, "_initializing", False)
+
+
+def test_sparse_matrices_and_arrays() -> None:
+    """SciPy's have families in common, `_spbase` among them."""
+    for kind in (scipy.sparse.csr_matrix, scipy.sparse.coo_array):
+        assert "_spbase" in {family.__name__ for family in kind.__mro__}
+
+
+def test_a_dataset_of_lightgbm_that_was_not_built() -> None:
+    """Its `_handle` is None until it is."""
+    dataset = lightgbm.Dataset(np.eye(4))
+    assert dataset._handle is None
+    assert dataset.construct()._handle is not None
+
+
+def test_the_writer_of_skops() -> None:
+    """The function stands in a module of its own, which writes by the module json."""
+    assert not skops.io.dump.__module__.startswith("flowml")
+    module = importlib.import_module(inspect.unwrap(skops.io.dump).__module__)
+    assert inspect.unwrap(getattr(module, skops.io.dump.__name__)) is inspect.unwrap(skops.io.dump)
+    assert callable(module.json.dumps)
+
+
+def test_the_proxy_of_a_function() -> None:
+    """What a proxy keeps for itself has names that begin with `_self_`; all else is the function's."""
+
+    class Proxy(wrapt.ObjectProxy):  # type: ignore[type-arg, misc]
+        _self_own = 1
+
+    proxy = Proxy(json.dumps)
+    proxy._self_own = 2
+    assert (proxy._self_own, hasattr(json.dumps, "_self_own"), proxy.__code__) == (2, False, json.dumps.__code__)

@@ -1,0 +1,211 @@
+"""What flowml relies on in MLflow beyond what is documented, on each MLflow that it admits."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import threading
+import types
+from pathlib import Path
+
+import mlflow
+import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.store.artifact import artifact_repository_registry as artifacts
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracking import fluent
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.tracking.default_experiment import registry as default_experiment
+from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
+from mlflow.tracking.request_header import registry as request_headers
+from mlflow.utils import autologging_utils, request_utils
+from mlflow.utils.async_logging.run_operations import RunOperations
+from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS, safety
+from mlflow.utils.thread_utils import ThreadLocalVariable
+from mlflow.utils.uri import append_to_uri_path
+from mlflow.utils.validation import _validate_batch_log_data, _validate_param
+
+from flowml.store import autolog, cheap_requests, proxied, quiet, tables
+from flowml.store import fluent as taken_over
+
+pytestmark = pytest.mark.compat
+
+
+@pytest.fixture
+def store(project: Path) -> MlflowClient:
+    """A client of the project's store, without any flow, and without Prefect."""
+    mlflow.set_tracking_uri(f"sqlite:///{project / '.flowml' / 'mlflow.db'}")
+    return MlflowClient()
+
+
+@pytest.mark.parametrize("name", taken_over._TAKEN_OVER)
+def test_a_function_that_is_taken_over(name: str) -> None:
+    """It is a plain function of the fluent API, `_get_or_start_run` among them, whose code can be exchanged."""
+    function = getattr(fluent, name)
+    assert isinstance(function, types.FunctionType)
+    assert function.__code__.co_freevars == ()
+
+
+def test_the_stack_of_active_runs(store: MlflowClient) -> None:
+    """`_active_run_stack` has a list for each thread, `_last_active_run_id` the run that was ended last in it."""
+    assert taken_over.install()
+    assert isinstance(fluent._active_run_stack, ThreadLocalVariable)
+    with mlflow.start_run() as run:
+        assert fluent._active_run_stack.get() == [run]
+        seen: list[object] = []
+        thread = threading.Thread(target=lambda: seen.extend(fluent._active_run_stack.get()))
+        thread.start()
+        thread.join()
+        assert seen == []
+    assert fluent._active_run_stack.get() == []
+    assert fluent._last_active_run_id.get() == run.info.run_id
+
+
+def test_the_experiment_that_is_active(store: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`_active_experiment_id` is what `set_experiment` chose; `_get_experiment_id` asks providers where it is unset."""
+    chosen = mlflow.set_experiment("chosen").experiment_id
+    assert (fluent._active_experiment_id, fluent._get_experiment_id()) == (chosen, chosen)
+
+    class Own(DefaultExperimentProvider):
+        def in_context(self) -> bool:
+            return True
+
+        def get_experiment_id(self) -> str:
+            return "17"
+
+    monkeypatch.setattr(fluent, "_active_experiment_id", None)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)  # what `set_experiment` tells other processes
+    monkeypatch.setattr(default_experiment._default_experiment_provider_registry, "_registry", [])
+    default_experiment._default_experiment_provider_registry.register(Own)
+    assert fluent._get_experiment_id() == "17"
+
+
+def test_a_clients_store(store: MlflowClient) -> None:
+    """A client's `_tracking_client` has the store, with an engine, and the method `_log_url` that prints addresses."""
+    assert type(store._tracking_client.store) is SqlAlchemyStore
+    assert store._tracking_client.store.engine.dialect.name == "sqlite"
+    assert list(inspect.signature(store._tracking_client._log_url).parameters) == ["run_id"]
+    assert tables.serves(store)
+
+
+def test_the_tables_of_a_run() -> None:
+    """They have the columns that are written, and no other."""
+    models = importlib.import_module("mlflow.store.tracking.dbmodels.models")
+    for name, columns in tables.COLUMNS.items():
+        assert {column.name for column in getattr(models, name).__table__.columns} == set(columns.split())
+
+
+def test_what_is_refused() -> None:
+    """`_validate_batch_log_data` and `_validate_param` refuse what MLflow's calls refuse, and give the rest back."""
+    given = [Metric("loss", 0.5, 0, 0)], [Param("rows", "3")], [RunTag("of", "me")]
+    assert [list(map(dict, kept)) for kept in _validate_batch_log_data(*given)] == [
+        list(map(dict, kept)) for kept in given
+    ]
+    with pytest.raises(MlflowException):
+        _validate_batch_log_data([Metric("../loss", 0.5, 0, 0)], [], [])
+    with pytest.raises(MlflowException):
+        _validate_param("../rows", "3")
+    assert append_to_uri_path("/runs", "17", "artifacts") == "/runs/17/artifacts"
+
+
+def test_what_the_users_code_logs_through(store: MlflowClient) -> None:
+    """The fluent functions log by the methods of the client that are observed; `Model.log` is a class method."""
+    seen: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("log_metric", "log_param", "log_batch", "set_tag", "log_inputs"):
+            plain = getattr(MlflowClient, name)
+            patched.setattr(
+                MlflowClient, name, lambda *args, _n=name, _p=plain, **kw: seen.append(_n) or _p(*args, **kw)
+            )
+        with mlflow.start_run():
+            mlflow.log_metric("loss", 0.5)
+            mlflow.log_param("rows", 3)
+            mlflow.log_params({"a": 1})
+            mlflow.log_metrics({"b": 1.0})
+            mlflow.set_tag("of", "me")
+    assert {"log_metric", "log_param", "log_batch", "set_tag"} <= set(seen)
+    assert inspect.ismethod(Model.log)
+    assert RunOperations([]).wait() is None
+
+
+def test_autologging_follows_the_context() -> None:
+    """What notes a fit in progress is where it was: `_AutologgingSessionManager`, `_training_sessions` and the flag."""
+    autolog.follow_context()
+    assert safety._AutologgingSessionManager.start_session is autolog._start_session
+    assert safety._AutologgingSessionManager.active_session() is None
+    assert isinstance(autologging_utils._training_sessions, autolog._FitClasses)
+    fits = [autologging_utils._get_new_training_session_class() for _ in range(2)]
+    assert all(len(each._session_stack) == 0 for each in fits)
+    with autologging_utils.disable_autologging():
+        assert autologging_utils._AUTOLOGGING_GLOBALLY_DISABLED
+        assert autologging_utils.autologging_is_disabled("sklearn")
+    assert not autologging_utils._AUTOLOGGING_GLOBALLY_DISABLED
+    assert isinstance(AUTOLOGGING_INTEGRATIONS, dict)
+
+
+def test_the_model_of_an_autologged_estimator() -> None:
+    """scikit-learn's autologging knows which model it logged of an object, on which it leaves `_mlflow_run_id`."""
+    flavor, estimator = importlib.import_module("mlflow.sklearn"), types.SimpleNamespace()
+    flavor._AUTOLOGGING_METRICS_MANAGER.register_model(estimator, "17")
+    assert vars(estimator) == {"_mlflow_run_id": "17"}
+    assert flavor._AUTOLOGGING_METRICS_MANAGER.get_model_id_for_model(object()) is None
+
+
+def test_sessions_of_requests() -> None:
+    """All come from `_get_request_session`; their adapters have the pool manager whose connections are exchanged."""
+    cheap_requests.install()
+    session = request_utils._get_request_session(1, 1, 1, (500,), True, False)
+    assert isinstance(session, requests.Session)
+    for adapter in session.adapters.values():
+        assert adapter.poolmanager.pool_classes_by_scheme.keys() == {"http", "https"}
+    assert "_get_request_session" in request_utils._get_http_response_with_retries.__code__.co_names
+
+
+def test_headers_of_requests() -> None:
+    """Providers stand in the list `_registry` of `_request_header_provider_registry`, which can be exchanged."""
+    known = request_headers._request_header_provider_registry
+    assert list(known) == list(known._registry)
+    source = inspect.getsource(
+        importlib.import_module("mlflow.tracking.request_header.databricks_request_header_provider")
+    )
+    assert f"class {cheap_requests._OF_DATABRICKS}(" in source
+
+
+def test_repositories_of_artifacts(project: Path) -> None:
+    """`_artifact_repository_registry` takes one for a scheme; each can download one file to a place."""
+    proxied.install()
+    assert artifacts._artifact_repository_registry.get_artifact_repository(
+        "mlflow-artifacts:/a", f"sqlite:///{project / '.flowml' / 'mlflow.db'}"
+    )
+    assert list(inspect.signature(ArtifactRepository._download_file).parameters) == [
+        "self",
+        "remote_file_path",
+        "local_path",
+    ]
+    parameters = list(inspect.signature(MlflowArtifactsRepository).parameters)
+    assert parameters[:3] == ["artifact_uri", "tracking_uri", "registry_uri"]
+
+
+def test_tags_of_a_run() -> None:
+    """`resolve_tags` asks each provider of a run's context, flowml's own among them."""
+    assert {"mlflow.user", "mlflow.source.name"} <= resolve_tags().keys()
+
+
+def test_traces_that_are_sent_in_the_background() -> None:
+    """They have a module of their own, which is loaded when there are any, and a function that waits for them."""
+    assert importlib.util.find_spec("mlflow.tracing.export.async_export_queue")
+    assert callable(mlflow.flush_trace_async_logging)
+
+
+@pytest.mark.parametrize("name", [name for name in quiet._ADVISERS if name.startswith("mlflow.")])
+def test_who_advises(name: str) -> None:
+    """Advice comes from loggers named like modules that there are."""
+    assert importlib.util.find_spec(name)
+    assert logging.getLogger(name)
