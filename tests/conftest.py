@@ -19,15 +19,18 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from flowml import settings
-from flowml.capture import guard
+from flowml import faults, settings
 from flowml.store import connection, embedded, mlflow_state
 
 
 @pytest.fixture(autouse=True)
-def strict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let flowml's own bugs fail the tests instead of being logged."""
-    monkeypatch.setattr(guard, "strict", True)
+def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let flowml's own bugs fail the tests instead of being logged, in whichever of its threads they come up."""
+    monkeypatch.setattr(faults, "strict", True)
+    faults.seen.clear()
+    yield
+    for fault in faults.seen:
+        raise fault
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ FlowmlError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class FlowmlError(Exception):
     """Anything that flowml itself raises."""
@@ -65,12 +67,24 @@ class TrackingError(FlowmlError):
     Attributes:
         uri: The tracking URI, without credentials.
         remedy: What to do about it.
+        waits: Whether nothing is lost yet: what waits is sent when MLflow takes it, while the process lives.
+        others: What else went wrong, where it is raised for several things.
     """
 
-    def __init__(self, message: str, *, uri: str = "", remedy: str = "") -> None:
+    def __init__(self, message: str, *, uri: str = "", remedy: str = "", waits: bool = False) -> None:
         super().__init__(f"{message} {remedy}".strip())
         self.uri = uri
         self.remedy = remedy
+        self.waits = waits
+        self.others: tuple[TrackingError, ...] = ()
+
+    @classmethod
+    def of(cls, problems: Sequence[TrackingError]) -> TrackingError:
+        """Return the first of several errors, which tells of the others."""
+        first = problems[0]
+        distinct = {str(problem): problem for problem in reversed(problems) if str(problem) != str(first)}
+        first.others = tuple(reversed(distinct.values()))
+        return first
 
 
 _ORDERS = (KeyboardInterrupt, SystemExit, GeneratorExit)

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from flowml import faults
+
 _logger = logging.getLogger(__name__)
 
 _QUIET = 1.0  # seconds without a job that is urgent, after which one that is not is done, or the thread ends
@@ -85,8 +87,8 @@ class Publisher:
                 return
             try:
                 job()
-            except BaseException:
-                _logger.warning("flowml: something in the background failed", exc_info=True)
+            except BaseException as error:  # noqa: BLE001 - the thread goes on with the next
+                faults.tell("do something in the background", error, _logger, level=logging.WARNING)
             finally:
                 with self._changed:
                     self._left -= 1

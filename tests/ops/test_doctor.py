@@ -281,11 +281,13 @@ def test_files_that_wait(project: Path, client: MlflowClient, monkeypatch: pytes
 
 
 def test_records_that_were_lost(project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that say that MLflow did not take everything are counted."""
+    """What runs say that they lost is counted."""
     monkeypatch.setattr(tempfile, "tempdir", str(project))
-    client.create_run("0", run_name="lacking", tags={"flowml.kind": "flow", "flowml.tracking_error": "full"})
+    tags = {"flowml.kind": "flow", "flowml.tracking_error": '["full", "gone"]'}
+    above = client.create_run("0", run_name="lacking", tags=tags).info.run_id
+    client.create_run("0", run_name="below", tags={**tags, "mlflow.parentRunId": above})  # the one above repeats it
     found = only(leftovers.records)
-    assert (found.severity, "1 of the last 500 runs lack records" in found.message) == ("warning", True)
+    assert (found.severity, "2 losses in 1 of the last 500 runs: lacking; " in found.message) == ("warning", True)
 
 
 def test_runs_that_were_left_open(client: MlflowClient) -> None:

@@ -36,6 +36,13 @@ class Call:
     known: Callable[[], list[records.Record]] = list  # what else there is to log of the call; it is cheap to say
     asked: Callable[[], list[records.Record]] | None = None  # what takes a question over the network, beside the body
 
+    def logged_arguments(self) -> Mapping[str, Any]:
+        """Return the arguments that ``Track(inputs=...)`` lets through."""
+        wanted = self.track.inputs if self.track else False
+        if isinstance(wanted, bool):
+            return self.arguments if wanted else {}
+        return {name: value for name, value in self.arguments.items() if name in wanted}
+
     def experiment(self) -> str | None:
         """Return the name of the experiment that ``Track(experiment=...)`` gives for this call, if it gives one."""
         try:

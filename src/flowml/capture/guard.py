@@ -3,29 +3,78 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, TypeAlias
 
-from flowml import describe
-from flowml.errors import FlowmlError, pass_on
+from flowml import describe, faults
+from flowml.errors import FlowmlError, OrchestrationError, TrackingError, pass_on
 
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
-strict = False
-"""Raise flowml's own bugs instead of logging them; the tests turn it on."""
+_MOST = 10  # lines of one kind in a flow run: the run's tag has room for more
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+\b|\b[0-9a-f-]{16,}\b|\d{4,}")  # differs from call to call
+_CASE = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")  # differs among things of one kind: their names, their numbers
 
-_said: dict[str, object] = {}
+
+class Said:
+    """What was said in the log of one flow run: each kind of thing once, with its reason."""
+
+    def __init__(self) -> None:
+        self._whys: set[str] = set()
+        self._kinds: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def say_once(self, doing: str, why: str, log: Log) -> None:
+        """Say what could not be done, and why; not if the same was the reason of something else already."""
+        reason = _ADDRESS.sub("", why)
+        kind = _CASE.sub("", f"{doing}: {reason}")
+        with self._lock:
+            if reason in self._whys or self._kinds[kind] > _MOST:
+                return
+            self._kinds[kind] += 1
+            is_one_more = self._kinds[kind] > _MOST
+            if not is_one_more:
+                self._whys.add(reason)
+        if is_one_more:
+            log.warning("flowml: could not %s, and so on: more of this kind are not told here.", doing)
+        else:
+            log.warning("flowml: could not %s: %s Your code goes on.", doing, why)
+
+    def remark(self, about: str, text: str, log: Log) -> None:
+        """Say something to the user that is no failure; of what is about the same, the first."""
+        with self._lock:
+            is_news = about not in self._whys
+            self._whys.add(about)
+        if is_news:
+            log.warning("flowml: %s", text)
+
+    def forget(self) -> None:
+        """Say again what was said before."""
+        with self._lock:
+            self._kinds.clear()
+            self._whys.clear()
+
+
+elsewhere = Said()
+"""What was said where no call is known; each outermost flow starts afresh."""
 
 
 @contextmanager
-def guarded(doing: str, log: Log, *, raising: bool) -> Iterator[None]:
+def guarded(
+    doing: str, log: Log, *, raising: bool, said: Said = elsewhere, note: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Keep what goes wrong inside from the user, and say it once in the log.
 
     Args:
         doing: What flowml was doing, for the message: "open the run".
         log: Where the message goes.
         raising: Let a `FlowmlError` through, as ``on_error="raise"`` asks.
+        said: What was said before.
+        note: Notes what is lost on the run, too.
 
     Raises:
         FlowmlError: Only if ``raising``.
@@ -34,36 +83,21 @@ def guarded(doing: str, log: Log, *, raising: bool) -> Iterator[None]:
     try:
         yield
     except FlowmlError as error:
+        for each in (error, *getattr(error, "others", ())):
+            is_lost = not isinstance(each, OrchestrationError) and not (isinstance(each, TrackingError) and each.waits)
+            if note and is_lost:
+                note(str(each) if isinstance(each, TrackingError) else f"could not {doing}: {each}")
+            if not raising:
+                said.say_once(doing, str(each), log)
         if raising:
             raise
-        _say_once(doing, str(error), log)
     except BaseException as error:
-        if strict:
+        faults.note(error)
+        if faults.strict:
             raise
         pass_on(error)
-        _say_once(doing, f"{describe.error_text(error)}.", log)
+        why = describe.mask(faults.explain(error)) if faults.is_own(error) else f"{describe.error_text(error)}."
+        if note:
+            note(f"could not {doing}: {why}")
+        said.say_once(doing, why, log)
         log.debug("flowml: could not %s", doing, exc_info=True)
-
-
-def remark(about: str, text: str, log: Log) -> None:
-    """Say something to the user that is no failure; of what is about the same, the first in a flow run."""
-    if _is_news(about):
-        log.warning("flowml: %s", text)
-
-
-def forget() -> None:
-    """Say again what was said before; each outermost flow starts afresh."""
-    _said.clear()
-
-
-def _say_once(doing: str, why: str, log: Log) -> None:
-    """Say each thing once in a flow run: what could not be done, and why."""
-    if _is_news(doing, why):
-        log.warning("flowml: could not %s: %s Your code goes on.", doing, why)
-
-
-def _is_news(*said: str) -> bool:
-    """Whether none of this was said before; tasks may ask at the same time, and a fork may come between."""
-    me = object()
-    taken = [_said.setdefault(one, me) is me for one in said]
-    return all(taken)

@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import SettingsContext, get_settings_context
 from prefect.settings import PREFECT_API_URL
 
-from flowml import markdown, records, settings, store
+from flowml import faults, markdown, records, settings, store
 from flowml.capture import labels, report
 from flowml.capture.api import KeptClient
 from flowml.capture.guard import Log, guarded
@@ -84,7 +84,8 @@ class Links:
             try:
                 with in_force.model_copy():
                     labels.keep(flow_run, _keeping_client.get())
-            except Exception:  # noqa: BLE001 - of Prefect's client, also when the process ends: few ever ask for it
+            except Exception as error:  # noqa: BLE001 - of Prefect's client, also when the process ends: few ever ask for it
+                faults.note(error)
                 _keeping_client.close()
                 self._log.debug("flowml: Prefect's API did not keep a flow run's label", exc_info=True)
 

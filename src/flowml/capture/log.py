@@ -8,7 +8,6 @@ from typing import Any
 from flowml import describe, records, settings, store
 from flowml.capture.links import PATIENCE, keeper, publisher
 from flowml.capture.session import Session, current
-from flowml.errors import FlowmlError
 
 
 def log(**values: Any) -> None:
@@ -77,12 +76,11 @@ def _tracked() -> Session | None:
 
 
 def _put(session: Session, found: tuple[list[records.Record], Mapping[str, str]]) -> None:
-    """Log what there is, and say of each wrong value what is wrong; that is no failure of MLflow's to raise."""
+    """Log what there is, and say of each wrong value what is wrong."""
     logged, wrong = found
     session.put(logged)
     for what, why in wrong.items():
-        with session.guard(f"log {what}", raising=False):
-            raise FlowmlError(why)
+        session.lost(f"log {what}", why)
 
 
 def current_run() -> records.CurrentRun | None:

@@ -15,7 +15,7 @@ from typing import Any
 from flowml import clock, describe, records, settings, store
 from flowml.capture.background import BackgroundJob
 from flowml.capture.call import Call
-from flowml.capture.guard import forget, guarded, remark
+from flowml.capture.guard import Said, elsewhere, guarded
 from flowml.capture.verdict import Verdict, records_of
 from flowml.errors import FlowmlError
 
@@ -28,13 +28,15 @@ class Session:
     Attributes:
         call: What was called, by whom, with what.
         run: Where its records go.
+        said: What was said in the log of its flow run.
     """
 
-    __slots__ = ("_asking", "_error", "_is_watched", "_overflows", "_params", "_steps", "call", "run")
+    __slots__ = ("_asking", "_error", "_is_watched", "_overflows", "_params", "_steps", "call", "run", "said")
 
-    def __init__(self, call: Call, run: store.Run) -> None:
+    def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
         self.call = call
         self.run = run
+        self.said = said or Said()
         self._steps = 0
         self._asking: BackgroundJob | None = None
         self._error: BaseException | None = None
@@ -46,10 +48,10 @@ class Session:
     def begin(cls, call: Call, *, inputs: bool = True) -> Session:
         """Open the run and log the inputs, before the user's code can change them."""
         caller = current()
-        session = cls(call, store.NO_RUN)
+        session = cls(call, store.NO_RUN, caller.said if caller else None)
         with session.guard("open the run"):
             if caller is None:
-                forget()
+                elsewhere.forget()
                 settings.reload()
             session._open(caller)
         if watch := call.watch():
@@ -60,7 +62,7 @@ class Session:
                 session._explain()
                 if inputs:
                     with session.guard("log the inputs"):
-                        session.put(describe.inputs(_chosen(call), call.hints))
+                        session.put(describe.inputs(call.logged_arguments(), call.hints))
         except BaseException as error:
             session.failed(error)
             raise
@@ -82,20 +84,23 @@ class Session:
 
     def put(self, found: list[records.Record]) -> None:
         """Log records, and say in the user's log what is lost; a file takes the parameters beyond MLflow's room."""
-        for record in found:
-            if isinstance(record, records.Lost):
-                with self.guard(record.what, raising=False):
-                    raise FlowmlError(record.why)
-            if isinstance(record, records.Remark):
-                remark(record.about, record.text, self.call.log)
-        found = [record for record in found if not isinstance(record, records.Lost | records.Remark)]
         found = [self._renamed(record) if isinstance(record, records.Param) else record for record in found]
         room = describe.MOST_PARAMS - len(self._params)
         if sum(isinstance(record, records.Param) for record in found) > room:
             self._overflows += 1
             found = describe.fit(found, most_params=room, overflow=f"params/{self._overflows}.json")
         self._params |= {record.key: record.value for record in found if isinstance(record, records.Param)}
-        self.run.put([record for record in found if not isinstance(record, records.Lost)])
+        self.run.put(found)
+        for record in found:
+            if isinstance(record, records.Lost):
+                self.lost(record.what, record.why)
+            elif isinstance(record, records.Remark):
+                self.said.remark(record.about, record.text, self.call.log)
+
+    def lost(self, what: str, why: str) -> None:
+        """Say what could not be done with a value of the user's, and why; that is no failure of MLflow's to raise."""
+        with self.guard(what, raising=False):
+            raise FlowmlError(why)
 
     def _renamed(self, param: records.Param) -> records.Param:
         """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""
@@ -243,7 +248,8 @@ class Session:
 
     def guard(self, doing: str, *, raising: bool = True) -> AbstractContextManager[None]:
         """Keep what goes wrong inside from the user's code; ``doing`` says in the log what was tried."""
-        return guarded(doing, self.call.log, raising=raising and self._is_strict)
+        raising = raising and self._is_strict
+        return guarded(doing, self.call.log, raising=raising, said=self.said, note=self.run.note_loss)
 
 
 _OFF = Session(
@@ -290,11 +296,3 @@ def disabled() -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
-
-
-def _chosen(call: Call) -> Mapping[str, Any]:
-    """Return the arguments that ``Track(inputs=...)`` lets through."""
-    wanted = call.track.inputs if call.track else False
-    if isinstance(wanted, bool):
-        return call.arguments if wanted else {}
-    return {name: value for name, value in call.arguments.items() if name in wanted}

@@ -10,7 +10,7 @@ from flowml.describe import hints, metrics, registered
 from flowml.describe.limits import apart, fit, fit_piece
 from flowml.describe.place import Place
 from flowml.describe.text import full_name, type_name
-from flowml.describe.values import describe
+from flowml.describe.values import describe, not_described
 from flowml.errors import pass_on
 
 
@@ -87,9 +87,9 @@ def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[re
             found = metrics.from_many(value, place, step)
         elif (number := metrics.number(value)) is not None:
             found = [records.Metric(place.name, number, step)]
-    except BaseException as error:  # noqa: BLE001 - a mapping of the user's may raise anything; it is none of numbers
+    except BaseException as error:  # noqa: BLE001 - a mapping of the user's may raise anything
         pass_on(error)
-        return []
+        return not_described(value, place, error)[1:]  # a parameter for each step would be too many
     keys = [record.key for record in found if isinstance(record, records.Metric)]
     return fit_piece(found, "yielded", keys) if found else []
 

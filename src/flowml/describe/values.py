@@ -38,7 +38,7 @@ def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911
         return found if type(found) is list else list(found)
     except BaseException as error:  # noqa: BLE001 - a user's object or describer may raise anything
         pass_on(error)
-        return _not_described(value, place, error)
+        return not_described(value, place, error)
 
 
 def fallback(value: Any, place: Place) -> list[records.Record]:
@@ -48,6 +48,7 @@ def fallback(value: Any, place: Place) -> list[records.Record]:
     return [records.Param(place.label, typed(value))]
 
 
-def _not_described(value: Any, place: Place, error: BaseException) -> list[records.Record]:
-    reason = error_text(error)
-    return [records.Param(place.label, cut(f"{type_name(type(value))} (not described: {reason})", SHORT))]
+def not_described(value: Any, place: Place, error: BaseException) -> list[records.Record]:
+    """Say in a parameter, and to whoever logs, that a value could not be described, and why."""
+    text = cut(f"{type_name(type(value))} (not described: {error_text(error)})", SHORT)
+    return [records.Param(place.label, text), records.Lost(place.label, f"describe {place.label!r}", f"{text}.")]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flowml import settings
+from flowml import faults, settings
 from flowml.errors import SettingsError
 from flowml.events.names import Event
 
@@ -62,8 +62,8 @@ def emit(event: Event) -> None:
 
         try:
             emit_event(event.name, **_arguments(event))
-        except Exception:
-            _logger.debug("could not tell of %s", event.name, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - of Prefect's client, or flowml's own
+            faults.tell(f"tell of {event.name}", error, _logger)
 
 
 async def deliver(event: Event) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from flowml import faults
 from flowml.events import names
 from flowml.events.emitting import noted_settings
 
@@ -73,8 +74,8 @@ def _read_patiently() -> tuple[Asked, ...] | None:
     def ask() -> None:
         try:
             answers.put(here.run(read))
-        except Exception:
-            _logger.debug("could not read what is asked for", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - of Prefect's client, or flowml's own
+            faults.tell("read what deployments ask for", error, _logger)
             answers.put(None)
 
     threading.Thread(target=ask, name="flowml-limits", daemon=True).start()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from flowml import faults
 from flowml.events import names, promotion
 from flowml.events.emitting import emit, is_on
 from flowml.events.judging import judged
@@ -50,8 +51,8 @@ def _tell_judged(
     try:
         for event in judged(notification, payload, related):
             emit(event)
-    except Exception:
-        _logger.debug("could not judge %s", notification.run_id, exc_info=True)
+    except Exception as error:  # noqa: BLE001 - of Prefect's client, or flowml's own
+        faults.tell(f"judge the run {notification.run_id}", error, _logger)
 
 
 def _wait_at_exit() -> None:

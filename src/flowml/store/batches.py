@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flowml import records
 from flowml.store import models
 from flowml.store.logged import Serialized
-from flowml.store.trouble import may_pass
+from flowml.store.retrying import may_pass
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flowml.errors import TrackingError
 from flowml.store import batches, tables
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _artifacts_of(connection: Connection, experiment_id: str) -> str:
     location, stage = connection.execute(wanted.where(SqlExperiment.experiment_id == int(experiment_id))).one()
     if stage != "active":
         msg = f"experiment {experiment_id} is {stage}"
-        raise ValueError(msg)
+        raise TrackingError(msg)
     return str(location)
 
 

@@ -1,8 +1,11 @@
-"""Spares each call to an MLflow server what it need not do: wait for a late acknowledgement, look for Databricks.
+"""Spares each call to an MLflow server what it need not do: wait for an acknowledgement, look for Databricks, retry.
 
 A server that shares its port among workers sends an answer's head and body as two packets, the second one when the
 first is acknowledged (Nagle's algorithm, RFC 896). Linux acknowledges after 40 ms where it has nothing else to send
 (RFC 1122, section 4.2.3.2), or at once where it is told so for each answer (TCP_QUICKACK, tcp(7)).
+
+MLflow's client sends a call that fails eight times, with four minutes of pauses. flowml's sender tries again by itself,
+and meanwhile has other runs to send, and flows that wait for a limited time: it takes the second failure for one.
 
 MLflow finds out anew for each call whether it is made in Databricks, by eleven imports that fail: a quarter of the
 processor time that the call takes in this process.
@@ -11,6 +14,7 @@ processor time that the call takes in this process.
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -20,13 +24,14 @@ if TYPE_CHECKING:
     from requests import Session
 
 _OF_DATABRICKS = "DatabricksRequestHeaderProvider"
+_RETRIES = 1  # of one call in flowml's own threads
 _QUICK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 
 
 @cache
 def install() -> None:
-    """Make MLflow's calls to servers cheaper, those of flowml and of the user alike."""
-    _acknowledge_at_once()
+    """Make MLflow's calls to servers cheaper, flowml's and the user's alike; leave trying again to flowml's sender."""
+    _change_sessions()
     _ask_for_databricks_once()
 
 
@@ -47,16 +52,18 @@ def _may_apply(provider: Any) -> bool:
         return True
 
 
-def _acknowledge_at_once() -> None:
+def _change_sessions() -> None:
     from mlflow.utils import request_utils
 
     plain: Any = getattr(request_utils, "_get_request_session", None)
-    if _QUICK is None or plain is None:
+    if plain is None:
         return
 
-    def quick(*args: Any, **kwargs: Any) -> Session:
-        session: Session = plain(*args, **kwargs)
-        for adapter in session.adapters.values():
+    def quick(max_retries: int, *args: Any, **kwargs: Any) -> Session:
+        if threading.current_thread().name.startswith("flowml-"):
+            max_retries = min(max_retries, _RETRIES)
+        session: Session = plain(max_retries, *args, **kwargs)
+        for adapter in session.adapters.values() if _QUICK is not None else ():
             _make_quick(getattr(adapter, "poolmanager", None))
         return session
 

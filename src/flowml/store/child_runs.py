@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import records
-from flowml.store import tables
+from flowml.store import losses, tables
 from flowml.store.mlflow_state import APART
 from flowml.store.paging import paged
 from flowml.store.registration import versions_in
@@ -51,6 +51,7 @@ class ChildRun:
         page: Its page in the orchestrator's UI.
         by_hand: Whether the user's code opened it.
         experiment_id: Its experiment, if it is another than that of the run above.
+        losses: What another process says that it lost.
     """
 
     id: str
@@ -70,6 +71,7 @@ class ChildRun:
     page: str | None = None
     by_hand: bool = False
     experiment_id: str | None = None
+    losses: tuple[str, ...] = ()
 
 
 def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun]:
@@ -121,6 +123,7 @@ def _of(run: tables.RunRow) -> ChildRun:
         name=run.name,
         is_flow=kind == "flow",
         by_hand=kind is None,
+        losses=tuple(losses.in_tags(tags)),
         status=run.status,
         state=tags.get("prefect.state") or run.status.title(),
         started=run.started,

@@ -16,7 +16,7 @@ from flowml.errors import TrackingError
 from flowml.stack import state
 from flowml.store import cheap_requests, embedded, mlflow_state, pages, proxied
 from flowml.store.mlflow_state import absolute
-from flowml.store.trouble import explained, masked, without_credentials
+from flowml.store.trouble import explain, explained, masked, without_credentials
 from flowml.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -200,13 +200,15 @@ def _tell_mlflow(uri: str, registry_uri: str | None) -> None:
 
 def _check_reachable(uri: str) -> None:
     """Knock at a server's door: without it, MLflow's own first call to a dead one blocks for minutes."""
-    parts = urlsplit(uri)
-    if parts.scheme in {"http", "https"}:
-        if not parts.hostname:
-            msg = "the URI names no host"
-            raise ValueError(msg)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        with socket.create_connection((parts.hostname, port), timeout=min(5.0, settings.current().timeout)):
+    if uri.startswith(("http://", "https://")):
+        try:
+            parts = urlsplit(uri)
+            host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError as error:
+            raise explain(uri, ValueError(str(error))) from None  # whoever wrote the address is at fault, not this line
+        if not host:
+            raise explain(uri, ValueError("the URI names no host"))
+        with socket.create_connection((host, port), timeout=min(5.0, settings.current().timeout)):
             pass
 
 

@@ -6,7 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from flowml import clock, records
-from flowml.store import batches, child_runs, graph, note, pages, registration, rollup
+from flowml.errors import TrackingError
+from flowml.store import batches, child_runs, graph, losses, note, pages, registration, rollup
 from flowml.store.intake import take_in
 from flowml.store.mlflow_state import ELSEWHERE
 from flowml.store.notifications import Notification, notify
@@ -54,6 +55,11 @@ class Ending:
             self._all += [child for child in below if not child.by_hand]
         self._run = self._client.get_run(run_id)
         apart = child_runs.read_apart(self._client, self._run.data.tags)
+        for text in losses.in_tags(self._run.data.tags, of_others=True):
+            self._out.losses.add(text)
+        for child in self._all:
+            for text in child.losses:
+                self._out.losses.add(f"{child.name}: {text}")
         summed_up = child_runs.summed_up(self._closing.folded)
         self._children = child_runs.last_attempts([*self._all, *apart, *summed_up])
 
@@ -66,12 +72,15 @@ class Ending:
                 records.Text(f"{_FOLDER}/graph.md", graph.mermaid(drawn)),
             ]
             out = Outgoing(None, None)  # of its own, for it to be made anew where this fails
-            out.incoming.extend(take_in(files, self._client.tracking_uri)[0])
+            taken, problems = take_in(files, self._client.tracking_uri)
+            out.incoming.extend(taken)
             out.sort()
             try:
                 batches.send_files(self._client, self._out.created.result(), out)
             finally:
                 out.discard()
+            if problems:
+                raise TrackingError.of(problems)
 
     def sum_up(self) -> None:
         """Log the children's metrics, which models were registered, and the note."""
@@ -97,7 +106,7 @@ class Ending:
             params=dict(data.params) if data else {},
             metrics=({**data.metrics} if data else {}) | {each.key: each.value for each in self._metrics},
             models=self._models(),
-            problems=tuple(map(str, self._out.problems)),
+            problems=tuple(self._out.losses.texts()),
         )
 
     def notify(self) -> None:

@@ -50,6 +50,10 @@ class FoldedRun:
         """Keep the records until it is known what becomes of them."""
         self._found += found
 
+    def note_loss(self, text: str) -> None:
+        """Note on the outermost run what is lost of this call, and why."""
+        self.under.note_loss(text)
+
     def active(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
         """Make it the active run; it is opened when something asks for that."""
         return fluent.activated(PlainCalls(self, say))

@@ -13,7 +13,7 @@ from flowml.store.staging import FileRecord, stage
 from flowml.store.trouble import masked
 
 
-def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], TrackingError | None]:
+def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], list[TrackingError]]:
     """Take records in, in the user's thread: what changes later is not logged.
 
     Args:
@@ -21,12 +21,12 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
         uri: The tracking URI of the store it is for.
 
     Returns:
-        What is to be sent, and the last error of a model that could not be serialized or a file not copied.
+        What is to be sent, and an error for each model that could not be serialized and each file not copied.
     """
     now = clock.now()
     taken: list[Sendable] = []
     files: list[FileRecord] = []
-    problem: TrackingError | None = None
+    problems: list[TrackingError] = []
     for record in found:
         match record:
             case records.Text() | records.Blob() | records.File():
@@ -41,7 +41,7 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
                     taken.append(models.save(record, uri=uri))
                 except BaseException as error:  # noqa: BLE001 - of whatever library the model comes from
                     pass_on(error)
-                    problem = _problem(f"the model {record.name!r} could not be serialized", error, uri)
+                    problems.append(_problem(f"the model {record.name!r} could not be serialized", error, uri))
             case records.Lost() | records.Remark():
                 pass  # said by the session
             case records.Digest():
@@ -51,8 +51,8 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
     if files:
         staged, missing = stage(files)
         taken.append(staged)
-        problem = _problem("a file could not be copied", missing, uri) if missing else problem
-    return taken, problem
+        problems += [_problem(f"the file {name!r} could not be copied", error, uri) for name, error in missing.items()]
+    return taken, problems
 
 
 def _problem(what: str, error: BaseException, uri: str) -> TrackingError:

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowml.errors import pass_on
 from flowml.store.scratch import Scratch
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 _AUTOLOGGED = "_mlflow_run_id"
 
@@ -25,11 +28,13 @@ class Serialized:
     Attributes:
         content: The object's fingerprint at that moment; None if it has none.
         ids: The logged model's id in each store that has it, by tracking URI.
+        begun: Logged models whose files are not there yet, by tracking URI and run.
     """
 
     def __init__(self, content: str | None) -> None:
         self.content = content
         self.ids: dict[str, str] = {}
+        self.begun: dict[tuple[str, str], LoggedModel] = {}
         self._holders = 0
         self._lock = Lock()
         self._scratch: Scratch | None = None

@@ -103,7 +103,8 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
         The id of the logged model, which loads as ``models:/<id>`` and ``runs:/<run id>/<name>``.
 
     Raises:
-        Exception: Whatever MLflow raises. The logged model is then marked as failed, and `saved` can be sent again.
+        Exception: Whatever MLflow raises. The logged model is then marked as failed, and `saved` can be sent again: to
+            the same logged model.
     """
     from mlflow.entities import LoggedModelOutput
 
@@ -151,10 +152,11 @@ def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) 
 
 
 def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str) -> LoggedModel:
-    run_id = run.info.run_id
-    created = client.create_logged_model(
+    run_id, begun = run.info.run_id, saved.serialized.begun
+    created = begun.get((client.tracking_uri, run_id)) or client.create_logged_model(
         experiment_id, name=saved.name, source_run_id=run_id, params=dict(run.data.params)
     )
+    begun[client.tracking_uri, run_id] = created
     try:
         _write_identity(saved.folder, created.artifact_location, created.model_id, run_id)
         client.log_model_artifacts(created.model_id, str(saved.folder))
@@ -163,6 +165,7 @@ def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment
         _mark_failed(client, created.model_id)
         raise
     _link_metrics(client, run_id, list(run.data.metrics), created.model_id)
+    del begun[client.tracking_uri, run_id]
     return created
 
 

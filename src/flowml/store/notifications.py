@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from flowml import records
+from flowml import faults, records
 from flowml.errors import pass_on
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def notify(notification: Notification, *own: Subscriber) -> None:
     for subscriber in (*_subscribers, *own):
         try:
             subscriber(notification)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the others are notified
             pass_on(error)
-            _logger.debug("a subscriber failed", exc_info=True)
+            faults.tell(f"tell of a {notification.kind}", error, _logger)
 
 
 def notify_closed(client: MlflowClient, run: Run, status: str) -> None:

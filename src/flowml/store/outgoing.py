@@ -14,6 +14,7 @@ from weakref import WeakSet
 from flowml import records
 from flowml.errors import TrackingError
 from flowml.store.logged import Serialized
+from flowml.store.losses import Losses
 from flowml.store.models import SavedModel
 from flowml.store.notifications import Subscriber
 from flowml.store.scratch import Scratch
@@ -111,16 +112,26 @@ class Outgoing:
     models: list[SavedModel] = field(default_factory=list)
     reused: list[records.Reused] = field(default_factory=list)
     own_metrics: set[str] = field(default_factory=set)  # their names
-    tries: int = 0
+    failures: int = 0  # in a row
+    next_try: float = 0.0  # when it is tried again
+    sent_last: float = 0.0  # when something of an outermost run, or below it, was sent
     tried_in: int = -1  # the pass over all runs in which a step failed last
+    late: TrackingError | None = None  # why a part of it could not be sent in this pass
     closed: bool = False
-    problems: list[TrackingError] = field(default_factory=list)
+    problems: list[TrackingError] = field(default_factory=list)  # what could not be sent
     runs_around_tasks: set[str] = field(default_factory=set)  # the user's, which tasks of this flow hang under
     subscribers: list[Subscriber] = field(default_factory=list)  # notified of this run alone
     is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
+    _losses: Losses = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._losses = Losses(is_elsewhere=self.new is None)
         _all.add(self)
+
+    @property
+    def losses(self) -> Losses:
+        """What is lost of the outermost run and all below it."""
+        return (self.root or self)._losses  # noqa: SLF001 - its own class
 
     def sort(self) -> None:
         """Sort what came in by what it is sent with; of one param or tag the last counts."""
@@ -178,6 +189,12 @@ class Outgoing:
     def note(self, problem: TrackingError) -> None:
         """Note what could not be sent, where the outermost flow will tell it."""
         (self.root or self).problems.append(problem)
+        self.losses.add(str(problem))
+
+    def put_off(self, pause: float) -> None:
+        """Note that it failed in a way that may pass, and try again after a pause."""
+        self.failures += 1
+        self.next_try = time.monotonic() + pause
 
 
 _all: WeakSet[Outgoing] = WeakSet()

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flowml import markdown, records
+from flowml.errors import TrackingError
 from flowml.store import creation, digests, fluent, mlflow_state, pages
 from flowml.store.by_hand import HeldParams, Logged
 from flowml.store.fold import FoldedChild, Tally, ledger_of
@@ -81,12 +82,18 @@ class JoinedRun:
         for record in found:
             if isinstance(record, records.Digest):
                 digests.add(record, self.tell)
-        taken, problem = take_in(found, "" if self.place.is_open else self.connection.uri)
+        taken, problems = take_in(found, "" if self.place.is_open else self.connection.uri)
         out = self.out
         out.incoming.extend(taken)
         self.place.when_fixed(lambda connection: connection.writer.tell(out))
-        if problem:
-            raise problem
+        if problems:
+            raise TrackingError.of(problems)
+
+    def note_loss(self, text: str) -> None:
+        """Note on the outermost run what is lost of this call, and why."""
+        self._leave_to_parent()
+        (root := self.out.root or self.out).losses.add(text)
+        self.place.when_fixed(lambda connection: connection.writer.tell(root))
 
     def tell(self, found: Iterable[records.Record]) -> None:
         """Log what became known of this very call, also after it was ended."""
@@ -163,10 +170,18 @@ class JoinedRun:
         return str(writer.ask(lambda: self.connection.client.get_run(run_id)).info.status) == "RUNNING"
 
     def settle(self) -> None:
-        """Wait until all that was logged to it here is in MLflow."""
+        """Wait until all that was logged to it here is in MLflow.
+
+        Raises:
+            TrackingError: If something is not.
+        """
         digests.wait()
-        self.connection.writer.flush()
-        mlflow_state.flush_traces()
+        try:
+            self.connection.writer.flush(of=self.out)
+        finally:
+            mlflow_state.flush_traces()
+        if self.out.problems:
+            raise TrackingError.of(self.out.problems)
 
 
 class OwnRun(JoinedRun):
@@ -270,8 +285,6 @@ class OwnRun(JoinedRun):
         """
         if self.is_outermost:
             super().settle()
-            if self.out.problems:
-                raise self.out.problems[0]
 
 
 def caller_of(connection: Connection, info: records.CurrentRun | None, children: Children) -> records.Caller:

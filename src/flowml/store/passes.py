@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +13,7 @@ from functools import partial
 from flowml.errors import TrackingError
 from flowml.store.logged import Serialized
 from flowml.store.outgoing import Outgoing
+from flowml.store.retrying import pause
 from flowml.store.sender import LaterError, Sender, StoreGoneError
 
 LINGER = 1.0
@@ -20,6 +21,7 @@ LINGER = 1.0
 
 _AT_A_TIME = 4  # runs that are sent to a server side by side
 _IN_A_GROUP = 16  # so many before others may have their turn, a fork among them
+_LONGEST_PAUSE = 15.0  # seconds between tries of a run that fails while others do not
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,9 @@ class Pass:
         was_sent: Told of each run of which nothing is left.
         in_between: Called before each run: somebody may wait for another one to be created.
         side_by_side: Whether several runs may be sent at a time.
-        force: Send what is not due yet, too.
-        last: Leave out what fails, for the rest to be sent at least: a run is better closed without a file.
+        force: Send what waits for company, too.
+        of: The outermost run that somebody waits for; what failed of it is tried now. Default: of all of them.
+        last: Send the rest of a run where a part of it fails: it is better closed without a file, which comes later.
     """
 
     sender: Sender
@@ -44,17 +47,23 @@ class Pass:
     in_between: Callable[[], None]
     side_by_side: bool
     force: bool = False
+    of: Outgoing | None = None
     last: bool = False
     _failed: dict[Outgoing, TrackingError] = field(default_factory=dict)  # by the outermost run
-    _gone: list[TrackingError] = field(default_factory=list)
+    _put_off: set[Outgoing] = field(default_factory=set)  # outermost runs of which something waits for its next try
+    _untold: dict[Outgoing, None] = field(default_factory=dict)  # outermost runs that ended before this was known
+    _gone: list[StoreGoneError] = field(default_factory=list)
 
-    def run(self) -> None:
+    def run(self) -> Mapping[Outgoing, TrackingError]:
         """Send what is due: what must be created, what was closed, what has waited long enough.
 
+        Returns:
+            The outermost runs of which something failed in a way that may pass, and why; it waits.
+
         Raises:
-            TrackingError: If MLflow fails in a way that may pass; all that is left waits.
+            StoreGoneError: If nothing can be sent now; all that is left waits.
         """
-        self.sender.begin_pass(last=self.last)
+        self.sender.begin_pass(lambda out: self.last and self._is_awaited(out))
         for group in self._groups():
             self.in_between()
             self._create_together(group)
@@ -66,15 +75,25 @@ class Pass:
                     self.in_between()
                     with self.at_work():
                         self._send(out)
-            for problem in self._gone:
-                raise problem
-        for problem in self._failed.values():
-            raise problem
+            self._raise_if_gone()
+        for root in list(self._untold):
+            self.waiting[root] = None
+            with self.at_work():
+                self._send(root)
+        self._raise_if_gone()
+        return self._failed
+
+    def _raise_if_gone(self) -> None:
+        for gone in self._gone:
+            raise gone
 
     def _groups(self) -> Iterator[list[Outgoing]]:
         """Put runs together that need not wait for each other; each group is made when those before it are sent."""
         group: list[Outgoing] = []
         for out in list(self.waiting):
+            if self._is_put_off(out):
+                self._put_off.add(out.root or out)
+                continue
             if not self._is_due(out):
                 continue
             if group and (len(group) >= _IN_A_GROUP or not self._is_free(out)):
@@ -88,6 +107,12 @@ class Pass:
                 group = []
         if group:
             yield group
+
+    def _is_put_off(self, out: Outgoing) -> bool:
+        return not self._is_awaited(out) and time.monotonic() < out.next_try
+
+    def _is_awaited(self, out: Outgoing) -> bool:
+        return self.force and self.of in {None, out.root or out}
 
     def _is_due(self, out: Outgoing) -> bool:
         return bool(self.force or out.closing or not out.created.done() or time.monotonic() - out.since >= LINGER)
@@ -103,28 +128,37 @@ class Pass:
         return not models and not (out.closing and (out.closing.rolls_up or out.closing.tally))
 
     def _waits_for_its_children(self, out: Outgoing) -> bool:
-        return bool(out.closing and out.closing.rolls_up and (out.root or out) in self._failed)
+        if not out.closing or not out.closing.rolls_up or (self.last and self._is_awaited(out)):
+            return False
+        root = out.root or out
+        return root in self._failed or root in self._put_off
 
     def _create_together(self, group: list[Outgoing]) -> None:
         try:
             with self.at_work():
                 self.sender.create_together(group)
         except StoreGoneError as gone:
-            self._gone.append(gone.problem)
+            self._gone.append(gone)
 
     def _send(self, out: Outgoing) -> None:
         if self._gone:
             return
+        root = out.root or out
         try:
-            if self.sender.send(out):
-                self.waiting.pop(out, None)
-                self.was_sent()
+            is_done = self.sender.send(out)
         except StoreGoneError as gone:
-            self._gone.append(gone.problem)
+            self._gone.append(gone)
         except LaterError as later:  # this run's own; those of other flows need not wait for it
-            self._failed[out.root or out] = later.problem
-        except BaseException as error:  # noqa: BLE001 - of the disk, or flowml's own: the other runs are sent
-            self._failed[out.root or out] = TrackingError(f"{type(error).__name__}: {error}")
+            out.put_off(pause(out.failures + 1, _LONGEST_PAUSE))
+            self._failed[root] = later.problem
+        else:
+            out.failures, out.next_try = 0, 0.0
+            if is_done:
+                self.waiting.pop(out, None)
+                root.sent_last = time.monotonic()
+                self.was_sent()
+        if root.closed and root.losses.untold() is not None:
+            self._untold[root] = None
 
 
 def _together(jobs: list[Callable[[], None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -10,10 +11,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
+from flowml import faults
 from flowml.errors import FlowmlError
 
 if TYPE_CHECKING:
     from flowml.store.connection import Connection
+
+_logger = logging.getLogger(__name__)
 
 _SECONDS = 10.0  # after which a call that has asked for nothing is sent all the same, to be seen while it works
 
@@ -98,7 +102,8 @@ class Place:
                 try:
                     connection = self._choice.connect()
                 except Exception as error:  # noqa: BLE001 - a place that nobody can choose is no place for anybody
-                    text = f"{type(error).__name__}: {error}."
+                    faults.note(error)
+                    text = faults.explain(error) if faults.is_own(error) else f"{type(error).__name__}: {error}."
                     self._problem = problem = error if isinstance(error, FlowmlError) else FlowmlError(text)
                     self._waiting.clear()
                     raise problem from None
@@ -153,8 +158,12 @@ class Place:
 
     def fix_quietly(self) -> None:
         """Choose for good; that the store cannot be reached is told to whoever needs it."""
-        with suppress(FlowmlError):
+        try:
             self.fix()
+        except FlowmlError:
+            pass
+        except Exception as error:  # noqa: BLE001 - in a thread of its own nobody hears of it
+            faults.tell("choose where a call's runs go", error, _logger)
 
     def _wind_up(self) -> None:
         self._clock = threading.Timer(_SECONDS, self._time_is_up)

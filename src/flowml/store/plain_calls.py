@@ -11,7 +11,8 @@ from flowml.errors import FlowmlError
 from flowml.store import active, fluent, mlflow_state
 from flowml.store.by_hand import ByHand, HeldParams, Logged
 from flowml.store.opened import opened
-from flowml.store.trouble import masked, may_pass
+from flowml.store.retrying import may_pass
+from flowml.store.trouble import masked
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun

@@ -25,6 +25,9 @@ class Run(Protocol):
     def active(self, say: Say) -> AbstractContextManager[None]:
         """Make it the run that plain ``mlflow.*`` calls go to; what the user should know of them is said."""
 
+    def note_loss(self, text: str) -> None:
+        """Note on the outermost run what is lost of the call, and why."""
+
     def new_of(self, found: list[records.Record]) -> list[records.Record]:
         """Return those records that the user's code has not logged by hand already."""
 
@@ -62,6 +65,9 @@ class _NoRun:
     def put(self, found: Iterable[records.Record]) -> None:
         """Log nothing."""
 
+    def note_loss(self, text: str) -> None:
+        """Note nothing."""
+
     def active(self, say: Say) -> AbstractContextManager[None]:  # noqa: ARG002 - there is nothing to say
         """Leave MLflow's active run as it is."""
         return nullcontext()
@@ -95,6 +101,7 @@ class ParentsRun:
         self.active = parent.active
         self.as_caller = parent.as_caller
         self.new_of = parent.new_of
+        self.note_loss = parent.note_loss
 
     @property
     def is_known(self) -> bool:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowml import faults, records
 from flowml.errors import TrackingError
 from flowml.store import batches, creation, fold, leftovers, reuse, tables
 from flowml.store.ending import Ending
 from flowml.store.intake import take_in
 from flowml.store.outgoing import Closing, Outgoing, open_here
-from flowml.store.trouble import explain, is_unreachable, may_pass
+from flowml.store.retrying import is_unreachable
+from flowml.store.trouble import explain
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _logger = logging.getLogger(__name__)
-
-_TRIES = 5  # of one step of one run, while other runs can be sent
 
 
 class LaterError(Exception):
@@ -48,12 +48,16 @@ class Sender:
         self._client = client
         self._uri = uri
         self._pass = 0
-        self._is_last = False
+        self._is_last: Callable[[Outgoing], bool] = lambda _: False
 
-    def begin_pass(self, *, last: bool = False) -> None:
-        """Begin to go through all runs: a step that failed is not tried twice in one pass, nor after the last."""
+    def begin_pass(self, is_last: Callable[[Outgoing], bool]) -> None:
+        """Begin to go through all runs.
+
+        Args:
+            is_last: Tells of which runs the rest is sent where a part fails, the end too: the part is late then.
+        """
         self._pass += 1
-        self._is_last = last
+        self._is_last = is_last
 
     def send(self, out: Outgoing) -> bool:
         """Send what a run has.
@@ -68,7 +72,25 @@ class Sender:
             LaterError: If a step failed that may succeed later.
             StoreGoneError: If nothing can be sent now.
         """
-        if not out.created.done() and not self._step(out, partial(self._create, out)):
+        out.late = None
+        try:
+            is_done = self._send(out)
+        except StoreGoneError:
+            raise
+        except LaterError as later:
+            if self._is_last(out):
+                out.losses.put_off(out, str(later.problem))
+            raise
+        except Exception as error:  # noqa: BLE001 - of the disk, or flowml's own: the other runs are sent
+            is_done = self._give_up(out, error)
+        if out.late:
+            out.losses.put_off(out, str(out.late))
+            raise LaterError(out.late)
+        out.losses.arrived(out)
+        return is_done
+
+    def _send(self, out: Outgoing) -> bool:
+        if not out.created.done() and not self._step(out, partial(self._create, out), is_vital=True):
             return True
         if out.created.exception() is not None:
             out.sort()
@@ -81,24 +103,30 @@ class Sender:
         created, client = out.created.result(), self._client
         info, run_id = created.info, created.info.run_id
         if out.closing and out.closing.tally:
-            self._step(out, partial(fold.take_in, client, run_id, out.closing.tally))
-            out.incoming.extend(take_in(out.closing.tally.records(), self._uri)[0])
+            self._step(out, partial(fold.take_in, client, run_id, out.closing.tally), is_vital=True)
+            self._take_in(out, out.closing.tally.records())
             out.closing = dataclasses.replace(out.closing, tally=None, folded=out.closing.tally)
-            out.sort()
         closing = out.closing
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
         self._step(out, partial(batches.send_inputs, client, run_id, out))
-        self._step(out, partial(batches.send_files, client, created, out))
-        self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id))
+        self._step(out, partial(batches.send_files, client, created, out), is_of_files=True)
+        self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
         self._step(out, partial(reuse.link, client, run_id, out, info.experiment_id))
         if closing is None:
+            self._tell_losses(out)
             out.since = time.monotonic()
             return out.closed or not out.params
         ending = self._close(out, closing)
-        out.closing, out.closed = None, True
-        out.discard()  # of what MLflow refused
+        out.closing, out.closed, out.is_ending = None, True, False
         ending.notify()
         return True
+
+    def _take_in(self, out: Outgoing, found: Iterable[records.Record]) -> None:
+        taken, problems = take_in(found, self._uri)
+        out.incoming.extend(taken)
+        out.sort()
+        for problem in problems:
+            out.note(problem)
 
     def _close(self, out: Outgoing, closing: Closing) -> Ending:
         info, client = out.created.result().info, self._client
@@ -111,15 +139,34 @@ class Sender:
         if closing.rolls_up:
             for step in (ending.read, ending.draw, ending.sum_up):
                 self._step(out, step)
-        if out.problems:
-            told = str(out.problems[0])
-            self._step(out, partial(client.set_tag, info.run_id, "flowml.tracking_error", told))
-        ending.is_closed = self._step(out, partial(creation.end, client, info.run_id, closing))
-        out.is_ending = False
+        if out.late:  # the end's own steps may be that, too
+            out.losses.put_off(out, str(out.late))
+        self._tell_losses(out)
+        ending.is_closed = self._step(out, partial(creation.end, client, info.run_id, closing), is_vital=True)
         return ending
 
-    def _step(self, out: Outgoing, job: Callable[[], object]) -> bool:
+    def _tell_losses(self, out: Outgoing) -> None:
+        """Tag the run with what was lost of it and below it, if that is not what its tag says."""
+        value = out.losses.untold() if out.root is None else None
+        if value is not None:
+            run_id, tag = out.created.result().info.run_id, out.losses.tag
+            tell = partial(self._client.set_tag, run_id, tag, value) if value else None
+            if self._step(out, tell or partial(self._client.delete_tag, run_id, tag)):
+                out.losses.tell(value)
+
+    def _step(
+        self, out: Outgoing, job: Callable[[], object], *, is_vital: bool = False, is_of_files: bool = False
+    ) -> bool:
         """Do one step of a run; what MLflow refuses for good is noted and left out, and the other steps are done.
+
+        Args:
+            out: The run.
+            job: Does it; what it has sent is not sent again when it is tried again.
+            is_vital: Whether nothing can be done without it, in the last pass neither.
+            is_of_files: Whether another server than that of the runs may have failed.
+
+        Returns:
+            Whether it was done.
 
         Raises:
             LaterError: If it may succeed later.
@@ -131,16 +178,37 @@ class Sender:
             raise  # of the run above, which has to be created first
         except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
             problem = explain(self._uri, error)
-            if is_unreachable(error):
+            if not problem.waits:
+                out.note(problem)
+                if not out.created.done():
+                    out.created.set_exception(problem)
+                return False
+            out.tried_in = self._pass
+            if is_unreachable(error) and not is_of_files:
                 raise StoreGoneError(problem) from None
-            out.tries, out.tried_in = out.tries + 1, self._pass
-            if may_pass(error) and out.tries < _TRIES and not self._is_last:
+            if is_vital or not self._is_last(out):
                 raise LaterError(problem) from None
-            out.note(problem)
-            if not out.created.done():
-                out.created.set_exception(problem)
+            out.late = out.late or problem
             return False
-        out.tries = 0
+        return True
+
+    def _give_up(self, out: Outgoing, error: Exception) -> bool:
+        """Give up the rest of a run that cannot be sent for no fault of MLflow's; it is closed all the same.
+
+        Raises:
+            LaterError: If it may be sent later.
+        """
+        problem = explain(self._uri, error)
+        if problem.waits:
+            raise LaterError(problem) from None
+        out.note(problem)
+        closing, out.closing, out.closed, out.is_ending = out.closing, None, True, False
+        out.discard()
+        if not out.created.done():
+            out.created.set_exception(problem)
+        elif closing and not out.created.exception():
+            self._tell_losses(out)
+            self._step(out, partial(creation.end, self._client, out.created.result().info.run_id, closing))
         return True
 
     def create(self, out: Outgoing) -> None:
@@ -150,7 +218,7 @@ class Sender:
             LaterError: If it may succeed later.
         """
         if not out.created.done():
-            self._step(out, partial(self._create, out))
+            self._step(out, partial(self._create, out), is_vital=True)
 
     def create_together(self, group: list[Outgoing]) -> None:
         """Create runs in one transaction where that can be done; the others are created when they are sent.
@@ -162,11 +230,11 @@ class Sender:
             return
         try:
             creation.create_together(self._client, group)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - of MLflow, its database, or flowml's own
             if is_unreachable(error):
                 raise StoreGoneError(explain(self._uri, error)) from None
             # One may be refused: each is sent by itself, and says why.
-            _logger.debug("runs could not be written together", exc_info=error)
+            faults.tell("write runs together", error, _logger)
 
     def _create(self, out: Outgoing) -> None:
         new = out.new
@@ -174,6 +242,6 @@ class Sender:
             return
         if new.above and not new.above.created.done():
             if new.above.tried_in == self._pass:
-                raise LaterError(TrackingError("the run above is not created yet."))
-            self._step(new.above, partial(self._create, new.above))
+                raise LaterError(TrackingError("the run above is not created yet.", waits=True))
+            self._step(new.above, partial(self._create, new.above), is_vital=True)
         creation.create(self._client, out, new)

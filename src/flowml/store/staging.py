@@ -19,14 +19,14 @@ FileRecord = records.Text | records.Blob | records.File
 _CANNOT = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EBADF}
 
 
-def stage(found: Sequence[FileRecord]) -> tuple[Scratch, OSError | None]:
+def stage(found: Sequence[FileRecord]) -> tuple[Scratch, dict[str, OSError]]:
     """Copy files aside.
 
     Args:
         found: What to copy.
 
     Returns:
-        The folder, laid out as the artifacts will be, and the first error: one file that is gone keeps no other back.
+        The folder, laid out as the artifacts will be, and the error of each file that was not copied, by its name.
     """
     scratch = Scratch()
     staging = _Staging(scratch.path)
@@ -40,7 +40,7 @@ class _Staging:
     """One folder that is filled; nothing is written outside of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.missing: OSError | None = None
+        self.missing: dict[str, OSError] = {}
         self._folder = folder
         self._made = {folder}
 
@@ -58,7 +58,7 @@ class _Staging:
                 with disk.open_file(record.source) as stream:
                     _copy(stream, self._free(path))
         except OSError as error:
-            self.missing = self.missing or error
+            self.missing[str(record.source) if isinstance(record, records.File) else record.path] = error
 
     def _copy_folder(self, source: Path, path: Path) -> None:
         for member in disk.members(source, without=self._folder):
@@ -68,7 +68,7 @@ class _Staging:
                     _copy(stream, target)
                     target.chmod(stat.S_IMODE(os.fstat(stream.fileno()).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
             except OSError as error:
-                self.missing = self.missing or error
+                self.missing[str(member.path)] = error
 
     def _free(self, path: Path) -> Path:
         """Give where a file goes; one of a name that is taken gets a number, as parameters do.

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from flowml import faults
 from flowml.errors import FlowmlError, TrackingError
+from flowml.store.retrying import may_pass
 
 
 def masked(uri: str) -> str:
@@ -48,14 +50,17 @@ def explained(uri: str) -> Iterator[None]:
 
 
 def explain(uri: str, error: BaseException) -> TrackingError:
-    """Make the error that says what to do out of what MLflow, its database or the network raised."""
+    """Make the error that says what to do out of what MLflow, its database, the network, or flowml itself raised."""
     if isinstance(error, TrackingError):
         return error
     logging.getLogger("flowml").debug("MLflow failed", exc_info=error)
+    if faults.is_own(error):
+        faults.note(error)
+        return TrackingError(masked(faults.explain(error)))
     shown = masked(uri)
     reason = masked(str(error).replace(uri, shown)).splitlines()
     msg = f"MLflow at {shown} failed: {type(error).__name__}: {reason[0] if reason else ''}"
-    return TrackingError(f"{msg[:600].rstrip('.')}.", uri=shown, remedy=_remedy(uri, error))
+    return TrackingError(f"{msg[:600].rstrip('.')}.", uri=shown, remedy=_remedy(uri, error), waits=may_pass(error))
 
 
 def _remedy(uri: str, error: BaseException) -> str:
@@ -74,26 +79,3 @@ def _remedy(uri: str, error: BaseException) -> str:
             "(`mlflow migrate-filestore` moves old runs), or unset MLFLOW_TRACKING_URI for flowml's own store."
         )
     return "A tracking URI looks like sqlite:////path/mlflow.db or http://host:5000."
-
-
-def may_pass(error: Exception) -> bool:
-    """Tell whether the same call may succeed later; False where what was sent can never be taken."""
-    from mlflow.exceptions import MlflowException
-
-    refused = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
-    refused |= {"INVALID_STATE", "PERMISSION_DENIED", "UNAUTHENTICATED"}
-    if isinstance(error, MlflowException):
-        return error.error_code not in refused
-    return is_unreachable(error)
-
-
-def is_unreachable(error: BaseException) -> bool:
-    """Tell whether the store itself could not be reached, so that nothing else can be sent to it either."""
-    answer = getattr(getattr(error, "response", None), "status_code", None)  # some clients' responses are mappings
-    if answer is not None:
-        return answer in {429, 502, 503, 504}
-    if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
-        return True
-    if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith(("requests", "urllib3")):
-        return True
-    return "failed with exception" in str(error) or "database is locked" in str(error)

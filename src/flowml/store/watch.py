@@ -92,7 +92,7 @@ def unsent(run: Run) -> records.Summary | None:
         name=new.name,
         state="Ended",
         seconds=max(0.0, time.time() - new.started / 1000),
-        problems=tuple(map(str, out.problems)),
+        problems=tuple(out.losses.texts()),
         waiting=0 if is_refused else max(1, run.connection.writer.count_waiting(out)),
     )
 

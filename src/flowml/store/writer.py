@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet  # a class of its own before Python 3.11
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from flowml import records, settings
+from flowml import faults, records, settings
 from flowml.errors import TrackingError
-from flowml.store import writers
+from flowml.store import answers, writers
 from flowml.store.intake import take_in
 from flowml.store.outgoing import Closing, Created, Outgoing
 from flowml.store.passes import LINGER, Pass
+from flowml.store.retrying import pause
 from flowml.store.sender import LaterError, Sender
-from flowml.store.trouble import explain, masked
+from flowml.store.trouble import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mlflow import MlflowClient
+
+_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Job: TypeAlias = "tuple[Callable[[], Any], Future[Any]]"
@@ -35,7 +39,8 @@ _QUIET = 0.02  # seconds without news, after which a task is taken to be in its 
 _HOLD = 0.5  # seconds after which news are sent all the same
 _MANY = 200  # ended runs, from which on they are sent without waiting for a quiet moment: each takes some 25 KB
 _REST = 5.0  # seconds that a fork waits for what is being sent
-_PATIENCE = (1.0, 2.0, 5.0, 15.0)  # seconds between tries while MLflow fails; the last one again and again
+_LONGEST_PAUSE = 15.0  # seconds between tries while MLflow cannot be reached
+_LONGEST_AWAITED = 2.0  # the same while somebody waits
 
 
 class Writer:
@@ -97,21 +102,21 @@ class Writer:
         Raises:
             TrackingError: If a model could not be serialized or a file not copied; the other records are taken.
         """
-        taken, problem = take_in(found, self._uri)
+        taken, problems = take_in(found, self._uri)
         out.incoming.extend(taken)
         self.tell(out)
-        if problem:
-            raise problem
+        if problems:
+            raise TrackingError.of(problems)
 
     def tell(self, out: Outgoing) -> None:
         """Say that a run has something new to send; waits only where the setting ``write`` says so."""
         self._hand_over(out)
-        self._send_at_once()
+        self._send_at_once(out)
 
     def close(self, out: Outgoing, closing: Closing) -> None:
         """Say that a run has ended; it is closed when all that was handed over before is sent."""
         self._hand_over(_Close(out, closing))
-        self._send_at_once()
+        self._send_at_once(out)
 
     def ask(self, job: Callable[[], T]) -> T:
         """Let the sender do something in its turn, and wait for it, at most the setting ``timeout``.
@@ -128,29 +133,36 @@ class Writer:
         self._hand_over((work, result))
         return self.wait(result)
 
-    def flush(self, patience: float | None = None) -> None:
-        """Send all that was handed over until now, and wait for it.
+    def flush(self, patience: float | None = None, *, of: Outgoing | None = None) -> None:
+        """Send all that was handed over until now, and wait for it; what fails in a way that may pass is tried again.
 
         Args:
             patience: Seconds to wait since the last run was sent. Default: ten times the setting ``timeout``, for
                 files take long; but no longer than that setting once MLflow fails.
+            of: An outermost run: not waited for is what fails of others.
 
         Raises:
-            TrackingError: If something is not sent yet.
+            TrackingError: If something is not sent yet; it is tried again while the process lives.
         """
         began, timeout = time.monotonic(), settings.current().timeout
-        while True:
-            is_last = time.monotonic() >= max(began, self._sent_last) + min(patience or timeout, timeout)
+        limit = min(patience or timeout, timeout)
+        for failures in count(1):
+            until = max(began, of.sent_last if of else 0.0) + limit
+            is_last = time.monotonic() >= until
+            longest = until + limit / 2 if is_last else 0.0  # the last pass begins when the time is up
             result: Future[None] = Future()
-            self._hand_over((partial(self._send_waiting, force=True, last=is_last), result))
+            self._hand_over((partial(self._send_all, of, last=is_last), result))
             try:
-                self.wait(result, lambda: max(began, self._sent_last) + (patience or 10 * timeout))
+                self.wait(result, partial(self._latest, longest, began, patience or 10 * timeout))
             except TrackingError:
                 if is_last or not result.done():
                     raise
-                time.sleep(0.2)  # MLflow failed, and may not the next time
+                time.sleep(max(0.0, min(pause(failures, _LONGEST_AWAITED), until - time.monotonic())))
             else:
                 return
+
+    def _latest(self, longest: float, began: float, patience: float) -> float:
+        return max(longest, max(began, self._sent_last) + patience)
 
     def created(self, out: Outgoing) -> Created:
         """Return a run as MLflow knows it; it is created before all that waits, when the run that is being sent is.
@@ -177,29 +189,19 @@ class Writer:
         if threading.current_thread() is self._thread and not result.done():
             msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
             raise TrackingError(msg)
-        budget, began = settings.current().timeout, time.monotonic()
-        until = until or (lambda: began + budget)
-        while True:
-            try:
-                return result.result(max(0.0, min(until() - time.monotonic(), budget)))
-            except NotYet:
-                if self._failures or time.monotonic() >= until():
-                    shown = masked(self._uri)
-                    message = f"MLflow at {shown} did not answer within {budget:g} s; what waits is sent when it does."
-                    remedy = "Check the server, or raise FLOWML_TIMEOUT."
-                    raise TrackingError(message, uri=shown, remedy=remedy) from None
+        return answers.wait_for(result, self._uri, until, lambda: bool(self._failures))
 
-    def _send_at_once(self) -> None:
+    def _send_at_once(self, out: Outgoing) -> None:
         if settings.current().write == "sync" and threading.current_thread() is not self._thread:
-            self.flush(settings.current().timeout)
+            self.flush(settings.current().timeout, of=out.root or out)
 
     def is_working(self) -> bool:
         """Tell whether the sender has begun, so that it may have something left to send."""
         return self._thread is not None and self._thread.is_alive()
 
-    def count_waiting(self, root: Outgoing) -> int:
-        """Count the runs of an outermost run that have something left to send, its own among them."""
-        return sum((out.root or out) is root for out in list(self._waiting))
+    def count_waiting(self, root: Outgoing | None = None) -> int:
+        """Count the runs that have something left to send: those of an outermost run with its own, or all."""
+        return sum(root in {None, out.root or out} for out in list(self._waiting))
 
     def _hand_over(self, item: Outgoing | _Close | Job) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -220,7 +222,7 @@ class Writer:
             else:
                 self._hold()
             if time.monotonic() >= self._next_try:
-                self._try(self._send_waiting)
+                self._try(self._send_due)
 
     def _take(self, item: Outgoing | _Close | Job) -> None:
         if isinstance(item, tuple):
@@ -254,30 +256,33 @@ class Writer:
         try:
             done = job()
         except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
-            known = isinstance(error, TrackingError | LaterError)
-            result.set_exception(error if known else explain(self._uri, error))
+            result.set_exception(error.problem if isinstance(error, LaterError) else explain(self._uri, error))
         else:
             result.set_result(done)
 
-    def _try(self, job: Callable[[], None]) -> None:
+    def _try(self, job: Callable[[], object]) -> None:
         """Do something that may fail for a while; then the next try has to wait longer."""
         try:
             job()
-        except BaseException:  # noqa: BLE001 - of MLflow, or flowml's own: the thread goes on
-            pause = _PATIENCE[min(self._failures, len(_PATIENCE) - 1)]
+        except BaseException as error:  # noqa: BLE001 - of MLflow, or flowml's own: the thread goes on
+            if not isinstance(error, LaterError):
+                faults.tell("send to MLflow", error, _logger, level=logging.WARNING)
             self._failures += 1
-            self._next_try = time.monotonic() + pause
+            self._next_try = time.monotonic() + pause(self._failures, _LONGEST_PAUSE)
 
-    def _send_waiting(self, *, force: bool = False, last: bool = False) -> None:
-        """Make a pass over all that waits.
+    def _send_all(self, of: Outgoing | None, *, last: bool) -> None:
+        failed = self._send_due(force=True, of=of, last=last)
+        if problems := [problem for root, problem in failed.items() if of in {None, root}]:
+            raise TrackingError.of(problems)
 
-        Raises:
-            TrackingError: If MLflow fails in a way that may pass; all that is left waits.
-        """
+    def _send_due(
+        self, *, force: bool = False, of: Outgoing | None = None, last: bool = False
+    ) -> Mapping[Outgoing, TrackingError]:
         side_by_side = self._uri.startswith("http")
         one = Pass(self._sender, self._waiting, self._at_work, self._was_sent, self._create_wanted, side_by_side)
-        replace(one, force=force, last=last).run()
+        failed = replace(one, force=force, of=of, last=last).run()
         self._failures, self._next_try = 0, 0.0
+        return failed
 
     def _was_sent(self) -> None:
         self._failures, self._sent_last = 0, time.monotonic()

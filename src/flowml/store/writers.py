@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -15,6 +15,7 @@ from flowml.store import digests, place
 if TYPE_CHECKING:
     from flowml.store.writer import Writer
 
+_logger = logging.getLogger(__name__)
 _writers: WeakSet[Writer] = WeakSet()
 
 
@@ -48,8 +49,12 @@ def flush_all(patience: float | None = None) -> None:
 @atexit.register
 def _flush_at_exit() -> None:
     """Send what nobody waited for, such as a generator task that was left early; give up after the usual time."""
-    with suppress(TrackingError):
+    try:
         flush_all(settings.current().timeout)
+    except TrackingError as problem:
+        left = sum(writer.count_waiting() for writer in list(_writers))
+        why = str(problem).removesuffix(problem.remedy).strip()
+        _logger.warning("flowml: %d runs have something unsent, which is lost with this process: %s", left, why)
 
 
 def _rest() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowml.ops.doctor.findings import Finding, Place
 from flowml.ops.runs import Runs
+from flowml.store import losses
 from flowml.store.connection import connect, is_there
 from flowml.store.process import is_gone
 from flowml.store.trouble import explained
@@ -40,10 +41,11 @@ def records(_: Place) -> Iterator[Finding]:
         )
     lost = _lost()
     if lost:
+        count, reason = sum(map(len, lost.values())), next(iter(next(iter(lost.values()))))
         yield Finding(
             "warning",
-            f"{len(lost)} of the last {_RECENT} runs lack records which MLflow did not take: {', '.join(lost[:3])}",
-            "Their tag flowml.tracking_error says why.",
+            f"{count} losses in {len(lost)} of the last {_RECENT} runs: {', '.join(list(lost)[:3])}; {reason[:200]}",
+            "Their tag flowml.tracking_error says what is missing, and why.",
         )
     if not stale and not lost:
         yield Finding(
@@ -65,9 +67,17 @@ def open_runs(_: Place) -> Iterator[Finding]:
         yield Finding("ok", "No run was left open on this machine")
 
 
-def _lost() -> list[str]:
+def _lost() -> dict[str, set[str]]:
+    """Return what runs say that is lost, by the name of the run; a flow's repeats what is said below it."""
     runs = _recent("tags.`flowml.kind` LIKE '%'") if is_there() else []
-    return [str(run.info.run_name) for run in runs if "flowml.tracking_error" in run.data.tags]
+    ids = {run.info.run_id for run in runs}
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        tags = run.data.tags
+        is_repeated = tags.get("mlflow.parentRunId") in ids
+        if (texts := losses.in_tags(tags)) and not is_repeated:
+            found.setdefault(str(run.info.run_name), set()).update(texts)
+    return found
 
 
 def _recent(mine: str) -> list[Run]:

@@ -10,7 +10,7 @@ from flowml.errors import FlowmlError
 from flowml.ops.runs import Runs, quoted
 from flowml.ops.view import facts, output
 from flowml.ops.view.show import where
-from flowml.store import process
+from flowml.store import losses, process
 from flowml.store.connection import Connection, connect, is_there
 from flowml.store.trouble import explained
 
@@ -48,8 +48,8 @@ def summary(flow: str, state: str, run: Run | None) -> None:
         output.say(f"Metrics  {metrics}")
     if "flowml.error" in run.data.tags:
         output.say(f"Error    {run.data.tags.get('flowml.error_type')}: {run.data.tags['flowml.error'][:500]}")
-    if lost := run.data.tags.get("flowml.tracking_error"):
-        output.say(f"Lost     {lost}")
+    for text in losses.in_tags(run.data.tags):
+        output.say(f"Lost     {text}")
     for line in where(connection, run):
         output.say(line)
 

@@ -1,0 +1,139 @@
+"""What is tried again, and when: all that may pass, with growing pauses; not what is refused for good.
+
+MLflow says by its error code what it refuses. Other errors are told by their type: those of clients for buckets by the
+name of their class, for they need not be installed.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+
+from flowml import faults
+from flowml.errors import FlowmlError
+
+# Said of what was sent: mlflow/protos/databricks.proto. All others may pass, "not found" of a whole endpoint too, which
+# is what a proxy answers while the server behind it starts.
+_REFUSED = {"BAD_REQUEST", "INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST", "INVALID_STATE", "INVALID_STATE_TRANSITION"}
+_REFUSED |= {"NOT_FOUND", "RESOURCE_DOES_NOT_EXIST", "ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS", "NOT_IMPLEMENTED"}
+_REFUSED |= {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED"}
+_BUSY = {"TEMPORARILY_UNAVAILABLE", "WORKSPACE_TEMPORARILY_UNAVAILABLE", "SERVICE_UNDER_MAINTENANCE"}
+_BUSY |= {"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+
+# A server calls each failure of its database a bad request. SQLAlchemy's names for those that pass stand in its text:
+# no free connection, a connection that was lost, or that is in a transaction which was.
+_LOST_CONNECTION = re.compile(r"sqlalche\.me/e/\w+/(3o7r|e3q8|rvf5|8s2b)\b|database is locked")
+
+_ANSWERS = {408, 425, 429, 499}  # HTTP statuses below 500 after which the same may be sent again
+_CODES = re.compile(
+    r"Throttl|SlowDown|TooManyRequests|LimitExceeded|RequestTimeout|InternalError|OperationAborted|Busy"
+)
+
+# Classes of botocore, google, azure, requests, urllib3, httpx, database drivers, paramiko and ftplib, and of Python
+# before 3.11. A class below one of these may pass too.
+_CLASSES = {"HTTPClientError", "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "SSLError"}
+_CLASSES |= {"ConnectionClosedError", "ConnectionError", "ProxyConnectionError", "ResponseStreamingError"}
+_CLASSES |= {"CredentialRetrievalError", "MetadataRetrievalError", "IncompleteReadError", "IncompleteRead"}
+_CLASSES |= {"TransportError", "RetryError", "DataCorruption", "ServiceRequestError", "ServiceResponseError"}
+_CLASSES |= {"Timeout", "TimeoutError", "ChunkedEncodingError", "ContentDecodingError", "HTTPException", "PoolError"}
+_CLASSES |= {"OperationalError", "InterfaceError", "SSHException", "error_temp"}
+
+# What a file system says of the name or of who asks; all else, such as ENOSPC, ESTALE and EIO, may pass.
+_NAMES = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+_FILES = {*_NAMES, errno.EACCES, errno.EPERM, errno.EROFS}
+_NETWORK = (ConnectionError, TimeoutError, ssl.SSLError, socket.gaierror, socket.herror)  # their numbers are others'
+
+_SERVERS_FAULT = range(500, 600)
+_NOT_IMPLEMENTED = 501
+
+_FIRST = 0.2  # seconds
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether the same call may succeed later; False where what was sent can never be taken."""
+    if isinstance(error, FlowmlError) or faults.is_own(error):
+        return False
+    verdicts = (_verdict(each) for each in _with_causes(error))
+    known = next((verdict for verdict in verdicts if verdict is not None), None)
+    return not isinstance(error, ValueError | ImportError | NotImplementedError) if known is None else known
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Tell whether the store itself could not be reached or is too busy, so that nothing else is sent to it now."""
+    code = getattr(error, "error_code", None)
+    if isinstance(code, str):
+        text = str(error)
+        said = "failed with exception" in text or "failed with timeout exception" in text  # mlflow/utils/rest_utils.py
+        return code in _BUSY or said or _is_lost_connection(code, text)
+    if (status := _status(error)) is not None:
+        return status in {429, 502, 503, 504}
+    is_network = isinstance(error, _NETWORK) or type(error).__module__.startswith(("requests", "urllib3"))
+    return is_network or "database is locked" in str(error)
+
+
+def pause(failures: int, most: float) -> float:
+    """Return the seconds to wait after failures: twice as many each time, up to a limit, and never just as many.
+
+    Args:
+        failures: How many there were in a row, at least one.
+        most: The limit.
+    """
+    spread = random.uniform(0.75, 1.25)  # noqa: S311 - for many processes not to come back at the same moment
+    return min(_FIRST * 2.0 ** min(failures - 1, 20), most) * spread
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Return an error and what it was made of, such as a client's error in that of an upload."""
+    seen: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in seen:
+        seen.append(each)
+        yield each
+        each = each.__cause__ or each.__context__
+
+
+def _verdict(error: BaseException) -> bool | None:
+    """Tell whether one error may pass; None if it says nothing of that."""
+    code = getattr(error, "error_code", None)
+    if isinstance(code, str):
+        return code not in _REFUSED or _is_lost_connection(code, str(error))
+    if (status := _status(error)) is not None:
+        if status in _ANSWERS or (status in _SERVERS_FAULT and status != _NOT_IMPLEMENTED):
+            return True
+        return _CODES.search(_code(error)) is not None
+    if isinstance(error, _NETWORK) or not _CLASSES.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+        return True
+    if isinstance(error, OSError):
+        # The error of a whole folder has none of its own, but has those of its files in its text.
+        numbers = (
+            {error.errno} if error.errno else {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))}
+        )
+        return not numbers or not numbers <= _FILES
+    return None
+
+
+def _is_lost_connection(code: str, text: str) -> bool:
+    return code == "BAD_REQUEST" and _LOST_CONNECTION.search(text) is not None
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the HTTP status of the answer that an error is about, wherever its client keeps it."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore's
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        found = getattr(response, "status_code", None)
+    for other in (found, getattr(error, "status_code", None), getattr(error, "code", None)):
+        if isinstance(other, int) and 100 <= other < 600:  # noqa: PLR2004 - what HTTP has; gRPC's codes are others
+            return int(other)
+    return None
+
+
+def _code(error: BaseException) -> str:
+    """Return a bucket's own word for what went wrong; some say with status 400 that they are too busy."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
