@@ -10,6 +10,7 @@ from typing import Any
 
 EXAMPLE_ROWS = 5
 _SEARCHED = 100  # so many members of one container: lists can be long
+_ODD_ROWS = 20  # so many rows beside the first, for what is not seen there
 
 
 def tables_in(inputs: Mapping[str, Any]) -> Iterator[Any]:
@@ -60,8 +61,8 @@ def _is_table(value: Any) -> bool:
     ) and (len(value.shape) > 1 and value.shape[0] > 0)
 
 
-def frame_with(table: Any, names: Sequence[str]) -> Any:
-    """Copy the first rows of these columns, in this order, as a pandas frame: None if some column is missing.
+def columns_named(table: Any, names: Sequence[str]) -> list[Any] | None:
+    """Find the columns with these names in a table, in this order: None if some is missing or there twice.
 
     LightGBM writes the spaces in its feature names as underscores, so a column is found by that spelling too.
     """
@@ -72,10 +73,63 @@ def frame_with(table: Any, names: Sequence[str]) -> Any:
     if not set(names) <= present.keys():
         return None
     columns = [present[name] for name in names]
+    wanted = set(columns)
+    return columns if sum(column in wanted for column in table.columns) == len(columns) else None
+
+
+def first_rows(table: Any, columns: Sequence[Any]) -> Any:
+    """Copy the first rows of these columns as a pandas frame."""
+    return _rows(table, columns, range(min(EXAMPLE_ROWS, len(table))))
+
+
+def telling_rows(table: Any, columns: Sequence[Any]) -> Any:
+    """Copy the first rows, and for each column one with a missing value and one with a value of another type."""
+    chosen = dict.fromkeys(range(min(EXAMPLE_ROWS, len(table))))
+    for column in columns:
+        odd = [row for row in _odd_rows(table[column]) if row not in chosen]
+        chosen.update(dict.fromkeys(odd[: EXAMPLE_ROWS + _ODD_ROWS - len(chosen)]))
+    return _rows(table, columns, list(chosen))
+
+
+def complete_rows(table: Any, columns: Sequence[Any]) -> Any:
+    """Copy the first rows in which nothing is missing."""
+    import numpy as np
+
+    missing = np.zeros(len(table), bool)
+    for column in columns:
+        missing |= _missing(table[column])
+    return _rows(table, columns, np.flatnonzero(~missing)[:EXAMPLE_ROWS].tolist())
+
+
+def _rows(table: Any, columns: Sequence[Any], rows: Sequence[int]) -> Any:
     if hasattr(table, "to_pandas"):
-        return table.head(EXAMPLE_ROWS).select(columns).to_pandas()
-    frame = table.head(EXAMPLE_ROWS)[columns].copy()
-    return frame if frame.shape[1] == len(columns) else None
+        return table.select(columns)[list(rows)].to_pandas()
+    return table.iloc[list(rows)][columns].copy()
+
+
+def _missing(column: Any) -> Any:
+    """Which values of a column are missing; NaN is, in polars too."""
+    if not hasattr(column, "is_null"):
+        return column.isna().to_numpy()
+    missing = column.is_null()
+    return (missing | column.is_nan().fill_null(value=False) if column.dtype.is_float() else missing).to_numpy()
+
+
+def _odd_rows(column: Any) -> Iterator[int]:
+    """Give the first row with a missing value, and of objects the first of another type than those before."""
+    missing = _missing(column)
+    if missing.any():
+        yield int(missing.argmax())
+    if not hasattr(column, "is_null") and column.dtype == object and _is_mixed(column):
+        types = [type(None) if gone else type(value) for value, gone in zip(column, missing, strict=True)]
+        for kind in set(types) - {type(None)}:
+            yield types.index(kind)
+
+
+def _is_mixed(column: Any) -> bool:
+    import pandas as pd
+
+    return str(pd.api.types.infer_dtype(column, skipna=True)).startswith("mixed")
 
 
 def array_of(table: Any, width: int | None, floats: str | None) -> Any:
@@ -88,13 +142,13 @@ def array_of(table: Any, width: int | None, floats: str | None) -> Any:
     """
     if width is not None and tuple(table.shape[1:]) != (width,):
         return None
-    rows = _first_rows(table)
+    rows = _as_array(table)
     if rows is None or rows.dtype.kind not in "fiub":
         return None
     return rows.astype(floats if floats and rows.dtype.kind == "f" else rows.dtype, copy=True)
 
 
-def _first_rows(table: Any) -> Any:
+def _as_array(table: Any) -> Any:
     """Give a table's first rows as NumPy has them; None if it has nothing like them, as of torch's sparse tensors."""
     if hasattr(table, "detach"):
         try:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-
-from flowml.store.examples import EXAMPLE_ROWS
 
 _MADE_UP = re.compile(r"(Column_)?\d+")  # what LightGBM and CatBoost call the columns of an array
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The columns that a model takes, as far as it knows: names in order, or only how many."""
+    """The columns that a model takes, as far as it knows.
+
+    Attributes:
+        names: Their names in order.
+        count: How many there are.
+        kinds: What they held, as the kinds of NumPy's types.
+    """
 
     names: tuple[str, ...] = ()
     count: int | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 def features_of(model: Any, flavor: str) -> Features:
@@ -32,7 +37,30 @@ def features_of(model: Any, flavor: str) -> Features:
     names = tuple(str(name) for name in names) if names is not None else ()
     if names and all(_MADE_UP.fullmatch(name) for name in names):
         return Features((), len(names))
-    return Features(names, int(count) if count else len(names) or None)
+    kinds = dict(zip(names, _xgboost_kinds(model), strict=False)) if flavor == "xgboost" else {}
+    return Features(names, int(count) if count else len(names) or None, kinds)
+
+
+def _xgboost_kinds(model: Any) -> list[str]:
+    """What XGBoost was fitted on: it alone keeps that, in letters of its own."""
+    booster = _first(model, "get_booster") or model
+    kinds = {"int": "i", "float": "f", "q": "f", "i": "b"}
+    return [kinds.get(kind, "O") for kind in _first(booster, "feature_types") or []]
+
+
+def takes_numbers_only(model: Any) -> bool:
+    """Tell whether a scikit-learn model takes columns of numbers without gaps, in whatever type they are."""
+    steps = getattr(model, "steps", None)
+    first = steps[0][1] if steps else model
+    if hasattr(first, "transformers") or hasattr(first, "categories_"):
+        return False
+    try:
+        from sklearn.utils import get_tags
+
+        tags = get_tags(first).input_tags
+    except Exception:  # noqa: BLE001 - an older scikit-learn, or tags of any class of the user's
+        return False
+    return not (tags.allow_nan or tags.string or tags.categorical)
 
 
 def _first(model: Any, *attributes: str) -> Any:
@@ -48,8 +76,8 @@ def _first(model: Any, *attributes: str) -> Any:
     return None
 
 
-def fitted_frame(results: Any) -> Any:
-    """The first rows that a statsmodels model was fitted on, which its results keep: None if they do not.
+def fitted_data(results: Any) -> Any:
+    """What a statsmodels model was fitted on, which its results keep: None if they do not.
 
     A formula takes the raw columns that its right side names, other models take the design matrix. Time series models
     predict from dates, so no frame describes them.
@@ -62,9 +90,8 @@ def fitted_frame(results: Any) -> Any:
     if isinstance(formula, str) and frame is not None:
         right = set(re.findall(r"\w+", formula.partition("~")[2]))
         columns = [column for column in frame.columns if str(column) in right]
-        return frame[columns].head(EXAMPLE_ROWS) if columns else None
-    exog = getattr(data, "orig_exog", None)
-    return None if exog is None else exog[:EXAMPLE_ROWS]
+        return frame[columns] if columns else None
+    return getattr(data, "orig_exog", None)
 
 
 def _forecast_columns(model: Any) -> list[str]:
@@ -75,7 +102,7 @@ def _forecast_columns(model: Any) -> list[str]:
 
 
 def forecast_frame(model: Any, names: Sequence[str]) -> Any:
-    """The first rows that a Prophet model was fitted on, which it keeps: None if it keeps some of them scaled."""
+    """What a Prophet model was fitted on, which it keeps: None if it keeps some of it scaled."""
     if model.history is None or model.extra_regressors:
         return None
-    return model.history[list(names)].head(EXAMPLE_ROWS)
+    return model.history[list(names)]

@@ -38,14 +38,12 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
                 taken += [known] if known else []
             case records.Model():
                 try:
-                    taken.append(models.save(record, uri=uri))
+                    taken += _saved(record, uri)
                 except BaseException as error:  # noqa: BLE001 - of whatever library the model comes from
                     pass_on(error)
                     problems.append(_problem(f"the model {record.name!r} could not be serialized", error, uri))
-            case records.Lost() | records.Remark():
-                pass  # said by the session
-            case records.Digest():
-                pass  # told when it is known
+            case records.Lost() | records.Remark() | records.Digest():
+                pass  # the session says the first two, the last is sent when it is known
             case _:
                 taken.append(record)
     if files:
@@ -53,6 +51,13 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
         taken.append(staged)
         problems += [_problem(f"the file {name!r} could not be copied", error, uri) for name, error in missing.items()]
     return taken, problems
+
+
+def _saved(model: records.Model, uri: str) -> list[Sendable]:
+    """Serialize a model, and say on the run where its signature had to leave something open."""
+    saved = models.save(model, uri=uri)
+    notes = "; ".join(saved.notes)
+    return [saved, records.Tag(f"flowml.signature.{saved.name}", notes)] if notes else [saved]
 
 
 def _problem(what: str, error: BaseException, uri: str) -> TrackingError:

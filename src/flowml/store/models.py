@@ -44,6 +44,7 @@ class SavedModel:
     alias: str | None
     serialized: Serialized
     autologged: str | None  # the id that MLflow's autologging gave it, perhaps in another run
+    notes: tuple[str, ...] = ()  # what its description lacks, and why
 
     @property
     def folder(self) -> Path:
@@ -72,19 +73,25 @@ def save(record: records.Model, *, uri: str = "") -> SavedModel:
     Raises:
         Exception: Whatever the model's library or MLflow raises when the model cannot be serialized.
     """
+    notes: tuple[str, ...] = ()
 
     def write_quietly(folder: Path) -> None:
+        nonlocal notes
         with mlflow_muted():
-            write(record, folder)
+            notes = write(record, folder)
 
     serialized = unchanged_or_new(record.value)
     serialized.hold(uri, write_quietly)
+    name = _NOT_IN_NAMES.sub("_", record.name) or "model"
+    for note in notes:
+        _logger.info("Model %r: %s.", name, note)
     return SavedModel(
-        name=_NOT_IN_NAMES.sub("_", record.name) or "model",
+        name=name,
         register=record.register,
         alias=record.alias,
         serialized=serialized,
         autologged=autologged_model_id_of(record.value),
+        notes=notes,
     )
 
 

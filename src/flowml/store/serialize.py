@@ -19,20 +19,26 @@ from flowml.store.skops_file import NotSkopsError, written
 from flowml.store.skops_trust import types_to_trust
 
 _logger = logging.getLogger("flowml.store.models")
+_INFERS_NOTHING = frozenset({"keras", "onnx"})  # MLflow, from an example, for these flavors
 
 
-def write(record: records.Model, folder: Path) -> None:
+def write(record: records.Model, folder: Path) -> tuple[str, ...]:
     """Serialize a model into a folder that does not exist yet.
 
     Args:
         record: The model and what the task was given.
         folder: Where to.
 
+    Returns:
+        What its description lacks, and why.
+
     Raises:
         Exception: Whatever the model's library or MLflow raises when the model cannot be serialized.
     """
-    signature, example = describe_interface(record.value, record.flavor, record.inputs)
-    options: dict[str, Any] = {"signature": signature, "input_example": example if _can_be_stored(example) else None}
+    signature, example, notes = describe_interface(record.value, record.flavor, record.inputs)
+    options: dict[str, Any] = {"signature": signature, "input_example": example}
+    if signature is None and example is not None and record.flavor not in _INFERS_NOTHING:
+        options["signature"] = False  # None would have MLflow infer one from the example
     if record.flavor in {"sklearn", "lightgbm"} and hasattr(record.value, "get_params"):
         _save_estimator(record, folder, options)
     elif record.flavor == "pytorch":
@@ -40,6 +46,7 @@ def write(record: records.Model, folder: Path) -> None:
     else:
         _flavor_save(record, folder, options)
     _write_requirements(record, folder)
+    return notes
 
 
 def _save_estimator(record: records.Model, folder: Path, options: dict[str, Any]) -> None:
@@ -90,14 +97,3 @@ def _write_requirements(record: records.Model, folder: Path) -> None:
     indent = lines[last].partition("-")[0]
     lines[last + 1 : last + 1] = [f"{indent}- {requirement}" for requirement in found]
     conda.write_text("\n".join(lines) + "\n")
-
-
-def _can_be_stored(example: Any) -> bool:
-    """Whether MLflow can write the example as JSON; if not, the model goes without one."""
-    from mlflow.models import convert_input_example_to_serving_input
-
-    try:
-        convert_input_example_to_serving_input(example)
-    except Exception:  # noqa: BLE001 - MLflow refuses what it cannot write in many ways
-        return False
-    return True

@@ -1,37 +1,55 @@
-"""Finds a model's input example among the task's own inputs, and its signature from that.
+"""Finds a model's input example among the task's own inputs, and a signature that refuses nothing the model takes.
 
-A wrong signature is worse than none, as the loaded model would refuse good data: an example counts only if its columns
-are those the model was fitted on, and a signature goes without outputs when predicting the example fails.
+What the model itself says of its columns is the truth. A table of the task's counts only if the model predicts it, and
+is signed only as far as MLflow then hands the model what it takes: a wrong signature is worse than none.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowml.store.examples import array_of, frame_with, tables_in
-from flowml.store.features import Features, features_of, fitted_frame, forecast_frame
-from flowml.store.networks import evaluating, precision_of
+from flowml.store.candidates import Candidate, candidates
+from flowml.store.column_types import column_specs, is_untyped, schema_of, untyped
+from flowml.store.enforcement import Predict, named, obstacle, obstacle_to_serving, refuses, survives
+from flowml.store.features import Features, features_of, takes_numbers_only
+from flowml.store.networks import evaluating
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema
 
-_INTEGER_BITS, _LONG_BITS = 32, 64
-_SIGNED_ELSEWHERE = frozenset({"pyfunc", "transformers"})
+_NOT_ASKED = frozenset({"pyfunc", "transformers", "onnx"})  # signed elsewhere, or nothing that predicts by itself
+_CONVERTING = frozenset({"sklearn", "xgboost", "lightgbm", "catboost"})  # they take numbers of any type
+_UNKNOWN = "the model does not keep what numbers it was fitted on, and MLflow has no type for integers and floats alike"
 
 
-def describe_interface(model: Any, flavor: str, inputs: Mapping[str, Any]) -> tuple[ModelSignature | None, Any]:
+class Interface(NamedTuple):
+    """What is known of a model's inputs and outputs.
+
+    Attributes:
+        signature: Its signature; None if there is none that holds.
+        example: A pandas frame or a NumPy array that it predicts; None if there is none.
+        notes: What is missing of these, and why.
+    """
+
+    signature: ModelSignature | None = None
+    example: Any = None
+    notes: tuple[str, ...] = ()
+
+
+def describe_interface(model: Any, flavor: str, inputs: Mapping[str, Any]) -> Interface:
     """Find a model's signature and input example.
 
     The example is at most 5 rows of the table that the model was fitted on: the columns named by the model in its own
     order, never the target; a table of the right width when the model knows no names. Searched are the
     inputs and, one level inside, tuples, lists, mappings, dataclasses and named tuples.
 
-    Without such a table a scikit-learn model gets its features as doubles; other models get no signature.
-    An ``mlflow.pyfunc.PythonModel`` is never called: its type hints, which MLflow reads itself, are all that is known.
+    Without such a table a scikit-learn model that takes plain numbers gets the names of its columns; others get no
+    signature. An ``mlflow.pyfunc.PythonModel`` is never called: its type hints, which MLflow reads itself, are all that
+    is known.
 
     Args:
         model: The fitted model.
@@ -39,127 +57,133 @@ def describe_interface(model: Any, flavor: str, inputs: Mapping[str, Any]) -> tu
         inputs: The task's arguments by name.
 
     Returns:
-        The signature and the example (a pandas frame or a NumPy array), each None if there is none.
+        The signature, the example, and what is missing of them.
     """
-    if flavor in _SIGNED_ELSEWHERE:
-        return None, None
+    if flavor in _NOT_ASKED:
+        return Interface()
     features = features_of(model, flavor)
-    for example in _examples(model, flavor, features, inputs):
-        prediction = _predict(model, flavor, example)
-        if prediction is None and not features.names:
-            continue  # only the width matched, so the model has the last word
-        return _signature(example, prediction), example
-    return (_doubles(model, features) if flavor == "sklearn" else None), None
+    predict = partial(_predict, model, flavor)
+    refusal = "none of the task's inputs is a table with its columns"
+    for candidate in candidates(model, flavor, features, inputs):
+        try:
+            predicted = predict(candidate.rows)
+        except Exception as error:  # noqa: BLE001 - any library may raise anything: it was not fitted on this
+            refusal = f"it does not take the table among the task's inputs ({named(error)})"
+            continue
+        described = _described(candidate, features, flavor, predict)
+        if described.signature is not None and hasattr(model, "predict"):
+            described.signature.outputs = _outputs(predicted)
+        return described
+    return _by_names(model, flavor, features, refusal)
 
 
-def _examples(model: Any, flavor: str, features: Features, inputs: Mapping[str, Any]) -> list[Any]:
-    """List what may be an example, the most likely first."""
-    if flavor == "statsmodels":
-        frame = fitted_frame(model)
-        return [] if frame is None else [frame]
-    tables = list(tables_in(inputs))
-    if features.names:
-        named = [(table, frame) for table in tables if (frame := frame_with(table, features.names)) is not None]
-        exact = [frame for table, frame in named if len(table.columns) == len(features.names)]
-        kept = forecast_frame(model, features.names) if flavor == "prophet" and not named else None
-        return (exact + [frame for _, frame in named] + ([] if kept is None else [kept]))[:1]
-    floats = precision_of(model) if flavor == "pytorch" else None
-    arrays = [(table, array) for table in tables if (array := array_of(table, features.count, floats)) is not None]
-    # A model that knows no names was fitted on an array; a frame is only what the array may have come from.
-    arrays.sort(key=lambda found: (hasattr(found[0], "columns"), -found[1].shape[1]))
-    return [array for _, array in arrays]
+def _predict(model: Any, flavor: str, rows: Any) -> Any:
+    """Predict a few rows, or transform them where that is all that the model can."""
+    if flavor == "xgboost" and not hasattr(model, "get_booster"):
+        import xgboost
+
+        categorical = hasattr(rows, "dtypes") and "category" in {str(dtype) for dtype in rows.dtypes}
+        return model.predict(xgboost.DMatrix(rows, enable_categorical=categorical))
+    if flavor == "pytorch":
+        return _forward(model, rows)
+    if flavor in {"keras", "tensorflow"}:
+        return model.predict(rows, verbose=0)
+    return (model.predict if hasattr(model, "predict") else model.transform)(rows)
 
 
-def _predict(model: Any, flavor: str, example: Any) -> Any:
-    """Predict a few rows; None if the model cannot."""
-    try:
-        if flavor == "xgboost" and not hasattr(model, "get_booster"):
-            import xgboost
-
-            categorical = hasattr(example, "dtypes") and "category" in {str(dtype) for dtype in example.dtypes}
-            return model.predict(xgboost.DMatrix(example, enable_categorical=categorical))
-        if flavor == "pytorch":
-            return _forward(model, example)
-        if flavor in {"keras", "tensorflow"}:
-            return model.predict(example, verbose=0)
-        return model.predict(example)
-    except Exception:  # noqa: BLE001 - any library may raise anything; the signature goes without outputs
-        return None
-
-
-def _forward(model: Any, example: Any) -> Any:
+def _forward(model: Any, rows: Any) -> Any:
     """Run a torch module as it predicts."""
     torch = importlib.import_module("torch")
     device = next((parameter.device for parameter in model.parameters()), "cpu")
     with evaluating(model), torch.no_grad():
-        return model(torch.from_numpy(example).to(device)).cpu().numpy()
+        return model(torch.from_numpy(rows).to(device)).cpu().numpy()
 
 
-def _signature(example: Any, prediction: Any) -> ModelSignature | None:
+def _described(candidate: Candidate, features: Features, flavor: str, predict: Predict) -> Interface:
+    """Sign the model as far as MLflow hands it the candidate as it takes it, and check the example in the same way."""
+    signature, reason = _first_that_holds(candidate, _schemas(candidate, features, flavor), predict)
+    notes = []
+    if signature is None:
+        notes.append(f"no signature: {_why(candidate, reason)}")
+    elif anything := [str(spec.name) for spec in signature.inputs.inputs if is_untyped(spec)]:
+        told = f"MLflow has no type that surely takes what the model was fitted on{f' ({reason})' * bool(reason)}"
+        notes.append(f"columns of any type: {', '.join(anything)}; {told}")
+    unserved = obstacle_to_serving(predict, signature, candidate.example)
+    if unserved:
+        notes.append(f"no input example: from JSON the model does not get what it takes ({unserved})")
+    return Interface(signature, None if unserved else candidate.example, tuple(notes))
+
+
+def _first_that_holds(
+    candidate: Candidate, schemas: Iterator[Schema], predict: Predict
+) -> tuple[ModelSignature | None, str]:
+    """Return the first signature by which MLflow loses nothing, and why the one that says most did."""
     from mlflow.models import ModelSignature
 
+    reason = ""
+    for schema in schemas:
+        signature = ModelSignature(inputs=schema)
+        found = obstacle(predict, signature, candidate.rows)
+        if found is None and candidate.frame is not None:
+            found = _obstacle_of_frame(predict, signature, candidate.frame)
+        if found is None:
+            return signature, reason
+        reason = reason or found
+    return None, reason
+
+
+def _schemas(candidate: Candidate, features: Features, flavor: str) -> Iterator[Schema]:
+    """Yield what may be the schema of the inputs, the one that says most first."""
+    from mlflow.types import DataType, Schema
+
+    rows = candidate.rows
+    if not hasattr(rows, "columns"):
+        if candidate.is_kept or flavor not in _CONVERTING or rows.dtype.kind == "f":
+            yield schema_of(rows)
+        return
+    specs = column_specs(rows, None if candidate.is_kept else features.kinds)
+    yield Schema(specs := [untyped(spec) if spec.name in candidate.unsure else spec for spec in specs])
+    yield Schema(specs := [untyped(spec) if refuses(spec, rows) else spec for spec in specs])
+    yield Schema(specs := [spec if spec.type == DataType.double else untyped(spec) for spec in specs])
+    yield Schema([untyped(spec) for spec in specs])
+
+
+def _outputs(predicted: Any) -> Schema | None:
     try:
-        inputs = _schema(example)
-    except Exception:  # noqa: BLE001 - columns that MLflow has no type for
-        return None
-    try:
-        outputs = None if prediction is None else _schema(prediction)
+        return schema_of(predicted)
     except Exception:  # noqa: BLE001 - outputs that MLflow has no type for
-        outputs = None
-    return ModelSignature(inputs=inputs, outputs=outputs)
+        return None
 
 
-def _schema(data: Any) -> Schema:
-    """Infer an MLflow schema without its hint about integer columns, which only a process-wide filter could silence.
+def _obstacle_of_frame(predict: Predict, signature: ModelSignature, frame: Any) -> str | None:
+    """Say why a frame without names of its own is not predicted the same; None if it is, or the model takes none."""
+    try:
+        predict(frame)
+    except Exception:  # noqa: BLE001 - it was fitted on an array
+        return None
+    return obstacle(predict, signature, frame)
 
-    The integers are inferred as floats, then named as the integers they are.
-    """
-    from mlflow.models import infer_signature
+
+def _why(candidate: Candidate, reason: str) -> str:
+    """Say what about the rows keeps the model from having a signature."""
+    rows = candidate.rows
+    if not hasattr(rows, "columns"):
+        return reason or _UNKNOWN
+    if unnamed := [name for name in rows.columns if not isinstance(name, str) or not name]:
+        return f"MLflow knows no column named {unnamed[0]!r}"
+    columns = [rows.iloc[:, position] for position in range(rows.shape[1])]
+    changed = [f"{column.name} ({column.dtype})" for column in columns if not survives(column)]
+    return f"MLflow changes what it hands to the model of {', '.join(changed) or 'the columns'} ({reason})"
+
+
+def _by_names(model: Any, flavor: str, features: Features, refusal: str) -> Interface:
+    """Name the columns of a scikit-learn model that takes plain numbers, of whatever type."""
+    from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
-
-    pandas = sys.modules.get("pandas")
-    if pandas is None or not isinstance(data, pandas.DataFrame | pandas.Series):
-        return cast("Schema", infer_signature(data).inputs)
-    columns = [data] if isinstance(data, pandas.Series) else [data.iloc[:, i] for i in range(data.shape[1])]
-    columns = [column.infer_objects() for column in columns]
-    kinds = [_integer_type(column) for column in columns]
-    floats = [column.astype("float64") if kind else column for column, kind in zip(columns, kinds, strict=True)]
-    inferred = infer_signature(floats[0] if isinstance(data, pandas.Series) else pandas.concat(floats, axis=1)).inputs
-    return Schema(
-        [
-            ColSpec(type=kind, name=spec.name, required=spec.required) if kind else spec
-            for spec, kind in zip(inferred.inputs, kinds, strict=True)
-        ]
-    )
-
-
-def _integer_type(column: Any) -> Any:
-    """MLflow's type for a column of integers, None for other columns."""
-    import pandas as pd
-    from mlflow.types import DataType
     from mlflow.types.schema import AnyType
 
-    dtype = column.dtype
-    if dtype.kind == "O":
-        return DataType.long if pd.api.types.infer_dtype(column, skipna=True) == "integer" else None
-    if dtype.kind not in "iu":
-        return None
-    bits = dtype.itemsize * 8 - (dtype.kind == "i")  # those that are left for the number itself
-    if bits < _INTEGER_BITS:
-        return DataType.integer
-    return DataType.long if bits < _LONG_BITS else AnyType()  # MLflow has no unsigned 64-bit type
-
-
-def _doubles(model: Any, features: Features) -> ModelSignature | None:
-    """Sign a model by its features alone, unless it chooses columns itself or does not take numbers."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-
-    steps = getattr(model, "steps", None)
-    first = steps[0][1] if steps else model
-    if not features.count or hasattr(first, "transformers") or hasattr(first, "categories_"):
-        return None
-    if features.names:
-        return ModelSignature(inputs=Schema([ColSpec(type=DataType.double, name=name) for name in features.names]))
-    return ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, features.count))]))
+    names = features.names
+    if flavor != "sklearn" or not all(names) or len(set(names)) < max(len(names), 1) or not takes_numbers_only(model):
+        return Interface(notes=(f"no signature: {refusal}",))
+    signature = ModelSignature(inputs=Schema([ColSpec(type=AnyType(), name=name) for name in names]))
+    return Interface(signature, notes=(f"columns of any type, and no input example: {refusal}",))

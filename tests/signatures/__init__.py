@@ -1,0 +1,1 @@
+"""What a model says of its inputs, and that it takes them."""
