@@ -109,6 +109,14 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Hidden:
+    """How many secrets were masked in, or left out of, what one call logs: a later number of the same call counts."""
+
+    call: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A text file among the run's artifacts."""
 
@@ -165,7 +173,21 @@ class Remark:
 
 
 Record: TypeAlias = (
-    Param | Metric | Tag | Dataset | Model | ModelInput | Reused | ByHand | Lost | Text | Blob | File | Digest | Remark
+    Param
+    | Metric
+    | Tag
+    | Dataset
+    | Model
+    | ModelInput
+    | Reused
+    | ByHand
+    | Hidden
+    | Lost
+    | Text
+    | Blob
+    | File
+    | Digest
+    | Remark
 )
 
 

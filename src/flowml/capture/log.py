@@ -24,7 +24,7 @@ def log(**values: Any) -> None:
     """
     if (session := _tracked()) is not None:
         with session.guard("log values"):
-            session.put(describe.named(values, models=settings.current().models))
+            session.put(describe.named(values, models=settings.current().models, hidden=session.hidden))
 
 
 def log_params(params: Mapping[str, Any] | None = None, **more: Any) -> None:
@@ -44,7 +44,7 @@ def log_params(params: Mapping[str, Any] | None = None, **more: Any) -> None:
         for values in (params, more):
             if values is not None:
                 with session.guard("log parameters"):
-                    _put(session, describe.named_params(values))
+                    _put(session, describe.named_params(values, session.hidden))
 
 
 def log_metrics(metrics: Mapping[str, Any] | None = None, step: int | None = None, **more: Any) -> None:
@@ -66,7 +66,7 @@ def log_metrics(metrics: Mapping[str, Any] | None = None, step: int | None = Non
         for values in (metrics, more):
             if values is not None:
                 with session.guard("log metrics"):
-                    _put(session, describe.named_metrics(values, step))
+                    _put(session, describe.named_metrics(values, step, session.hidden))
 
 
 def _tracked() -> Session | None:

@@ -29,9 +29,13 @@ class Session:
         call: What was called, by whom, with what.
         run: Where its records go.
         said: What was said in the log of its flow run.
+        hidden: Counts the secrets in what it was given and what it returns.
     """
 
-    __slots__ = ("_asking", "_error", "_is_watched", "_overflows", "_params", "_steps", "call", "run", "said")
+    __slots__ = (
+        *("_asking", "_error", "_is_watched", "_overflows", "_params", "_steps"),
+        *("call", "hidden", "run", "said"),
+    )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
         self.call = call
@@ -41,6 +45,7 @@ class Session:
         self._asking: BackgroundJob | None = None
         self._error: BaseException | None = None
         self._params: dict[str, str] = {}
+        self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
         self._overflows = 0
         self._is_watched = call.watch() is not None  # asked once: later its engine may be gone, its verdict given
 
@@ -62,7 +67,7 @@ class Session:
                 session._explain()
                 if inputs:
                     with session.guard("log the inputs"):
-                        session.put(describe.inputs(call.logged_arguments(), call.hints))
+                        session.put(describe.inputs(call.logged_arguments(), call.hints, session.hidden))
         except BaseException as error:
             session.failed(error)
             raise
@@ -90,7 +95,7 @@ class Session:
             self._overflows += 1
             found = describe.fit(found, most_params=room, overflow=f"params/{self._overflows}.json")
         self._params |= {record.key: record.value for record in found if isinstance(record, records.Param)}
-        self.run.put(found)
+        self.run.put([*found, *self.hidden.records()])
         for record in found:
             if isinstance(record, records.Lost):
                 self.lost(record.what, record.why)
@@ -110,8 +115,8 @@ class Session:
         """Log one value of a generator, at the next step."""
         if self._logs_outputs:
             with self.guard("log what was yielded"):
-                call = self.call
-                self.put(describe.yielded(value, call.identity.owner, self._steps, call.hints.get("return")))
+                name, hint = self.call.identity.owner, self.call.hints.get("return")
+                self.put(describe.yielded(value, name, self._steps, hint, self.hidden))
         self._steps += 1
 
     def returned(self, value: Any) -> None:
@@ -120,8 +125,8 @@ class Session:
         if self._error is None and self._logs_outputs:
             with self.guard("log the outputs"):
                 name, hint = self.call.identity.owner, self.call.hints.get("return")
-                models = settings.current().models
-                found = describe.outputs(value, name, hint, inputs=self.call.arguments, models=models)
+                models, given = settings.current().models, self.call.arguments
+                found = describe.outputs(value, name, hint, given, models=models, hidden=self.hidden)
                 self.put(self.run.new_of(found))
         self._leave(Verdict("FAILED" if self._error else "FINISHED", clock.now()))
 

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -58,6 +59,10 @@ def _heard(engine: Any) -> Session | None:
     verdict, watch = _verdict_in(_run_of(engine).state, is_flow=_is_flow(engine)), _watch_of(engine)
     if verdict is None:
         return None
+    if verdict.retried and _is_timed(engine):
+        kind = "Flow" if _is_flow(engine) else "Task"
+        error = TimeoutError(f"{kind} run exceeded timeout of {_timeout_of(engine)} second(s)")
+        verdict = replace(verdict, error=error)
     called = watch.session is not None and watch.session.call.identity.attempt == _run_of(engine).run_count
     if not _is_flow(engine) and (verdict.state == "NotReady" or (verdict.cached and not called)):
         watch.session = _without_a_body(engine)
@@ -113,7 +118,12 @@ async def _settle_async(engine: Any, session: Session | None) -> None:
 
 def _is_timed(engine: Any) -> bool:
     """Tell whether Prefect's clock still runs, which waiting for MLflow is not to stop: `_finish` waits then."""
-    return (engine.flow if _is_flow(engine) else engine.task).timeout_seconds is not None
+    return _timeout_of(engine) is not None
+
+
+def _timeout_of(engine: Any) -> float | None:
+    seconds: float | None = (engine.flow if _is_flow(engine) else engine.task).timeout_seconds
+    return seconds
 
 
 def _finish(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
@@ -186,6 +196,8 @@ def _verdict_in(state: State[Any], *, is_flow: bool) -> Verdict | None:
 
 def _error_in(state: State[Any]) -> BaseException:
     found = getattr(state.data, "result", state.data)  # Prefect wraps what it may keep
+    if isinstance(found, TimeoutError) and type(found).__module__.startswith("prefect."):
+        return TimeoutError(state.message)  # its own says nothing of a task or flow
     return found if isinstance(found, BaseException) else RuntimeError(state.message or state.name)
 
 

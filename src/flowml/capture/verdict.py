@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from asyncio import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -23,7 +24,7 @@ class Verdict:
         status: The status that the run ends with; None where it stays open, because it will go on.
         ended: When the attempt ended, in milliseconds since 1970.
         state: The orchestrator's own name for it, such as "TimedOut"; empty if it has not said.
-        error: Why it failed, where the body did not raise.
+        error: Why it failed, where the body did not raise; that it took too long, where it was stopped for that.
         retried: Whether another attempt follows.
         result_key: Where the result is kept, if it is, so that other runs can be given it from there.
         cached: Whether the result was found there, and the body not run.
@@ -66,7 +67,10 @@ def records_of(verdict: Verdict, error: BaseException | None, attempt: int) -> l
         attempt: Its number: the error of a run that stays open is one of several.
     """
     found: list[records.Record] = [records.Tag(key, value) for key, value in _tags_of(verdict).items()]
-    error = error or verdict.error
+    if error is None:
+        error = None if verdict.retried else verdict.error
+    elif isinstance(error, CancelledError) and isinstance(verdict.error, TimeoutError):
+        error = verdict.error.with_traceback(error.__traceback__)  # how the orchestrator stopped the body
     if error is not None and verdict.status != "FINISHED":
         found += _records_of_error(error, None if verdict.status else f"attempt_{attempt}")
     if verdict.cached and verdict.result_key:
@@ -93,12 +97,13 @@ def _records_of_error(error: BaseException, attempt: str | None) -> list[records
     except BaseException as another:  # noqa: BLE001 - a __str__ of the user's
         pass_on(another)
         text = f"<its text failed with {type(another).__name__}>"
-    lines = traceback.format_exception(kind, error, error.__traceback__)
+    trace = describe.mask("".join(traceback.format_exception(kind, error, error.__traceback__)))
     tag, file = (
         (f"flowml.{attempt}.error", f"{attempt}/traceback.txt") if attempt else ("flowml.error", "traceback.txt")
     )
     return [
         records.Tag(f"{tag}_type", kind.__qualname__),
         records.Tag(tag, describe.mask(text)[:1000]),
-        records.Text(file, describe.mask("".join(lines))),
+        records.Text(file, trace),
+        *([records.Hidden(file, masked)] if (masked := trace.count(describe.MASK)) else []),
     ]

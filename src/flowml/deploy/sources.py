@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowml.errors import DeploymentError
-from flowml.store.trouble import masked
+from flowml.secrets import mask
 
 if TYPE_CHECKING:
     from prefect.runner.storage import GitRepository
@@ -28,14 +28,14 @@ def repository(source: str) -> GitRepository:
     """
     from prefect.runner.storage import GitRepository
 
-    shown = re.sub(r"//[^/]*@", "//********@", source)
+    shown = re.sub(r"//[^/]*@", "//********@", mask(source))
     kind, separator, url = source.partition("+")
     parts = urlsplit(url)
     path, wanted = parts.path.rsplit("@", 1) if "@" in parts.path else (parts.path, "")
     if kind != "git" or not separator or parts.scheme not in _SCHEMES or not path.strip("/"):
         msg = f"source={shown!r} cannot be: a git repository is written git+https://host/team/project.git@branch."
         raise DeploymentError(msg)
-    if masked(url) != url or (parts.username and parts.scheme != "ssh"):
+    if mask(url) != url or (parts.username and parts.scheme != "ssh"):
         msg = f"source={shown!r} holds a password or token, which Prefect would show to everybody. "
         msg += "Let git find it where the worker runs: an SSH key, or a credential helper."
         raise DeploymentError(msg)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import settings
 from flowml.errors import DeploymentError
+from flowml.secrets import mask
 from flowml.store import embedded
 from flowml.store.connection import in_force
-from flowml.store.trouble import masked
 
 if TYPE_CHECKING:
     from flowml.deploy.deployment import Deployment
@@ -44,8 +44,8 @@ def environment(deployment: Deployment) -> dict[str, str]:
     if embedded.is_embedded(str(found["tracking_uri"])):
         found["home"] = settings.home_folder()
     for name, value in found.items():
-        if value is not None and masked(str(value)) != str(value):
-            msg = f"{name} {masked(str(value))} holds a password, which Prefect would show to everybody. {_REMEDY}"
+        if value is not None and mask(str(value)) != str(value):
+            msg = f"{name} {mask(str(value))} holds a password, which Prefect would show to everybody. {_REMEDY}"
             raise DeploymentError(msg)
     return {f"FLOWML_{name.upper()}": _text(value) for name, value in sorted(found.items()) if value is not None}
 

@@ -95,18 +95,24 @@ def numbers(values: Sequence[Any], place: Place) -> records.Record | None:
         values: A list, tuple or array of the standard library.
         place: Where it stands.
     """
-    length = len(values)
-    if length <= FEW:
+    if len(values) <= FEW or not all(map(_is_number, looked_at(values))):
         return None
-    chosen = datasets.cells(length)
-    looked_at = values if len(chosen) == length else [values[index] for index in chosen]
-    if not all(map(_is_number, looked_at)):
-        return None
+    return column(values, place)
+
+
+def looked_at(values: Sequence[Any]) -> Sequence[Any]:
+    """Take all values of a short list, of a long one an even sample."""
+    chosen = datasets.cells(len(values))
+    return values if len(chosen) == len(values) else [values[index] for index in chosen]
+
+
+def column(values: Sequence[Any], place: Place) -> records.Record:
+    """Describe a list of scalars as the array of the same."""
     import numpy as np
 
-    found = np.asarray(looked_at)
+    length, found = len(values), np.asarray(looked_at(values))
     if found.dtype.hasobject:  # integers beyond 64 bits, decimals
-        found = np.asarray([short(value) for value in looked_at])
+        found = np.asarray([short(value) for value in looked_at(values)])
     dtype = "object" if found.dtype.kind == "U" else found.dtype.name
     return _dataset(
         place,

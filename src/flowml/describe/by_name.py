@@ -9,36 +9,42 @@ from typing import Any
 from flowml import options, records
 from flowml.describe import metrics
 from flowml.describe.dispatch import find, part_by_part
+from flowml.describe.hiding import Hidden
 from flowml.describe.limits import fit_piece
 from flowml.describe.place import Place
-from flowml.describe.secrets import mask
-from flowml.describe.text import clean, cut, short
+from flowml.describe.text import cut, short
 from flowml.describe.values import describe
+from flowml.secrets import mask
+from flowml.storable import clean
 
 _MOST_WRONG = 5  # values of one call that are named when they cannot be logged
 
 
-def named(values: Mapping[str, Any], *, models: options.Models = "auto") -> list[records.Record]:
+def named(
+    values: Mapping[str, Any], *, models: options.Models = "auto", hidden: Hidden | None = None
+) -> list[records.Record]:
     """Describe values that the user logs by name, as in ``flowml.log(accuracy=0.9, confusion=figure)``.
 
     Args:
         values: Each value by the name it is to have.
         models: Which values are models: what can predict, or none of these.
+        hidden: Counts the secrets that are masked or left out.
 
     Returns:
         The records, within MLflow's limits.
     """
     found: list[records.Record] = []
     for name, value in values.items():
-        found += describe(value, Place(name, "output", name, prefix=name, models=models))
-    return fit_piece(found, "logged", values)
+        found += describe(value, Place(name, "output", name, prefix=name, models=models, hidden=hidden))
+    return fit_piece(found, "logged", values, hidden)
 
 
-def named_params(values: Any) -> tuple[list[records.Record], dict[str, str]]:
+def named_params(values: Any, hidden: Hidden | None = None) -> tuple[list[records.Record], dict[str, str]]:
     """Describe what the user logs as parameters, as `Param(prefix=False)` would.
 
     Args:
         values: A mapping, or what has fields.
+        hidden: Counts the secrets that are masked.
 
     Returns:
         The records, within MLflow's limits; and why what cannot be logged cannot, by what it is.
@@ -48,15 +54,19 @@ def named_params(values: Any) -> tuple[list[records.Record], dict[str, str]]:
     if isinstance(values, Mapping) and not values:
         return [], {}
     found = describe(values, Place("params", "input", marker=options.Param(prefix=False)))
-    return fit_piece(found, "logged", [record.key for record in found if isinstance(record, records.Param)]), {}
+    keys = [record.key for record in found if isinstance(record, records.Param)]
+    return fit_piece(found, "logged", keys, hidden), {}
 
 
-def named_metrics(values: Any, step: Any = None) -> tuple[list[records.Record], dict[str, str]]:
+def named_metrics(
+    values: Any, step: Any = None, hidden: Hidden | None = None
+) -> tuple[list[records.Record], dict[str, str]]:
     """Take the numbers that the user logs as metrics.
 
     Args:
         values: A mapping of numbers, or of mappings of them.
         step: Their step; None is the first.
+        hidden: Counts the secrets that are left out, because they are no numbers.
 
     Returns:
         The records, within MLflow's limits; and why what cannot be logged cannot, by what it is.
@@ -71,7 +81,7 @@ def named_metrics(values: Any, step: Any = None) -> tuple[list[records.Record], 
         )
     found: list[records.Record] = []
     left_out = 0
-    for name, value in metrics.leaves(values, Place("metrics", "output")):
+    for name, value in metrics.leaves(values, Place("metrics", "output", hidden=hidden)):
         point = metrics.as_number(value)
         if point is not None:
             found.append(records.Metric(name, point, number or 0))

@@ -7,6 +7,7 @@ from typing import Any
 
 from flowml import options, records
 from flowml.describe import hints, metrics, registered
+from flowml.describe.hiding import Hidden
 from flowml.describe.limits import apart, fit, fit_piece
 from flowml.describe.place import Place
 from flowml.describe.text import full_name, type_name
@@ -14,12 +15,15 @@ from flowml.describe.values import describe, not_described
 from flowml.errors import pass_on
 
 
-def inputs(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> list[records.Record]:
+def inputs(
+    arguments: Mapping[str, Any], annotations: Mapping[str, Any], hidden: Hidden | None = None
+) -> list[records.Record]:
     """Describe what a call was given.
 
     Args:
         arguments: The bound arguments by name.
         annotations: The resolved annotations by argument name; some or all may be missing.
+        hidden: Counts the secrets that are masked or left out.
 
     Returns:
         The records, within MLflow's limits.
@@ -34,17 +38,19 @@ def inputs(arguments: Mapping[str, Any], annotations: Mapping[str, Any]) -> list
             annotation = annotations.get(name)
             marker = hints.marker_in(annotation)
             known_as = getattr(marker, "name", None) or name
-            found += describe(value, Place(known_as, "input", "", marker, annotation, arguments, known_as, beside=True))
-    return fit(apart(found))
+            place = Place(known_as, "input", "", marker, annotation, arguments, known_as, beside=True, hidden=hidden)
+            found += describe(value, place)
+    return fit(apart(found), hidden=hidden)
 
 
-def outputs(
+def outputs(  # noqa: PLR0913 - each by its name
     value: Any,
     name: str,
     annotation: Any = None,
     inputs: Mapping[str, Any] | None = None,
     *,
     models: options.Models = "auto",
+    hidden: Hidden | None = None,
 ) -> list[records.Record]:
     """Describe what a task returned.
 
@@ -54,16 +60,20 @@ def outputs(
         annotation: The resolved annotation of the return value.
         inputs: What the task was given, by argument name; a model's signature and example come from it.
         models: Which values are models: what can predict and what has a marker, or the latter only.
+        hidden: Counts the secrets that are masked or left out.
 
     Returns:
         The records, within MLflow's limits.
     """
     marker = hints.marker_in(annotation)
-    place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True, models=models)
-    return fit(apart(describe(value, place)), overflow="outputs.json", changed_keys="output_keys.json")
+    place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True, models=models, hidden=hidden)
+    found = apart(describe(value, place))
+    return fit(found, overflow="outputs.json", changed_keys="output_keys.json", hidden=hidden)
 
 
-def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[records.Record]:
+def yielded(
+    value: Any, name: str, step: int, annotation: Any = None, hidden: Hidden | None = None
+) -> list[records.Record]:
     """Describe one value that a generator yielded: numbers are metrics at its step, all else is nothing.
 
     Args:
@@ -71,6 +81,7 @@ def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[re
         name: The task's name.
         step: How many values were yielded before.
         annotation: The resolved return annotation of the generator function.
+        hidden: Counts the secrets that are left out.
 
     Returns:
         The records, within MLflow's limits.
@@ -80,7 +91,7 @@ def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[re
     if isinstance(marker, options.Skip):
         return []
     given = marker.name if isinstance(marker, options.Metric) else None
-    place = Place(given or name, "output", name, marker, annotation, prefix=given or "")
+    place = Place(given or name, "output", name, marker, annotation, prefix=given or "", hidden=hidden)
     found: list[records.Record] = []
     try:
         if isinstance(value, Mapping):
@@ -91,7 +102,7 @@ def yielded(value: Any, name: str, step: int, annotation: Any = None) -> list[re
         pass_on(error)
         return not_described(value, place, error)[1:]  # a parameter for each step would be too many
     keys = [record.key for record in found if isinstance(record, records.Metric)]
-    return fit_piece(found, "yielded", keys) if found else []
+    return fit_piece(found, "yielded", keys, hidden) if found else []
 
 
 registered.register_all()

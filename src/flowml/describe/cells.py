@@ -11,8 +11,7 @@ from flowml import records
 from flowml.describe import datasets
 from flowml.describe.dispatch import find
 from flowml.describe.place import DEEPEST, Place
-from flowml.describe.plain import scalar_text
-from flowml.describe.text import whole_repr
+from flowml.describe.text import scalar_text, whole_repr
 from flowml.errors import pass_on
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -12,9 +12,9 @@ from flowml import records
 from flowml.describe import arrays, datasets, hints, metrics
 from flowml.describe.dispatch import find, lists, part_by_part, register, register_abstract
 from flowml.describe.place import Place
-from flowml.describe.plain import MOST_ITEMS, plain, scalar_text
+from flowml.describe.plain import MOST_ITEMS, plain
 from flowml.describe.scalars import only_type, text
-from flowml.describe.text import as_json, cut, short, type_name
+from flowml.describe.text import as_json, cut, scalar_text, short, type_name
 from flowml.describe.values import describe
 
 MOST_KEYS = 10_000  # of one mapping that are looked at
@@ -84,19 +84,53 @@ def _elements(items: Any, value: Any, place: Place) -> Iterator[records.Record]:
         return
     kinds = {type(item) for item in items}
     if kinds and all(find(kind) is only_type for kind in kinds):  # futures, for one
-        shown = ", ".join(sorted(map(type_name, kinds)))
-        yield records.Param(place.label, cut(f"{type_name(type(value))} of {_length(value):,}: {shown}"))
+        names = ", ".join(sorted(map(type_name, kinds)))
+        yield records.Param(place.label, cut(f"{type_name(type(value))} of {_length(value):,}: {names}"))
         return
+    shown = list(items[:MOST_ITEMS])
+    rows = {_height(item) for item in shown if datasets.any_table([item])}
     parts = 0
-    beside = datasets.any_table(items[:MOST_ITEMS])
-    for index, item in enumerate(items[:MOST_ITEMS]):
-        if parts < MOST_PARTS and (_is_rich(item) or (beside and _target(item, place) is not None)):
-            hint = hints.of_element(place.annotation, index)
-            yield from describe(item, place.element(index, value, annotation=hint, beside=beside))
-            parts += 1
+    for index, item in enumerate(shown):
+        below = place.element(index, value, annotation=hints.of_element(place.annotation, index), beside=bool(rows))
+        if parts < MOST_PARTS and rows and (found := _column(item, rows, below)):
+            yield found
+        elif parts < MOST_PARTS and (_is_rich(item) or (rows and _target(item, below) is not None)):
+            yield from describe(item, below)
+        else:
+            continue
+        shown[index] = _Described(item)
+        parts += 1
     count = _length(value)
     if parts < count:
-        yield records.Param(place.label, cut(f"{type_name(type(value))} of {count:,}: {short(items, 200)}"))
+        yield records.Param(
+            place.label,
+            cut(
+                f"{type_name(type(value))} of {count:,}: {short(tuple(shown) if type(items) is tuple else shown, 200)}"
+            ),
+        )
+
+
+class _Described:
+    """Stands for an element that is described by itself."""
+
+    def __init__(self, item: Any) -> None:
+        self._name = type_name(type(item))
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+def _column(item: Any, rows: Collection[int | None], place: Place) -> records.Record | None:
+    """Describe a list of scalars beside a table with as many rows as what it is, a column of it."""
+    if type(item) not in (list, tuple) or len(item) not in rows:
+        return None
+    are_scalars = all(scalar_text(each) is not None for each in arrays.looked_at(item))
+    return arrays.column(item, place) if are_scalars else None
+
+
+def _height(table: Any) -> int | None:
+    shape = getattr(table, "shape", None)
+    return shape[0] if isinstance(shape, tuple) and shape else None
 
 
 def _target(value: Any, place: Place) -> records.Record | None:

@@ -11,9 +11,10 @@ from flowml import options, records
 from flowml.describe.dispatch import Describer, find, register
 from flowml.describe.metrics import sampled
 from flowml.describe.place import Place
-from flowml.describe.secrets import mask
-from flowml.describe.text import clean, cut, error_text, key_text
+from flowml.describe.text import cut, error_text, key_text
 from flowml.errors import pass_on
+from flowml.secrets import mask
+from flowml.storable import clean
 
 if TYPE_CHECKING:
     import numpy.typing as npt

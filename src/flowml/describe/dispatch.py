@@ -39,6 +39,10 @@ lists: set[Describer] = set()
 """Those that describe a list; what they serve is the list that it holds, whatever class it is of."""
 
 
+by_structure: set[Describer] = set()
+"""Those that tell what a value is like, and none of its texts: no name hides these, though it may be a secret's."""
+
+
 class _Registry:
     """All describers. Types are kept weakly, so that classes made on the fly can go away."""
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from flowml import options
 from flowml.describe.place import Place
-from flowml.describe.secrets import is_secret_name, mask
-from flowml.describe.text import clean, key_text
+from flowml.describe.text import key_text
+from flowml.secrets import is_secret_number, mask
+from flowml.storable import clean
 
 _MOST_COLUMNS = 50
 _DIGITS = 6
@@ -31,7 +32,7 @@ def of_columns(columns: Iterable[tuple[Any, Any]]) -> Mapping[str, Any]:
     for name, values in columns:
         if len(found) == _MOST_COLUMNS:
             break
-        if values is None or is_secret_name(key_text(name)):
+        if values is None or is_secret_number(key_text(name)):
             continue
         there = values[np.isfinite(values)]
         points = np.percentile(there, range(101), method="nearest") if len(there) else []

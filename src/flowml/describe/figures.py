@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flowml import options, records
-from flowml.describe.dispatch import register, register_lazy
+from flowml.describe.dispatch import by_structure, register, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.text import type_name
 from flowml.describe.written import Formats, written
@@ -151,6 +151,7 @@ def _load_pillow() -> None:
 
 def register_all() -> None:
     """Register each library of figures for when it is met."""
+    by_structure.update((matplotlib_figure, _axes, _plotly, _altair, _bokeh, _image))
     register_lazy("matplotlib", _load_matplotlib)
     register_lazy("seaborn", _load_seaborn)
     register_lazy("plotly", _load_plotly)

@@ -17,9 +17,9 @@ from flowml import disk, options, records, settings
 from flowml.describe.dispatch import register
 from flowml.describe.place import Place
 from flowml.describe.scalars import scalar
-from flowml.describe.secrets import mask
-from flowml.describe.text import clean
 from flowml.formats import size as size_text
+from flowml.secrets import mask
+from flowml.storable import clean
 
 LARGEST = 100_000_000  # bytes of a file that are read for its digest while the task waits
 MOST_FILES = 1_000  # of a folder that is logged without a marker

@@ -8,15 +8,22 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flowml.describe.plain import as_text, plain
-from flowml.describe.secrets import is_secret_name
 from flowml.describe.text import as_json, full_name, short, type_name
+from flowml.secrets import is_secret_name, is_secret_number
 
 _MOST = 1_000
+_NOTHING = frozenset({"None", "True", "False"})
 
 
-def is_shown(name: str) -> bool:
+def is_shown(name: str, text: str) -> bool:
     """Whether a setting may be shown."""
-    return not is_secret_name(name)
+    if not is_secret_name(name) or text in _NOTHING:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return not is_secret_number(name)
 
 
 def none(_: Any) -> Iterable[tuple[str, str]]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from functools import lru_cache
 
-from flowml.describe.secrets import mask
-from flowml.describe.text import clean, fingerprint
+from flowml.describe.text import fingerprint
+from flowml.secrets import mask
+from flowml.storable import LONGEST_KEY as LONGEST
+from flowml.storable import clean, legal_key
 
-LONGEST = 250  # characters of a key in MLflow
 _LONGEST_NAME = 200  # bytes of a file's name: file systems take 255
 _LONGEST_ENDING = 20  # characters
-_ALLOWED = r"\w.\- /" if os.name == "nt" else r"\w.\- /:"
-_LEGAL = re.compile(rf"[{_ALLOWED}]+\Z")
-_ILLEGAL = re.compile(rf"[^{_ALLOWED}]")
 
 
 class Keys:
@@ -42,26 +39,12 @@ class Keys:
 @lru_cache(maxsize=4096)
 def _is_fine(text: str) -> bool:
     """Tell whether a key can stay as it is; the same few names come again with each call."""
-    return _LEGAL.match(text) is not None and not _is_other_path(text) and mask(text) == text
-
-
-def _is_other_path(text: str) -> bool:
-    """Keys may become files: MLflow refuses those that would resolve to another name."""
-    if "/" not in text and "." not in text:
-        return False
-    normal = posixpath.normpath(text)
-    return normal != text or normal == "." or normal.startswith(("..", "/"))
+    return legal_key(text) == text and mask(text) == text
 
 
 def _closest(text: str) -> str:
-    key = _ILLEGAL.sub("_", text)
-    if _is_other_path(key):
-        key = "/".join(part if part.strip(".") else "_" * len(part) for part in key.split("/") if part).lstrip("/")
-    if key.startswith(".."):
-        key = f"__{key[2:]}"
-    if len(key) > LONGEST:
-        key = _with_mark(key, text)
-    return key or "_"
+    key = legal_key(text)
+    return key if len(key) <= LONGEST else _with_mark(key, text)
 
 
 def _with_mark(key: str, text: str) -> str:
@@ -71,7 +54,7 @@ def _with_mark(key: str, text: str) -> str:
 
 def legal_path(path: str) -> str:
     """Give an artifact path that stays inside the run's artifacts."""
-    parts = [part for part in clean(path).replace("\\", "/").split("/") if part.strip(". ")]
+    parts = [part for part in clean(path.replace("\\", "/")).replace("\\", "_").split("/") if part.strip(". ")]
     return "/".join(map(_short_name, parts)) or "file"
 
 

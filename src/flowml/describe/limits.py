@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from flowml import records
+from flowml.describe.hiding import Hidden
 from flowml.describe.keys import Keys, legal_model_name, legal_path
-from flowml.describe.secrets import mask, mask_known
-from flowml.describe.text import as_json, clean, cut, fingerprint, short
+from flowml.describe.text import as_json, cut, fingerprint, short
 from flowml.errors import pass_on
+from flowml.secrets import MASK, mask, mask_known
+from flowml.storable import clean
 
 MOST_PARAMS = 200
 MOST_POINTS = 10_000  # of all metrics of one call
@@ -29,6 +31,7 @@ def fit(
     most_params: int = MOST_PARAMS,
     overflow: str = "inputs.json",
     changed_keys: str = "keys.json",
+    hidden: Hidden | None = None,
 ) -> list[records.Record]:
     """Bring a run's records within MLflow's limits, and secrets out of them.
 
@@ -41,17 +44,24 @@ def fit(
         most_params: How many parameters may stand in the table.
         overflow: The JSON file for long values and for parameters beyond the limit, by key.
         changed_keys: The JSON file for the original of each key that was changed.
+        hidden: Counts the secrets in what comes out.
 
     Returns:
         The records to log.
     """
-    return _Fitting(most_params, overflow, changed_keys).fit(found)
+    fitting = _Fitting(most_params, overflow, changed_keys)
+    fitted = fitting.fit(found)
+    if hidden:
+        hidden.add(fitting.masked())
+    return fitted
 
 
-def fit_piece(found: Iterable[records.Record], folder: str, names: Iterable[object]) -> list[records.Record]:
+def fit_piece(
+    found: Iterable[records.Record], folder: str, names: Iterable[object], hidden: Hidden | None = None
+) -> list[records.Record]:
     """Fit what is logged in pieces: each piece has files of its own, so that none overwrites another's."""
     stem = f"{folder}/{fingerprint(chr(0).join(map(str, names)))}"
-    return fit(apart(found), overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json")
+    return fit(apart(found), overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json", hidden=hidden)
 
 
 def apart(found: Iterable[records.Record]) -> Iterator[records.Record]:
@@ -97,6 +107,12 @@ class _Fitting:
         for record in found:
             self._take(record)
         return self._result()
+
+    def masked(self) -> int:
+        """Count what is masked: in parameters, whole, and in texts."""
+        texts = [self.whole.get(key, value) for key, value in self.params.items()]
+        texts += [record.text for record in self.others if isinstance(record, records.Text)]
+        return sum(text.count(MASK) for text in texts)
 
     def _take(self, record: records.Record) -> None:
         match record:

@@ -102,13 +102,13 @@ def _points(values: Any, place: Place) -> Iterator[tuple[str, float | None]]:
 
 
 def leaves(values: Any, place: Place) -> Iterator[tuple[str, Any]]:
-    """Walk through nested mappings: the name of each value that is no mapping, and the value; secrets are left out."""
+    """Walk through nested mappings: name and value of each that is no mapping; secret texts are left out."""
     items = dict.items(values) if isinstance(values, dict) else values.items()
     for key, value in items:
         below = place.child(key, values)
-        if below.is_secret:
-            continue
         if isinstance(value, Mapping) and below.depth <= DEEPEST and id(value) not in below.above:
             yield from leaves(value, below)
-        else:
+        elif not below.is_secret or as_number(value) is not None:
             yield below.name, value
+        elif below.hidden:
+            below.hidden.note(below.name)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from flowml import options, records
 from flowml.describe import hyperparameters
-from flowml.describe.dispatch import Describer, find, register, register_abstract, register_lazy
+from flowml.describe.dispatch import Describer, by_structure, find, register, register_abstract, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.text import type_name, typed
 from flowml.errors import pass_on
@@ -52,8 +52,10 @@ class _Family:
         below = replace(place, prefix=place.name)
         try:
             for name, text in self.settings(value):
-                if hyperparameters.is_shown(name):
+                if hyperparameters.is_shown(name, text):
                     yield records.Param(below.key(name), text)
+                elif place.hidden:
+                    place.hidden.note(below.key(name))
         except BaseException as error:  # noqa: BLE001 - get_params of a user's own estimator may raise anything
             pass_on(error)
             return
@@ -180,5 +182,6 @@ def _is_estimator_like(kind: type) -> bool:
 def register_all() -> None:
     """Register each library's models for when they are met."""
     for package, (describer, names) in _FAMILIES.items():
+        by_structure.add(describer)
         register_lazy(package, _registers(describer, *names))
     register_abstract(_is_estimator_like, _estimator_like)

@@ -14,10 +14,11 @@ from flowml.describe import datasets, hints, tabular
 from flowml.describe.dispatch import find, part_by_part
 from flowml.describe.place import Place
 from flowml.describe.plain import plain
-from flowml.describe.secrets import MASK, is_secret_name, mask
-from flowml.describe.text import clean, key_text, type_name, typed
+from flowml.describe.text import key_text, type_name, typed
 from flowml.describe.values import describe
 from flowml.describe.written import Formats, as_text
+from flowml.secrets import MASK, is_secret_name, mask
+from flowml.storable import clean
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowml import options, records
 from flowml.describe.hints import marker_in
-from flowml.describe.secrets import is_secret_name
-from flowml.describe.text import clean, key_text
+from flowml.describe.text import key_text
+from flowml.secrets import is_secret_name
+from flowml.storable import clean
+
+if TYPE_CHECKING:
+    from flowml.describe.hiding import Hidden
 
 DEEPEST = 8
 """Values inside values; what stands deeper is shown in short."""
@@ -33,6 +37,7 @@ class Place:
         returned: Whether it is the returned value itself, rather than a part of it.
         depth: How many values it stands inside.
         above: The ids of these values, to notice a circle.
+        hidden: Counts the secrets that are hidden.
         beside: Whether many numbers here are a target: given as an argument, or beside a table.
         models: Which values are models: what can predict and what has a marker, or the latter only.
     """
@@ -49,6 +54,7 @@ class Place:
     above: tuple[int, ...] = ()
     models: options.Models = "auto"
     beside: bool = False
+    hidden: Hidden | None = None
 
     @property
     def label(self) -> str:
@@ -57,7 +63,7 @@ class Place:
 
     @property
     def is_secret(self) -> bool:
-        """Whether its name says that it must not be shown."""
+        """Whether there is a secret's word in its name, which hides what is text."""
         if self.returned:
             return False
         return _is_secret(self.name) if len(self.name) < _LONG else _is_secret.__wrapped__(self.name)
@@ -119,6 +125,7 @@ class Place:
             above=self.above if value is None else (*self.above, id(value)),
             models=self.models,
             beside=beside,
+            hidden=self.hidden,
         )
 
     def element(

@@ -1,61 +1,17 @@
-"""Scalars, and the nests of lists and mappings of them that JSON can hold."""
+"""Nests of lists and mappings of scalars, as JSON can hold them."""
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
-import enum
-import fractions
-import os
-import pathlib
-import re
-import uuid
-from collections.abc import Callable
 from typing import Any
 
 from flowml.describe.dispatch import as_list
+from flowml.describe.hiding import hides_item
 from flowml.describe.place import DEEPEST
-from flowml.describe.secrets import MASK, is_secret_name
-from flowml.describe.text import as_json, clean, int_text, key_text, short
+from flowml.describe.text import as_json, int_text, key_text, scalar_text, short
+from flowml.secrets import MASK
+from flowml.storable import clean
 
 MOST_ITEMS = 1_000  # in a list that becomes one parameter
-
-
-def _enum_text(value: enum.Enum) -> str:
-    inner = value._value_
-    return scalar_text(inner) or value._name_
-
-
-TEXTS: dict[type, Callable[[Any], str]] = {
-    str: str.__str__,
-    bool: bool.__repr__,
-    int: int_text,
-    float: float.__repr__,
-    complex: complex.__repr__,
-    type(None): repr,
-    enum.Enum: _enum_text,
-    dt.datetime: dt.datetime.isoformat,
-    dt.date: dt.date.isoformat,
-    dt.time: dt.time.isoformat,
-    dt.timedelta: dt.timedelta.__str__,
-    decimal.Decimal: decimal.Decimal.__str__,
-    fractions.Fraction: fractions.Fraction.__str__,
-    uuid.UUID: uuid.UUID.__str__,
-    pathlib.PurePath: os.fspath,
-    range: range.__repr__,
-    re.Pattern: lambda value: str(value.pattern),
-}
-
-
-def scalar_text(value: Any) -> str | None:
-    """Write a scalar as text; None when it is no scalar."""
-    kind = type(value)
-    write = TEXTS.get(kind)
-    if write is None:
-        if isinstance(kind, enum.EnumMeta):
-            return _enum_text(value)
-        write = next((TEXTS[ancestor] for ancestor in kind.__mro__[:-1] if ancestor in TEXTS), None)
-    return None if write is None else write(value)
 
 
 class _NotPlainError(Exception):
@@ -95,7 +51,7 @@ def _plain(value: Any, left: list[int], depth: int) -> Any:  # noqa: PLR0911 - o
         return float.__float__(value)
     if kind is dict:
         return {
-            key_text(key): MASK if is_secret_name(key_text(key)) and item is not None else _plain(item, left, depth + 1)
+            key_text(key): MASK if hides_item(key_text(key), item) else _plain(item, left, depth + 1)
             for key, item in value.items()
         }
     if kind in (list, tuple):
@@ -105,6 +61,7 @@ def _plain(value: Any, left: list[int], depth: int) -> Any:  # noqa: PLR0911 - o
     text = scalar_text(value)
     if text is None:
         if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-            return _plain(value.item(), left, depth + 1)
+            in_nanoseconds = value.dtype.kind in "mM"  # as Python's they would come out as bare ints
+            return _plain(str(value) if in_nanoseconds else value.item(), left, depth + 1)
         raise _NotPlainError
     return text

@@ -13,10 +13,10 @@ from flowml import options, records
 from flowml.describe import metrics, nests
 from flowml.describe.dispatch import register, register_shape
 from flowml.describe.place import Place
-from flowml.describe.plain import TEXTS, scalar_text
-from flowml.describe.secrets import MASK, is_secret, mask
-from flowml.describe.text import SHORT, clean, full_name, type_name
+from flowml.describe.text import SHORT, TEXTS, full_name, scalar_text, type_name
 from flowml.describe.written import Formats, written, written_text
+from flowml.secrets import MASK, is_secret, mask
+from flowml.storable import clean
 
 LONGEST = 10_000_000  # characters of one text that are kept
 
@@ -46,6 +46,8 @@ def text(value: str, place: Place) -> list[records.Record]:
     if len(value) > LONGEST:
         value = f"{value[:LONGEST]}\n… cut by flowml: {len(value):,} characters in all\n"
     if place.role == "output" and is_secret(value):
+        if place.hidden:
+            place.hidden.note(place.name)
         return []
     if isinstance(place.marker, options.Artifact) or (place.role == "output" and len(value) > SHORT):
         return list(written_text(mask(clean(value)), place))
@@ -63,6 +65,8 @@ def secret(_value: Any, place: Place) -> Iterator[records.Record]:
     """A type made to hide its value."""
     if place.role == "input":
         yield records.Param(place.label, MASK)
+    elif place.hidden:
+        place.hidden.note(place.name)
 
 
 def only_type(value: Any, place: Place) -> Iterator[records.Record]:

@@ -7,11 +7,12 @@ from typing import Any
 from flowml import options, records
 from flowml.describe import markers
 from flowml.describe.dispatch import as_list, find
+from flowml.describe.hiding import hides
 from flowml.describe.place import DEEPEST, Place
-from flowml.describe.secrets import MASK
 from flowml.describe.text import SHORT, cut, error_text, type_name, typed
 from flowml.describe.written import written
 from flowml.errors import pass_on
+from flowml.secrets import MASK
 
 
 def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911 - one line for each case
@@ -19,9 +20,9 @@ def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911
     marker = place.marker
     if type(marker) is options.Skip:
         return []
-    if place.is_secret and not (value is None or type(value) is bool):
-        return [] if place.role == "output" else [records.Param(place.label, MASK)]
     try:
+        if place.is_secret and (place.depth > DEEPEST or hides(value, place)):
+            return _hidden(place)
         if place.above and id(value) in place.above:
             return [records.Param(place.label, f"<circular reference to a {type_name(type(value))}>")]
         if place.depth > DEEPEST:
@@ -41,6 +42,15 @@ def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911
         return not_described(value, place, error)
 
 
+def _hidden(place: Place) -> list[records.Record]:
+    """Mask what was given; leave out, and count, what was returned."""
+    if place.role == "input":
+        return [records.Param(place.label, MASK)]
+    if place.hidden:
+        place.hidden.note(place.name)
+    return []
+
+
 def fallback(value: Any, place: Place) -> list[records.Record]:
     """Describe a value of which nothing is known, by its type and a short repr."""
     if type(place.marker) is options.Artifact:
@@ -50,5 +60,7 @@ def fallback(value: Any, place: Place) -> list[records.Record]:
 
 def not_described(value: Any, place: Place, error: BaseException) -> list[records.Record]:
     """Say in a parameter, and to whoever logs, that a value could not be described, and why."""
+    if place.is_secret:
+        return _hidden(place)
     text = cut(f"{type_name(type(value))} (not described: {error_text(error)})", SHORT)
     return [records.Param(place.label, text), records.Lost(place.label, f"describe {place.label!r}", f"{text}.")]

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 
 from flowml import records
 from flowml.describe.place import Place
-from flowml.describe.secrets import mask
-from flowml.describe.text import SHORT, clean, cut, error_text, type_name
+from flowml.describe.text import SHORT, cut, error_text, type_name
 from flowml.errors import pass_on
+from flowml.secrets import mask
+from flowml.storable import clean
 
 Formats: TypeAlias = Mapping[str, Callable[[Any], "str | bytes"]]
 """The way to write a value, by the ending that says so; the first one is the usual."""

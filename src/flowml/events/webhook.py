@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flowml.errors import TrackingError
 from flowml.events.receiver import EVENTS
+from flowml.secrets import mask
 from flowml.store.paging import paged
-from flowml.store.trouble import explain, masked
+from flowml.store.trouble import explain
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,7 +45,7 @@ def register(client: MlflowClient, url: str, secret: str) -> str:
             return "created"
         client.update_webhook(there, status="ACTIVE", **told)
     except MlflowException as error:
-        shown = masked(client.tracking_uri)
+        shown = mask(client.tracking_uri)
         if error.error_code == "INVALID_PARAMETER_VALUE":
             msg = f"MLflow at {shown} refuses the webhook to {url}: {error.message.rstrip('.')}."
             raise TrackingError(msg, uri=shown, remedy=_REMEDY) from None

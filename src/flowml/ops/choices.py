@@ -10,10 +10,10 @@ from pathlib import Path
 from flowml import settings
 from flowml.errors import SettingsError
 from flowml.ops import databases
+from flowml.secrets import mask
 from flowml.stack import ports, servers
 from flowml.stack.ports import Port
 from flowml.store import embedded
-from flowml.store.trouble import masked
 
 _FIRST = {"prefect": 4200, "mlflow": 5000}
 _DATABASES = ("sqlite:", "postgres", "mysql", "mssql")
@@ -110,12 +110,14 @@ def _mlflow_database(wanted: str | None, say: Say) -> str:
         told = _database(told, Path.cwd())
     chosen = _database(wanted, Path.cwd()) if wanted else told
     if wanted and not str(chosen).startswith(_DATABASES):
-        msg = f"--mlflow-db cannot be {masked(wanted)!r}: it is a file, or a database such as postgresql://user@host/name."
-        raise SettingsError(msg, setting="mlflow_db", value=masked(wanted))
+        msg = (
+            f"--mlflow-db cannot be {mask(wanted)!r}: it is a file, or a database such as postgresql://user@host/name."
+        )
+        raise SettingsError(msg, setting="mlflow_db", value=mask(wanted))
     if not chosen or not chosen.startswith(_DATABASES):
         chosen = embedded.default_uri()
     if told and told != chosen:
-        say(f"Flows do not write to the database of this MLflow server: they are told to use {masked(told)}.")
+        say(f"Flows do not write to the database of this MLflow server: they are told to use {mask(told)}.")
     databases.check(chosen, "MLflow", "mlflow_db")
     return chosen
 

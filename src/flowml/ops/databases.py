@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from flowml.errors import SettingsError
-from flowml.store.trouble import masked
+from flowml.secrets import mask
 
 _PATIENCE = 5.0  # seconds to connect; MLflow's server tries for minutes
 _PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # where the name is not the module's
@@ -35,13 +35,11 @@ def check(uri: str, server: str, setting: str) -> None:
         url.get_dialect().import_dbapi()
     except ModuleNotFoundError as error:
         package = _PACKAGES.get(str(error.name), error.name)
-        msg = (
-            f"{server} needs the package {error.name} for the database {masked(uri)}. Install it: pip install {package}"
-        )
-        raise SettingsError(msg, setting=setting, value=masked(uri)) from None
+        msg = f"{server} needs the package {error.name} for the database {mask(uri)}. Install it: pip install {package}"
+        raise SettingsError(msg, setting=setting, value=mask(uri)) from None
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        msg = f"{server}'s database cannot be {masked(uri)}: {error}"
-        raise SettingsError(msg, setting=setting, value=masked(uri)) from None
+        msg = f"{server}'s database cannot be {mask(uri)}: {error}"
+        raise SettingsError(msg, setting=setting, value=mask(uri)) from None
     if url.host and url.port:
         _knock(url.host, url.port, server, setting)
 

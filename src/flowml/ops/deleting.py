@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from flowml.ops.prefect_api import batched
 from flowml.ops.runs import Runs, connected, quoted
 from flowml.ops.states import FLOW_RUN, is_id
+from flowml.secrets import mask
 from flowml.store.connection import Connection, connect
-from flowml.store.trouble import explained, masked
+from flowml.store.trouble import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -123,7 +124,7 @@ def _find(runs: Runs, flow_run: str, uri: str, *, deleted: bool) -> Run:
         raise LookupError(msg)
     found = found or others
     if not found:
-        msg = f"MLflow at {masked(uri)} holds no run of a flow run {flow_run!r}"
+        msg = f"MLflow at {mask(uri)} holds no run of a flow run {flow_run!r}"
         msg += "; name its id or its name in Prefect, or its run's id in MLflow."
         raise LookupError(msg)
     if len(found) > 1:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from flowml.secrets import mask
 from flowml.stack import health, state
 from flowml.stack.state import Server, Stack
-from flowml.store.trouble import masked
 
 
 def status() -> dict[str, Any]:
@@ -25,7 +25,7 @@ def status() -> dict[str, Any]:
         "running": all(server["state"] == "running" for server in servers.values()),
         "stack": str(state.path()),
         "servers": servers,
-        "tracking_uri": masked(stack.database),
+        "tracking_uri": mask(stack.database),
         "export": f"export PREFECT_API_URL={stack.prefect.url}/api",
     }
 

@@ -10,9 +10,10 @@ from flowml import settings
 from flowml.errors import SettingsError, TrackingError
 from flowml.ops.prefect_api import address
 from flowml.ops.view.output import say
+from flowml.secrets import mask
 from flowml.stack import servers
 from flowml.store.connection import connect, ui_of
-from flowml.store.trouble import masked, without_credentials
+from flowml.store.trouble import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,7 +47,7 @@ def run(host: str, port: int, *, secret_env: str, register: bool, url: str | Non
     here = url or f"{servers.address(host, port)}/"
     if register:
         done = webhook.register(client, here, secret)
-        say(f"The webhook {webhook.NAME!r} of MLflow at {masked(client.tracking_uri)} to {here} was {done}.")
+        say(f"The webhook {webhook.NAME!r} of MLflow at {mask(client.tracking_uri)} to {here} was {done}.")
     logger = logging.getLogger("flowml.webhooks")
     logger.addHandler(logging.StreamHandler(sys.stdout))
     logger.setLevel(logging.INFO)
@@ -72,7 +73,7 @@ def _server_client() -> MlflowClient:
     connection = connect()
     uri = connection.uri if connection.uri.startswith("http") else ui_of(connection.uri)
     if uri is None:
-        shown = masked(connection.uri)
+        shown = mask(connection.uri)
         msg = f"MLflow's webhooks are sent by its server, and {shown} is none."
         remedy = "Start one with `flowml up`, or set FLOWML_TRACKING_URI to that in use."
         raise TrackingError(msg, uri=shown, remedy=remedy)

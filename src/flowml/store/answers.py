@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from flowml import settings
 from flowml.errors import TrackingError
-from flowml.store.trouble import masked
+from flowml.secrets import mask
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def wait_for(
             return result.result(max(0.0, min(until() - time.monotonic(), budget)))
         except NotYet:
             if has_failed() or time.monotonic() >= until():
-                shown = masked(uri)
+                shown = mask(uri)
                 message = f"MLflow at {shown} did not answer within {budget:g} s."
                 remedy = "What waits is sent when it does. Check the server, or raise FLOWML_TIMEOUT."
                 raise TrackingError(message, uri=shown, remedy=remedy, waits=True) from None

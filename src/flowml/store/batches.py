@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowml import records
+from flowml.storable import LONGEST_KEY, clean
 from flowml.store import models
 from flowml.store.logged import Serialized
 from flowml.store.retrying import may_pass
@@ -31,8 +32,8 @@ TAG_VALUE = 8000
 
 
 def tags_of(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Return tags cut to what MLflow takes."""
-    return {key[:250]: str(value)[:TAG_VALUE] for key, value in tags.items()}
+    """Return tags with values as MLflow takes them."""
+    return {key[:LONGEST_KEY]: clean(str(value))[:TAG_VALUE] for key, value in tags.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def next_batch(out: Outgoing, *, with_params: bool) -> Batch:
     params = list(out.params.items())[:_PARAMS] if with_params else []
     return Batch(
         [Metric(metric.key, metric.value, taken, metric.step) for metric, taken in out.metrics[:_METRICS]],
-        [Param(*param) for param in params],
+        [Param(key, clean(value)) for key, value in params],
         [RunTag(*tag) for tag in list(out.tags.items())[:_TAGS]],
     )
 

@@ -13,10 +13,12 @@ from weakref import WeakSet
 
 from flowml import settings
 from flowml.errors import TrackingError
+from flowml.secrets import mask
 from flowml.stack import state
+from flowml.storable import clean
 from flowml.store import cheap_requests, embedded, mlflow_state, pages, proxied
 from flowml.store.mlflow_state import absolute
-from flowml.store.trouble import explain, explained, masked, without_credentials
+from flowml.store.trouble import explain, explained, without_credentials
 from flowml.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Connection:
             TrackingError: If it was deleted.
             Exception: What MLflow raises when it fails.
         """
+        name = clean(name)
         if name not in self._experiments:
             self._experiments[name] = self._get_or_create(name)
         return self._experiments[name]
@@ -82,7 +85,7 @@ class Connection:
                 f"Restore it with `mlflow experiments restore --experiment-id {number}`, "
                 "or choose another: Track(experiment=...) or FLOWML_EXPERIMENT."
             )
-            raise TrackingError(msg, uri=masked(self.uri), remedy=remedy)
+            raise TrackingError(msg, uri=mask(self.uri), remedy=remedy)
         return str(found.experiment_id)
 
     def page_of(self, experiment_id: str, run_id: str) -> str | None:

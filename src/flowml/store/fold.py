@@ -17,6 +17,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from flowml import records
+from flowml.storable import file_name, legal_key
 from flowml.store.batches import TAG_VALUE
 from flowml.store.outgoing import Created, Outgoing
 
@@ -61,7 +62,8 @@ class Tally:
         """Sum up: how many, how long, their metrics, and a table with a row for each."""
         with self._lock:
             kept = {owner: list(children) for owner, children in self._children.items()}
-        for owner, children in kept.items():
+        for called, children in kept.items():
+            owner = legal_key(called)
             yield records.Metric(f"{owner}.count", float(len(children)))
             yield records.Metric(f"{owner}.failed", float(sum(child.status != "FINISHED" for child in children)))
             yield from summary(f"{owner}.seconds", [child.seconds for child in children])
@@ -71,7 +73,7 @@ class Tally:
                     found[name_above(owner, key, child.metrics)].append(value)
             for name, values in found.items():
                 yield from summary(name, values)
-            yield records.Text(f"children/{owner}.csv", _table(children))
+            yield records.Text(f"children/{file_name(called)}.csv", _table(children))
 
 
 class Ledger:
@@ -133,6 +135,7 @@ def name_above(owner: str, key: str, keys: Container[str]) -> str:
         key: The metric's.
         keys: The names of all metrics of the child; none of them may become the name of another.
     """
+    owner = legal_key(owner)
     begins_so = key.startswith(f"{owner}.") and key.removeprefix(f"{owner}.") not in keys
     return key if key == owner or begins_so else f"{owner}.{key}"
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from threading import RLock
 
 from flowml import clock, records
+from flowml.storable import clean
 from flowml.store import fluent
 from flowml.store.by_hand import HeldParams, Logged
 from flowml.store.child_runs import INPUTS
@@ -114,7 +115,8 @@ class FoldedRun:
         seconds = (ended - self._started) / 1000
         identity = self._identity
         inputs = identity.tags.get(INPUTS, "").split(",")[:_INPUTS]
-        return FoldedChild(identity.owner, identity.name, status, seconds, params, metrics, identity.tag[1], inputs)
+        owner, name = clean(identity.owner), clean(identity.name)
+        return FoldedChild(owner, name, status, seconds, params, metrics, identity.tag[1], inputs)
 
     def tell(self, found: Iterable[records.Record]) -> None:
         """Log what became known of this very call, if it got a run."""

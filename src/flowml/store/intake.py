@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from flowml import clock, records
 from flowml.errors import TrackingError, pass_on
+from flowml.secrets import mask
 from flowml.store import models
 from flowml.store.logged import serialized_of
 from flowml.store.outgoing import Sendable
 from flowml.store.staging import FileRecord, stage
-from flowml.store.trouble import masked
 
 
 def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], list[TrackingError]]:
@@ -61,4 +61,4 @@ def _saved(model: records.Model, uri: str) -> list[Sendable]:
 
 
 def _problem(what: str, error: BaseException, uri: str) -> TrackingError:
-    return TrackingError(f"{what}: {type(error).__name__}: {error}.", uri=masked(uri))
+    return TrackingError(f"{what}: {type(error).__name__}: {error}.", uri=mask(uri))

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from flowml import markdown, records, settings
+from flowml.storable import LONGEST_KEY, clean, legal_key
 from flowml.store import active, mlflow_state, process
 from flowml.store.connection import Connection, connect, uses_mlflows_own
 from flowml.store.destination import Destination
@@ -190,14 +191,15 @@ class _Opening:
             over: The run that it hangs under, if that is another one.
         """
         identity, is_flow = self.identity, self.identity.kind == "flow"
-        tags = {**_process_tags(), **_way_back(identity), **identity.tags, **self.track.tags}
+        tags = {**_process_tags(), **_way_back(identity), **identity.tags}
+        tags |= {legal_key(key)[:LONGEST_KEY]: value for key, value in self.track.tags.items()}
         tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
         if is_flow or not isinstance(above, OwnRun) or above.pid != os.getpid():  # the others are in their process
             tags |= process.tags()
         if identity.source:
             tags["mlflow.source.name"] = identity.source
         new = NewRun(
-            name=identity.name,
+            name=clean(identity.name),
             tags=tags,
             started=identity.started,
             experiment=experiment,

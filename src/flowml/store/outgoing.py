@@ -30,6 +30,7 @@ Sendable: TypeAlias = (
     | records.Dataset
     | records.Reused
     | records.ByHand
+    | records.Hidden
     | tuple[records.Metric, int]
     | SavedModel
     | Serialized
@@ -112,6 +113,7 @@ class Outgoing:
     models: list[SavedModel] = field(default_factory=list)
     reused: list[records.Reused] = field(default_factory=list)
     own_metrics: set[str] = field(default_factory=set)  # their names
+    secrets: dict[str, int] = field(default_factory=dict)  # how many were masked or left out, by call
     failures: int = 0  # in a row
     next_try: float = 0.0  # when it is tried again
     sent_last: float = 0.0  # when something of an outermost run, or below it, was sent
@@ -146,14 +148,21 @@ class Outgoing:
                     self.metrics.append(taken)
                 case records.Dataset() | Serialized() as given:
                     self.inputs.append(given)
-                case records.ByHand() as by_hand:
-                    self._leave_out(by_hand)
+                case records.ByHand() | records.Hidden() as told:
+                    self._regard(told)
                 case records.Reused() as reused:
                     self.reused.append(reused)
                 case SavedModel() as model:
                     self.models.append(model)
                 case Scratch() as files:
                     self.files.append(files)
+
+    def _regard(self, told: records.ByHand | records.Hidden) -> None:
+        if isinstance(told, records.ByHand):
+            self._leave_out(told)
+        else:
+            self.secrets[told.call] = told.count
+            self.tags["flowml.masked_secrets"] = str(sum(self.secrets.values()))
 
     def _leave_out(self, by_hand: records.ByHand) -> None:
         """Leave out the parameters that were logged by hand; rename those whose name has another value by hand."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from flowml import records
 from flowml.errors import FlowmlError
+from flowml.secrets import mask
 from flowml.store import active, fluent, mlflow_state
 from flowml.store.by_hand import ByHand, HeldParams, Logged
 from flowml.store.opened import opened
 from flowml.store.retrying import may_pass
-from flowml.store.trouble import masked
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
@@ -136,8 +136,8 @@ class PlainCalls:
         if now == uri or mlflow_state.absolute(now) == uri:
             return True
         text = (
-            f"flowml: plain mlflow.* calls go to {masked(now)}, which was named after the flow's run was opened in "
-            f"{masked(uri)}. flowml's own runs stay there."
+            f"flowml: plain mlflow.* calls go to {mask(now)}, which was named after the flow's run was opened in "
+            f"{mask(uri)}. flowml's own runs stay there."
         )
         self.by_hand.say_once(f"store {now}", text, self.say)
         return False

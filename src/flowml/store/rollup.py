@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
 from flowml import records
+from flowml.storable import legal_key
 from flowml.store.child_runs import ChildRun
 from flowml.store.fold import name_above, summary
 
@@ -24,7 +25,7 @@ def rolled_up(children: Iterable[ChildRun], own: Collection[str]) -> list[record
         if child.status != "FINISHED":
             continue
         if child.cached:
-            cached[f"{child.owner}.cached"] += 1
+            cached[f"{legal_key(child.owner)}.cached"] += 1
         for key, value in child.metrics.items():
             found[name_above(child.owner, key, child.metrics)].append(value)
     found |= {name: [float(count)] for name, count in cached.items()}

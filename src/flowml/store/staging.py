@@ -91,7 +91,7 @@ class _Staging:
 
 
 def _content(record: records.Text | records.Blob) -> bytes:
-    return record.text.encode("utf-8", "replace") if isinstance(record, records.Text) else record.data
+    return record.text.encode("utf-8", "backslashreplace") if isinstance(record, records.Text) else record.data
 
 
 def _writable(path: str) -> str:

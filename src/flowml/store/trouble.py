@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from flowml import faults
 from flowml.errors import FlowmlError, TrackingError
+from flowml.secrets import mask, mask_addresses
 from flowml.store.retrying import may_pass
 
 
-def masked(uri: str) -> str:
-    """Return the URI without what should not be seen: passwords and tokens, before the host or among the parameters."""
-    uri = re.sub(r"(//[^/@:\s]*):[^\s/]*@", r"\1:********@", uri)
-    uri = re.sub(r"//[^/@:\s]{20,}@", "//********@", uri)  # a token in the place of a user
-    return re.sub(
-        r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key|sig|signature|credential)=)[^&\s]*",
-        r"\1********",
-        uri,
-    )
-
-
 def without_credentials(uri: str) -> str:
-    """Return the URI without user and password."""
+    """Return the URI without user and password, and without what is secret among its parameters."""
     try:
-        parts = urlsplit(uri)
+        parts = urlsplit(mask_addresses(uri))
     except ValueError:
-        return uri
+        return mask(uri)
     host = parts.netloc.rpartition("@")[2]
-    kept = [part for part in parts.query.split("&") if masked(f"?{part}") == f"?{part}"]
+    kept = [part for part in parts.query.split("&") if mask(f"?{part}") == f"?{part}"]
     changed = parts._replace(netloc=host, query="&".join(kept))
     return uri if changed == parts else changed.geturl()
 
@@ -56,9 +45,9 @@ def explain(uri: str, error: BaseException) -> TrackingError:
     logging.getLogger("flowml").debug("MLflow failed", exc_info=error)
     if faults.is_own(error):
         faults.note(error)
-        return TrackingError(masked(faults.explain(error)))
-    shown = masked(uri)
-    reason = masked(str(error).replace(uri, shown)).splitlines()
+        return TrackingError(mask(faults.explain(error)))
+    shown = mask(uri)
+    reason = mask(str(error).replace(uri, shown)).splitlines()
     msg = f"MLflow at {shown} failed: {type(error).__name__}: {reason[0] if reason else ''}"
     return TrackingError(f"{msg[:600].rstrip('.')}.", uri=shown, remedy=_remedy(uri, error), waits=may_pass(error))
 
@@ -66,7 +55,7 @@ def explain(uri: str, error: BaseException) -> TrackingError:
 def _remedy(uri: str, error: BaseException) -> str:
     text = str(error)
     if "out-of-date database schema" in text:
-        return f"Run `mlflow db upgrade {masked(uri)}` (back the database up first)."
+        return f"Run `mlflow db upgrade {mask(uri)}` (back the database up first)."
     if isinstance(error, OSError) and uri.startswith("http"):
         return "Start the server, or set MLFLOW_TRACKING_URI (or FLOWML_TRACKING_URI) to one that runs."
     if uri.startswith(("http", "postgresql", "mysql", "mssql")):

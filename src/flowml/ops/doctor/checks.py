@@ -10,8 +10,8 @@ from flowml import settings
 from flowml.errors import SettingsError, TrackingError
 from flowml.ops.doctor import clocks, databases, disks, environment, leftovers, reach, runners, versions
 from flowml.ops.doctor.findings import Finding, Place
+from flowml.secrets import mask
 from flowml.store.connection import tracking_uri
-from flowml.store.trouble import masked
 
 if TYPE_CHECKING:
     import prefect
@@ -64,5 +64,5 @@ def _made(check: Check, place: Place) -> Iterator[Finding]:
     except TrackingError:
         yield Finding("ok", "Not looked at: MLflow does not answer")
     except Exception as error:  # noqa: BLE001 - what one check stumbles over keeps no other from being made
-        reason = masked(str(error)).partition("\n")[0][:300]
+        reason = mask(str(error)).partition("\n")[0][:300]
         yield Finding("warning", f"This could not be found out: {type(error).__name__}: {reason}")

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from flowml.ops.doctor.findings import Finding, Place
-from flowml.store.trouble import masked
+from flowml.secrets import mask
 
 _NO_FILES = (
     "Use sqlite:///mlflow.db (`mlflow migrate-filestore` moves old runs), or unset MLFLOW_TRACKING_URI for flowml's "
@@ -53,9 +53,9 @@ def autologging(place: Place) -> Iterator[Finding]:
 def file_store(place: Place) -> Iterator[Finding]:
     """Look whether runs are to be kept in plain folders, which MLflow refuses."""
     if place.is_folder:
-        yield Finding("error", f"MLflow keeps no runs in plain folders any more: {masked(place.uri)}", _NO_FILES)
+        yield Finding("error", f"MLflow keeps no runs in plain folders any more: {mask(place.uri)}", _NO_FILES)
     else:
-        yield Finding("ok", f"Runs are kept in {masked(place.uri)}")
+        yield Finding("ok", f"Runs are kept in {mask(place.uri)}")
 
 
 def compiled(_: Place) -> Iterator[Finding]:

@@ -12,8 +12,9 @@ from flowml.errors import FlowmlError
 from flowml.ops.doctor.findings import Finding, Place
 from flowml.ops.prefect_api import START_IT
 from flowml.ops.states import connected
+from flowml.secrets import mask
 from flowml.store.connection import connect, is_there
-from flowml.store.trouble import explained, masked, without_credentials
+from flowml.store.trouble import explained, without_credentials
 
 _KNOCK = 5.0  # seconds
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # else MLflow tries for minutes
@@ -40,13 +41,13 @@ def mlflow(place: Place) -> Iterator[Finding]:
     if place.is_folder:
         return  # the check of the file store says so
     if not is_there() or _is_unmade(place.uri):
-        yield Finding("ok", f"{masked(place.uri)} does not exist yet; the first run makes it")
+        yield Finding("ok", f"{mask(place.uri)} does not exist yet; the first run makes it")
         return
     problem = mlflow_problem(None)
     if problem:
         yield Finding("error", problem)  # says what to do
     else:
-        yield Finding("ok", f"MLflow answers at {masked(place.uri)}")
+        yield Finding("ok", f"MLflow answers at {mask(place.uri)}")
 
 
 def prefect_problem(api: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Literal
 from flowml.ops.runs import connected
 from flowml.ops.view import facts, output
 from flowml.ops.view.finding import find
-from flowml.store.trouble import masked
+from flowml.secrets import mask
 
 
 def browse(named: str, *, where: Literal["prefect", "mlflow"]) -> None:
@@ -47,7 +47,7 @@ def has_browser() -> bool:
 
 def _no_mlflow(uri: str) -> str:
     return (
-        f"no MLflow server is known that shows {masked(uri)}. "
+        f"no MLflow server is known that shows {mask(uri)}. "
         "Start one with `flowml up`, or name it: FLOWML_MLFLOW_UI_URL=http://..."
     )
 

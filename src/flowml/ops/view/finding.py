@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from flowml.nearest import nearest_or_some
 from flowml.ops.runs import Runs, quoted
 from flowml.ops.states import FLOW_RUN, TASK_RUN
-from flowml.store.trouble import explained, masked
+from flowml.secrets import mask
+from flowml.store.trouble import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -54,7 +55,7 @@ def find(connection: Connection, named: str) -> Found:
             return found
         recent = list(islice(runs.newest(_FLOWS, page=_RECENT), _RECENT))
     names = [name for run in recent for name in (run.info.run_name, run.data.tags.get("prefect.flow_name")) if name]
-    msg = f"MLflow at {masked(connection.uri)} holds no run {named!r}, nor a run of a flow named {named!r}. "
+    msg = f"MLflow at {mask(connection.uri)} holds no run {named!r}, nor a run of a flow named {named!r}. "
     raise LookupError(msg + (nearest_or_some(named, list(dict.fromkeys(names))) or "Run a flow first."))
 
 

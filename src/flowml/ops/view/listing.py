@@ -10,7 +10,8 @@ from flowml.nearest import nearest_or_some
 from flowml.ops.prefect_api import batched
 from flowml.ops.runs import Runs, connected, quoted
 from flowml.ops.view import facts, output
-from flowml.store.trouble import explained, masked
+from flowml.secrets import mask
+from flowml.store.trouble import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -80,5 +81,5 @@ def _line(connection: Connection, run: Run) -> tuple[object, ...]:
 
 def _no_run_of(connection: Connection, flow: str) -> str:
     names = [facts.owner_of(run) for run in flow_runs(connection, last=200, subflows=True)]
-    msg = f"MLflow at {masked(connection.uri)} holds no run of a flow named {flow!r}. "
+    msg = f"MLflow at {mask(connection.uri)} holds no run of a flow named {flow!r}. "
     return msg + (nearest_or_some(flow, list(dict.fromkeys(names))) or "Run it first.")

@@ -11,9 +11,10 @@ from flowml.ops.runs import Runs, connected
 from flowml.ops.view import facts, output
 from flowml.ops.view.finding import find
 from flowml.ops.view.tree import Node, tree, walk
+from flowml.secrets import mask
 from flowml.stack import state
 from flowml.store.connection import ui_of
-from flowml.store.trouble import explained, masked
+from flowml.store.trouble import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -54,7 +55,7 @@ def show(run: str, *, as_json: bool = False) -> None:
 
 def where(connection: Connection, run: Run) -> list[str]:
     """Say where a run is to be seen in both UIs, or how to get there."""
-    pages, stack, uri = facts.pages(connection, run), state.up(), masked(connection.uri)
+    pages, stack, uri = facts.pages(connection, run), state.up(), mask(connection.uri)
     mlflow = pages.mlflow or ui_of(connection.uri) or f"{_command('mlflow')} ui --backend-store-uri {uri}"
     prefects = stack.prefect.url if stack and stack.prefect.is_alive() else f"{_command('prefect')} server start"
     return [f"Prefect  {pages.prefect or prefects}", f"MLflow   {mlflow}"]

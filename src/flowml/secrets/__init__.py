@@ -1,0 +1,10 @@
+"""What must never be shown: secrets known by their name, or by what they look like. Nothing else in flowml masks."""
+
+from __future__ import annotations
+
+from flowml.secrets.addresses import mask_addresses
+from flowml.secrets.forms import MASK
+from flowml.secrets.masking import is_secret, mask, mask_known
+from flowml.secrets.names import is_secret_name, is_secret_number
+
+__all__ = ["MASK", "is_secret", "is_secret_name", "is_secret_number", "mask", "mask_addresses", "mask_known"]

@@ -1,0 +1,48 @@
+"""The one masker: takes secrets out of free text, in a time that grows with the text and no faster."""
+
+from __future__ import annotations
+
+from flowml.secrets.addresses import mask_addresses
+from flowml.secrets.assigned import STEMS, mask_assigned
+from flowml.secrets.forms import MASK, mask_bearers, mask_forms
+
+_SHORTEST = 5  # characters of a text that can hold one
+_LONGEST = 20_000  # characters of a text that can be one
+
+
+def mask(text: str) -> str:
+    """Take the secrets out of free text: a message, a traceback, an address.
+
+    The password of a URL, the value in ``password=...`` or ``"api_key": "..."``, keys of well-known forms and private
+    keys become ``********``; all else stays.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text without secrets.
+
+    Example:
+        >>> mask("postgresql://ada:lovelace@db/churn")
+        'postgresql://ada:********@db/churn'
+    """
+    if len(text) < _SHORTEST:
+        return text
+    text = mask_known(text)
+    if "=" in text or ":" in text or " " in text:
+        lower = text.lower()
+        if "bearer" in lower or "basic" in lower:
+            text = mask_bearers(text)
+        if any(stem in lower for stem in STEMS):
+            text = mask_assigned(text)
+    return text
+
+
+def mask_known(text: str) -> str:
+    """Take out only what is a secret by its own form: for HTML and the like, where ``name: value`` may be code."""
+    return mask_addresses(mask_forms(text))
+
+
+def is_secret(text: str) -> bool:
+    """Tell whether a text is a secret as a whole."""
+    return len(text) <= _LONGEST and mask(text) == MASK
