@@ -6,8 +6,10 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-import prefect
-import prefect.assets
+# Bound here: a program may put flowml's own in the place of Prefect's.
+from prefect import flow as prefect_flow
+from prefect import task as prefect_task
+from prefect.assets import materialize as prefect_materialize
 
 from flowml.capture.prefect import Flow, MaterializingTask, Task, adopt
 from flowml.options import Track
@@ -57,14 +59,14 @@ class FlowDecorator:
             ... def training(path: str) -> float: ...
         """
         how = Track.parse(track)
-        made = prefect.flow(fn, **options)  # checks the options, with a function and without
-        return adopt(made, Flow, how) if isinstance(made, prefect.Flow) else partial(self, track=track, **options)
+        made = prefect_flow(fn, **options)  # checks the options, with a function and without
+        return partial(self, track=track, **options) if isinstance(made, partial) else adopt(made, Flow, how)
 
     def from_source(
         self, source: str | Path | RunnerStorage, entrypoint: str
     ) -> Flow[..., Any] | Coroutine[Any, Any, Flow[..., Any]]:
         """Load a flow from a folder, repository or bucket, as ``prefect.flow.from_source`` does."""
-        return cast("Flow[..., Any]", prefect.flow.from_source(source=source, entrypoint=entrypoint))
+        return cast("Flow[..., Any]", prefect_flow.from_source(source=source, entrypoint=entrypoint))
 
 
 flow = FlowDecorator()
@@ -98,8 +100,8 @@ def task(fn: Callable[..., Any] | None = None, /, *, track: Track | bool = True,
         ... def evaluate(model: Pipeline, test: pd.DataFrame) -> dict[str, float]: ...
     """
     how = Track.parse(track)
-    made = prefect.task(fn, **options)  # checks the options, with a function and without
-    return adopt(made, Task, how) if isinstance(made, prefect.Task) else partial(task, track=track, **options)
+    made = prefect_task(fn, **options)  # checks the options, with a function and without
+    return partial(task, track=track, **options) if isinstance(made, partial) else adopt(made, Task, how)
 
 
 def materialize(
@@ -124,7 +126,7 @@ def materialize(
         ... def features(raw: pd.DataFrame) -> pd.DataFrame: ...
     """
     how = Track.parse(track)
-    decorate = prefect.assets.materialize(*assets, by=by, **options)
+    decorate = prefect_materialize(*assets, by=by, **options)
 
     def decorator(fn: Callable[P, R]) -> MaterializingTask[P, R]:
         return adopt(decorate(fn), MaterializingTask, how)

@@ -13,29 +13,39 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, TaskRun
 
-from tests.runs import all_runs
+from tests.runs import all_runs, parent_of
 
 STATUS = {"COMPLETED": "FINISHED", "FAILED": "FAILED", "CRASHED": "FAILED", "CANCELLED": "KILLED", "PENDING": "KILLED"}
 
 
 def differences(client: MlflowClient, flow_run_id: UUID) -> list[str]:
-    """Compare a flow run, its task runs and its subflows with their runs in MLflow; say what differs."""
-    runs, found = all_runs(client), []
+    """Compare a flow run, its task runs and its subflows with their runs in MLflow; say what differs.
+
+    Prefect's server writes down what it heard of task runs once a second: until then it may give an earlier state.
+    """
+    runs, end = all_runs(client), time.monotonic() + 20
+    while (found := _differences_by_now(runs, flow_run_id)) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
+
+
+def _differences_by_now(runs: list[Run], flow_run_id: UUID) -> list[str]:
+    found, compared = [], set()
     with get_client(sync_client=True) as prefect:
         for flow_run in _flow_runs(prefect, flow_run_id):
             mine = [run for run in runs if _is(run, "flow", "prefect.flow_run_id", flow_run.id)]
-            if flow_run.state and flow_run.state.name == "NotReady":  # its body was not called: it has no run
-                found += [f"{flow_run.name} has {len(mine)} runs"] if mine else []
-                continue
             found += _differences(flow_run, mine[-1:], attempts=1) if len(mine) == 1 else [f"{len(mine)} flow runs"]
             if mine and mine[0].data.tags["flowml.attempt"] != str(flow_run.run_count):
                 found.append(f"{flow_run.name}: attempt {mine[0].data.tags['flowml.attempt']} of {flow_run.run_count}")
-            for task_run in _task_runs(prefect, flow_run):
+            compared |= {run.info.run_id for run in mine}
+            for task_run in _task_runs(prefect, flow_run, subflows=False):
                 mine = [run for run in runs if _is(run, "task", "prefect.task_run_id", task_run.id)]
                 mine.sort(key=lambda run: int(run.data.tags["flowml.attempt"]))
                 found += _differences(task_run, mine, attempts=max(task_run.run_count, 1))
-    open_runs = [run.info.run_name for run in runs if run.info.status == "RUNNING"]
-    return found + [f"{name} is open" for name in open_runs]
+                compared |= {run.info.run_id for run in mine}
+    found += [f"{run.info.run_name} is open" for run in runs if run.info.status == "RUNNING"]
+    below = [run for run in runs if parent_of(run) in compared and "flowml.kind" in run.data.tags]
+    return found + [f"{run.info.run_name} is MLflow's alone" for run in below if run.info.run_id not in compared]
 
 
 def _is(run: Run, kind: str, tag: str, value: UUID) -> bool:
@@ -43,9 +53,10 @@ def _is(run: Run, kind: str, tag: str, value: UUID) -> bool:
 
 
 def _differences(truth: FlowRun | TaskRun, runs: list[Run], attempts: int) -> list[str]:
-    if len(runs) != attempts:
+    if len(runs) != attempts or truth.state is None:
         return [f"{truth.name}: {attempts} attempts, {len(runs)} runs"]
-    assert truth.state is not None
+    if any(run.info.end_time is None for run in runs):
+        return [f"{truth.name} is open"]
     expected: list[tuple[str, Any, Any]] = []
     for number, run in enumerate(runs[:-1], start=1):
         tags = run.data.tags
@@ -57,6 +68,7 @@ def _differences(truth: FlowRun | TaskRun, runs: list[Run], attempts: int) -> li
             ("attempt before", runs[number].data.tags.get("flowml.previous_run_id"), run.info.run_id),
         ]
     last = runs[-1]
+    expected += [("ends before it begins", run.info.end_time < run.info.start_time, False) for run in runs]
     expected += [
         ("status", last.info.status, STATUS[truth.state.type.value]),
         ("state", last.data.tags.get("prefect.state"), truth.state.name),
@@ -73,24 +85,16 @@ def _near(milliseconds: int, moment: datetime | None) -> bool:
 
 def _flow_runs(prefect: SyncPrefectClient, flow_run_id: UUID) -> list[FlowRun]:
     found = prefect.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-    for task_run in _task_runs(prefect, found[0], subflows=True):
-        assert task_run.state is not None
-        assert task_run.state.state_details.child_flow_run_id is not None
-        found += _flow_runs(prefect, task_run.state.state_details.child_flow_run_id)
+    for stand_in in _task_runs(prefect, found[0], subflows=True):
+        found += _flow_runs(prefect, _subflow(stand_in))
     return found
 
 
-def _task_runs(prefect: SyncPrefectClient, flow_run: FlowRun, *, subflows: bool = False) -> list[TaskRun]:
-    """Return the task runs, without those that stand for subflows, or those; their events reach Prefect's API late."""
-    from prefect.client.schemas.filters import FlowRunFilter as Filter
+def _task_runs(prefect: SyncPrefectClient, flow_run: FlowRun, *, subflows: bool) -> list[TaskRun]:
+    """Return the task runs that stand for subflows, or the others."""
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+    return [run for run in prefect.read_task_runs(flow_run_filter=mine) if bool(_subflow(run)) == subflows]
 
-    mine = Filter(id=FlowRunFilterId(any_=[flow_run.id]))
-    end = time.monotonic() + 20
-    while True:
-        found = prefect.read_task_runs(flow_run_filter=mine)
-        states = [run.state for run in found if run.state]
-        settled = all(state.is_final() or state.name == "NotReady" for state in states)
-        if (settled and len(states) == len(found)) or time.monotonic() > end:
-            break
-        time.sleep(0.2)
-    return [run for run in found if bool(run.state and run.state.state_details.child_flow_run_id) == subflows]
+
+def _subflow(stand_in: TaskRun) -> Any:
+    return stand_in.state.state_details.child_flow_run_id if stand_in.state else None

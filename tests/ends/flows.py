@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from prefect import allow_failure, runtime
 from prefect.cache_policies import INPUTS
+from prefect.exceptions import ParameterTypeError
 from prefect.states import Cancelled, Completed, Failed
-from prefect.transactions import transaction
+from prefect.transactions import IsolationLevel, transaction
 
 from flowml import flow, task
 
@@ -93,6 +96,22 @@ def remembered_failure(number: int) -> Any:
 def gives_up() -> None:
     """Leave by an exception that is no Exception."""
     raise KeyboardInterrupt
+
+
+def stops() -> str:
+    """Leave by an exception that is no Exception, before the body is called."""
+    raise KeyboardInterrupt
+
+
+@task(task_run_name=stops)
+def crashes_early() -> None:
+    """Crash before the body is called."""
+
+
+@task(retries=1, cache_policy=INPUTS.configure(isolation_level=IsolationLevel.SERIALIZABLE))
+def cannot_be_locked(number: int) -> int:
+    """Fail before the body is called, because its transaction cannot begin, and again."""
+    return number
 
 
 @task
@@ -229,6 +248,47 @@ def upstream_failed() -> None:
 @flow(validate_parameters=True)
 def takes_a_number(number: int) -> None:
     """Be called with what is no number."""
+
+
+@flow
+async def takes_a_number_async(number: int) -> None:
+    """Be called with what is no number."""
+
+
+@flow
+def gives_numbers(number: int) -> Iterator[int]:
+    """Be called with what is no number."""
+    yield number
+
+
+@flow(validate_parameters=False)
+def takes_anything(number: int) -> int:
+    """Be called with what is no number, and fail by itself."""
+    return number + 1
+
+
+@flow
+def refused() -> None:
+    """Call flows with what they refuse."""
+    takes_a_number("no number", return_state=True)
+    with suppress(ParameterTypeError):
+        for _ in gives_numbers("no number"):
+            pass
+    takes_anything("no number", return_state=True)
+    calls_a_flow("no number")
+
+
+@task
+def calls_a_flow(number: Any) -> None:
+    """Call a flow with what it refuses."""
+    takes_a_number(number, return_state=True)
+
+
+@flow
+def fails_before_the_body() -> None:
+    """Let tasks end before their bodies are called."""
+    cannot_be_locked(1, return_state=True)
+    crashes_early()
 
 
 @flow

@@ -1,7 +1,4 @@
-"""Who is calling: what Prefect's engine knows about the attempt that it is running now.
-
-This is the only file that reads Prefect's run contexts.
-"""
+"""Who is calling: what Prefect's engine knows about the attempt that it is running now, or that it ends unrun."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache, partial
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, FlowRunResult, State, TaskRun, TaskRunResult
@@ -22,7 +19,7 @@ from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
 
 from flowml import clock, describe, records
-from flowml.capture import addresses, labels, origin
+from flowml.capture import addresses, contexts, labels, origin
 from flowml.capture.call import Call
 from flowml.capture.guard import Log
 from flowml.capture.links import Links, publisher
@@ -32,6 +29,9 @@ from flowml.events.emitting import note_settings
 from flowml.options import Track
 from flowml.store.child_runs import INPUTS
 from flowml.store.trouble import without_credentials
+
+if TYPE_CHECKING:
+    import prefect
 
 _MOST_INPUTS = 200  # that a tag has room for
 
@@ -50,42 +50,58 @@ def call_of(fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any
     note_settings()
     task = TaskRunContext.get()
     if task is not None and task.task.fn is fn:
-        return _call_of_task(task, fn, track, hints)
+        began = Beginning(task.task_run.run_count, _started(task.task_run), task.parameters, track, hints)
+        return None if labels.is_tracked(task.task_run) else call_of_task(task.task, task.task_run, began)
     flow = FlowRunContext.get()
-    if flow is not None and flow.flow is not None and flow.flow.fn is fn:
-        return _call_of_flow(flow, fn, track, hints)
+    if flow is not None and flow.flow is not None and flow.flow.fn is fn and flow.flow_run is not None:
+        began = Beginning(flow.flow_run.run_count, _started(flow.flow_run), flow.parameters or {}, track, hints)
+        return None if labels.is_tracked(flow.flow_run) else call_of_flow(flow.flow, flow.flow_run, began)
     return None
 
 
-def _call_of_task(
-    context: TaskRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
-) -> Call | None:
-    run = context.task_run
-    if labels.is_tracked(run):
-        return None
+class Beginning(NamedTuple):
+    """How an attempt begins.
+
+    Attributes:
+        attempt: Its number.
+        started: When, in milliseconds since 1970.
+        arguments: With what; nothing for one whose body is not called.
+        track: How it is tracked.
+        hints: The annotations of the arguments.
+    """
+
+    attempt: int
+    started: int
+    arguments: Mapping[str, Any]
+    track: Track | None
+    hints: Mapping[str, Any]
+
+
+def call_of_task(task: prefect.Task[..., Any], run: TaskRun, began: Beginning) -> Call:
+    """Describe an attempt at a task run."""
     identity = records.Identity(
         name=describe.mask(run.name),
         kind="task",
-        owner=context.task.name,
-        attempt=run.run_count,
-        started=_started(run),
-        source=_file_of(fn),
-        tags=_task_tags(context) | _inputs(run),
+        owner=task.name,
+        attempt=began.attempt,
+        started=began.started,
+        source=_file_of(task.fn),
+        tags=_task_tags(task, run) | _inputs(run),
         tag=("prefect.task_run_id", str(run.id)),
     )
     log = _log()
     links = Links(run.flow_run_id, run.id, log)
     return Call(
         identity,
-        context.parameters,
-        hints,
-        track,
+        began.arguments,
+        began.hints,
+        began.track,
         log,
         failure=_failure,
         is_pause=_is_pause,
         watch=partial(watched.get, run.id),
-        find_caller=partial(labels.caller_of_task, context),
-        announce=partial(labels.note, run, run.run_count),
+        find_caller=partial(labels.caller_here, run.id),
+        announce=partial(labels.note, run, began.attempt),
         keep=None,
         publish=links.watch,
         published=links.settle,
@@ -93,67 +109,59 @@ def _call_of_task(
     )
 
 
-def _call_of_flow(
-    context: FlowRunContext, fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]
-) -> Call | None:
-    run, flow = context.flow_run, context.flow
-    if run is None or flow is None or labels.is_tracked(run):
-        return None
-    started, goes_on = _started(run), run.run_count > 1 or bool(run.total_run_time)  # or it was suspended
+def call_of_flow(flow: prefect.Flow[..., Any], run: FlowRun, began: Beginning) -> Call:
+    """Describe an attempt at a flow run."""
+    goes_on = run.run_count > 1 or bool(run.total_run_time)  # or it was suspended
     identity = records.Identity(
         name=describe.mask(run.name),
         kind="flow",
         owner=flow.name,
-        attempt=run.run_count,
-        started=started,
-        source=_file_of(fn),
-        tags=_flow_tags(context),
+        attempt=began.attempt,
+        started=began.started,
+        source=_file_of(flow.fn),
+        tags=_flow_tags(flow, run),
         tag=("prefect.flow_run_id", str(run.id)),
         retries=flow.retries or 0,
         goes_on=goes_on,
     )
     log = _log()
     links = Links(run.id, None, log, goes_on=goes_on)
-
     return Call(
         identity,
-        context.parameters or {},
-        hints,
-        track,
+        began.arguments,
+        began.hints,
+        began.track,
         log,
         failure=_failure,
         is_pause=_is_pause,
         watch=partial(watched.get, run.id),
-        find_caller=partial(labels.caller_of_flow, context),
-        announce=partial(labels.note, run, run.run_count),
-        keep=partial(links.keep, run, run.run_count),
+        find_caller=partial(labels.caller_of_flow, run),
+        announce=partial(labels.note, run, began.attempt),
+        keep=partial(links.keep, run, began.attempt),
         publish=links.watch,
         published=links.settle,
         hurry=publisher.hurrying,
-        known=partial(origin.known, run, started, goes_on=goes_on),
+        known=partial(origin.known, run, began.started, goes_on=goes_on),
         asked=partial(origin.asked, run, flow.name) if run.deployment_id else None,
     )
 
 
 def tags_here() -> dict[str, str]:
     """Return the tags that lead from a run opened here back to Prefect; none outside its flows and tasks."""
-    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    task, flow = contexts.task_here(), contexts.flow_here()
     if task is not None:
-        return _task_tags(task)
-    return _flow_tags(flow) if flow is not None else {}
+        return _task_tags(task.task, task.task_run)
+    return _flow_tags(flow.flow, flow.flow_run) if flow and flow.flow and flow.flow_run else {}
 
 
-def _task_tags(context: TaskRunContext) -> dict[str, str]:
-    run, flow = context.task_run, FlowRunContext.get()
-    tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": context.task.name, "prefect.api": api()}
+def _task_tags(task: prefect.Task[..., Any], run: TaskRun) -> dict[str, str]:
+    tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": task.name, "prefect.api": api()}
     tags |= _page("prefect.task_run_url", "task-run", run.id)
-    return tags | _flow_tags(flow) if flow is not None and run.flow_run_id else tags
+    of = FlowRunContext.get()
+    return tags | _flow_tags(of.flow, of.flow_run) if of and of.flow and of.flow_run and run.flow_run_id else tags
 
 
-def _flow_tags(context: FlowRunContext) -> dict[str, str]:
-    run, flow = context.flow_run, context.flow
-    if run is None or flow is None:
-        return {}
+def _flow_tags(flow: prefect.Flow[..., Any], run: FlowRun) -> dict[str, str]:
     tags = {"prefect.flow_run_id": str(run.id), "prefect.flow_name": flow.name}
     tags |= {"prefect.flow_run_name": describe.mask(run.name), "prefect.api": api()}
     tags |= _page("prefect.flow_run_url", "flow-run", run.id)

@@ -1,26 +1,27 @@
 """How a call in another process learns which run it belongs under: Prefect carries the labels of its runs there.
 
-A call notes its run in the labels of its Prefect run. They are in the context that Prefect sends along with a task to
-another process or machine. Prefect's API keeps a flow run's label as an input of the flow run, for flows that it starts
-by deployment and for whoever looks for its run. It is not told of the label itself: its server reads a flow run before
-it writes the labels, and on SQLite refuses the write when another came between. An exception of such a refusal, freed
-while another connection waits for the database, stops the whole server for a minute.
+A call notes its run in the labels of its Prefect run. The context that Prefect sends along with a task to another
+process or machine has a label more, which says who sent it: the run that the context is of need not be the caller's.
+Prefect's API keeps a flow run's label as an input of the flow run, for flows that it starts by deployment and for
+whoever looks for its run. It is not told of the label itself: its server reads a flow run before it writes the labels,
+and on SQLite refuses the write when another came between. An exception of such a refusal, freed while another
+connection waits for the database, stops the whole server for a minute.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
-from contextvars import Token
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, TaskRun, TaskRunResult
-from prefect.context import ContextModel, FlowRunContext, TaskRunContext
+from prefect.context import FlowRunContext
 
 from flowml import records
+from flowml.capture import contexts
 from flowml.capture.verdict import watched
 
 if TYPE_CHECKING:
@@ -28,12 +29,11 @@ if TYPE_CHECKING:
 
 LABEL = "flowml.run"
 _KEPT = "flowml-run-"  # how the keys of what Prefect's API keeps begin
+SENDER = "flowml.caller"  # never on a run of this process or in Prefect's API: only in a context from elsewhere
 _UNKNOWN = "unknown"
 _MOST = 1000  # labels remembered as kept, and asked for of one flow run
 
 _kept: dict[UUID, str] = {}  # the label that Prefect's API keeps of each flow run, the last ones of this process
-
-C = TypeVar("C", bound=ContextModel)
 
 
 def note(run: FlowRun | TaskRun, attempt: int, caller: records.Caller | None) -> None:
@@ -102,25 +102,44 @@ def _state_id(run: FlowRun | TaskRun) -> str:
     return str(run.state.id) if run.state else ""
 
 
-def caller_of_task(context: TaskRunContext) -> records.Caller | None:
-    """Find who called a task, where no session of this process says so: the task round it, or its flow."""
-    for outer in _outwards(context):
-        if outer.task_run.id != context.task_run.id and outer.task_run.flow_run_id == context.task_run.flow_run_id:
-            return _caller(outer.task_run.labels)
-    flow = FlowRunContext.get()
-    return _caller(flow.flow_run.labels) if flow and flow.flow_run and context.task_run.flow_run_id else None
+def address(sent: dict[str, Any], caller: records.Caller | None) -> None:
+    """Note in a run's context that Prefect sends elsewhere who is calling there; nobody, for None.
+
+    The run itself need not be: a generator's context stays set while its consumer goes on.
+    """
+    told = json.dumps(dataclasses.asdict(caller) if caller else None)
+    sent["labels"] = {**sent.get("labels", {}), SENDER: told}
 
 
-def caller_of_flow(context: FlowRunContext) -> records.Caller | None:
-    """Find who called a flow, where no session of this process says so: a task, a flow, or one in another process."""
-    task = TaskRunContext.get()
-    if task is not None:
-        return _caller(task.task_run.labels)
-    for outer in _outwards(context):
-        if outer.flow_run and context.flow_run and outer.flow_run.id != context.flow_run.id:
-            return _caller(outer.flow_run.labels)
-    stand_in_id = context.flow_run.parent_task_run_id if context.flow_run else None
-    return _caller_by_deployment(stand_in_id) if stand_in_id else None
+def calling(run: FlowRun | TaskRun) -> records.Caller | None:
+    """Return a run as a caller where no session says who calls: its engine calls its hooks then."""
+    return None if contexts.is_left(run) else caller_of(run)
+
+
+def caller_here(own_id: UUID) -> records.Caller | None:
+    """Find who made a call where no session of this process says so.
+
+    It is who sent Prefect's context here, or a run whose hooks are called.
+
+    Args:
+        own_id: The id of the called run, whose own context is set already.
+    """
+    for run in contexts.runs_around():
+        if SENDER in run.labels:
+            told = json.loads(str(run.labels[SENDER]))
+            return _caller_in(told) if told else None
+        if run.id != own_id and (found := calling(run)):
+            return found
+    return None
+
+
+def caller_of_flow(run: FlowRun) -> records.Caller | None:
+    """Find who called a flow where no session of this process says so: here, or in the process of another flow."""
+    if found := caller_here(run.id):
+        return found
+    # A flow that was left behind here has a task run stand for this one too, but did not call it.
+    is_of_one_here = any(other.id != run.id for other in contexts.flow_runs_around())
+    return None if is_of_one_here or run.parent_task_run_id is None else _caller_by_deployment(run.parent_task_run_id)
 
 
 def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
@@ -137,26 +156,22 @@ def caller_in_api(flow_run_id: UUID) -> records.Caller | None:
     """Return what the process of a flow run told of its run."""
     with get_client(sync_client=True) as client:
         kept = client.filter_flow_run_input(flow_run_id, _KEPT, _MOST, set())
-    return _caller({LABEL: kept[-1].value}) if kept else None
+    return _told(kept[-1].value) if kept else None
 
 
-def _caller(labels: Mapping[str, Any]) -> records.Caller | None:
-    noted = labels.get(LABEL)
+def caller_of(run: FlowRun | TaskRun) -> records.Caller | None:
+    """Return what a run's labels tell of it as a caller."""
+    return _told(run.labels.get(LABEL))
+
+
+def _told(noted: Any) -> records.Caller | None:
     if not isinstance(noted, str):
         return None
     told = json.loads(noted)
-    if _UNKNOWN in told:
-        return _announced(told)
+    return _announced(told) if _UNKNOWN in told else _caller_in(told)
+
+
+def _caller_in(told: Mapping[str, Any]) -> records.Caller:
     run = records.CurrentRun(**told["run"]) if told["run"] else None
     tag = tuple(told["tag"]) if told["tag"] else None
     return records.Caller(run, told["tracking_uri"], told["registry_uri"], tag, told["children"])
-
-
-def _outwards(context: C) -> Iterator[C]:
-    """Go from a context to those that it was entered in."""
-    inner: C | None = context
-    while inner is not None:
-        yield inner
-        token = inner._token  # noqa: SLF001 - Prefect has no public way outwards
-        outer = token.old_value if token is not None else None
-        inner = None if outer is Token.MISSING else outer

@@ -10,25 +10,33 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect.context import TaskRunContext
 
 from flowml.capture import labels, prefect_methods
 from flowml.capture.guard import guarded
-from flowml.capture.session import is_off
+from flowml.capture.session import current, is_off
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun, TaskRun
 
 
 def _serialize(wrapped: Any, context: Any, args: Any, kwargs: Any) -> Any:
-    """Have the run known that a context is of, before Prefect sends the context to another process."""
-    _safely(lambda: _known(context))
-    return wrapped(*args, **kwargs)
-
-
-def _known(context: Any) -> None:
+    """Note in a context that Prefect sends to another process who is calling there, which is known then."""
     run = context.task_run if isinstance(context, TaskRunContext) else context.flow_run
-    if run is not None:
-        labels.settle(run)
+    if run is None:
+        return wrapped(*args, **kwargs)
+    _safely(lambda: labels.settle(run))
+    sent = wrapped(*args, **kwargs)
+    _safely(lambda: _address(sent, run))
+    return sent
+
+
+def _address(sent: Any, run: FlowRun | TaskRun) -> None:
+    session = current()
+    caller = session.announce() if session else labels.calling(run)
+    labels.address(sent["task_run" if "task_run" in sent else "flow_run"], caller)
 
 
 def _start_elsewhere(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:

@@ -117,7 +117,7 @@ class _Tracking:
             _check_names("inputs", track.inputs, self.fn)
         if track:
             _check_names("experiment", track.experiment_fields(), self.fn)
-        if track and isinstance(self, prefect.Flow):
+        if track and isinstance(self, Flow):
             hooks.attach(self)
 
     def __getstate__(self) -> dict[str, Any]:

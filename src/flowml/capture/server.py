@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from threading import Lock
 
-from prefect.context import FlowRunContext, TaskRunContext, refresh_global_settings_context
+from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
 
 from flowml import settings
+from flowml.capture import contexts
 from flowml.errors import SettingsError
 from flowml.stack import state
 
@@ -24,7 +25,7 @@ def find() -> None:
     processes that this one starts. Inside a flow or task nothing changes: it began with one server, and ends with it.
     """
     global _found  # noqa: PLW0603 - the one place that holds it
-    if FlowRunContext.get() or TaskRunContext.get():
+    if contexts.is_any_left_open():
         return
     try:
         running = state.prefect_api() if settings.current().enabled else None

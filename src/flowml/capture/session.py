@@ -30,17 +30,19 @@ class Session:
         run: Where its records go.
         said: What was said in the log of its flow run.
         hidden: Counts the secrets in what it was given and what it returns.
+        rests: Whether it is a generator's, whose consumer goes on.
     """
 
     __slots__ = (
         *("_asking", "_error", "_is_watched", "_overflows", "_params", "_steps"),
-        *("call", "hidden", "run", "said"),
+        *("call", "hidden", "rests", "run", "said"),
     )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
         self.call = call
         self.run = run
         self.said = said or Said()
+        self.rests = False
         self._steps = 0
         self._asking: BackgroundJob | None = None
         self._error: BaseException | None = None
@@ -52,15 +54,16 @@ class Session:
     @classmethod
     def begin(cls, call: Call, *, inputs: bool = True) -> Session:
         """Open the run and log the inputs, before the user's code can change them."""
-        caller = current()
+        caller, watch = current(), call.watch()
         session = cls(call, store.NO_RUN, caller.said if caller else None)
+        earlier = watch.session if watch else None
+        if watch:
+            watch.session = session  # also where its run cannot be opened: this attempt has its session
         with session.guard("open the run"):
             if caller is None:
                 elsewhere.forget()
                 settings.reload()
-            session._open(caller)
-        if watch := call.watch():
-            watch.session = session
+            session._open(caller, earlier)
         try:
             session._announce()
             if session.run is not store.NO_RUN:
@@ -215,12 +218,10 @@ class Session:
 
                 self._asking = BackgroundJob(ask)
 
-    def _open(self, caller: Session | None) -> None:
+    def _open(self, caller: Session | None, earlier: Session | None) -> None:
         track = self.call.track
         if track is None or not settings.current().enabled:
             return
-        watch = self.call.watch()
-        earlier = watch.session if watch else None
         if earlier and earlier.run is not store.NO_RUN and self.call.identity.kind == "flow":
             self.run, self._params = earlier.run, earlier._params  # noqa: SLF001 - its finished children are there
             store.begin_attempt(self.run, self.call.identity.attempt)

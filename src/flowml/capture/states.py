@@ -24,7 +24,7 @@ from prefect.exceptions import Abort, Pause
 
 from flowml import clock, records
 from flowml.capture import hooks, prefect_methods
-from flowml.capture.engine import call_of
+from flowml.capture.engine import Beginning, call_of_flow, call_of_task
 from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off
 from flowml.capture.verdict import Verdict, Watch, watched
@@ -39,6 +39,7 @@ _STATUS: dict[StateType, records.Status] = {
     StateType.CANCELLED: "KILLED",
 }
 _RETRIED = {"Retrying", "AwaitingRetry"}
+_NOT_READY = "NotReady"
 
 
 def _safely(hear: Callable[P, R]) -> Callable[P, R | None]:
@@ -54,19 +55,27 @@ def _safely(hear: Callable[P, R]) -> Callable[P, R | None]:
 
 
 @_safely
-def _heard(engine: Any) -> Session | None:
+def _heard(engine: Any, state: State[Any], force: bool = False) -> Session | None:  # noqa: ARG001, FBT001, FBT002 - set_state's
     """Take the verdict in a run's new state; return the session to settle, if the run is over."""
-    verdict, watch = _verdict_in(_run_of(engine).state, is_flow=_is_flow(engine)), _watch_of(engine)
-    if verdict is None:
-        return None
-    if verdict.retried and _is_timed(engine):
+    run, watch = _run_of(engine), _watch_of(engine)
+    verdict = _verdict_in(run.state, is_flow=_is_flow(engine))
+    if verdict and verdict.retried and _is_timed(engine):
         kind = "Flow" if _is_flow(engine) else "Task"
         error = TimeoutError(f"{kind} run exceeded timeout of {_timeout_of(engine)} second(s)")
         verdict = replace(verdict, error=error)
-    called = watch.session is not None and watch.session.call.identity.attempt == _run_of(engine).run_count
-    if not _is_flow(engine) and (verdict.state == "NotReady" or (verdict.cached and not called)):
-        watch.session = _without_a_body(engine)
-    if _is_flow(engine) and not verdict.retried and getattr(engine.flow, "track", None):
+    session = _concluded(engine, watch, verdict, state) if verdict else None
+    if run.state.is_running():
+        watch.began = _milliseconds(run.state)
+    return session
+
+
+def _concluded(engine: Any, watch: Watch, verdict: Verdict, proposed: State[Any]) -> Session | None:
+    run, is_flow = _run_of(engine), _is_flow(engine)
+    attempt = run.run_count - (not is_flow and run.state.is_running())  # a task run counts the next one already
+    called = watch.session is not None and watch.session.call.identity.attempt == attempt
+    if not called and (proposed.is_final() or proposed.name == _NOT_READY or not is_flow):
+        watch.session = _without_a_body(engine, attempt, watch.began or verdict.ended)
+    if is_flow and not verdict.retried and getattr(engine.flow, "track", None):
         hooks.attach(engine.flow)
     return _conclude(watch, verdict)
 
@@ -127,7 +136,7 @@ def _timeout_of(engine: Any) -> float | None:
 
 
 def _finish(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
-    """Wait for MLflow when the engine is done, where it could not be waited for before."""
+    """Note that the engine is done; wait for MLflow then, where it could not be waited for before."""
     _finished(engine)
     return wrapped(*args, **kwargs)
 
@@ -156,10 +165,12 @@ async def _start_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Asy
 
 @_safely
 def _finished(engine: Any) -> None:
-    if _run_of(engine) is not None and _is_timed(engine):
-        session = _watch_of(engine).session
-        if session:
-            session.settle(raising=False)
+    if _run_of(engine) is None:
+        return
+    watch = _watch_of(engine)
+    watch.is_over = True
+    if watch.session and _is_timed(engine):
+        watch.session.settle(raising=False)
 
 
 def _is_flow(engine: Any) -> bool:
@@ -181,10 +192,10 @@ def _watch_of(engine: Any) -> Watch:
 
 
 def _verdict_in(state: State[Any], *, is_flow: bool) -> Verdict | None:
-    ended, name = round(state.timestamp.timestamp() * 1000), state.name or state.type.value.title()
+    ended, name = _milliseconds(state), state.name or state.type.value.title()
     if name in _RETRIED:
         return Verdict(None if is_flow else "FAILED", ended, name, retried=True)
-    if name == "NotReady":
+    if name == _NOT_READY:
         return Verdict("KILLED", ended, name, error=_error_in(state))
     if not state.is_final():
         return None
@@ -192,6 +203,10 @@ def _verdict_in(state: State[Any], *, is_flow: bool) -> Verdict | None:
     return Verdict(
         _STATUS[state.type], ended, name, error, result_key=_result_key(state), cached=not is_flow and name == "Cached"
     )
+
+
+def _milliseconds(state: State[Any]) -> int:
+    return round(state.timestamp.timestamp() * 1000)
 
 
 def _error_in(state: State[Any]) -> BaseException:
@@ -208,33 +223,38 @@ def _result_key(state: State[Any]) -> str | None:
     return getattr(kept, "storage_key", None) if context and context.persist_result else None
 
 
-def _without_a_body(engine: Any) -> Session | None:
-    """Open the run of a task that ends without its body being called."""
-    task = engine.task
-    track = getattr(task, "track", None)
+def _without_a_body(engine: Any, attempt: int, began: int) -> Session | None:
+    """Open the run of a call that ends without its body being called."""
+    of = engine.flow if _is_flow(engine) else engine.task
+    track = getattr(of, "track", None)
     if track is None or track.run == "none" or is_off():
         return None
-    call = call_of(task.fn, track, {})
-    return Session.begin(call, inputs=False) if call else None
+    beginning = Beginning(attempt, began, {}, track, {})
+    describe = call_of_flow if _is_flow(engine) else call_of_task
+    return Session.begin(describe(of, _run_of(engine), beginning), inputs=False)
 
 
 def _set_state(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
+    before = _run_of(engine).state
     try:
         state = wrapped(*args, **kwargs)
     except BaseException as error:
         _settle(engine, _unheard(engine, error, *args, **kwargs))
         raise
-    _settle(engine, _heard(engine))
+    if state is not before:  # else the engine keeps one that was heard already
+        _settle(engine, _heard(engine, *args, **kwargs))
     return state
 
 
 async def _set_state_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
+    before = _run_of(engine).state
     try:
         state = await wrapped(*args, **kwargs)
     except BaseException as error:
         await _settle_async(engine, _unheard(engine, error, *args, **kwargs))
         raise
-    await _settle_async(engine, _heard(engine))
+    if state is not before:  # else the engine keeps one that was heard already
+        await _settle_async(engine, _heard(engine, *args, **kwargs))
     return state
 
 

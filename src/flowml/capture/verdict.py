@@ -43,15 +43,19 @@ class Watch:
     """One run while one of the orchestrator's engines has it, which will give the verdict on each attempt.
 
     Attributes:
-        session: The latest attempt, once its body was called.
+        session: The latest attempt, once its body was called, or it ended without that.
         retried: The attempt after which another one is to follow.
+        began: When the latest attempt began, in milliseconds since 1970, whether or not its body was called.
+        is_over: Whether the engine is done with the run.
     """
 
-    __slots__ = ("__weakref__", "retried", "session")
+    __slots__ = ("__weakref__", "began", "is_over", "retried", "session")
 
     def __init__(self) -> None:
         self.session: Session | None = None
         self.retried: Session | None = None
+        self.began: int | None = None
+        self.is_over = False
 
 
 watched: WeakValueDictionary[UUID, Watch] = WeakValueDictionary()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flowml.capture.call import Call
@@ -50,6 +51,16 @@ async def _coroutine(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], 
     return result
 
 
+@contextmanager
+def _resting(session: Session) -> Iterator[None]:
+    """Note that a generator's consumer goes on, though Prefect's context of the generator is still set there."""
+    session.rests = True
+    try:
+        yield
+    finally:
+        session.rests = False
+
+
 def _generator(call: Call, body: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     # The body runs in its consumer's context: the session is made active for each resume, never in between.
     session = Session.begin(call)
@@ -61,7 +72,9 @@ def _generator(call: Call, body: Generator[Any, Any, Any]) -> Generator[Any, Any
                 value = resume(given)
             session.yielded(value)
             try:
-                resume, given = body.send, (yield value)
+                with _resting(session):
+                    given = yield value
+                resume = body.send
             except GeneratorExit:
                 with session.active():
                     body.close()
@@ -91,7 +104,9 @@ async def _async_generator(call: Call, body: AsyncGenerator[Any, Any]) -> AsyncG
                 value = await resume(given)
             session.yielded(value)
             try:
-                resume, given = body.asend, (yield value)
+                with _resting(session):
+                    given = yield value
+                resume = body.asend
             except GeneratorExit:
                 with session.active():
                     await body.aclose()

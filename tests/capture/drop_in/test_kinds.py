@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -115,6 +116,32 @@ def of_failing_generators(side: Side) -> Any:
     return pipeline(return_state=True)
 
 
+def of_generators_in_step(side: Side) -> Any:
+    """Two generators in step, in and out of a flow, and what is called meanwhile, afterwards and later."""
+
+    @side.task
+    def numbers(number: int) -> Iterator[int]:
+        yield from range(number)
+
+    @side.task
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    @side.flow
+    def pipeline() -> list[int]:
+        return [*(add(x, y) for x, y in zip(numbers(1), numbers(2), strict=False)), add(1, 2)]
+
+    @side.flow
+    def generating(number: int) -> Iterator[int]:
+        yield from range(number)
+
+    def program() -> Any:
+        given = [pipeline(), pipeline(return_state=True), add(1, 2)]
+        return [*given, [add(x, y) for x, y in zip(generating(1), generating(2), strict=False)], pipeline()]
+
+    return copy_context().run(program)  # Prefect leaves its contexts set there
+
+
 def of_methods(side: Side) -> Any:
     """Methods of each kind, as tasks and as flows, on the class and on an object."""
 
@@ -189,6 +216,7 @@ def of_tasks_alone(side: Side) -> Any:
         of_async_functions,
         of_generators,
         of_async_generators,
+        of_generators_in_step,
         pytest.param(of_failing_generators, marks=pytest.mark.slow),
         of_methods,
         pytest.param(of_callable_objects, marks=pytest.mark.slow),
