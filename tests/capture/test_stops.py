@@ -15,8 +15,7 @@ from prefect.utilities.timeout import CancelledError
 from tests.runs import flow_run, run_of, runs_of
 
 import flowml
-from flowml import Dataset, Track, describe, flow, records, task
-from flowml.capture import guard
+from flowml import Dataset, Track, describe, faults, flow, records, task
 
 
 class Panic(BaseException):
@@ -129,8 +128,7 @@ def test_a_panic_in_flowml_itself_is_a_warning(
     def main() -> int:
         return 2
 
-    monkeypatch.setattr(guard, "strict", False)
-    guard.forget()  # what a flow before has said is not said again
+    monkeypatch.setattr(faults, "strict", False)
     monkeypatch.setattr(place, panics)
     assert main() == 2
     assert "flowml: could not " in caplog.text

@@ -14,7 +14,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from tests.ends import flows
 from tests.ends.compare import differences
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.compat]
 
 ENDS: list[Any] = [
     (flows.plain, {}),

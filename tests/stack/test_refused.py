@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import sys
 
 import pytest
 
+from flowml.errors import SettingsError
+from flowml.ops import databases
 from tests.stack.conftest import Project
 
 pytestmark = pytest.mark.e2e
@@ -37,6 +41,14 @@ def test_a_database_without_its_driver(place: Project) -> None:
     assert refused.returncode == 2
     assert "pip install mysqlclient" in refused.stderr
     assert "hunter2" not in refused.stderr
+
+
+@pytest.mark.parametrize("driver, package", [("psycopg2", "psycopg2-binary"), ("psycopg", "'psycopg[binary]'")])
+def test_a_driver_of_postgresql(monkeypatch: pytest.MonkeyPatch, driver: str, package: str) -> None:
+    """The package is named that has all the driver needs."""
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(SettingsError, match=re.escape(f"Install it: pip install {package}")):
+        databases.check(f"postgresql+{driver}://db/flows", "MLflow", "mlflow_db")
 
 
 @pytest.mark.parametrize("option", ["--mlflow-db", "--prefect-db"])

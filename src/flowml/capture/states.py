@@ -157,10 +157,7 @@ async def _start_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Asy
         async with wrapped(*args, **kwargs):
             yield
     finally:
-        if _is_timed(engine):
-            await asyncio.to_thread(_finished, engine)
-        else:
-            _finished(engine)
+        await asyncio.to_thread(_finished, engine)
 
 
 @_safely
@@ -169,7 +166,7 @@ def _finished(engine: Any) -> None:
         return
     watch = _watch_of(engine)
     watch.is_over = True
-    if watch.session and _is_timed(engine):
+    if watch.session and (_is_timed(engine) or watch.retried):  # Prefect 3.8 leaves a retry of a flow to others
         watch.session.settle(raising=False)
 
 

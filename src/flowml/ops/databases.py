@@ -8,7 +8,11 @@ from flowml.errors import SettingsError
 from flowml.secrets import mask
 
 _PATIENCE = 5.0  # seconds to connect; MLflow's server tries for minutes
-_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # where the name is not the module's
+_PACKAGES = {  # where the name is not the module's
+    "psycopg2": "psycopg2-binary",
+    "psycopg": "'psycopg[binary]'",
+    "MySQLdb": "mysqlclient",
+}
 
 
 def check(uri: str, server: str, setting: str) -> None:

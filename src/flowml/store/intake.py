@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from flowml import clock, records
 from flowml.errors import TrackingError, pass_on
 from flowml.secrets import mask
+from flowml.storable import legal_key
 from flowml.store import models
 from flowml.store.logged import serialized_of
 from flowml.store.outgoing import Sendable
@@ -57,7 +58,7 @@ def _saved(model: records.Model, uri: str) -> list[Sendable]:
     """Serialize a model, and say on the run where its signature had to leave something open."""
     saved = models.save(model, uri=uri)
     notes = "; ".join(saved.notes)
-    return [saved, records.Tag(f"flowml.signature.{saved.name}", notes)] if notes else [saved]
+    return [saved, records.Tag(legal_key(f"flowml.signature.{saved.name}"), notes)] if notes else [saved]
 
 
 def _problem(what: str, error: BaseException, uri: str) -> TrackingError:
