@@ -64,7 +64,7 @@ class _Reading:
         self._patience = 10 * settings.current().timeout
         self._until = time.monotonic() + self._patience
 
-    def file(self, path: str, is_it: Callable[[int], bool]) -> hashlib._Hash:
+    def file(self, path: str, is_it: Callable[[int], bool]) -> Hash:
         """Read a file, if it has not changed: asked by the time when it did last."""
         whole = hashlib.sha256()
         with disk.open_file(path) as stream:

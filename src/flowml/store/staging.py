@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flowml import disk, records
+from flowml.storable import clean
 from flowml.store.scratch import Scratch
 
 FileRecord = records.Text | records.Blob | records.File
@@ -76,7 +77,7 @@ class _Staging:
         Raises:
             OSError: If that is outside of the folder.
         """
-        target = self._folder / _writable(str(path))
+        target = self._folder / clean(str(path))
         if not Path(os.path.normpath(target)).is_relative_to(self._folder) or target == self._folder:
             raise OSError(errno.EPERM, "not a place among a run's artifacts", str(path))
         if target.parent not in self._made:
@@ -92,11 +93,6 @@ class _Staging:
 
 def _content(record: records.Text | records.Blob) -> bytes:
     return record.text.encode("utf-8", "backslashreplace") if isinstance(record, records.Text) else record.data
-
-
-def _writable(path: str) -> str:
-    """Write a name without the bytes that are no UTF-8, which MLflow cannot send."""
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _copy(source: BinaryIO, target: Path) -> None:
