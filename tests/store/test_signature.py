@@ -167,9 +167,10 @@ def test_a_booster_without_names_takes_the_array():
 def test_statsmodels_keeps_its_own_design(fit):
     """An OLS model asks for its design matrix with the constant, which is not in the task's own frame."""
     fitted = fit("least squares")
-    names, _ = described(fitted.model, fitted.inputs, "statsmodels")
-    assert names == fitted.data.columns.tolist()
-    assert names[0] == "const"
+    signature, *_ = describe_interface(fitted.model, "statsmodels", fitted.inputs)
+    assert signature.inputs.input_names() == fitted.data.columns.tolist()
+    assert signature.inputs.input_names()[0] == "const"
+    assert [spec.name for spec in signature.outputs] == [None]
 
 
 def test_a_formula_asks_for_the_raw_columns(fit):

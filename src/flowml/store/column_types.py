@@ -15,12 +15,14 @@ _INTEGER_BITS, _LONG_BITS = 32, 64
 def schema_of(data: Any) -> Schema:
     """Infer the schema of data that is known to be what goes in, or comes out."""
     from mlflow.models import infer_signature
-    from mlflow.types import Schema
+    from mlflow.types import ColSpec, Schema
 
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(data, pandas.DataFrame | pandas.Series):
         return cast("Schema", infer_signature(data).inputs)
-    return Schema(column_specs(data.to_frame() if isinstance(data, pandas.Series) else data, None))
+    if isinstance(data, pandas.Series):
+        return Schema([ColSpec(type=_type_of(data), name=data.name, required=not data.isna().any())])
+    return Schema(column_specs(data, None))
 
 
 def column_specs(frame: Any, kept: Mapping[Any, str] | None) -> list[ColSpec | TensorSpec]:
