@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowml import describe
     from flowml.capture.carry import carry
+    from flowml.capture.disabled import disabled
     from flowml.capture.log import current_run, flush, log, log_metrics, log_params
     from flowml.capture.prefect import Flow, MaterializingTask, Task
-    from flowml.capture.session import disabled
     from flowml.decorators import flow, materialize, task
     from flowml.deploy.deployment import Deployment
     from flowml.deploy.schedules import Cron, Interval, RRule
@@ -58,9 +58,9 @@ __all__ = [
 
 _HOMES = {
     "capture.carry": ["carry"],
+    "capture.disabled": ["disabled"],
     "capture.log": ["current_run", "flush", "log", "log_metrics", "log_params"],
     "capture.prefect": ["Flow", "MaterializingTask", "Task"],
-    "capture.session": ["disabled"],
     "decorators": ["flow", "materialize", "task"],
     "deploy.deployment": ["Deployment"],
     "deploy.schedules": ["Cron", "Interval", "RRule"],

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextvars import copy_context
 from threading import Thread
 
-_PATIENCE = 5.0  # seconds that the end of a call waits
+PATIENCE = 5.0
+"""Seconds that the end of a call waits."""
 
 
 class BackgroundJob:
@@ -17,9 +18,9 @@ class BackgroundJob:
     """
 
     def __init__(self, job: Callable[[], None]) -> None:
-        self._thread = Thread(target=copy_context().run, args=[job], daemon=True)
+        self._thread = Thread(target=copy_context().run, args=[job], name="flowml-asking", daemon=True)
         self._thread.start()
 
-    def wait(self) -> None:
-        """Wait for it, for a short time."""
-        self._thread.join(_PATIENCE)
+    def wait(self, seconds: float) -> None:
+        """Wait for it, for so long."""
+        self._thread.join(seconds)

@@ -50,3 +50,18 @@ class Call:
         except ValueError as error:
             self.log.warning("flowml: %s The run goes to the default experiment.", error)
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What an outermost call has to wait for before its session begins.
+
+    Attributes:
+        is_known: Whether it was waited for.
+        parent: The run of its caller in another process, if there is one.
+        reached: What came of connecting to the store in force.
+    """
+
+    is_known: bool = False
+    parent: store.Run | None = None
+    reached: store.Reached | None = None

@@ -18,7 +18,7 @@ import prefect.flows
 import prefect.tasks
 import wrapt
 
-from flowml.capture import hooks, leaving, server, wrap
+from flowml.capture import event_loop, hooks, leaving, server, wrap
 from flowml.capture.engine import call_of, hints_of
 from flowml.capture.guard import guarded
 from flowml.capture.session import is_off
@@ -108,6 +108,8 @@ class _Tracking:
         def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
             """Call it as Prefect does; on the local server of the project, if there is one."""
             server.find()
+            if self.isasync:
+                event_loop.load_ahead(self.track)
             return super().__call__(*args, **kwargs)
 
     def _start(self, track: Track | None) -> None:

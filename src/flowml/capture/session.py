@@ -5,7 +5,6 @@ Open its run, describe what goes in, let the user's code work, describe what com
 
 from __future__ import annotations
 
-import logging
 from asyncio import CancelledError
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -13,8 +12,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from flowml import clock, describe, records, settings, store
-from flowml.capture.background import BackgroundJob
-from flowml.capture.call import Call
+from flowml.capture.background import PATIENCE, BackgroundJob
+from flowml.capture.call import Ahead, Call
 from flowml.capture.guard import Said, elsewhere, guarded
 from flowml.capture.verdict import Verdict, records_of
 from flowml.errors import FlowmlError
@@ -52,7 +51,7 @@ class Session:
         self._is_watched = call.watch() is not None  # asked once: later its engine may be gone, its verdict given
 
     @classmethod
-    def begin(cls, call: Call, *, inputs: bool = True) -> Session:
+    def begin(cls, call: Call, *, inputs: bool = True, ahead: Ahead | None = None) -> Session:
         """Open the run and log the inputs, before the user's code can change them."""
         caller, watch = current(), call.watch()
         session = cls(call, store.NO_RUN, caller.said if caller else None)
@@ -63,32 +62,28 @@ class Session:
             if caller is None:
                 elsewhere.forget()
                 settings.reload()
-            session._open(caller, earlier)
+            session._open(caller, earlier, ahead or Ahead())
         try:
             session._announce()
             if session.run is not store.NO_RUN:
                 session._explain()
                 if inputs:
-                    with session.guard("log the inputs"):
-                        session.put(describe.inputs(call.logged_arguments(), call.hints, session.hidden))
+                    session.log_inputs()
         except BaseException as error:
-            session.failed(error)
+            if session.failed(error):
+                session.settle(raising=False)
             raise
         return session
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Make this the current session, and its run MLflow's active one, while the user's code runs."""
-        token = _current.set(self)
-        try:
-            with ExitStack() as entered:
-                with self.guard("make it MLflow's active run"):
-                    entered.enter_context(self.run.active(self.call.log.info))
-                with self.guard("turn autologging on"):
-                    entered.enter_context(store.autologging(self.call.track.autolog if self.call.track else False))
-                yield
-        finally:
-            _current.reset(token)
+        with made_current(self), ExitStack() as entered:
+            with self.guard("make it MLflow's active run"):
+                entered.enter_context(self.run.active(self.call.log.info))
+            with self.guard("turn autologging on"):
+                entered.enter_context(store.autologging(self.call.track.autolog if self.call.track else False))
+            yield
 
     def put(self, found: list[records.Record]) -> None:
         """Log records, and say in the user's log what is lost; a file takes the parameters beyond MLflow's room."""
@@ -110,6 +105,11 @@ class Session:
         with self.guard(what, raising=False):
             raise FlowmlError(why)
 
+    def log_inputs(self) -> None:
+        """Log what the body is given."""
+        with self.guard("log the inputs"):
+            self.put(describe.inputs(self.call.logged_arguments(), self.call.hints, self.hidden))
+
     def _renamed(self, param: records.Param) -> records.Param:
         """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""
         return records.Param(describe.key_apart(param, self._params), param.value)
@@ -124,30 +124,44 @@ class Session:
 
     def returned(self, value: Any) -> None:
         """Log the outputs; a returned failure is one."""
+        self.take_failure(value)
+        self.log_outputs(value)
+        self.end()
+
+    def take_failure(self, value: Any) -> None:
+        """Note the error in what the body returned, where the orchestrator sees one."""
         self._error = self.call.failure(value)
+
+    def log_outputs(self, value: Any) -> None:
+        """Log what the body returned."""
         if self._error is None and self._logs_outputs:
             with self.guard("log the outputs"):
                 name, hint = self.call.identity.owner, self.call.hints.get("return")
                 models, given = settings.current().models, self.call.arguments
                 found = describe.outputs(value, name, hint, given, models=models, hidden=self.hidden)
                 self.put(self.run.new_of(found))
+
+    def end(self) -> None:
+        """End the run of a body that returned."""
         self._leave(Verdict("FAILED" if self._error else "FINISHED", clock.now()))
 
-    def failed(self, error: BaseException) -> None:
-        """Note the error with which the body ended; what the user sees is this error alone."""
+    def failed(self, error: BaseException) -> bool:
+        """Note the error with which the body ended; what the user sees is this error alone.
+
+        Returns:
+            Whether this is the time to `settle`.
+        """
         if self.call.is_pause(error):
             is_flow = self.call.identity.kind == "flow"  # it goes on later; a task is called anew then
             self.conclude(Verdict(None if is_flow else "KILLED", clock.now(), "Suspended"))
-            self.settle(raising=False)
-            return
+            return True
         self._error = error
         is_stop = not isinstance(error, Exception | CancelledError) and self.call.identity.kind == "flow"
         if is_stop:  # threads may keep the process from saying more until it is killed
             self.conclude(Verdict("KILLED", clock.now(), store.STOPPING))
         else:
             self._leave(Verdict("FAILED", clock.now()))
-        if is_stop or self.waits_here:
-            self.settle(raising=False)
+        return is_stop or self.waits_here
 
     def _leave(self, verdict: Verdict) -> None:
         """End the run with its body, if there is nobody to say how it ended."""
@@ -179,7 +193,7 @@ class Session:
             TrackingError: If something is not, and ``on_error="raise"`` asks to know.
         """
         if self._asking:
-            self._asking.wait()
+            self._asking.wait(PATIENCE)
         try:
             hurry = self.call.hurry if self.run.is_outermost else nullcontext
             with hurry(), self.guard("log everything", raising=raising):
@@ -218,27 +232,25 @@ class Session:
 
                 self._asking = BackgroundJob(ask)
 
-    def _open(self, caller: Session | None, earlier: Session | None) -> None:
+    def _open(self, caller: Session | None, earlier: Session | None, ahead: Ahead) -> None:
         track = self.call.track
         if track is None or not settings.current().enabled:
             return
         if earlier and earlier.run is not store.NO_RUN and self.call.identity.kind == "flow":
             self.run, self._params = earlier.run, earlier._params  # noqa: SLF001 - its finished children are there
-            store.begin_attempt(self.run, self.call.identity.attempt)
-            again = {"flowml.attempt": str(self.call.identity.attempt), "prefect.state": "Running"}
-            self.run.put([records.Tag(key, value) for key, value in again.items()])
+            store.begin_attempt(self.run, attempt := self.call.identity.attempt)
+            self.run.put([records.Tag("flowml.attempt", str(attempt)), records.Tag("prefect.state", "Running")])
             return
-        if caller is not None:
-            parent: store.Run | None = caller.run
-        else:
-            elsewhere = self.call.find_caller()
-            parent = store.join(elsewhere) if elsewhere else None
+        parent = caller.run if caller else ahead.parent
+        if caller is None and not ahead.is_known and (sender := self.call.find_caller()):
+            parent = store.join(sender)
         self.run = store.open_run(
             self.call.identity,
             track=track,
             experiment=self.call.experiment(),
             parent=parent,
             follows=earlier.run if earlier else None,
+            reached=ahead.reached,
         )
         with self.guard("link the run", raising=False):
             self.call.publish(self.run)
@@ -258,27 +270,6 @@ class Session:
         return guarded(doing, self.call.log, raising=raising, said=self.said, note=self.run.note_loss)
 
 
-_OFF = Session(
-    Call(
-        records.Identity(name="", kind="flow", owner="", attempt=0, started=0, source=None, tags={}, tag=("", "")),
-        arguments={},
-        hints={},
-        track=None,
-        log=logging.getLogger("prefect.flowml"),
-        failure=lambda _: None,
-        is_pause=lambda _: False,
-        watch=lambda: None,
-        find_caller=lambda: None,
-        announce=lambda _: None,
-        keep=None,
-        publish=lambda _: None,
-        published=lambda: None,
-        hurry=nullcontext,
-    ),
-    store.NO_RUN,
-)
-
-
 def current() -> Session | None:
     """Return the session whose user code is running here, if any."""
     return _current.get()
@@ -290,14 +281,9 @@ def is_off() -> bool:
 
 
 @contextmanager
-def disabled() -> Iterator[None]:
-    """Turn tracking off for the flows and tasks that are called inside; they are then exactly Prefect's.
-
-    Example:
-        >>> with flowml.disabled():
-        ...     training()
-    """
-    token = _current.set(_OFF)
+def made_current(session: Session) -> Iterator[None]:
+    """Make a session the current one, and leave what MLflow sees as it is."""
+    token = _current.set(session)
     try:
         yield
     finally:

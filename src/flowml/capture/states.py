@@ -81,20 +81,28 @@ def _concluded(engine: Any, watch: Watch, verdict: Verdict, proposed: State[Any]
 
 
 @_safely
-def _unheard(engine: Any, error: BaseException, state: State[Any], force: bool = False) -> Session | None:  # noqa: ARG001, FBT001, FBT002 - set_state's
-    """Conclude a run whose end Prefect's server did not take: it is gone, or has another in mind."""
+def _unheard(
+    engine: Any,
+    error: BaseException,
+    told: Verdict | None,
+    state: State[Any],
+    force: bool = False,  # noqa: ARG001, FBT001, FBT002 - set_state's
+) -> Session | None:
+    """Conclude a run whose end Prefect's server did not take: it is gone, or has another in mind, which it told."""
     if not state.is_final():
         return None
     verdict = Verdict("FAILED", clock.now(), "Unknown", error)
     if isinstance(error, Pause):
         verdict = Verdict(None if _is_flow(engine) else "KILLED", clock.now(), "Suspended")
     if isinstance(error, Abort):
-        verdict = _verdict_in_api(engine) or Verdict("KILLED", clock.now(), "Aborted", error)
+        verdict = told or Verdict("KILLED", clock.now(), "Aborted", error)
     return _conclude(_watch_of(engine), verdict)
 
 
-def _verdict_in_api(engine: Any) -> Verdict | None:
+def _verdict_in_api(engine: Any, error: BaseException) -> Verdict | None:
     """Ask the server how a flow run ended whose end it refused to be told: it was cancelled meanwhile, as a rule."""
+    if not isinstance(error, Abort):
+        return None
     with suppress(Exception), get_client(sync_client=True) as client:  # it may be gone by now
         state = client.read_flow_run(engine.flow_run.id).state if _is_flow(engine) else None
         return _verdict_in(state, is_flow=True) if state and state.is_final() else None
@@ -135,6 +143,15 @@ def _timeout_of(engine: Any) -> float | None:
     return seconds
 
 
+@asynccontextmanager
+async def _run_context_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> AsyncIterator[Any]:
+    """Wait for MLflow when Prefect's clock has stopped, while the event loop goes on."""
+    async with wrapped(*args, **kwargs) as entered:
+        yield entered
+    if _is_timed(engine) and _run_of(engine).state.is_final():
+        await asyncio.to_thread(_finished, engine)
+
+
 def _finish(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
     """Note that the engine is done; wait for MLflow then, where it could not be waited for before."""
     _finished(engine)
@@ -166,8 +183,10 @@ def _finished(engine: Any) -> None:
         return
     watch = _watch_of(engine)
     watch.is_over = True
-    if watch.session and (_is_timed(engine) or watch.retried):  # Prefect 3.8 leaves a retry of a flow to others
+    waits = _is_timed(engine) or watch.retried is not None  # Prefect 3.8 leaves a retry of a flow to others
+    if waits and watch.session and watch.settled is not watch.session:
         watch.session.settle(raising=False)
+        watch.settled = watch.session
 
 
 def _is_flow(engine: Any) -> bool:
@@ -236,7 +255,7 @@ def _set_state(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
     try:
         state = wrapped(*args, **kwargs)
     except BaseException as error:
-        _settle(engine, _unheard(engine, error, *args, **kwargs))
+        _settle(engine, _unheard(engine, error, _verdict_in_api(engine, error), *args, **kwargs))
         raise
     if state is not before:  # else the engine keeps one that was heard already
         _settle(engine, _heard(engine, *args, **kwargs))
@@ -248,7 +267,8 @@ async def _set_state_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) ->
     try:
         state = await wrapped(*args, **kwargs)
     except BaseException as error:
-        await _settle_async(engine, _unheard(engine, error, *args, **kwargs))
+        told = await asyncio.to_thread(_verdict_in_api, engine, error) if isinstance(error, Abort) else None
+        await _settle_async(engine, _unheard(engine, error, told, *args, **kwargs))
         raise
     if state is not before:  # else the engine keeps one that was heard already
         await _settle_async(engine, _heard(engine, *args, **kwargs))
@@ -302,6 +322,7 @@ _WRAPPERS: dict[str, dict[str, Any]] = {
     "prefect.task_engine": {
         "SyncTaskRunEngine.set_state": _set_state,
         "AsyncTaskRunEngine.set_state": _set_state_async,
+        "AsyncTaskRunEngine.run_context": _run_context_async,
         "BaseTaskRunEngine.handle_rollback": _roll_back,
         "BaseTaskRunEngine.log_finished_message": _finish,
     },

@@ -47,15 +47,17 @@ class Watch:
         retried: The attempt after which another one is to follow.
         began: When the latest attempt began, in milliseconds since 1970, whether or not its body was called.
         is_over: Whether the engine is done with the run.
+        settled: The attempt of which all is in MLflow, where that was waited for when the engine was done.
     """
 
-    __slots__ = ("__weakref__", "began", "is_over", "retried", "session")
+    __slots__ = ("__weakref__", "began", "is_over", "retried", "session", "settled")
 
     def __init__(self) -> None:
         self.session: Session | None = None
         self.retried: Session | None = None
         self.began: int | None = None
         self.is_over = False
+        self.settled: Session | None = None
 
 
 watched: WeakValueDictionary[UUID, Watch] = WeakValueDictionary()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flowml.capture import event_loop
 from flowml.capture.call import Call
 from flowml.capture.session import Session
 
@@ -29,7 +29,8 @@ def _function(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs:
         with session.active():
             result = fn(*args, **kwargs)
     except BaseException as error:
-        session.failed(error)
+        if session.failed(error):
+            session.settle(raising=False)
         raise
     session.returned(result)
     if session.waits_here:
@@ -38,16 +39,14 @@ def _function(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 
 async def _coroutine(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    session = Session.begin(call)  # in this thread: the run that the user has active is known here alone
+    session = await event_loop.begun(call)
     try:
         with session.active():
             result = await fn(*args, **kwargs)
     except BaseException as error:
-        session.failed(error)
+        await event_loop.failed(session, error)
         raise
-    session.returned(result)
-    if session.waits_here:
-        await asyncio.to_thread(session.settle)  # the event loop goes on meanwhile
+    await event_loop.returned(session, result)
     return result
 
 
@@ -90,19 +89,20 @@ def _generator(call: Call, body: Generator[Any, Any, Any]) -> Generator[Any, Any
         session.returned(None)
         raise
     except BaseException as error:
-        session.failed(error)
+        if session.failed(error):
+            session.settle(raising=False)
         raise
 
 
 async def _async_generator(call: Call, body: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
-    session = Session.begin(call)
+    session = await event_loop.begun(call)
     resume: Callable[[Any], Any] = body.asend
     given: Any = None
     try:
         while True:
             with session.active():
                 value = await resume(given)
-            session.yielded(value)
+            await event_loop.yielded(session, value)
             try:
                 with _resting(session):
                     given = yield value
@@ -114,12 +114,10 @@ async def _async_generator(call: Call, body: AsyncGenerator[Any, Any]) -> AsyncG
             except BaseException as thrown:  # noqa: BLE001 - what the consumer throws belongs to the body
                 resume, given = body.athrow, thrown
     except StopAsyncIteration:
-        session.returned(None)
-        if session.waits_here:
-            await asyncio.to_thread(session.settle)
+        await event_loop.returned(session, None)
     except GeneratorExit:
         session.returned(None)
         raise
     except BaseException as error:
-        session.failed(error)
+        await event_loop.failed(session, error)
         raise

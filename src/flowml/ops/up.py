@@ -6,9 +6,11 @@ import dataclasses
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from flowml import settings
 from flowml.errors import StackError
@@ -22,6 +24,8 @@ from flowml.store.trouble import explained
 
 if TYPE_CHECKING:
     import subprocess
+
+_PATIENCE = 60.0  # seconds that another `flowml up` of the same project may take to start its servers
 
 
 class Run:
@@ -52,7 +56,7 @@ class Run:
             StackError: If there are servers already, but one of them is dead.
         """
         home = make_folder()
-        with FileLock(home / "stack.lock"):
+        with _alone(home):
             there = state.read()
             if there and not there.dead():
                 return there
@@ -132,3 +136,17 @@ class Run:
         child = processes.start(launch.command, environment=launch.environment, folder=folder, log=log, mark=self._mark)
         self._children.append(child)
         return Server(launch.name, launch.url, processes.of(child.pid), str(log))
+
+
+def _alone(home: Path) -> AbstractContextManager[object]:
+    """Keep other commands from starting servers of this project at the same time.
+
+    Raises:
+        StackError: If one of them takes too long.
+    """
+    lock = FileLock(home / "stack.lock", timeout=_PATIENCE)
+    try:
+        return lock.acquire(timeout=lock.timeout)
+    except Timeout:
+        msg = f"another `flowml up` has kept {lock.lock_file} for {_PATIENCE:g} s. End it, then start again."
+        raise StackError(msg, server="") from None

@@ -51,7 +51,7 @@ class Port:
 
 def keep(host: str, number: int) -> Port | None:
     """Keep a port for a server that is about to start; None if it is taken or kept by another."""
-    lock = FileLock(_folder() / f"{number}.lock")
+    lock = FileLock(_folder() / f"{number}.lock", timeout=0)
     with suppress(Timeout):
         lock.acquire(blocking=False)
         if is_free(host, number):  # only now: who kept it until now may listen there

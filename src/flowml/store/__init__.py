@@ -1,6 +1,7 @@
 """The MLflow side: where runs are kept, opened, written and closed."""
 
 from flowml.store.autolog import autologging
+from flowml.store.connection import Reach, Reached, load, reaching
 from flowml.store.leftovers import STOPPING, End
 from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.runs import NO_RUN, Run
@@ -11,6 +12,8 @@ __all__ = [
     "NO_RUN",
     "STOPPING",
     "End",
+    "Reach",
+    "Reached",
     "Run",
     "autologging",
     "begin_attempt",
@@ -18,8 +21,10 @@ __all__ = [
     "command",
     "flush_all",
     "join",
+    "load",
     "model_page",
     "open_run",
+    "reaching",
     "unsent",
     "watch",
     "when_known",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -16,7 +17,7 @@ from flowml.errors import TrackingError
 from flowml.secrets import mask
 from flowml.stack import state
 from flowml.storable import clean
-from flowml.store import cheap_requests, embedded, mlflow_state, pages, proxied
+from flowml.store import cheap_requests, embedded, imports, mlflow_state, pages, proxied
 from flowml.store.mlflow_state import absolute
 from flowml.store.trouble import explain, explained, without_credentials
 from flowml.store.writer import Writer
@@ -94,6 +95,10 @@ class Connection:
         return pages.under(ui, pages.of_run(experiment_id, run_id)) if ui else None
 
 
+Reached: TypeAlias = "Connection | TrackingError"
+Reach: TypeAlias = "Callable[[], Reached]"
+
+
 def ui_of(uri: str) -> str | None:
     """Return where people open this store: as the settings say, itself if it is a server, or the local server."""
     stack = state.up()
@@ -132,8 +137,31 @@ def connect(uri: str | None = None, registry_uri: str | None = None) -> Connecti
     return connection
 
 
+def load() -> None:
+    """Import what connecting to the store in force here needs, and sending to it."""
+    imports.load(in_force()[0])
+
+
+def reaching() -> Reach:
+    """Return what connects to the store in force here; it imports nothing, and may be called in another thread.
+
+    What it returns is the connection, or why there is none.
+    """
+    uri, registry_uri = in_force()
+    imports.load(uri)
+
+    def reach() -> Reached:
+        try:
+            return _connection(uri, registry_uri)
+        except TrackingError as problem:
+            return problem
+
+    return reach
+
+
 @cache
 def _connection(uri: str, registry_uri: str | None) -> Connection:
+    imports.load(uri)
     with embedded.room_for_threads(uri):
         with explained(uri):
             if uri.startswith("sqlite:///"):

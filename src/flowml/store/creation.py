@@ -122,9 +122,9 @@ def end(client: MlflowClient, run_id: str, closing: Closing) -> None:
 
 def id_of(out: Outgoing | None) -> str | None:
     """Return the run's id, if it was created."""
-    if out is None or not out.created.done() or out.created.exception():
+    if out is None or not out.created.done() or out.created.exception(0):
         return None
-    return out.created.result().info.run_id
+    return out.created.result(0).info.run_id
 
 
 def _above(new: NewRun) -> records.CurrentRun | None:
@@ -133,7 +133,7 @@ def _above(new: NewRun) -> records.CurrentRun | None:
     Raises:
         TrackingError: If it could not be created.
     """
-    return new.above.created.result().info if new.above and new.above.created.done() else None
+    return new.above.created.result(0).info if new.above and new.above.created.done() else None
 
 
 def _leading(new: NewRun, experiment_id: str) -> dict[str, str]:

@@ -8,8 +8,8 @@ from functools import partial
 
 from flowml import settings
 from flowml.errors import TrackingError
-from flowml.store import mlflow_state
-from flowml.store.connection import Connection, connect, uses_mlflows_own
+from flowml.store import imports, mlflow_state
+from flowml.store.connection import Connection, Reached, connect, uses_mlflows_own
 
 
 class Destination:
@@ -19,12 +19,13 @@ class Destination:
         experiment: What ``Track(experiment=...)`` says; None leaves it to others.
         owner: The flow's or task's name.
         strict: Whether to fail at once if the store in force cannot be reached; else the code may name another.
+        reached: What came of connecting to it, if that was tried already.
 
     Raises:
         TrackingError: If it cannot, and ``strict`` asks to know.
     """
 
-    def __init__(self, experiment: str | None, owner: str, *, strict: bool) -> None:
+    def __init__(self, experiment: str | None, owner: str, *, strict: bool, reached: Reached | None = None) -> None:
         self._named = experiment
         self._owner = owner
         self._chosen_before = mlflow_state.chosen_experiment()
@@ -32,6 +33,8 @@ class Destination:
         self._problem: TrackingError | None = None
         self._first: Connection | None = None
         try:
+            if isinstance(reached, TrackingError):
+                raise reached
             self._first = connect()  # plain calls go there too, from the first line on
         except TrackingError as problem:
             if strict:
@@ -55,6 +58,10 @@ class Destination:
             connection = connect(now, settings.resolved(settings.current().registry_uri))
         self._experiment = self._choose(connection, chosen)
         return connection
+
+    def is_loaded(self) -> bool:
+        """Tell whether the store that is named by now can be connected to without an import."""
+        return imports.is_loaded(mlflow_state.absolute(mlflow_state.tracking_uri()))
 
     def experiment_id(self) -> str:
         """Return the id of the experiment, which is made if there is none.

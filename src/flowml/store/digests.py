@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Protocol
 
 from flowml import disk, records, settings
 from flowml.errors import FlowmlError
@@ -53,6 +54,12 @@ def _find(record: records.Digest, tell: Callable[[list[records.Record]], None]) 
         tell([records.Param(f"{record.key}.{name}", text) for name, text in found.items()])
 
 
+class _Sum(Protocol):
+    def digest(self) -> bytes: ...
+
+    def hexdigest(self) -> str: ...
+
+
 class _UnknownError(Exception):
     """There is no digest of what was returned."""
 
@@ -64,7 +71,7 @@ class _Reading:
         self._patience = 10 * settings.current().timeout
         self._until = time.monotonic() + self._patience
 
-    def file(self, path: str, is_it: Callable[[int], bool]) -> Hash:
+    def file(self, path: str, is_it: Callable[[int], bool]) -> _Sum:
         """Read a file, if it has not changed: asked by the time when it did last."""
         whole = hashlib.sha256()
         with disk.open_file(path) as stream:

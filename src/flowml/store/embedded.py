@@ -16,6 +16,7 @@ from flowml import settings
 from flowml.stack import servers, state
 
 _FILE = "mlflow.db"
+_PATIENCE = 120.0  # seconds that another process may take to make its tables
 
 
 def default_uri() -> str:
@@ -71,7 +72,7 @@ def prepare(uri: str) -> None:
         msg = f"{path} cannot be written"
         raise PermissionError(msg)
     ignore_in_git(path.parent)
-    with FileLock(path.with_suffix(".lock")), _without_chatter("mlflow.store.db.utils"):
+    with FileLock(path.with_suffix(".lock"), timeout=_PATIENCE), _without_chatter("mlflow.store.db.utils"):
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers and a writer work at the same time
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)

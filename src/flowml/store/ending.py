@@ -40,7 +40,7 @@ class Ending:
         self._client = client
         self._out = out
         self._closing = closing
-        self._info = out.created.result().info
+        self._info = out.created.result(0).info
         self._run: Run | None = None
         self._all: list[child_runs.ChildRun] = []
         self._children: list[child_runs.ChildRun] = []
@@ -76,7 +76,7 @@ class Ending:
             out.incoming.extend(taken)
             out.sort()
             try:
-                batches.send_files(self._client, self._out.created.result(), out)
+                batches.send_files(self._client, self._out.created.result(0), out)
             finally:
                 out.discard()
             if problems:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import records
-from flowml.store import registration
+from flowml.store import imports, registration
 from flowml.store.autolog import autologged_model_id_of
 from flowml.store.logged import Serialized, unchanged_or_new
 from flowml.store.notifications import Kind, Notification, notify
@@ -74,6 +74,8 @@ def save(record: records.Model, *, uri: str = "") -> SavedModel:
         Exception: Whatever the model's library or MLflow raises when the model cannot be serialized.
     """
     notes: tuple[str, ...] = ()
+    if record.register:
+        imports.load_registry()  # now: the thread that sends imports nothing
 
     def write_quietly(folder: Path) -> None:
         nonlocal notes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from flowml import markdown, records, settings
 from flowml.storable import LONGEST_KEY, clean, legal_key
 from flowml.store import active, mlflow_state, process
-from flowml.store.connection import Connection, connect, uses_mlflows_own
+from flowml.store.connection import Connection, Reached, connect, uses_mlflows_own
 from flowml.store.destination import Destination
 from flowml.store.folded import FoldedRun
 from flowml.store.leftovers import End, close_with_those_below
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from flowml.options import Track
 
 
-def open_run(
+def open_run(  # noqa: PLR0913 - each is given by its name
     identity: records.Identity,
     *,
     track: Track,
     experiment: str | None = None,
     parent: Run | None,
     follows: Run | None = None,
+    reached: Reached | None = None,
 ) -> Run:
     """Open the run of one call.
 
@@ -43,6 +44,7 @@ def open_run(
         experiment: The name of the experiment that its option gives, if any.
         parent: The run of the call it was made in; None for the outermost.
         follows: The run of the attempt before this one, if there was one.
+        reached: What came of connecting to the store in force, if that was tried already.
 
     Returns:
         The run; that of the parent, or one that ignores everything, where ``track`` or the parent says so.
@@ -52,7 +54,7 @@ def open_run(
     """
     opening = _Opening(identity, track, _outgoing_of(follows), experiment)
     if parent is None:
-        return _open_root(opening)
+        return _open_root(opening, reached)
     if parent is NO_RUN:
         return NO_RUN
     return ParentsRun(parent) if track.run == "parent" else _open_below(opening, parent)
@@ -151,7 +153,7 @@ def _started_by(connection: Connection, caller: records.Caller) -> records.Curre
     return dataclasses.replace(caller.run, run_id=found[0].info.run_id, url=None) if found else None
 
 
-def _open_root(opening: _Opening) -> Run:
+def _open_root(opening: _Opening, reached: Reached | None) -> Run:
     outer = mlflow_state.users_run() if settings.current().adopt_active_run and uses_mlflows_own() else None
     if outer is not None:
         run_id, experiment_id = outer.info.run_id, outer.info.experiment_id
@@ -159,7 +161,7 @@ def _open_root(opening: _Opening) -> Run:
         users = joined(place, records.CurrentRun(run_id, experiment_id, run_id, None))
         return opening.create(place, users, lambda: experiment_id)
     strict = (opening.track.on_error or settings.on_error()) == "raise"
-    destination = Destination(opening.experiment, opening.identity.owner, strict=strict)
+    destination = Destination(opening.experiment, opening.identity.owner, strict=strict, reached=reached)
     return opening.create(Place(destination), None, destination.experiment_id, is_root=True)
 
 

@@ -181,8 +181,8 @@ class Outgoing:
     def for_a_fork(self) -> Outgoing:
         """Return the same run with nothing to send, for a forked process that has something of its own to say."""
         out = Outgoing(None, None)
-        if self.created.done() and not self.created.exception():
-            out.created.set_result(self.created.result())
+        if self.created.done() and not self.created.exception(0):
+            out.created.set_result(self.created.result(0))
         else:
             out.created.set_exception(TrackingError("the process was forked before its run was created."))
         return out
@@ -212,7 +212,7 @@ _all: WeakSet[Outgoing] = WeakSet()
 def open_here() -> set[str]:
     """Return the ids of the runs that this process opened and has not ended."""
     return {
-        out.created.result().info.run_id
+        out.created.result(0).info.run_id
         for out in list(_all)
-        if out.new and not out.closed and not out.closing and out.created.done() and not out.created.exception()
+        if out.new and not out.closed and not out.closing and out.created.done() and not out.created.exception(0)
     }

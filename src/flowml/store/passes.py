@@ -20,6 +20,7 @@ LINGER = 1.0
 """Seconds that records wait for company before they are sent on their own."""
 
 _AT_A_TIME = 4  # runs that are sent to a server side by side
+_LONGEST = 600.0  # seconds that one group is waited for; what hangs for longer is tried again
 _IN_A_GROUP = 16  # so many before others may have their turn, a fork among them
 _LONGEST_PAUSE = 15.0  # seconds between tries of a run that fails while others do not
 
@@ -182,5 +183,6 @@ def _together(jobs: list[Callable[[], None]]) -> None:
             break
         started.append(helper)
     work()
+    until = time.monotonic() + _LONGEST
     for helper in started:
-        helper.join()
+        helper.join(max(0.0, until - time.monotonic()))

@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
@@ -38,6 +38,9 @@ class Choice(Protocol):
     def said(self) -> object:
         """Return what the user's code has named until now, to see later whether it named something else."""
 
+    def is_loaded(self) -> bool:
+        """Tell whether `connect` needs to import nothing, and may be called in the background."""
+
 
 class Place:
     """Which MLflow store the runs of an outermost call go to.
@@ -55,7 +58,9 @@ class Place:
         self._connection = connection
         self._problem: FlowmlError | None = None
         self._waiting: deque[Callable[[Connection], None]] = deque()
-        self._lock = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
+        # Re-entrant: the garbage collector may close a generator task inside.
+        self._choosing = threading.RLock()  # held for as long as it takes to connect
+        self._lock = threading.RLock()  # held for a moment
         self._clock: threading.Timer | None = None
         self._being_named = 0
         if connection is None:
@@ -92,7 +97,7 @@ class Place:
         Raises:
             FlowmlError: If the store cannot be reached; the same each time.
         """
-        with self._lock:
+        with self._choosing:
             if self._problem:
                 raise self._problem
             if self._connection is None and self._choice is not None:
@@ -107,17 +112,25 @@ class Place:
                     self._problem = problem = error if isinstance(error, FlowmlError) else FlowmlError(text)
                     self._waiting.clear()
                     raise problem from None
-                try:
-                    while self._waiting:
-                        self._waiting.popleft()(connection)  # waits for MLflow where the setting `write` says so
-                finally:
-                    left, self._waiting = self._waiting, deque()
-                    self._choice, self._connection, self._clock = None, connection, None
-                    for tell in left:
-                        with suppress(FlowmlError):
-                            tell(connection)
+                self._hand_on(connection)
             assert self._connection is not None  # noqa: S101 - for the type checker: it has one or a choice
             return self._connection
+
+    def _hand_on(self, connection: Connection) -> None:
+        """Do what waited, in order; what comes in meanwhile waits its turn, and whoever brings it does not."""
+        problem: FlowmlError | None = None
+        while self._connection is None:
+            with self._lock:
+                if not self._waiting:
+                    self._choice, self._connection, self._clock = None, connection, None
+                    break
+                tell = self._waiting.popleft()
+            try:
+                tell(connection)  # waits for MLflow where the setting `write` says so
+            except FlowmlError as error:
+                problem = problem or error
+        if problem:
+            raise problem
 
     def said(self) -> object:
         """Return what the user's code has named until now; None once it is chosen."""
@@ -138,14 +151,12 @@ class Place:
 
     def when_fixed(self, tell: Callable[[Connection], None]) -> None:
         """Do something with the connection, in order: now if there is one, else when it is chosen."""
-        if self._connection is not None:
-            tell(self._connection)
-            return
         with self._lock:
-            if self._connection is not None:
-                tell(self._connection)
-            elif self._problem is None:
+            connection = self._connection
+            if connection is None and self._problem is None:
                 self._waiting.append(tell)
+        if connection is not None:
+            tell(connection)
 
     @contextmanager
     def being_named(self) -> Iterator[None]:
@@ -171,7 +182,8 @@ class Place:
         self._clock.start()
 
     def _time_is_up(self) -> None:
-        if self._being_named:
+        choice = self._choice
+        if self._being_named or (choice and not choice.is_loaded()):
             self._wind_up()
         else:
             self.fix_quietly()

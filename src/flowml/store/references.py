@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 import dis
-import functools
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
+
+from flowml.store.imports import is_importing
 
 # mlflow is pinned by MLflow itself; pytest would come and go with who else in this process has loaded skops.
 _NOT_FOLLOWED = frozenset({"mlflow", "pytest", "setuptools", "pkg_resources", "__main__", "databricks"})
 
 _references: dict[str, set[str]] = {}  # top-level module → the top-level modules that it refers to
 _scanned: set[str] = set()
+_owners: dict[str, list[str]] = {}  # top-level module → the distributions that provide it
 # One at a time: tasks that end together list the installed packages and follow references once, not once each.
 # Re-entrant: the garbage collector may end a generator task inside, which saves its model.
 _looking = threading.RLock()
+_PATIENCE = 30.0  # seconds that a task waits for another one's look; then it looks itself
+
+
+@contextmanager
+def looking() -> Iterator[None]:
+    """Look one after the other, so that what one thread finds out the next ones know; wait for a limited time."""
+    is_alone = _looking.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        if is_alone:
+            _looking.release()
+
+
+def list_installed() -> None:
+    """Have MLflow list the installed packages, once: it does so in each thread that saves a model before one is done.
+
+    The list serves `distributions_of` too.
+    """
+    import importlib_metadata  # the standard library's own in Python 3.10 misses packages without a top_level.txt
+    from mlflow.utils import requirements_utils
+
+    with looking():
+        if not _owners:
+            requirements_utils.warn_dependency_requirement_mismatches(["mlflow"])
+            found: Mapping[str, list[str]] | None = getattr(requirements_utils, "_MODULES_TO_PACKAGES", None)
+            found = found or importlib_metadata.packages_distributions()
+            _owners.update({module: sorted(set(owners)) for module, owners in found.items()})
 
 
 def distributions_of(module: str) -> list[str]:
     """Name the installed distributions that provide a top-level module: ``"sklearn"`` → ``["scikit-learn"]``."""
-    with _looking:
-        return _module_owners().get(module, [])
-
-
-@functools.cache
-def _module_owners() -> dict[str, list[str]]:
-    # The standard library's own in Python 3.10 misses packages without a top_level.txt.
-    import importlib_metadata
-
-    return {module: sorted(set(owners)) for module, owners in importlib_metadata.packages_distributions().items()}
+    list_installed()
+    return _owners.get(module, [])
 
 
 def reachable(roots: Iterable[str], alone: frozenset[str] = frozenset()) -> set[str]:
@@ -41,7 +64,7 @@ def reachable(roots: Iterable[str], alone: frozenset[str] = frozenset()) -> set[
         roots: Where to start.
         alone: Modules that are not followed.
     """
-    with _looking:
+    with looking():
         loaded = _loaded_by_library()
         reached: set[str] = set()
         waiting = list(roots)
@@ -69,7 +92,7 @@ def _references_of(top: str, names: list[str]) -> set[str]:
     is_own_code = not distributions_of(top)
     for name in names:
         module = sys.modules.get(name)
-        if name in _scanned or not isinstance(module, ModuleType) or _is_importing(module):
+        if name in _scanned or not isinstance(module, ModuleType) or is_importing(module):
             continue
         _scanned.add(name)
         for value in list(vars(module).values()):
@@ -78,10 +101,6 @@ def _references_of(top: str, names: list[str]) -> set[str]:
             if is_own_code and isinstance(value, FunctionType | type) and value.__module__ == name:
                 found |= imports_in_class(value) if isinstance(value, type) else _imports_in(value.__code__)
     return found - {top}
-
-
-def _is_importing(module: ModuleType) -> bool:
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def _origin(value: object) -> set[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flowml.store.references import distributions_of, imports_in_class, reachable
+from flowml.store.references import distributions_of, imports_in_class, looking, reachable
 from flowml.store.serialized import modules_named_in
 
 _LIBRARY = {"pytorch": "torch", "pyfunc": "cloudpickle"}  # flavor → top-level module, where they differ
@@ -41,6 +41,11 @@ def requirements_of(model: Any, flavor: str, folder: Path) -> list[str]:
         flavor: The MLflow module that saved it.
         folder: Where it was saved.
     """
+    with looking():
+        return _requirements_of(model, flavor, folder)
+
+
+def _requirements_of(model: Any, flavor: str, folder: Path) -> list[str]:
     roots = {_LIBRARY.get(flavor, flavor), *modules_named_in(folder)}
     formats = {file.suffix for file in folder.rglob("*")}
     roots |= {_FORMAT_LIBRARY[suffix] for suffix in formats & _FORMAT_LIBRARY.keys()}

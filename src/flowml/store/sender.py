@@ -92,7 +92,7 @@ class Sender:
     def _send(self, out: Outgoing) -> bool:
         if not out.created.done() and not self._step(out, partial(self._create, out), is_vital=True):
             return True
-        if out.created.exception() is not None:
+        if out.created.exception(0) is not None:
             out.sort()
             out.discard()
             return True
@@ -100,7 +100,7 @@ class Sender:
         earlier = creation.id_of(follows)
         if follows and earlier and follows.tags:
             self._step(out, partial(batches.send_batch, self._client, earlier, follows, with_params=False))
-        created, client = out.created.result(), self._client
+        created, client = out.created.result(0), self._client
         info, run_id = created.info, created.info.run_id
         if out.closing and out.closing.tally:
             self._step(out, partial(fold.take_in, client, run_id, out.closing.tally), is_vital=True)
@@ -129,7 +129,7 @@ class Sender:
             out.note(problem)
 
     def _close(self, out: Outgoing, closing: Closing) -> Ending:
-        info, client = out.created.result().info, self._client
+        info, client = out.created.result(0).info, self._client
         ending = Ending(client, out, closing)
         if closing.rolls_up and out.root is None:
             failed = closing.status != "FINISHED"

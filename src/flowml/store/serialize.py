@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import shutil
 from collections.abc import Mapping
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from flowml import records
+from flowml.store.imports import import_patiently
 from flowml.store.networks import save_network
 from flowml.store.pipelines import without_hub
+from flowml.store.references import list_installed
 from flowml.store.requirements import requirements_of
 from flowml.store.signature import describe_interface
 from flowml.store.skops_file import NotSkopsError, written
@@ -35,6 +36,7 @@ def write(record: records.Model, folder: Path) -> tuple[str, ...]:
     Raises:
         Exception: Whatever the model's library or MLflow raises when the model cannot be serialized.
     """
+    list_installed()
     signature, example, notes = describe_interface(record.value, record.flavor, record.inputs)
     options: dict[str, Any] = {"signature": signature, "input_example": example}
     if signature is None and example is not None and record.flavor not in _INFERS_NOTHING:
@@ -69,7 +71,7 @@ def _save_estimator(record: records.Model, folder: Path, options: dict[str, Any]
 
 
 def _flavor_save(record: records.Model, folder: Path, options: Mapping[str, Any]) -> None:
-    module = importlib.import_module(f"mlflow.{record.flavor}")
+    module: Any = import_patiently(f"mlflow.{record.flavor}")
     # An empty list of requirements keeps MLflow from inferring them; the real ones follow.
     options = {**options, "path": str(folder), "pip_requirements": []}
     if record.flavor == "keras":

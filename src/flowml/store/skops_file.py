@@ -16,6 +16,8 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
+from flowml.store.imports import import_patiently
+
 _here: ContextVar[_File | None] = ContextVar("flowml_skops_file", default=None)
 
 
@@ -53,13 +55,12 @@ def written(model: Any, path: Path) -> Iterator[Path]:
     Raises:
         NotSkopsError: If skops cannot write it.
     """
-    import skops.io
-
+    skops: Any = import_patiently("skops.io")
     _install()
     token = _here.set(file := _File(model))
     try:
         try:
-            skops.io.dump(model, path)
+            skops.dump(model, path)
         except Exception as error:
             reason = f"skops cannot write it ({type(error).__name__}: {error})"
             raise NotSkopsError(reason) from error

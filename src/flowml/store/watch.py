@@ -46,8 +46,8 @@ def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
     if opened:
 
         def tell_opened(created: Future[Created]) -> None:
-            if not created.exception():
-                opened(with_page(created.result().info))
+            if not created.exception(0):
+                opened(with_page(created.result(0).info))
 
         run.out.created.add_done_callback(tell_opened)
     if ended:
@@ -69,8 +69,8 @@ def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
     place, children = target.place, target.children  # not the run, as above
 
     def tell_created(created: Future[Created]) -> None:
-        if not created.exception():
-            tell(caller_of(place.connection, created.result().info, children))
+        if not created.exception(0):
+            tell(caller_of(place.connection, created.result(0).info, children))
 
     target.out.created.add_done_callback(tell_created)
 
@@ -86,7 +86,7 @@ def unsent(run: Run) -> records.Summary | None:
     if not isinstance(run, OwnRun) or not run.out.is_ending or not run.out.new:
         return None
     out, new = run.out, run.out.new
-    is_refused = out.created.done() and out.created.exception() is not None
+    is_refused = out.created.done() and out.created.exception(0) is not None
     return records.Summary(
         run=None,
         name=new.name,

@@ -38,7 +38,8 @@ Job: TypeAlias = "tuple[Callable[[], Any], Future[Any]]"
 _QUIET = 0.02  # seconds without news, after which a task is taken to be in its body: sending then disturbs it least
 _HOLD = 0.5  # seconds after which news are sent all the same
 _MANY = 200  # ended runs, from which on they are sent without waiting for a quiet moment: each takes some 25 KB
-_REST = 5.0  # seconds that a fork waits for what is being sent
+_REST = 5.0  # seconds that a fork waits for what is being sent, and sending for a fork
+_IDLE = 60.0  # seconds after which the sender looks up, where it has nothing to do
 _LONGEST_PAUSE = 15.0  # seconds between tries while MLflow cannot be reached
 _LONGEST_AWAITED = 2.0  # the same while somebody waits
 
@@ -92,7 +93,7 @@ class Writer:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        self._may_work.wait()
+        self._may_work.wait(_REST)
         with self._working:
             yield
 
@@ -216,7 +217,7 @@ class Writer:
     def _work(self) -> None:
         while True:
             try:
-                self._take(self._told.get(timeout=LINGER / 2 if self._waiting else None))
+                self._take(self._told.get(timeout=LINGER / 2 if self._waiting else _IDLE))
             except queue.Empty:
                 pass
             else:

@@ -1,0 +1,139 @@
+"""Whatever flowml waits for has a bound: read from the source, so that a new wait without one is noticed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "src" / "flowml"
+SOURCES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
+
+# Positional arguments of a call, from which on one of them is its bound.
+BOUNDED_FROM = {"wait": 1, "join": 1, "result": 1, "exception": 1, "acquire": 1, "wait_for": 2, "communicate": 2}
+ALWAYS_NAMED = {"FileLock", "create_connection", "urlopen", "run"}  # `run`: of subprocess
+QUEUES = {"Queue", "SimpleQueue", "LifoQueue"}
+LOCKS = {"Lock", "RLock", "Condition"}
+
+UNTIL_THE_USER_ENDS_IT = {("ops/terminal.py", "follower.join()")}
+
+# What is done under each lock, and so how long another thread waits for it. Nothing that has no end of its own.
+HELD = {
+    "settings.py _lock": "the environment and a file are read",
+    "publisher.py _changed": "in memory",
+    "capture/links.py _counting": "in memory",
+    "capture/server.py _lock": "a file is read",
+    "describe/dispatch.py lock": "in memory",
+    "store/autolog.py _lock": "MLflow installs an integration",
+    "store/connection.py _lock": "MLflow is told where to go to",
+    "store/creation.py creating": "one run is created: by MLflow's own limits for requests",
+    "store/fold.py _lock": "in memory",
+    "store/folded.py _lock": "in memory",
+    "store/imports.py lock": "MLflow's own, as MLflow holds it",
+    "store/logged.py _lock": "one model is serialized, which whoever returns the same one waits for",
+    "store/place.py _choosing": "a store is connected to: by the setting `timeout`",
+    "store/place.py _lock": "in memory",
+    "store/reading.py _lock": "a few runs are read: by MLflow's own limits for requests",
+    "store/scratch.py _changed": "in memory",
+    "store/writer.py _starting": "a thread is started",
+    "store/writer.py _working": "one run is sent: by MLflow's own limits for requests",
+}
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Give each call with the name of what is called."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            yield node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id, node
+
+
+def made_of(tree: ast.AST, kinds: set[str]) -> set[str]:
+    """Name the variables and attributes of a module that hold a queue, or a lock."""
+    held = set()
+    for node in ast.walk(tree):
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        made = {name for name, _ in calls(node.value)} if targets and node.value else set()
+        factories = {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)} if targets else set()
+        if made & kinds or ("field" in made and factories & kinds):
+            held |= {target.attr if isinstance(target, ast.Attribute) else target.id for target in targets}
+    return held
+
+
+def bound_of(call: ast.Call, first: int) -> ast.expr | None:
+    """Return what bounds a call, if anything does: an argument in its place, or one with such a name."""
+    named = {one.arg: one.value for one in call.keywords}
+    given = named.get("timeout") or named.get("blocking")
+    return given or (call.args[first - 1] if len(call.args) >= first else None)
+
+
+def can_be_none(bound: ast.expr) -> bool:
+    """Tell whether a bound may be None, which is no bound."""
+    values = [bound.body, bound.orelse] if isinstance(bound, ast.IfExp) else [bound]
+    return any(isinstance(value, ast.Constant) and value.value is None for value in values)
+
+
+def unbounded(tree: ast.AST) -> Iterator[str]:
+    """Give each call that may wait for ever."""
+    queues = made_of(tree, QUEUES)
+    for name, call in calls(tree):
+        owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+        of = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
+        first = BOUNDED_FROM.get(name) if owner is not None else None
+        first = 2 if name == "get" and of in queues else first
+        first = 3 if name in ALWAYS_NAMED and (name != "run" or of == "subprocess") else first
+        if first is None:
+            continue
+        bound = bound_of(call, first)
+        if bound is None or can_be_none(bound):
+            yield ast.unparse(call)
+
+
+def test_no_wait_is_without_a_bound():
+    """Threads, futures, events, conditions, queues, locks on files, sockets and processes are waited for so long."""
+    found = {(module, call) for module, tree in SOURCES.items() for call in unbounded(tree)}
+    assert found == UNTIL_THE_USER_ENDS_IT
+
+
+def test_it_is_known_what_is_done_under_each_lock():
+    """A lock that is waited for without a limit is listed here with what bounds its holder."""
+    names = {module: made_of(tree, LOCKS) for module, tree in SOURCES.items()}
+    known = set().union(*names.values())
+    entered = set()
+    for module, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            for item in node.items if isinstance(node, ast.With | ast.AsyncWith) else []:
+                held = item.context_expr
+                name = held.attr if isinstance(held, ast.Attribute) else held.id if isinstance(held, ast.Name) else ""
+                if name in known:
+                    entered.add(f"{module} {name}")
+    assert entered == set(HELD)
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        *("thread.join()", "future.result()", "future.exception()", "event.wait()", "event.wait(timeout=None)"),
+        *("lock.acquire()", "condition.wait_for(ready)", "told = Queue()\ntold.get()", "FileLock(path)"),
+        *("told = Queue()\ntold.get(timeout=1 if busy else None)", "socket.create_connection(address)"),
+    ],
+)
+def test_a_wait_without_a_bound_is_noticed(waits):
+    """The test above would see each kind of wait that has none."""
+    assert list(unbounded(ast.parse(waits)))
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        *("thread.join(5)", "future.result(0)", "event.wait(timeout=1)", "lock.acquire(blocking=False)"),
+        *("condition.wait_for(ready, 3)", "told = Queue()\ntold.get(timeout=1)", "variable.get()", "', '.join(names)"),
+        "FileLock(path, timeout=60)",
+    ],
+)
+def test_a_wait_with_a_bound_is_none_of_them(waits):
+    """And it sees no wait in what has one, or is none."""
+    assert not list(unbounded(ast.parse(waits)))
