@@ -104,7 +104,7 @@ def test_a_flows_body_logs_to_the_flows_run(client: MlflowClient) -> None:
 
 
 def test_secrets_are_masked(client: MlflowClient, caplog: pytest.LogCaptureFixture) -> None:
-    """By their name and by their form, in keys, values and what is said of values."""
+    """By their name and by their form, in keys, values and what is said of values; a metric is none."""
 
     def body() -> None:
         flowml.log_params({"api_key": "hunter2", "db": {"password": "hunter2"}}, url="http://ada:hunter2@db")

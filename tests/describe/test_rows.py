@@ -38,7 +38,7 @@ def test_labels_beside_a_table_are_a_dataset() -> None:
 
     def shown(value: Any) -> list[str]:
         found = describe.inputs({"data": value}, {})
-        return [record.value if isinstance(record, records.Param) else str(record.name) for record in found]  # type: ignore[union-attr]
+        return [record.value if isinstance(record, records.Param) else str(record.name) for record in found]
 
     assert shown((FRAME, ["ill", "well"])) == ["data.0", "data.1"]
     assert shown([FRAME, FRAME, (1, 0)]) == ["data.0", "data.1", "data.2"]

@@ -192,7 +192,7 @@ def key_text(part: object) -> str:
     if type(part) is int and 0 <= part < _MOST_DIGITS:
         return int.__repr__(part)
     try:
-        text = _name(part)
+        text = part if type(part) is str else _name(part)
     except Exception:  # noqa: BLE001 - of any class
         text = short(part)
     return text if len(text) <= _NAME else mask_known(text[: 2 * _WINDOW])
