@@ -27,7 +27,7 @@ def test_a_task_that_took_too_long_has_a_timeout_for_an_error(client: MlflowClie
 
     @task(timeout_seconds=0.1)
     def slow() -> None:
-        threading.Event().wait(5)
+        threading.Event().wait(0.8)
 
     @task(timeout_seconds=0.1, retries=1)
     async def slow_async() -> None:
@@ -53,7 +53,7 @@ def test_a_flow_that_took_too_long_has_a_timeout_for_an_error(client: MlflowClie
 
     @flow(timeout_seconds=0.3)
     def slow() -> None:
-        threading.Event().wait(5)
+        threading.Event().wait(0.8)
 
     @task(timeout_seconds=9)
     def refused() -> None:
