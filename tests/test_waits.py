@@ -23,6 +23,7 @@ UNTIL_THE_USER_ENDS_IT = {("ops/terminal.py", "follower.join()")}
 HELD = {
     "settings.py _lock": "the environment and a file are read",
     "publisher.py _changed": "in memory",
+    "capture/guard.py _lock": "in memory",
     "capture/links.py _counting": "in memory",
     "capture/server.py _lock": "a file is read",
     "describe/dispatch.py lock": "in memory",
@@ -33,6 +34,7 @@ HELD = {
     "store/folded.py _lock": "in memory",
     "store/imports.py lock": "MLflow's own, as MLflow holds it",
     "store/logged.py _lock": "one model is serialized, which whoever returns the same one waits for",
+    "store/losses.py _lock": "in memory",
     "store/place.py _choosing": "a store is connected to: by the setting `timeout`",
     "store/place.py _lock": "in memory",
     "store/reading.py _lock": "a few runs are read: by MLflow's own limits for requests",

@@ -52,7 +52,7 @@ def test_odd_texts_cost_no_record(client: MlflowClient, project: Path) -> None:
         return path
 
     @task
-    def marked(rows: Annotated[list, Dataset(f"d{ODD}")]) -> Annotated[dict, Artifact(f"{ODD}.json")]:
+    def marked(rows: Annotated[list, Dataset(f"d{ODD}")]) -> Annotated[dict, Artifact("a\ud800b.json")]:
         return {ODD: ODD}
 
     @task
@@ -94,7 +94,7 @@ def test_odd_texts_cost_no_record(client: MlflowClient, project: Path) -> None:
     assert (run.data.tags["flowml.error_type"], run.data.tags["flowml.error"]) == (f"Odd{SHOWN}", SHOWN)
     assert "traceback.txt" in files(client, run)
     assert files(client, run_of(client, "file")) == {"f\\udcff.txt"}
-    assert f"{KEY}.json" in files(client, run_of(client, "marked"))
+    assert "a_ud800b.json" in files(client, run_of(client, "marked"))
     (found,) = run_of(client, "marked").inputs.dataset_inputs
     assert found.dataset.name == f"d{SHOWN}"
     assert run_of(client, "model").outputs.model_outputs

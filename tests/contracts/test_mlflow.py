@@ -20,12 +20,12 @@ from mlflow.store.artifact import artifact_repository_registry as artifacts
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.tracking import fluent
+from mlflow.tracking import _model_registry, fluent
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.tracking.default_experiment import registry as default_experiment
 from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
 from mlflow.tracking.request_header import registry as request_headers
-from mlflow.utils import autologging_utils, request_utils
+from mlflow.utils import _spark_utils, autologging_utils, import_hooks, request_utils, requirements_utils
 from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS, safety
 from mlflow.utils.thread_utils import ThreadLocalVariable
@@ -43,6 +43,20 @@ def store(project: Path) -> MlflowClient:
     """A client of the project's store, without any flow, and without Prefect."""
     mlflow.set_tracking_uri(f"sqlite:///{project / '.flowml' / 'mlflow.db'}")
     return MlflowClient()
+
+
+def test_what_looks_for_modules_at_each_call() -> None:
+    """`_get_active_spark_session` and `register_post_import_hook` can be exchanged, `_get_store_registry` be called."""
+    assert isinstance(_spark_utils._get_active_spark_session, types.FunctionType)
+    assert _spark_utils._get_active_spark_session.__code__.co_freevars == ()
+    assert set(import_hooks.register_post_import_hook.__code__.co_freevars) == {"f", "lock"}
+    assert _model_registry.utils._get_store_registry()
+
+
+def test_the_owners_of_modules() -> None:
+    """`_MODULES_TO_PACKAGES` is filled once, with the packages of each module."""
+    requirements_utils.warn_dependency_requirement_mismatches(["mlflow"])
+    assert "scikit-learn" in requirements_utils._MODULES_TO_PACKAGES["sklearn"]
 
 
 @pytest.mark.parametrize("name", taken_over._TAKEN_OVER)

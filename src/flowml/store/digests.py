@@ -27,9 +27,9 @@ def add(record: records.Digest, tell: Callable[[list[records.Record]], None]) ->
     publisher.add(partial(_find, record, tell))
 
 
-def wait(patience: float | None = None) -> None:
-    """Wait for all of them, at most the setting ``timeout``; what is found later is told if the process lives."""
-    left = publisher.wait(settings.current().timeout if patience is None else patience)
+def wait(seconds: float) -> None:
+    """Wait for all of them, at most so long; what is found later is told if the process lives."""
+    left = publisher.wait(seconds)
     if left:
         _logger.warning(
             "flowml: %d large files are still being read for their digests, which are logged if the process lives so "

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from flowml import markdown, records
+from flowml import markdown, records, settings
 from flowml.errors import TrackingError
 from flowml.store import creation, digests, fluent, mlflow_state, pages
 from flowml.store.by_hand import HeldParams, Logged
@@ -175,7 +175,7 @@ class JoinedRun:
         Raises:
             TrackingError: If something is not.
         """
-        digests.wait()
+        digests.wait(settings.current().timeout)
         try:
             self.connection.writer.flush(of=self.out)
         finally:

@@ -149,7 +149,7 @@ class Sender:
         """Tag the run with what was lost of it and below it, if that is not what its tag says."""
         value = out.losses.untold() if out.root is None else None
         if value is not None:
-            run_id, tag = out.created.result().info.run_id, out.losses.tag
+            run_id, tag = out.created.result(0).info.run_id, out.losses.tag
             tell = partial(self._client.set_tag, run_id, tag, value) if value else None
             if self._step(out, tell or partial(self._client.delete_tag, run_id, tag)):
                 out.losses.tell(value)
@@ -206,9 +206,9 @@ class Sender:
         out.discard()
         if not out.created.done():
             out.created.set_exception(problem)
-        elif closing and not out.created.exception():
+        elif closing and not out.created.exception(0):
             self._tell_losses(out)
-            self._step(out, partial(creation.end, self._client, out.created.result().info.run_id, closing))
+            self._step(out, partial(creation.end, self._client, out.created.result(0).info.run_id, closing))
         return True
 
     def create(self, out: Outgoing) -> None:

@@ -34,7 +34,7 @@ def flush_all(patience: float | None = None) -> None:
         TrackingError: If something is not sent yet; the other stores are waited for all the same.
     """
     place.fix_all()
-    digests.wait(patience)
+    digests.wait(settings.current().timeout if patience is None else patience)
     problem: TrackingError | None = None
     for writer in list(_writers):
         if writer.is_working():
