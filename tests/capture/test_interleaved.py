@@ -43,7 +43,7 @@ def compare(client: MlflowClient, most: int) -> None:
 
 def test_each_call_is_under_the_body_that_made_it(client: MlflowClient) -> None:
     """However generators are made, resumed, closed and let go in each other, parents are right."""
-    compare(client, 3)
+    compare(client, 5)
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from threading import Thread
 from typing import Any
 
 from prefect import allow_failure, runtime
@@ -283,35 +282,6 @@ def refused() -> None:
 def calls_a_flow(number: Any) -> None:
     """Call a flow with what it refuses."""
     takes_a_number(number, return_state=True)
-
-
-@task
-def counts(number: int) -> Iterator[int]:
-    """Give some numbers."""
-    yield from range(number)
-
-
-@flow
-def generators() -> None:
-    """Consume generators in step, leave one early, let one go, end one in another thread than it began in."""
-    for one, other in zip(counts(1), counts(2), strict=False):
-        add_one(one + other)
-    early = counts(2)
-    next(early)
-    early.close()
-    next(counts(2))
-    moved = counts(1)
-    next(moved)
-    thread = Thread(target=ends_here, args=[moved])
-    thread.start()
-    thread.join()
-    add_one(1)
-
-
-def ends_here(given: Iterator[int]) -> None:
-    """Consume a generator to its end, where Prefect cannot take its contexts away: they were set in another thread."""
-    with suppress(ValueError):
-        next(given, None)
 
 
 @flow
