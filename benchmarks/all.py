@@ -23,6 +23,7 @@ _RUNS = [
     "sequence.py --store=http --body=0.05",
     "sequence.py --store=http --workers=1",
     "models.py",
+    "first_models.py",
     "training.py",
     "fanout.py",
     f"fanout.py {_ON_RAM}",

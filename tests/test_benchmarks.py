@@ -45,6 +45,7 @@ def test_a_sequence_counts_the_runs_of_each_contestant() -> None:
         "fanout.py --tasks 6 --threads 3",
         "growth.py --sizes 2 4",
         "models.py --models 2",
+        "first_models.py",
         "training.py",
     ],
 )

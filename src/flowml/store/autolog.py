@@ -7,11 +7,10 @@ context. Like `active`, this file touches private names of MLflow; if they are n
 
 from __future__ import annotations
 
-import importlib
 import sys
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from threading import Lock
@@ -19,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from flowml.options import AUTOLOG_LIBRARIES
+from flowml.store.imports import import_patiently
 
 _on: ContextVar[frozenset[str]] = ContextVar("flowml_autolog", default=frozenset())
 _session: ContextVar[Any] = ContextVar("flowml_autolog_session", default=None)
@@ -158,11 +158,15 @@ def _install(flavor: str) -> None:
     """Install an integration, unless it is or the user has it on everywhere."""
     from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
 
+    if isinstance(AUTOLOGGING_INTEGRATIONS.get(flavor), _OnHere):
+        return
+    module: Any = import_patiently(f"mlflow.{flavor}")
+    with suppress(ImportError):  # MLflow says that it is missing
+        import_patiently(AUTOLOG_LIBRARIES[flavor])  # now: MLflow would, under a lock that its import hooks wait for
     with _lock:
         config = AUTOLOGGING_INTEGRATIONS.get(flavor)
         if isinstance(config, _OnHere) or (config and not config.get("disable", True)):
             return
-        module = importlib.import_module(f"mlflow.{flavor}")
         module.autolog(log_models=False, silent=True)
         AUTOLOGGING_INTEGRATIONS[flavor] = _OnHere(flavor, AUTOLOGGING_INTEGRATIONS[flavor])
 
