@@ -113,7 +113,7 @@ def test_a_text_with_an_at_sign_is_no_password() -> None:
         "http://localhost:4200/deployments/me@x",
         "postgresql://db:5432/x?application_name=a@b",
         "http://h:8080/ is down, mail me@x.org",
-        "https://registry.npmjs.org/@scope/pkg",
+        "https://packages.example.com/@scope/pkg",
         "abfss://my-very-long-container-name@acct.dfs.core.windows.net/x",
         '{"a":"http://h:80","b":"me@x"}',
         "http://[::1]:80/a@b",
