@@ -517,3 +517,22 @@ def test_a_flow_that_asks_for_nothing_is_seen_while_it_works(
         return str(found[0].info.status)
 
     assert pipeline() == "RUNNING"
+
+
+def test_the_users_runs_follow_the_flows_option(client: MlflowClient) -> None:
+    """What was chosen before the flow counts less than its ``Track``, for the runs that its code opens too."""
+
+    @task
+    def train() -> None:
+        with mlflow.start_run(run_name="mine"):
+            mlflow.log_metric("rmse", 1)
+
+    @flow(track=Track(experiment="of the flow"))
+    def pipeline() -> None:
+        train()
+
+    mlflow.set_experiment("before")
+    pipeline()
+    (users,) = [run for run in all_runs(client) if run.info.run_name == "mine"]
+    assert experiment_of(client, users) == "of the flow"
+    assert parent_of(users) == runs_of(client, "train")[0].info.run_id

@@ -90,16 +90,19 @@ def activated(session: Here) -> Iterator[None]:
         _here.reset(token)
 
 
-def begin(stack: Stack, outside: Callable[[], Iterable[Opened]]) -> ByHand[Opened]:
+def begin(
+    stack: Stack, outside: Callable[[], Iterable[Opened]], experiment_named: Callable[[], object]
+) -> ByHand[Opened]:
     """Have a session take over what is open around it, when it is first made active.
 
     Args:
         stack: What its code opens.
         outside: Gives the runs that are open outside all sessions.
+        experiment_named: Returns what names MLflow's experiment now.
     """
     if stack.by_hand is None:
         outer = _here.get()
-        stack.begin(outer.stack if outer else None, visible() if outer else outside())
+        stack.begin(outer.stack if outer else None, visible() if outer else outside(), experiment_named())
     assert stack.by_hand is not None  # noqa: S101 - for the type checker: it has begun
     return stack.by_hand
 

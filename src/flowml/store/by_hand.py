@@ -19,9 +19,11 @@ class ByHand(Generic[T]):
         left: Runs that tasks left open, for the tasks after them.
         runs: The ids of the runs that the user's code opened.
         metrics: What was logged to those runs.
+        experiment_named: What named MLflow's experiment before the call, by which a later choice is seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, experiment_named: object) -> None:
+        self.experiment_named = experiment_named
         self.left: list[T] = []
         self.runs: set[str] = set()
         self.metrics: set[tuple[str, float | None]] = set()

@@ -10,6 +10,7 @@ from flowml import settings
 from flowml.errors import TrackingError
 from flowml.store import imports, mlflow_state
 from flowml.store.connection import Connection, Reached, connect, uses_mlflows_own
+from flowml.store.trouble import without_credentials
 
 
 class Destination:
@@ -77,13 +78,13 @@ class Destination:
 
     def said(self) -> object:
         """Return what the user's code has named until now, to see later whether it named something else."""
-        env = os.environ.get
-        number = mlflow_state.chosen_experiment().number
-        return mlflow_state.tracking_uri(), number, env("MLFLOW_EXPERIMENT_NAME"), env("MLFLOW_EXPERIMENT_ID")
+        return mlflow_state.tracking_uri(), *mlflow_state.experiment_named()
 
     def _choose(self, connection: Connection, chosen: mlflow_state.ChosenExperiment) -> Callable[[], str]:
         """What was said by hand inside the call, this flow's option, the setting, what was said before, the name."""
-        is_of_this_store = connection.uri == (mlflow_state.absolute(chosen.uri) if chosen.uri else self._uri)
+        chosen_at = mlflow_state.absolute(chosen.uri) if chosen.uri else self._uri
+        # A store is the same one whoever logs in: the password may be named after the experiment.
+        is_of_this_store = without_credentials(connection.uri) == without_credentials(chosen_at)
         by_hand = chosen.experiment_id if is_of_this_store and (self._is_mlflows or chosen.uri) else None
         if by_hand and chosen.number != self._chosen_before.number:
             return lambda: by_hand

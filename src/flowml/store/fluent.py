@@ -23,6 +23,7 @@ from flowml.store.autolog import follow_context
 from flowml.store.context_stack import Runs, context_stack, is_given, sessions_experiment, stack_of
 from flowml.store.mlflow_state import (
     ELSEWHERE,
+    experiment_named,
     ignore_inherited_run_id,
     note_chosen_experiment,
     own_stack,
@@ -153,11 +154,9 @@ def _start_run(original: Callable[..., ActiveRun], *args: Any, **kwargs: Any) ->
 
 def _lead_upwards(given: dict[str, Any]) -> bool:
     """Say in a new run's tags which run it is under; tell whether that is in another experiment."""
-    from mlflow.tracking import fluent
-
     try:
         above = active.run_above()
-        own_experiment = given.get("experiment_id") or fluent._get_experiment_id()  # noqa: SLF001
+        own_experiment = given.get("experiment_id") or _experiment_here()
     except Exception:  # noqa: BLE001 - of MLflow: what is wrong comes from its own call, if it is asked for
         return False
     if above is None:
@@ -166,6 +165,19 @@ def _lead_upwards(given: dict[str, Any]) -> bool:
     given["experiment_id"] = own_experiment
     given["tags"] = {_PARENT if is_near else ELSEWHERE: above.info.run_id, **(given.get("tags") or {})}
     return not is_near
+
+
+def _experiment_here() -> str:
+    """Return the experiment of a new run: what was chosen inside the flow, else the flow's.
+
+    What was chosen before the flow, or in the environment of a worker, may be less than the flow's ``Track`` says.
+    """
+    from mlflow.tracking import fluent
+
+    session, own = active.here(), active.own_run()
+    if session is None or own is None or session.by_hand.experiment_named != experiment_named():
+        return str(fluent._get_experiment_id())  # noqa: SLF001
+    return str(own.info.experiment_id)
 
 
 def _end_run(original: Callable[..., None], *args: Any, **kwargs: Any) -> None:

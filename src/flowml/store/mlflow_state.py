@@ -56,6 +56,12 @@ def chosen_experiment() -> ChosenExperiment:
     return _chosen if _chosen.experiment_id else ChosenExperiment(_chosen.number, None, experiment_id())
 
 
+def experiment_named() -> tuple[object, ...]:
+    """Return what names MLflow's experiment now, in code and in the environment: it differs after each choice."""
+    env = os.environ.get
+    return chosen_experiment().number, env("MLFLOW_EXPERIMENT_NAME"), env("MLFLOW_EXPERIMENT_ID")
+
+
 def experiment_id() -> str | None:
     """Return the experiment that is active in MLflow by ``mlflow.set_experiment``."""
     from mlflow.tracking import fluent

@@ -81,15 +81,16 @@ class Stack:
         self.replacement: ActiveRun | None = None  # of the session's own run, if that was deleted meanwhile
         self.kept = NOTHING  # while a generator's body waits for its consumer
 
-    def begin(self, above: Stack | None, around: Iterable[Opened]) -> None:
+    def begin(self, above: Stack | None, around: Iterable[Opened], experiment_named: object) -> None:
         """Take over what is open around the session, when it is first made active.
 
         Args:
             above: That of the session it was called in, if any.
             around: The runs that are open there.
+            experiment_named: What names MLflow's experiment at this moment.
         """
         self.above, self.around = above, tuple(around)
-        self.by_hand = above.by_hand if above and above.by_hand else ByHand()
+        self.by_hand = above.by_hand if above and above.by_hand else ByHand(experiment_named)
 
     def take(self, run: Opened) -> None:
         """Take a run that is to be ended with the outermost call, and that nothing shows."""

@@ -51,7 +51,7 @@ class PlainCalls:
 
     def __init__(self, run: Source, say: Callable[[str], None]) -> None:
         self.stack = run.stack
-        self.by_hand: ByHand[Opened] = active.begin(run.stack, fluent.opened_outside)
+        self.by_hand: ByHand[Opened] = active.begin(run.stack, fluent.opened_outside, mlflow_state.experiment_named)
         self.logged = run.logged
         self.held = run.held
         self.say = say
