@@ -54,13 +54,14 @@ class Store:
         return [run for run in found if run.info.run_id not in self.known]
 
 
-def expect(store: Store, tree: Tree, *, above: Run | None = None) -> None:
+def expect(store: Store, tree: Tree, *, above: Run | None = None, active: str | None = None) -> None:
     """Check that a store holds just what was expected: the runs, their places, and all that each holds.
 
     Args:
         store: The store.
         tree: What was called by what.
         above: The user's own run, if the outermost flow was called in one.
+        active: The run that plain calls go to in every task. Default: the task's own.
     """
     runs = [run for run in store.runs() if above is None or run.info.run_id != above.info.run_id]
     assert drawn(runs, above) == "\n".join(_lines(tree))
@@ -70,7 +71,9 @@ def expect(store: Store, tree: Tree, *, above: Run | None = None) -> None:
     assert {run.data.tags.get("flowml.root_run_id") for run in runs} == {root.info.run_id}
     attempts = [run.data.tags["prefect.task_run_id"] for run in runs if run.data.tags.get("flowml.kind") == "task"]
     assert len(attempts) == len(set(attempts))
-    pages = {_label(run): _page(store, run) for run in runs if _label(run).startswith("probe")}
+    pages = {
+        _label(run): _page(store, run, active or run.info.run_id) for run in runs if _label(run).startswith("probe")
+    }
     jobs = list(_jobs(tree))
     assert pages == {f"probe {job.number}": _expected_page(job) for job in jobs}
     assert _models(store, runs) == {f"probe {job.number}": job.number for job in jobs if job.depth >= Depth.MODEL}
@@ -132,10 +135,10 @@ def _metrics(run: Run) -> dict[str, float]:
     return {key: value for key, value in run.data.metrics.items() if key != "flowml.lateness"}
 
 
-def _page(store: Store, run: Run) -> dict[str, Any]:
+def _page(store: Store, run: Run, active: str) -> dict[str, Any]:
     """Return all that is on the page of a probe's run."""
     run_id = run.info.run_id
-    assert run.data.params.get("active_run") == run_id
+    assert run.data.params.get("active_run") == active
     page: dict[str, Any] = {
         "params": {key: value for key, value in run.data.params.items() if key != "active_run"},
         "metrics": _metrics(run),

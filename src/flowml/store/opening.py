@@ -78,9 +78,12 @@ def _open_below(opening: _Opening, parent: Run) -> Run:
 
 
 def _users_run_over(under: JoinedRun) -> Outgoing | None:
-    """Return the run that the user's code has open around the call, if it is one that the call can hang under."""
+    """Return the run that the user's code has open around the call, if it is one that the call can hang under.
+
+    A run that is open around the caller itself is further out: the call hangs under its caller.
+    """
     users = active.innermost_of_users()
-    if users is None or under.place.is_open:
+    if users is None or users in under.stack.around or under.place.is_open:
         return None
     own, info = under.info, users.run.info
     if (
@@ -159,7 +162,7 @@ def _open_root(opening: _Opening, reached: Reached | None) -> Run:
         run_id, experiment_id = outer.info.run_id, outer.info.experiment_id
         place = Place.at(connect())
         users = joined(place, records.CurrentRun(run_id, experiment_id, run_id, None))
-        return opening.create(place, users, lambda: experiment_id)
+        return opening.create(place, users, lambda: experiment_id, is_root=True)
     strict = (opening.track.on_error or settings.on_error()) == "raise"
     destination = Destination(opening.experiment, opening.identity.owner, strict=strict, reached=reached)
     return opening.create(Place(destination), None, destination.experiment_id, is_root=True)
