@@ -18,7 +18,7 @@ from flowml.store import connection
 from tests.everywhere.ticking import Ticker, in_front_of
 from tests.runs import runs_of
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = pytest.mark.e2e
 
 
 class Servers:
