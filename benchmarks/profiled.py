@@ -22,12 +22,13 @@ def main(given: Namespace) -> None:
 
     def calls(step: Any, tasks: int) -> None:
         from contestants import all_sent
-        from flowml.store.connection import connect
+        from flowml.store.backend.connection import connect
+        from flowml.store.sending.writer import writer_of
         from sequence import one_by_one
 
         if not is_on:
             return one_by_one(step, tasks)
-        writer = connect().writer
+        writer = writer_of(connect())
         writer.ask(in_sender.enable)
         in_tasks.enable()
         one_by_one(step, tasks)

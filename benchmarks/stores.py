@@ -92,7 +92,7 @@ def _connect_anew(*, cheaply: bool) -> None:
     from mlflow.tracking.request_header import registry
     from mlflow.utils import request_utils
 
-    from flowml.store import cheap_requests
+    from flowml.store.backend import cheap_requests
 
     global _plain  # noqa: PLW0603 - MLflow's own, before flowml is there
     headers = registry._request_header_provider_registry  # noqa: SLF001

@@ -20,7 +20,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flowml import faults, settings
-from flowml.store import connection, embedded, mlflow_state
+from flowml.store.backend import connection, embedded, mlflow_state
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flowml import cli
+from flowml.cli import app
 from tests.runs import run_of, runs_of
 
 ROOT = Path(__file__).parents[1]
@@ -67,10 +67,10 @@ def test_every_command_is_on_a_page() -> None:
     sections = dict(
         re.findall(r"^## flowml (\w+)\n(.*?)(?=^## |\Z)", pages["command-line.md"], re.DOTALL | re.MULTILINE)
     )
-    commands = [name for name in cli.app if not name.startswith("-")]
+    commands = [name for name in app.app if not name.startswith("-")]
     assert set(sections) <= set(commands)
     assert [name for name in commands if not any(f"flowml {name}" in page for page in pages.values())] == []
     for name, section in sections.items():
-        options = [argument.names[0] for argument in cli.app[name].assemble_argument_collection()]
+        options = [argument.names[0] for argument in app.app[name].assemble_argument_collection()]
         missing = [option for option in options if option.startswith("--") and f"{option}" not in section]
         assert missing == [], f"flowml {name}"

@@ -61,7 +61,7 @@ def test_importing_flowml_loads_no_heavy_library():
 
 def test_the_command_begins_without_prefect_and_mlflow():
     """``flowml --help`` answers at once: each command loads what it needs when it is called."""
-    assert {"prefect", "mlflow", "pandas"}.isdisjoint(top_level_modules("import flowml.cli"))
+    assert {"prefect", "mlflow", "pandas"}.isdisjoint(top_level_modules("import flowml.cli.app"))
 
 
 def test_the_public_names_are_listed_in_order():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Event
 
-from flowml.publisher import Publisher
+from flowml.background import Publisher
 
 
 def test_what_was_put_off_comes_after_the_rest() -> None:

@@ -17,30 +17,32 @@ ALWAYS_NAMED = {"FileLock", "create_connection", "urlopen", "run"}  # `run`: of 
 QUEUES = {"Queue", "SimpleQueue", "LifoQueue"}
 LOCKS = {"Lock", "RLock", "Condition"}
 
-UNTIL_THE_USER_ENDS_IT = {("ops/terminal.py", "follower.join()")}
+UNTIL_THE_USER_ENDS_IT = {("cli/servers.py", "follower.join()")}
 
 # What is done under each lock, and so how long another thread waits for it. Nothing that has no end of its own.
 HELD = {
     "settings.py _lock": "the environment and a file are read",
-    "publisher.py _changed": "in memory",
+    "background.py _changed": "in memory",
     "capture/guard.py _lock": "in memory",
-    "capture/links.py _counting": "in memory",
-    "capture/server.py _lock": "a file is read",
+    "capture/links/artifacts.py _counting": "in memory",
+    "capture/engine/server.py _lock": "a file is read",
     "describe/dispatch.py lock": "in memory",
-    "store/autolog.py _lock": "MLflow installs an integration",
-    "store/connection.py _lock": "MLflow is told where to go to",
-    "store/creation.py creating": "one run is created: by MLflow's own limits for requests",
-    "store/fold.py _lock": "in memory",
-    "store/folded.py _lock": "in memory",
-    "store/imports.py lock": "MLflow's own, as MLflow holds it",
-    "store/logged.py _lock": "one model is serialized, which whoever returns the same one waits for",
-    "store/losses.py _lock": "in memory",
+    "store/by_hand/autolog.py _lock": "MLflow installs an integration",
+    "store/backend/connection.py _lock": "MLflow is told where to go to",
+    "store/sending/creation.py creating": "one run is created: by MLflow's own limits for requests",
+    "store/flow_end/summary.py _lock": "in memory",
+    "store/sending/ledger.py _lock": "in memory",
+    "store/sending/writer.py _making": "a writer is made: in memory",
+    "store/summarized_run.py _lock": "in memory",
+    "store/backend/imports.py lock": "MLflow's own, as MLflow holds it",
+    "store/models/identity.py _lock": "one model is serialized, which whoever returns the same one waits for",
+    "store/flow_end/losses.py _lock": "in memory",
     "store/place.py _choosing": "a store is connected to: by the setting `timeout`",
     "store/place.py _lock": "in memory",
-    "store/reading.py _lock": "a few runs are read: by MLflow's own limits for requests",
-    "store/scratch.py _changed": "in memory",
-    "store/writer.py _starting": "a thread is started",
-    "store/writer.py _working": "one run is sent: by MLflow's own limits for requests",
+    "store/flow_end/reading.py _lock": "a few runs are read: by MLflow's own limits for requests",
+    "store/backend/scratch.py _changed": "in memory",
+    "store/sending/writer.py _starting": "a thread is started",
+    "store/sending/writer.py _working": "one run is sent: by MLflow's own limits for requests",
 }
 
 

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowml import describe
-    from flowml.capture.carry import carry
     from flowml.capture.disabled import disabled
-    from flowml.capture.log import current_run, flush, log, log_metrics, log_params
-    from flowml.capture.prefect import Flow, MaterializingTask, Task
+    from flowml.capture.engine.tracked import Flow, MaterializingTask, Task
+    from flowml.capture.inside import carry, current_run, flush, log, log_metrics, log_params
     from flowml.decorators import flow, materialize, task
     from flowml.deploy.deployment import Deployment
     from flowml.deploy.schedules import Cron, Interval, RRule
@@ -57,10 +56,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "capture.carry": ["carry"],
     "capture.disabled": ["disabled"],
-    "capture.log": ["current_run", "flush", "log", "log_metrics", "log_params"],
-    "capture.prefect": ["Flow", "MaterializingTask", "Task"],
+    "capture.inside": ["carry", "current_run", "flush", "log", "log_metrics", "log_params"],
+    "capture.engine.tracked": ["Flow", "MaterializingTask", "Task"],
     "decorators": ["flow", "materialize", "task"],
     "deploy.deployment": ["Deployment"],
     "deploy.schedules": ["Cron", "Interval", "RRule"],

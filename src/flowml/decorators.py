@@ -11,7 +11,7 @@ from prefect import flow as prefect_flow
 from prefect import task as prefect_task
 from prefect.assets import materialize as prefect_materialize
 
-from flowml.capture.prefect import Flow, MaterializingTask, Task, adopt
+from flowml.capture.engine.tracked import Flow, MaterializingTask, Task, adopt
 from flowml.options import Track
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prefect.tasks import TaskOptions
     from typing_extensions import Unpack
 
-    from flowml.capture.prefect import FlowOptions
+    from flowml.capture.engine.tracked import FlowOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")

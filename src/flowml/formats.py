@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MINUTE, _HOUR = 60, 60  # in seconds, in minutes
@@ -89,3 +90,8 @@ def size(count: int) -> str:
             return f"{left:.3g} {unit}"
         left /= 1000
     return f"{left:.4g} TB"
+
+
+def now() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

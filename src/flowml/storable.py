@@ -7,7 +7,6 @@ import posixpath
 import re
 from functools import lru_cache
 
-LONGEST_KEY = 250  # characters of a key in MLflow
 _ALLOWED = r"\w.\- /" if os.name == "nt" else r"\w.\- /:"
 _LEGAL = re.compile(rf"[{_ALLOWED}]+\Z")
 _ILLEGAL = re.compile(rf"[^{_ALLOWED}]")

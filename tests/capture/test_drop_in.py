@@ -21,7 +21,7 @@ from tests.runs import all_runs, run_of, runs_of
 
 import flowml
 from flowml import Track, flow, task
-from flowml.capture.hooks import close_tracked_runs
+from flowml.capture.engine.hooks import close_tracked_runs
 
 
 def plain(number: int, words: tuple[str, ...] = ()) -> int:

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 from tests.runs import run_of, runs_of
 
 from flowml import Artifact, flow, records, task
-from flowml.store import digests
-from flowml.store.staging import stage
+from flowml.store.sending import digests
+from flowml.store.sending.staging import stage
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.runs import runs_of
 import flowml
 from flowml import Track, flow, task
 from flowml.capture.session import Session
-from flowml.store.folded import FoldedRun
+from flowml.store.summarized_run import SummarizedRun
 
 
 class Table:
@@ -40,7 +40,7 @@ def tasks_garbage() -> list[object]:
     try:
         gc.collect()
         # By type: a proxy in there, of any library's, has no class to ask once what it stood for is gone.
-        calls = [found for found in gc.garbage if type(found) in {Session, FoldedRun}]
+        calls = [found for found in gc.garbage if type(found) in {Session, SummarizedRun}]
         return [found for found in calls if not isinstance(found, Session) or found.call.identity.kind == "task"]
     finally:
         gc.set_debug(0)

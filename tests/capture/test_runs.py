@@ -17,7 +17,7 @@ from tests.runs import all_runs, flow_run, parent_of, run_of, runs_of
 
 import flowml
 from flowml import Track, flow, task
-from flowml.store import connection
+from flowml.store.backend import connection
 
 
 @task

@@ -115,7 +115,9 @@ def test_a_panic_stops_at_the_guard(client: MlflowClient, caplog: pytest.LogCapt
     assert "Track(experiment=" in caplog.text
 
 
-@pytest.mark.parametrize("place", ["flowml.store.open_run", "flowml.describe.inputs", "flowml.capture.prefect.call_of"])
+@pytest.mark.parametrize(
+    "place", ["flowml.store.open_run", "flowml.describe.inputs", "flowml.capture.engine.tracked.call_of"]
+)
 def test_a_panic_in_flowml_itself_is_a_warning(
     place: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,8 +32,10 @@ from mlflow.utils.thread_utils import ThreadLocalVariable
 from mlflow.utils.uri import append_to_uri_path
 from mlflow.utils.validation import _validate_batch_log_data, _validate_param
 
-from flowml.store import autolog, cheap_requests, proxied, quiet, tables
-from flowml.store import fluent as taken_over
+from flowml.store.backend import cheap_requests, proxied, sql_tables
+from flowml.store.by_hand import autolog
+from flowml.store.by_hand import fluent as taken_over
+from flowml.store.models import muted
 
 pytestmark = pytest.mark.compat
 
@@ -106,13 +108,13 @@ def test_a_clients_store(store: MlflowClient) -> None:
     assert type(store._tracking_client.store) is SqlAlchemyStore
     assert store._tracking_client.store.engine.dialect.name == "sqlite"
     assert list(inspect.signature(store._tracking_client._log_url).parameters) == ["run_id"]
-    assert tables.serves(store)
+    assert sql_tables.serves(store)
 
 
 def test_the_tables_of_a_run() -> None:
     """They have the columns that are written, and no other."""
     models = importlib.import_module("mlflow.store.tracking.dbmodels.models")
-    for name, columns in tables.COLUMNS.items():
+    for name, columns in sql_tables.COLUMNS.items():
         assert {column.name for column in getattr(models, name).__table__.columns} == set(columns.split())
 
 
@@ -218,7 +220,7 @@ def test_traces_that_are_sent_in_the_background() -> None:
     assert callable(mlflow.flush_trace_async_logging)
 
 
-@pytest.mark.parametrize("name", [name for name in quiet._ADVISERS if name.startswith("mlflow.")])
+@pytest.mark.parametrize("name", [name for name in muted._ADVISERS if name.startswith("mlflow.")])
 def test_who_advises(name: str) -> None:
     """Advice comes from loggers named like modules that there are."""
     assert importlib.util.find_spec(name)

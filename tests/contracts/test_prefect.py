@@ -27,7 +27,7 @@ from prefect.utilities.importtools import load_script_as_module
 from prefect.utilities.schema_tools.validation import validate
 
 import flowml
-from flowml.capture import leaving, states
+from flowml.capture.engine import leaving, states
 
 pytestmark = pytest.mark.compat
 

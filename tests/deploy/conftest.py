@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from tests.ends.conftest import environment
 
-from flowml import cli
+from flowml.cli import app
 
 __all__ = ["environment"]
 
@@ -78,7 +78,7 @@ def run(client: MlflowClient, capsys: pytest.CaptureFixture[str]) -> Callable[..
     def run(*words: str) -> str:
         capsys.readouterr()
         try:
-            cli.app(list(words), result_action="return_value")
+            app.app(list(words), result_action="return_value")
         except SystemExit as end:
             assert not end.code, capsys.readouterr().err  # noqa: PT017 - 0 is how a command ends well
         return capsys.readouterr().out
@@ -94,7 +94,7 @@ def refused(client: MlflowClient, capsys: pytest.CaptureFixture[str]) -> Callabl
         before = deployments()
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            cli.app(list(words), result_action="return_value")
+            app.app(list(words), result_action="return_value")
         assert end.value.code == 2
         assert deployments() == before
         return capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 from prefect.blocks.system import Secret
 from tests.deploy.conftest import deployed
 
-from flowml.store import connection
+from flowml.store.backend import connection
 
 Command = Callable[..., str]
 

@@ -151,7 +151,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def serving(site: Site) -> Iterator[None]:
     """Serve the project's flows."""
     log = site.project.folder / f"serve-{time.monotonic_ns()}.log"
-    with site.running("flowml.cli", "serve", "--limit", "2", log=log.name):
+    with site.running("flowml.cli.app", "serve", "--limit", "2", log=log.name):
         until(lambda: "Ctrl-C" in log.read_text(), "it serves", 120)
         yield
 

@@ -87,7 +87,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         workers = (Machine(folder / "first", **known), Machine(folder / "second", **known))
         source = f"git+{publish(desk, folder / 'git' / 'churn.git')}@main"
         desk.run("prefect", "work-pool", "create", "pool", "--type", "process")
-        desk.run("flowml.cli", "deploy", "--work-pool", "pool", "--source", source)
+        desk.run("flowml.cli.app", "deploy", "--work-pool", "pool", "--source", source)
         start = ("prefect", "worker", "start", "--pool", "pool", "--limit", "1", "--name")
         with workers[0].running(*start, "first", log="worker"), workers[1].running(*start, "second", log="worker"):
             yield Site(folder, source, database, server, desk, workers, prefect_api, MlflowClient(tracking_uri))
@@ -114,7 +114,7 @@ def test_two_machines_share_the_work(site: Site) -> None:
     """Each worker has a run, and what one promotes starts the next; all is in MLflow once, and not on the workers."""
     for me, other, promote in (("a", "b", "true"), ("b", "a", "false")):
         given = ("--param", f"me={me}", "--param", f"other={other}", "--param", f"promote={promote}")
-        site.desk.run("flowml.cli", "trigger", "training/shared", *given)
+        site.desk.run("flowml.cli.app", "trigger", "training/shared", *given)
     until(lambda: site.has_completed("training", 2), "both have trained", 120)
     assert {site.variable("a"), site.variable("b")} == {"first", "second"}
     until(lambda: site.has_completed("scoring", 1), "the promotion has started the scoring", 120)
@@ -192,9 +192,9 @@ def test_what_a_dead_machine_left_open_is_closed_from_another(site: Site) -> Non
     machine = Machine(site.folder / "third", PREFECT_API_URL=site.prefect_api)
     site.desk.run("prefect", "work-pool", "create", "doomed", "--type", "process")
     there = ("--name", "doomed", "--work-pool", "doomed", "--source", site.source)
-    site.desk.run("flowml.cli", "deploy", "flows/churn.py:training", *there)
+    site.desk.run("flowml.cli.app", "deploy", "flows/churn.py:training", *there)
     with machine.running("prefect", "worker", "start", "--pool", "doomed", log="worker"):
-        site.desk.run("flowml.cli", "trigger", "training/doomed", "--param", "me=c", "--param", "other=nobody")
+        site.desk.run("flowml.cli.app", "trigger", "training/doomed", "--param", "me=c", "--param", "other=nobody")
 
         def opened() -> list[Run]:
             named = "prefect.deployment_name"
@@ -206,7 +206,7 @@ def test_what_a_dead_machine_left_open_is_closed_from_another(site: Site) -> Non
     with temporary_settings({PREFECT_API_URL: site.prefect_api}), get_client(sync_client=True) as client:
         # What Prefect's automation does when there is no heartbeat any more.
         client.set_flow_run_state(UUID(run.data.tags["prefect.flow_run_id"]), Crashed(), force=True)
-    said = site.desk.run("flowml.cli", "trigger", "upkeep/every-night", "--param", "grace=0", "--watch")
+    said = site.desk.run("flowml.cli.app", "trigger", "upkeep/every-night", "--param", "grace=0", "--watch")
     assert "Completed" in said
     closed = site.mlflow.get_run(run.info.run_id)
     assert (closed.info.status, closed.data.tags["flowml.closed"]) == ("FAILED", "Prefect says Crashed")
@@ -246,10 +246,10 @@ def spread_over(site: Site, **cluster: str) -> str:
     """Deploy the flow for a cluster and run it; returns its flow run's id."""
     desk, before = site.desk, {str(run.id) for run in site.flow_runs("spread")}
     desk.environment |= cluster
-    desk.run("flowml.cli", "deploy", "clusters", "--work-pool", "pool", "--source", site.source)
+    desk.run("flowml.cli.app", "deploy", "clusters", "--work-pool", "pool", "--source", site.source)
     names = [f"{next(iter(cluster)).lower()}-{number}" for number in (1, 2)]
     given = ("--param", f"one={names[0]}", "--param", f"other={names[1]}")
-    desk.run("flowml.cli", "trigger", "spread/on-cluster", *given)
+    desk.run("flowml.cli.app", "trigger", "spread/on-cluster", *given)
     until(lambda: site.has_completed("spread", len(before) + 1), "the tasks have met", 120)
     for name in cluster:
         del desk.environment[name]

@@ -100,7 +100,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Iter
         (desk.work / "flows" / "secretive.py").write_text(FLOWS.format(address=address, block=block))
         (desk.work / "pyproject.toml").touch()
         desk.run("prefect", "work-pool", "create", "secretive", "--type", "process")
-        desk.run("flowml.cli", "deploy", "--work-pool", "secretive")
+        desk.run("flowml.cli.app", "deploy", "--work-pool", "secretive")
         with worker.running("prefect", "worker", "start", "--pool", "secretive", log="worker"):
             yield Site(guard, MlflowClient(inner), desk, worker, password)
 
@@ -108,7 +108,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Iter
 @pytest.mark.parametrize("way", ["by-variables", "by-uri"])
 def test_a_worker_uses_a_secret_and_nobody_shows_it(site: Site, way: str) -> None:
     """What a Secret block holds lets the worker's runs through; it is in no deployment, run, log, tag or file."""
-    said = site.desk.run("flowml.cli", "trigger", f"secretive/{way}", "--watch")
+    said = site.desk.run("flowml.cli.app", "trigger", f"secretive/{way}", "--watch")
     assert "Completed" in said
     (run,) = until(lambda: finished(site, f"secretive/{way}"), "its run is closed", 60)
     # While a run is at work, Prefect's worker keeps its environment in a file that only the worker's user can read.

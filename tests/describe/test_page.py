@@ -143,7 +143,9 @@ def test_each_marker_on_the_page_works_as_it_says(annotation, value, logged):
 
 def test_the_limits_on_the_page_are_those_of_the_code():
     """Each number in the table of limits is the constant that is used."""
-    from flowml.describe import datasets, keys, limits, metrics, scalars, values
+    from flowml.describe import keys, limits, metrics, values
+    from flowml.describe.tables import datasets
+    from flowml.describe.types import scalars
 
     numbers = [int(re.search(r"[\d,]+", row[1])[0].replace(",", "")) for row in rows("Limits")]
     assert numbers == [

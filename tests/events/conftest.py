@@ -21,7 +21,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.types._datetime import now
 from tests.ends.processes import ROOT, until
 
-from flowml.events import limits
+from flowml.events import thresholds
 
 Heard: TypeAlias = Callable[..., list[Event]]
 
@@ -29,7 +29,7 @@ Heard: TypeAlias = Callable[..., list[Event]]
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Let each test's flows read anew what deployments ask for."""
-    limits.forget()
+    thresholds.forget()
 
 
 @pytest.fixture

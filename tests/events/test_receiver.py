@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from tests.events.test_signature import SECRET, signed
 
-from flowml.events.receiver import application
+from flowml.events.webhooks.receiver import application
 
 OF_NO_INTEREST = b'{"entity": "registered_model", "action": "created", "data": {}}'
 

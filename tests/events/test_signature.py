@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mlflow.webhooks.delivery import _generate_hmac_signature
 
-from flowml.events.signature import Guard, RefusedError
+from flowml.events.webhooks.signature import Guard, RefusedError
 
 SECRET = "a secret of some length"
 NOW = 1_700_000_000.0

@@ -66,7 +66,7 @@ def test_a_breach_starts_training_and_its_promotion_starts_scoring(
     """``flows/monitoring.py`` finds the champion bad: a model is trained, promoted, and scores, each once."""
     guessing()
     served = {**environment, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
-    with child("-m", "flowml.cli", "serve", *FILES, log=project / "served.log", environment=served, folder=project):
+    with child("-m", "flowml.cli.app", "serve", *FILES, log=project / "served.log", environment=served, folder=project):
         until(is_served, "both are served")
         looked = project / "monitoring.log"
         with child(str(FLOWS / "monitoring.py"), log=looked, environment=environment, folder=project) as process:

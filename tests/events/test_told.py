@@ -19,7 +19,7 @@ from tests.events.conftest import Heard
 from tests.runs import run_of
 
 from flowml import Dataset, Model, OnDataset, OnMetric, flow, settings, task
-from flowml.capture.hooks import close_tracked_runs
+from flowml.capture.engine.hooks import close_tracked_runs
 
 
 def fitted() -> LogisticRegression:
@@ -271,7 +271,7 @@ def test_a_run_that_others_close_is_told(
         flow_run = prefect.read_flow_run(flow_run_id)
     if by == "flowml reap":
         with child(
-            "-m", "flowml.cli", "reap", "--grace", "0s", log=tmp_path / "reap.log", environment=environment
+            "-m", "flowml.cli.app", "reap", "--grace", "0s", log=tmp_path / "reap.log", environment=environment
         ) as reap:
             assert reap.wait(60) == 0
     else:

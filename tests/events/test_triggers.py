@@ -13,7 +13,7 @@ from prefect.events.schemas.events import Resource
 from tests.ends.processes import ROOT
 
 from flowml import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted, flow
-from flowml.events import names
+from flowml.events import vocabulary
 from flowml.events.drift import drift
 
 REFUSED = [
@@ -76,10 +76,10 @@ def test_applying_a_deployment_makes_its_automations_once(client: MlflowClient) 
 def test_a_name_matches_itself_alone(name: str) -> None:
     """What Prefect would take for a pattern is a name like others."""
     match = OnModelPromoted(name).automation_trigger().match
-    told = {"flowml.alias": "champion", "prefect.resource.id": names.model(name)}
+    told = {"flowml.alias": "champion", "prefect.resource.id": vocabulary.model(name)}
     assert match.matches(Resource(told))
-    assert not match.matches(Resource({**told, "prefect.resource.id": names.model("other")}))
-    assert names.unlabel(names.label(name)) == name
+    assert not match.matches(Resource({**told, "prefect.resource.id": vocabulary.model("other")}))
+    assert vocabulary.unlabel(vocabulary.label(name)) == name
 
 
 def test_its_own_runs_do_not_start_a_deployment() -> None:
@@ -87,7 +87,7 @@ def test_its_own_runs_do_not_start_a_deployment() -> None:
     trigger, mine = OnMetric("auc", below=0.9).automation_trigger(), uuid4()
     trigger.set_deployment_id(mine)
     match = trigger.as_automation().trigger.match
-    told = {"prefect.resource.id": names.metric("auc"), "flowml.limit": "below 0.9"}
+    told = {"prefect.resource.id": vocabulary.metric("auc"), "flowml.limit": "below 0.9"}
     assert not match.matches(Resource({**told, "flowml.deployment": str(mine)}))
     assert match.matches(Resource({**told, "flowml.deployment": str(uuid4())}))
     assert match.matches(Resource({**told, "flowml.deployment": "none"}))
@@ -95,10 +95,10 @@ def test_its_own_runs_do_not_start_a_deployment() -> None:
 
 def test_a_files_pattern_is_that_of_the_project(project: Path) -> None:
     """A relative pattern is under the project's folder, an absolute one stays."""
-    (relative,) = OnFile("data/*.csv").automation_trigger().match[names.ID]
-    (absolute,) = OnFile("/data/*.csv").automation_trigger().match[names.ID]
-    assert names.unlabel(relative) == f"flowml.file.{project}/data/*.csv"
-    assert names.unlabel(absolute) == "flowml.file./data/*.csv"
+    (relative,) = OnFile("data/*.csv").automation_trigger().match[vocabulary.ID]
+    (absolute,) = OnFile("/data/*.csv").automation_trigger().match[vocabulary.ID]
+    assert vocabulary.unlabel(relative) == f"flowml.file.{project}/data/*.csv"
+    assert vocabulary.unlabel(absolute) == "flowml.file./data/*.csv"
 
 
 def profile(values: list[float], missing: float = 0.0) -> str:

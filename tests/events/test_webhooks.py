@@ -71,7 +71,7 @@ def receiver(server: str, project: Path, environment: Mapping[str, str]) -> Iter
     port = free(4280)
     told = {**environment, "FLOWML_TRACKING_URI": server, "FLOWML_WEBHOOK_SECRET": SECRET}
     url, log = f"http://127.0.0.1:{port}", project / "webhooks.log"
-    with child("-m", "flowml.cli", "webhooks", "--register", "--port", str(port), log=log, environment=told):
+    with child("-m", "flowml.cli.app", "webhooks", "--register", "--port", str(port), log=log, environment=told):
         until(lambda: answers(url), "the receiver is up")
         yield url, log.read_text
 
@@ -151,7 +151,7 @@ def test_registering_again_leaves_one_webhook(
     """A second ``--register`` brings the webhook up to date; what MLflow signs with is in no command line."""
     told = {**environment, "FLOWML_TRACKING_URI": server, "FLOWML_WEBHOOK_SECRET": SECRET}
     second, port = project / "second.log", free(4290)
-    command = ["-m", "flowml.cli", "webhooks", "--register", "--port", str(port)]
+    command = ["-m", "flowml.cli.app", "webhooks", "--register", "--port", str(port)]
     with child(*command, log=second, environment=told) as process:
         until(lambda: answers(f"http://127.0.0.1:{port}"), "the second is up")
         assert SECRET not in " ".join(psutil.Process(process.pid).cmdline())
@@ -164,7 +164,7 @@ def test_registering_again_leaves_one_webhook(
 def refused(command: list[str], project: Path, environment: Mapping[str, str]) -> tuple[int, str]:
     """Run the command to its end; return how it ended and what it said."""
     out = project / "refused.log"
-    with child("-m", "flowml.cli", *command, log=out, environment=environment) as process:
+    with child("-m", "flowml.cli.app", *command, log=out, environment=environment) as process:
         code = process.wait(60)
     return code, out.read_text()
 

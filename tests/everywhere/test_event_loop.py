@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSIN
 from sklearn.linear_model import LogisticRegression
 
 import flowml
-from flowml.store import connection
+from flowml.store.backend import connection
 from tests.everywhere.ticking import Ticker, in_front_of
 from tests.runs import runs_of
 

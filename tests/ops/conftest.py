@@ -14,8 +14,9 @@ from mlflow import MlflowClient
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from tests.ops import looked_at
 
-from flowml import cli, settings
-from flowml.store import connection
+from flowml import settings
+from flowml.cli import app
+from flowml.store.backend import connection
 
 
 class Said(NamedTuple):
@@ -34,7 +35,7 @@ def flowml(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         capsys.readouterr()
         code = 0
         try:
-            cli.app(list(words), result_action="return_value")
+            app.app(list(words), result_action="return_value")
         except SystemExit as ended:
             code = int(ended.code or 0)
         said = capsys.readouterr()

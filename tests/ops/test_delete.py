@@ -12,7 +12,8 @@ from mlflow.entities import Run, ViewType
 from mlflow.pyfunc import PythonModel
 from tests.runs import all_runs, run_of
 
-from flowml import cli, flow, ops, task
+from flowml import flow, ops, task
+from flowml.cli import app
 
 
 @task
@@ -49,7 +50,7 @@ def _name(run: Run) -> str:
 
 def flowml(*words: str) -> None:
     """Run the command in this process."""
-    cli.app(list(words), result_action="return_value")
+    app.app(list(words), result_action="return_value")
 
 
 WAYS: dict[str, Callable[[Run], str]] = {

@@ -26,10 +26,10 @@ from prefect_dask import DaskTaskRunner
 from tests.ops.conftest import Said
 
 from flowml import flow, settings
-from flowml.ops.doctor import clocks, databases, disks, environment, leftovers, reach, runners, versions
+from flowml.ops.doctor import databases, disks, environment, leftovers, reach, runners, versions
 from flowml.ops.doctor.checks import CHECKS, examine
 from flowml.ops.doctor.findings import Finding, Place
-from flowml.store import connection
+from flowml.store.backend import connection
 
 
 def place(api: str | None = None) -> Place:
@@ -253,7 +253,7 @@ def test_a_sqlite_file_without_a_log(project: Path, client: MlflowClient, monkey
 def test_a_clock_that_is_wrong(project: Path, ahead: float, severity: str) -> None:
     """A server whose clock is some seconds away is a warning, a minute or more an error."""
     with serving(ahead=ahead) as url:
-        found = only(clocks.clocks, Place(f"{url}/api", connection.tracking_uri()))
+        found = only(reach.clocks, Place(f"{url}/api", connection.tracking_uri()))
     assert found.severity == severity
     assert ahead == 0 or ("20 s behind" if ahead < 0 else "7200 s ahead") in found.message
 

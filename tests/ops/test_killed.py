@@ -27,7 +27,7 @@ from tests.ops.doomed import doomed
 from tests.runs import all_runs
 
 from flowml import ops
-from flowml.ops.states import connected
+from flowml.ops.prefect_states import connected
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,7 +84,7 @@ def kill_one(log: Path, uri: str, *, after: float) -> None:
 
 def reap_twice_at_once(uri: str) -> list[dict[str, list[dict[str, str]]]]:
     """Run ``flowml reap --json`` in two processes at the same time and return what each says."""
-    command = [sys.executable, "-m", "flowml.cli", "reap", "--json"]
+    command = [sys.executable, "-m", "flowml.cli.app", "reap", "--json"]
     both = [
         subprocess.Popen(command, env=environment(uri), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)

@@ -22,9 +22,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Paused, Running
 from tests.runs import all_runs
 
-from flowml import cli, ops, processes
-from flowml.capture.engine import api
-from flowml.store import process
+from flowml import ops, process
+from flowml.capture.engine.attempt import api
+from flowml.cli import app
 
 HOUR = 3_600_000
 GONE = {**process.tags(), "flowml.process_started": "before"}  # this process's number, of one that began earlier
@@ -288,7 +288,7 @@ def test_a_dry_run_changes_nothing(client: MlflowClient, capsys: pytest.CaptureF
 
 def reap(*options: str) -> None:
     """Run ``flowml reap`` in this process."""
-    cli.app(["reap", *options], result_action="return_value")
+    app.app(["reap", *options], result_action="return_value")
 
 
 def test_without_prefect_nothing_is_closed(client: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,7 +305,7 @@ def test_without_prefect_nothing_is_closed(client: MlflowClient, capsys: pytest.
 def test_a_wrong_duration_is_explained(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What is no duration exits with 2 and says what is."""
     with pytest.raises(SystemExit) as ended:
-        cli.app(["reap", option, "soon"])
+        app.app(["reap", option, "soon"])
     assert ended.value.code == 2
     assert "'soon' is no duration" in capsys.readouterr().err
 
@@ -322,13 +322,13 @@ def test_reaping_is_a_flow_without_a_run(client: MlflowClient) -> None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="compares with /proc")
 def test_a_process_is_also_told_without_proc() -> None:
     """Where there is no /proc, a process is known by psutil, and one that has ended is not."""
-    began = processes._began_elsewhere(os.getpid())
-    assert began == processes._began_elsewhere(os.getpid())
+    began = process._began_elsewhere(os.getpid())
+    assert began == process._began_elsewhere(os.getpid())
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody asked how
-        assert processes._began_elsewhere(child.pid) is None
-        assert processes.began(child.pid) is None
-    assert processes._began_elsewhere(child.pid) is None
+        assert process._began_elsewhere(child.pid) is None
+        assert process.began(child.pid) is None
+    assert process._began_elsewhere(child.pid) is None
 
 
 def test_a_task_that_prefect_has_not_heard_of_is_waited_for(client: MlflowClient) -> None:

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 from tests.ops.conftest import Said
 from tests.runs import run_of
 
-from flowml.ops.exit_codes import exit_on_error
+from flowml.cli.exit_codes import exit_on_error
 
 ROOT = Path(__file__).parents[2]
 Flowml = Callable[..., Said]
@@ -226,7 +226,7 @@ def in_terminal(folder: Path, *words: str, **variables: str) -> str:
     ours, its = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
     with subprocess.Popen(
-        [sys.executable, "-m", "flowml.cli", *words],
+        [sys.executable, "-m", "flowml.cli.app", *words],
         stdin=its,
         stdout=its,
         stderr=its,

@@ -56,7 +56,7 @@ class Project:
 
     def flowml(self, *arguments: str, below: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command ``flowml`` to its end."""
-        return self.python("-m", "flowml.cli", *arguments, below=below, **variables)
+        return self.python("-m", "flowml.cli.app", *arguments, below=below, **variables)
 
     def processes(self) -> list[psutil.Process]:
         """Find every process that has something to do with this project's servers."""

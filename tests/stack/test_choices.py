@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowml import SettingsError, settings
-from flowml.ops.choices import Choice, Wanted, choose
+from flowml.ops.servers.options import Choice, Wanted, choose
 
 
 def chosen(**options: str) -> tuple[Choice, list[str]]:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 def foreground(place: Project) -> tuple[subprocess.Popen[str], str]:
     """Start both servers in the foreground, and wait until it says that they run."""
-    process = place.popen("-m", "flowml.cli", "up")
+    process = place.popen("-m", "flowml.cli.app", "up")
     said = ""
     assert process.stdout is not None
     for line in process.stdout:
@@ -56,7 +56,7 @@ def test_a_signal_ends_both(place: Project, number: signal.Signals) -> None:
 
 def test_a_signal_while_they_start_ends_both(place: Project) -> None:
     """Ctrl-C before they answer leaves nothing either."""
-    process = place.popen("-m", "flowml.cli", "up")
+    process = place.popen("-m", "flowml.cli.app", "up")
     wait_until((place.folder / ".flowml" / "logs" / "prefect.log").exists, process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=SECONDS)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from mlflow import MlflowClient
 
-from flowml.store import tables
+from flowml.store.backend import sql_tables
 from tests.postgres import Postgres, postgres
 from tests.runs import all_runs, flow_run, parent_of, run_of
 from tests.stack.conftest import Project, urls
@@ -74,7 +74,7 @@ def test_both_servers_over_postgres(place: Project, database: Postgres) -> None:
     assert run_of(client, "fit").outputs.model_outputs
     assert [item.path for item in client.list_artifacts(run.info.run_id) if "note" in item.path]
     assert not list(place.folder.rglob("*.db"))
-    directly = tables.below(client, run.info.run_id, run.info.experiment_id)
+    directly = sql_tables.below(client, run.info.run_id, run.info.experiment_id)
     searched = {child.info.run_id: child for child in all_runs(client) if parent_of(child) == run.info.run_id}
     assert {row.run_id: (row.status, row.tags, repr(dict(sorted(row.metrics.items())))) for row in directly} == {
         run_id: (child.info.status, child.data.tags, repr(dict(sorted(child.data.metrics.items()))))

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from flowml.errors import SettingsError
-from flowml.ops import databases
+from flowml.ops.servers import options
 from tests.stack.conftest import Project
 
 pytestmark = pytest.mark.e2e
@@ -48,7 +48,7 @@ def test_a_driver_of_postgresql(monkeypatch: pytest.MonkeyPatch, driver: str, pa
     """The package is named that has all the driver needs."""
     monkeypatch.setitem(sys.modules, driver, None)
     with pytest.raises(SettingsError, match=re.escape(f"Install it: pip install {package}")):
-        databases.check(f"postgresql+{driver}://db/flows", "MLflow", "mlflow_db")
+        options.check(f"postgresql+{driver}://db/flows", "MLflow", "mlflow_db")
 
 
 @pytest.mark.parametrize("option", ["--mlflow-db", "--prefect-db"])

@@ -10,7 +10,7 @@ import pytest
 from flowml.stack import processes, state
 from flowml.stack.processes import Process
 from flowml.stack.state import Server, Stack
-from flowml.store import connection
+from flowml.store.backend import connection
 
 
 def noted(folder: Path, *, prefect: Process, mlflow: Process, ready: bool = True, host: str = "127.0.0.1") -> Stack:

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 from mlflow.tracking import fluent as mlflows
 
 from flowml import records
-from flowml.store import fluent
-from flowml.store.connection import connect
+from flowml.store.backend.connection import connect
+from flowml.store.by_hand import fluent
 from flowml.store.own_run import JoinedRun, joined
 from flowml.store.place import Place
 

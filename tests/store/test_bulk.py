@@ -19,8 +19,11 @@ from sqlalchemy.exc import OperationalError
 
 from flowml import TrackingError, records
 from flowml.options import Track
-from flowml.store import Run, child_runs, open_run, tables
-from flowml.store.connection import connect
+from flowml.store import Run, open_run
+from flowml.store.backend import sql_tables
+from flowml.store.backend.connection import connect
+from flowml.store.flow_end import child_runs
+from flowml.store.sending.writer import writer_of
 
 RECORDS = [
     records.Param("rate", "0.1"),
@@ -52,7 +55,7 @@ def flow(project: Path) -> Run:
 @contextmanager
 def sender_at_rest() -> Iterator[None]:
     """Let what is logged wait together."""
-    writer, go_on, done = connect().writer, threading.Event(), Future[None]()
+    writer, go_on, done = writer_of(connect()), threading.Event(), Future[None]()
     thread = threading.Thread(target=lambda: done.set_result(writer.ask(lambda: go_on.wait(60)) and None))
     thread.start()
     try:
@@ -170,9 +173,9 @@ def test_children_are_read_as_mlflow_tells_them(flow: Run, monkeypatch: pytest.M
     for name in ("by hand", "deleted"):
         made = client.create_run(experiment_id, 3, {"mlflow.parentRunId": flow_id}, name)
     client.delete_run(made.info.run_id)
-    assert tables.serves(client)
+    assert sql_tables.serves(client)
     directly = child_runs.read(client, flow_id, experiment_id)
-    monkeypatch.setattr(tables, "serves", lambda _: False)
+    monkeypatch.setattr(sql_tables, "serves", lambda _: False)
     searched = child_runs.read(client, flow_id, experiment_id)
     assert sorted(map(repr, directly)) == sorted(map(repr, searched))  # NaN is not equal to itself
     assert [child.started for child in directly] == [child.started for child in searched] == [3, 5, 5, 5]
@@ -192,7 +195,7 @@ def test_tables_that_cannot_be_read_are_asked_for_through_mlflow(flow: Run, monk
     def hang_up(*_: Any) -> None:
         raise OperationalError("select", {}, Exception("server closed the connection unexpectedly"))
 
-    monkeypatch.setattr(tables, "engine_of", hang_up)
+    monkeypatch.setattr(sql_tables, "engine_of", hang_up)
     (child,) = child_runs.read(client, flow.info.run_id, flow.info.experiment_id)
     assert child.status == "FINISHED"
     monkeypatch.undo()

@@ -16,7 +16,7 @@ from mlflow.tracking.request_header import registry
 from mlflow.tracking.request_header.databricks_request_header_provider import DatabricksRequestHeaderProvider
 from mlflow.utils import databricks_utils
 
-from flowml.store import cheap_requests
+from flowml.store.backend import cheap_requests
 
 _DELAY = 0.04  # seconds after which Linux acknowledges at the earliest where it waits: TCP_DELACK_MIN in net/tcp.h
 _BEGINNING = 20  # answers that a new connection acknowledges at once all the same

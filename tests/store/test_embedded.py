@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flowml.store import embedded, mlflow_state
-from flowml.store.connection import connect
+from flowml.store.backend import embedded, mlflow_state
+from flowml.store.backend.connection import connect
 
 TRACKED = """
 import sys

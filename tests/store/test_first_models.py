@@ -10,7 +10,7 @@ import importlib_metadata
 import pytest
 from mlflow.utils import requirements_utils
 
-from flowml.store import models, references
+from flowml.store.models import imports, log_model
 
 AT_ONCE = 6
 
@@ -28,7 +28,7 @@ def listings(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(importlib_metadata, "packages_distributions", listed)
     monkeypatch.setattr(requirements_utils, "_MODULES_TO_PACKAGES", None)
-    monkeypatch.setattr(references, "_owners", {})
+    monkeypatch.setattr(imports, "_owners", {})
     return seen
 
 
@@ -39,7 +39,7 @@ def test_first_models_at_once_have_the_packages_listed_once(fit, listings):
 
     def save(record):
         together.wait(timeout=30)
-        return models.save(record)
+        return log_model.save(record)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         saved = list(pool.map(save, records))

@@ -14,7 +14,7 @@ import pytest
 from mlflow.tracking._model_registry.utils import get_registry_uri
 from mlflow.utils.import_hooks import register_post_import_hook
 
-from flowml.store import connection
+from flowml.store.backend import connection
 
 NEVER_LOADED = "this_is_no_module"
 

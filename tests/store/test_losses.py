@@ -19,10 +19,10 @@ from sklearn.linear_model import LinearRegression
 
 import flowml
 from flowml import TrackingError, faults, records, settings
+from flowml.background import Publisher
 from flowml.options import Track
-from flowml.publisher import Publisher
-from flowml.store import Run, join, open_run, writers
-from flowml.store.connection import connect
+from flowml.store import Run, join, open_run, process_end
+from flowml.store.backend.connection import connect
 
 _OUTAGE = 2.0  # seconds
 
@@ -124,7 +124,7 @@ def test_what_is_lost_with_the_process_is_said(
     with failing(monkeypatch, LocalArtifactRepository, "log_artifacts", FULL), caplog.at_level(logging.WARNING):
         run.put([records.Text("notes.txt", "lost")])
         run.close("FINISHED", 1)
-        writers._flush_at_exit()
+        process_end._flush_at_exit()
     assert "1 runs have something unsent, which is lost with this process: MLflow at sqlite" in caplog.text
     assert "No space left on device" in caplog.text
 
@@ -190,7 +190,7 @@ def test_a_fault_of_flowmls_is_named_as_that(monkeypatch: pytest.MonkeyPatch) ->
         run.settle()
     text = str(caught.value)
     assert text.startswith("a fault of flowml's own, not of MLflow's or yours: TypeError: Object of type object")
-    assert "(at flowml.store.batches:" in text
+    assert "(at flowml.store.sending.batches:" in text
     assert "report this line to flowml, with the versions that `flowml doctor` prints" in text
     assert time.monotonic() - began < settings.current().timeout  # it is not tried again
     assert (stored(run).info.status, stored(run).data.metrics) == ("FINISHED", {"loss": 0.5})

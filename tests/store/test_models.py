@@ -24,14 +24,14 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from skops.io import _persist
 
 from flowml import records
-from flowml.store import logged, models
-from flowml.store.intake import take_in
+from flowml.store.models import identity, log_model
+from flowml.store.sending.intake import take_in
 
 
 @pytest.fixture
 def send(client, run):
     """Send a saved model to the run."""
-    return lambda saved: models.send(client, saved, run_id=run.info.run_id, experiment_id=run.info.experiment_id)
+    return lambda saved: log_model.send(client, saved, run_id=run.info.run_id, experiment_id=run.info.experiment_id)
 
 
 def small_model() -> linear_model.LinearRegression:
@@ -67,7 +67,7 @@ def own_pipeline() -> pipeline.Pipeline:
 
 def test_a_logged_model_loads_and_predicts_the_same(fitted, send, run, global_uri):
     """Each kind of model loads from its id and from its run, and predicts what the original predicts."""
-    model_id = send(models.save(fitted.record()))
+    model_id = send(log_model.save(fitted.record()))
     for uri in (f"models:/{model_id}", f"runs:/{run.info.run_id}/model"):
         predicted = mlflow.pyfunc.load_model(uri).predict(fitted.data)
         np.testing.assert_allclose(np.asarray(fitted.compared(predicted), dtype=float), fitted.expected(), rtol=1e-5)
@@ -77,7 +77,7 @@ def test_an_onnx_network_loads_and_predicts_the_same(fit, send, global_uri):
     """It comes back the same, and saving it takes nothing out of the user's object."""
     network = fit("onnx network")
     before = network.model.SerializeToString()
-    uri = f"models:/{send(models.save(network.record()))}"
+    uri = f"models:/{send(log_model.save(network.record()))}"
     assert network.model.SerializeToString() == before
     onnx.checker.check_model(mlflow.onnx.load_model(uri))
     predicted = mlflow.pyfunc.load_model(uri).predict(network.data)
@@ -87,7 +87,7 @@ def test_an_onnx_network_loads_and_predicts_the_same(fit, send, global_uri):
 def test_a_text_pipeline_loads_and_predicts_the_same(fit, send, global_uri):
     """A transformers pipeline comes back with its tokenizer and its weights."""
     classify = fit("text pipeline")
-    predicted = mlflow.pyfunc.load_model(f"models:/{send(models.save(classify.record()))}").predict(classify.data)
+    predicted = mlflow.pyfunc.load_model(f"models:/{send(log_model.save(classify.record()))}").predict(classify.data)
     np.testing.assert_allclose(predicted["score"], classify.expected(), rtol=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_a_pipeline_of_the_hub_is_saved_without_asking_it(fit, monkeypatch):
         pytest.fail("the hub was asked")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    saved = models.save(classify.record())
+    saved = log_model.save(classify.record())
     assert classify.model.model.name_or_path == "someone/some-model"
     assert mlflow.models.Model.load(str(saved.folder)).metadata == {"source_model_name": "someone/some-model"}
 
@@ -113,7 +113,7 @@ def test_a_traced_network_takes_any_number_of_rows(count, send, global_uri):
     rows = np.ones((count, 4), dtype="float32")
     for given in (1, 9):
         record = records.Model("net", torch.nn.Sequential(network), "pytorch", inputs={"X": torch.ones(given, 4)})
-        predicted = mlflow.pyfunc.load_model(f"models:/{send(models.save(record))}").predict(rows)
+        predicted = mlflow.pyfunc.load_model(f"models:/{send(log_model.save(record))}").predict(rows)
         np.testing.assert_allclose(predicted, network(torch.from_numpy(rows)).detach().numpy(), rtol=1e-5)
 
 
@@ -125,7 +125,7 @@ def test_a_network_whose_graph_would_be_bound_to_the_example_is_pickled(caplog):
         def forward(self, rows):
             return torch.cat([row[None] * 2 for row in rows])
 
-    saved = models.save(records.Model("net", Unrolled(), "pytorch", inputs={"X": torch.ones(9, 4)}))
+    saved = log_model.save(records.Model("net", Unrolled(), "pytorch", inputs={"X": torch.ones(9, 4)}))
     assert (saved.folder / "data" / "model.pth").exists()
     [told] = caplog.messages
     assert "exactly 5 rows" in told
@@ -133,7 +133,7 @@ def test_a_network_whose_graph_would_be_bound_to_the_example_is_pickled(caplog):
 
 def test_every_model_described_by_its_inputs_has_signature_and_example(fitted, send, global_uri):
     """All but Python models without column hints carry a signature, and those of a library an example too."""
-    model_id = send(models.save(fitted.record()))
+    model_id = send(log_model.save(fitted.record()))
     info = mlflow.models.get_model_info(f"models:/{model_id}")
     if fitted.flavor == "pyfunc":
         assert (info.signature is not None) == isinstance(fitted.data, list)
@@ -147,7 +147,7 @@ def test_every_model_described_by_its_inputs_has_signature_and_example(fitted, s
 
 def test_the_mlmodel_file_is_what_log_model_writes(client, send, run, global_uri):
     """The MLmodel file carries the ids that log_model writes, and no key is missing."""
-    model_id = send(models.save(record_of(small_model(), inputs={"X": np.eye(1)})))
+    model_id = send(log_model.save(record_of(small_model(), inputs={"X": np.eye(1)})))
     ours = mlflow.models.Model.load(f"models:/{model_id}").to_dict()
     assert (ours["model_id"], ours["model_uuid"], ours["run_id"]) == (model_id, model_id, run.info.run_id)
     assert ours["artifact_path"] == client.get_logged_model(model_id).artifact_location
@@ -164,12 +164,12 @@ def test_the_logged_model_is_ready_and_linked_to_its_run(client, send, run):
     client.log_param(run.info.run_id, "depth", 3)
     client.log_metric(run.info.run_id, "accuracy", 0.9)
     client.log_metric(run.info.run_id, "loss", 0.1, step=7)
-    model_id = send(models.save(record_of(small_model())))
-    logged = client.get_logged_model(model_id)
-    assert logged.status.value == "READY"
-    assert logged.source_run_id == run.info.run_id
-    assert logged.params == {"depth": "3"}
-    assert [(metric.key, metric.value) for metric in logged.metrics] == [("accuracy", 0.9)]
+    model_id = send(log_model.save(record_of(small_model())))
+    identity = client.get_logged_model(model_id)
+    assert identity.status.value == "READY"
+    assert identity.source_run_id == run.info.run_id
+    assert identity.params == {"depth": "3"}
+    assert [(metric.key, metric.value) for metric in identity.metrics] == [("accuracy", 0.9)]
     assert [output.model_id for output in client.get_run(run.info.run_id).outputs.model_outputs] == [model_id]
 
 
@@ -177,15 +177,15 @@ def test_a_metric_that_is_no_number_is_not_shown_beside_the_model_as_zero(client
     """MLflow keeps NaN for runs only: a model's would be 0.0. An infinity is the largest number, as on the run."""
     for name, value in {"auc": math.nan, "loss": math.inf, "accuracy": 0.9}.items():
         client.log_metric(run.info.run_id, name, value)
-    logged = client.get_logged_model(send(models.save(record_of(small_model()))))
-    assert {metric.key: metric.value for metric in logged.metrics} == {"loss": sys.float_info.max, "accuracy": 0.9}
+    identity = client.get_logged_model(send(log_model.save(record_of(small_model()))))
+    assert {metric.key: metric.value for metric in identity.metrics} == {"loss": sys.float_info.max, "accuracy": 0.9}
     assert math.isnan(client.get_run(run.info.run_id).data.metrics["auc"])
 
 
 def test_later_changes_to_the_object_are_not_logged(send, global_uri):
     """What is logged is the model at the moment of saving."""
     model = small_model()
-    saved = models.save(record_of(model))
+    saved = log_model.save(record_of(model))
     model.coef_[:] = 100
     loaded = mlflow.sklearn.load_model(f"models:/{send(saved)}")
     assert loaded.coef_ == pytest.approx([2.0])
@@ -193,14 +193,14 @@ def test_later_changes_to_the_object_are_not_logged(send, global_uri):
 
 def test_a_name_that_mlflow_refuses_is_made_fit(client, send):
     """Characters that MLflow does not allow in a model's name become underscores."""
-    model_id = send(models.save(record_of(small_model(), name="fit v1.0: a/b")))
+    model_id = send(log_model.save(record_of(small_model(), name="fit v1.0: a/b")))
     assert client.get_logged_model(model_id).name == "fit v1_0_ a_b"
 
 
 # --- formats ---------------------------------------------------------------------------------------------
 
 
-def format_of(saved: models.SavedModel) -> str:
+def format_of(saved: log_model.SavedModel) -> str:
     """The format that a scikit-learn model was saved in."""
     return mlflow.models.Model.load(str(saved.folder)).flavors["sklearn"]["serialization_format"]
 
@@ -215,14 +215,14 @@ def format_of(saved: models.SavedModel) -> str:
 )
 def test_estimators_of_known_libraries_are_saved_in_the_safe_format(fit, name, caplog):
     """Estimators made of known libraries' parts need no word from the user to be saved by skops."""
-    assert format_of(models.save(fit(name).record())) == "skops"
+    assert format_of(log_model.save(fit(name).record())) == "skops"
     assert caplog.records == []
 
 
 def test_only_what_flowml_saves_is_written_in_one_line(fit, tmp_path):
     """A forest's description in its skops file takes no lines and indentation; what the user has skops write does."""
     fitted = fit("random forest")
-    saved = models.save(fitted.record())
+    saved = log_model.save(fitted.record())
     skops.io.dump(fitted.model, tmp_path / "own.skops")
     (ours,) = saved.folder.glob("*.skops")
     assert b"\n" not in schema_of(ours)
@@ -239,7 +239,7 @@ def test_a_model_is_written_once(fit, monkeypatch):
     saves = []
     save = _persist._save
     monkeypatch.setattr(_persist, "_save", lambda *args, **options: saves.append(args) or save(*args, **options))
-    models.save(fit("random forest").record())
+    log_model.save(fit("random forest").record())
     assert len(saves) == 1
     assert pickle.loads(pickle.dumps(skops.io.dump)) is skops.io.dump
 
@@ -253,7 +253,7 @@ def schema_of(file) -> bytes:
 def test_an_unknown_type_falls_back_with_one_warning(send, caplog, global_uri):
     """A transformer of the user's own is saved by cloudpickle, and the warning says what to pass for skops."""
     model = own_pipeline()
-    saved = models.save(record_of(model))
+    saved = log_model.save(record_of(model))
     assert format_of(saved) == "cloudpickle"
     assert len(caplog.records) == 1
     assert "Model(trust=(" in caplog.text
@@ -265,7 +265,7 @@ def test_an_unknown_type_falls_back_with_one_warning(send, caplog, global_uri):
 def test_a_trusted_type_is_saved_in_the_safe_format(send, caplog, global_uri):
     """What the warning says to pass works."""
     model = own_pipeline()
-    saved = models.save(record_of(model, trust=(f"{Clip.__module__}.Clip",)))
+    saved = log_model.save(record_of(model, trust=(f"{Clip.__module__}.Clip",)))
     assert format_of(saved) == "skops"
     assert caplog.records == []
     loaded = mlflow.pyfunc.load_model(f"models:/{send(saved)}")
@@ -276,7 +276,7 @@ def test_a_lambda_falls_back_too(send, global_uri):
     """A model that skops cannot write at all is logged nevertheless."""
     doubled = preprocessing.FunctionTransformer(lambda X: X * 2)
     model = pipeline.make_pipeline(doubled, linear_model.Ridge()).fit(np.eye(4), np.arange(4))
-    saved = models.save(record_of(model))
+    saved = log_model.save(record_of(model))
     assert format_of(saved) == "cloudpickle"
     loaded = mlflow.pyfunc.load_model(f"models:/{send(saved)}")
     np.testing.assert_allclose(loaded.predict(np.eye(4)), model.predict(np.eye(4)))
@@ -285,7 +285,7 @@ def test_a_lambda_falls_back_too(send, global_uri):
 def test_a_network_is_traced_as_it_predicts_and_left_in_its_mode(fit, caplog):
     """MLflow's safe format is used for what an input shows how to call; dropout is still on in the user's object."""
     network = fit("torch network")
-    assert (models.save(network.record()).folder / "data" / "model.pt2").exists()
+    assert (log_model.save(network.record()).folder / "data" / "model.pt2").exists()
     assert all(part.training for part in network.model.modules())
     assert caplog.records == []
 
@@ -301,7 +301,7 @@ def test_a_network_that_cannot_be_traced_falls_back_with_one_warning(inputs, why
         def forward(self, rows):
             return rows * 2 if rows.sum() > 0 else rows * 3
 
-    saved = models.save(records.Model("net", Branching(), "pytorch", inputs=inputs))
+    saved = log_model.save(records.Model("net", Branching(), "pytorch", inputs=inputs))
     assert (saved.folder / "data" / "model.pth").exists()
     assert len(caplog.records) == 1
     assert why in caplog.text
@@ -314,7 +314,7 @@ def test_saving_is_quiet(fitted, caplog, capfd):
     mlflow_log = logging.getLogger("mlflow")
     mlflow_log.addHandler(caplog.handler)
     try:
-        models.save(fitted.record())
+        log_model.save(fitted.record())
     finally:
         mlflow_log.removeHandler(caplog.handler)
     assert caplog.records == []
@@ -336,7 +336,7 @@ def test_other_threads_still_hear_mlflow(fit, caplog):
             return super().predict(X)
 
     try:
-        models.save(record_of(Loud().fit([[0.0], [1.0]], [0.0, 2.0]), inputs={"X": np.eye(1)}))
+        log_model.save(record_of(Loud().fit([[0.0], [1.0]], [0.0, 2.0]), inputs={"X": np.eye(1)}))
     finally:
         log.removeHandler(caplog.handler)
     messages = {entry.getMessage() for entry in caplog.records if entry.name == "mlflow.sklearn"}
@@ -349,7 +349,7 @@ def test_other_threads_still_hear_mlflow(fit, caplog):
 
 def test_a_registered_version_loads_by_its_alias(client, send, run, global_uri):
     """Registering makes a READY version that knows its run and loads by alias."""
-    saved = models.save(record_of(small_model(), register="house", alias="challenger"))
+    saved = log_model.save(record_of(small_model(), register="house", alias="challenger"))
     model_id = send(saved)
     version = client.get_model_version_by_alias("house", "challenger")
     assert version.status == "READY"
@@ -362,7 +362,7 @@ def test_a_registered_version_loads_by_its_alias(client, send, run, global_uri):
 def test_an_alias_moves_to_the_newest_version(client, send):
     """Registering again makes the next version and moves the alias to it."""
     for _ in range(2):
-        send(models.save(record_of(small_model(), register="moved", alias="champion")))
+        send(log_model.save(record_of(small_model(), register="moved", alias="champion")))
     assert client.get_model_version_by_alias("moved", "champion").version == 2
 
 
@@ -371,7 +371,7 @@ def test_registering_does_not_need_the_global_tracking_uri(client, send, tmp_pat
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/elsewhere.db")
     try:
-        send(models.save(record_of(small_model(), register="elsewhere")))
+        send(log_model.save(record_of(small_model(), register="elsewhere")))
     finally:
         mlflow.set_tracking_uri(before)
     assert client.get_model_version("elsewhere", "1").status == "READY"
@@ -380,7 +380,7 @@ def test_registering_does_not_need_the_global_tracking_uri(client, send, tmp_pat
 
 def test_two_threads_may_register_under_one_new_name(client, send):
     """Both get a version when two runs create the same registered model at once."""
-    saved = [models.save(record_of(small_model(), register="together")) for _ in range(2)]
+    saved = [log_model.save(record_of(small_model(), register="together")) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(send, saved))
     assert {version.version for version in client.search_model_versions("name='together'")} == {1, 2}
@@ -391,7 +391,7 @@ def test_two_threads_may_register_under_one_new_name(client, send):
 
 def test_sending_removes_the_temporary_folder(send):
     """Nothing is left on disk once a model is sent."""
-    saved = models.save(record_of(small_model()))
+    saved = log_model.save(record_of(small_model()))
     folder = saved.folder
     assert folder.exists()
     send(saved)
@@ -401,10 +401,10 @@ def test_sending_removes_the_temporary_folder(send):
 def test_a_failed_upload_is_marked_and_can_be_retried(client, send, run, tmp_path, global_uri):
     """When the upload fails the logged model is FAILED, the error is raised, and sending again works."""
     (tmp_path / "artifacts").write_text("in the way of the folder")
-    saved = models.save(record_of(small_model()))
+    saved = log_model.save(record_of(small_model()))
     with pytest.raises((OSError, MlflowException)):
         send(saved)
-    states = [logged.status.value for logged in client.search_logged_models([run.info.experiment_id])]
+    states = [identity.status.value for identity in client.search_logged_models([run.info.experiment_id])]
     assert states == ["FAILED"]
     (tmp_path / "artifacts").unlink()
     assert mlflow.pyfunc.load_model(f"models:/{send(saved)}").predict(np.array([[3.0]])) == pytest.approx([6.0])
@@ -416,7 +416,7 @@ def test_what_cannot_be_saved_raises_and_leaves_nothing(tmp_path, monkeypatch):
     model = small_model()
     model.log_ = (number for number in range(3))
     with pytest.raises(Exception, match="generator"):
-        models.save(record_of(model))
+        log_model.save(record_of(model))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -441,18 +441,18 @@ def test_a_model_that_panics_costs_nothing_else_that_is_logged():
 def test_an_object_remembers_its_logged_model(send):
     """The very object that was logged leads to its logged model; an equal copy does not."""
     model = small_model()
-    assert logged.serialized_of(model) is None
-    model_id = send(models.save(record_of(model)))
-    serialized = logged.serialized_of(model)
+    assert identity.serialized_of(model) is None
+    model_id = send(log_model.save(record_of(model)))
+    serialized = identity.serialized_of(model)
     assert serialized is not None
     assert set(serialized.ids.values()) == {model_id}
-    assert logged.serialized_of(copy.deepcopy(model)) is None
+    assert identity.serialized_of(copy.deepcopy(model)) is None
 
 
 def test_a_model_that_is_not_sent_yet_is_not_logged_twice(client, send, run):
     """What two tasks return is one logged model, in whichever order they are sent, and its files then are gone."""
     model = small_model()
-    first, second = models.save(record_of(model)), models.save(record_of(model, register="house"))
+    first, second = log_model.save(record_of(model)), log_model.save(record_of(model, register="house"))
     folder = first.folder
     assert send(second) == send(first)
     assert len(client.search_logged_models([run.info.experiment_id])) == 1
@@ -462,15 +462,15 @@ def test_a_model_that_is_not_sent_yet_is_not_logged_twice(client, send, run):
 def test_a_changed_model_is_logged_again(client, send, run):
     """An object that is fitted anew before the first is sent is two logged models, each as it was."""
     model = small_model()
-    first = models.save(record_of(model))
+    first = log_model.save(record_of(model))
     model.fit([[0.0], [1.0]], [0.0, 3.0])
-    second = models.save(record_of(model))
+    second = log_model.save(record_of(model))
     assert send(first) != send(second)
 
 
 def test_registering_again_after_a_failure_makes_no_second_version(client, send, monkeypatch):
     """When the alias fails after the version is made, trying again goes on with that version."""
-    saved = models.save(record_of(small_model(), register="resumed", alias="champion"))
+    saved = log_model.save(record_of(small_model(), register="resumed", alias="champion"))
     with monkeypatch.context() as broken:
         broken.setattr(type(client), "set_registered_model_alias", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -483,13 +483,13 @@ def test_a_dead_object_is_forgotten(send):
     """Remembering does not keep the model in memory, and its address may serve another object."""
     model = small_model()
     key = id(model)
-    send(models.save(record_of(model)))
+    send(log_model.save(record_of(model)))
     del model
     gc.collect()
-    assert key not in logged._known
+    assert key not in identity._known
 
 
 @pytest.mark.parametrize("value", [3, "text", None, [1], {"a": 1}, (1,)], ids=repr)
 def test_values_that_cannot_be_remembered_are_unknown(value):
     """Asking for the logged model of any value at all is allowed."""
-    assert logged.serialized_of(value) is None
+    assert identity.serialized_of(value) is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from flowml.store import graph, note
-from flowml.store.child_runs import ChildRun, last_attempts
+from flowml.store.flow_end import graph, note
+from flowml.store.flow_end.child_runs import ChildRun, last_attempts
 
 HEAD = note.Head("1", "Completed", 12.0, {}, None)
 

@@ -8,9 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 import flowml
-from flowml import flow, task
-from flowml.store import notifications
-from flowml.store.notifications import Notification
+from flowml import flow, notifications, task
+from flowml.notifications import Notification
 
 
 @pytest.fixture

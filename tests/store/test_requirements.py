@@ -12,10 +12,10 @@ from packaging.requirements import Requirement
 from sklearn import compose, linear_model, pipeline, preprocessing
 
 from flowml import records
-from flowml.store import models
+from flowml.store.models import log_model
 
 
-def listed(saved: models.SavedModel) -> list[str]:
+def listed(saved: log_model.SavedModel) -> list[str]:
     """What a saved model's requirements.txt asks for."""
     return (saved.folder / "requirements.txt").read_text().splitlines()
 
@@ -23,14 +23,14 @@ def listed(saved: models.SavedModel) -> list[str]:
 @pytest.mark.slow
 def test_nothing_that_mlflow_infers_is_missing(any_model):
     """The list contains each package that MLflow finds by loading the model in a subprocess, at the same version."""
-    saved = models.save(any_model.record())
+    saved = log_model.save(any_model.record())
     inferred = mlflow.models.infer_pip_requirements(str(saved.folder), any_model.flavor)
     assert set(inferred) <= set(listed(saved)), f"missing {sorted(set(inferred) - set(listed(saved)))}"
 
 
 def test_each_requirement_is_pinned_to_what_is_installed(fit):
     """Each line pins one installed package, once, and MLflow itself comes first."""
-    requirements = [Requirement(line) for line in listed(models.save(fit("random forest").record()))]
+    requirements = [Requirement(line) for line in listed(log_model.save(fit("random forest").record()))]
     assert requirements[0].name == "mlflow"
     assert len({requirement.name for requirement in requirements}) == len(requirements)
     for requirement in requirements:
@@ -39,7 +39,7 @@ def test_each_requirement_is_pinned_to_what_is_installed(fit):
 
 def test_conda_and_pip_ask_for_the_same(fit):
     """conda.yaml lists the pip requirements of requirements.txt in the same order."""
-    saved = models.save(fit("xgboost classifier").record())
+    saved = log_model.save(fit("xgboost classifier").record())
     conda = re.findall(r"^  - (\S+)$", (saved.folder / "conda.yaml").read_text(), flags=re.MULTILINE)
     assert conda == listed(saved)
 
@@ -57,14 +57,14 @@ def test_conda_and_pip_ask_for_the_same(fit):
 )
 def test_the_libraries_that_a_model_needs_are_listed(fit, name, packages):
     """A model's list names its own library, that of its format, and those of the parts inside it."""
-    named = {Requirement(line).name for line in listed(models.save(fit(name).record()))}
+    named = {Requirement(line).name for line in listed(log_model.save(fit(name).record()))}
     assert packages <= {package.replace("xgboost-cpu", "xgboost") for package in named}
 
 
 def test_a_model_does_not_ask_for_the_libraries_of_another(fit):
     """What else this process has loaded, such as Prefect or another model's library, is not listed."""
     fit("catboost classifier")
-    names = {Requirement(line).name for line in listed(models.save(fit("logistic").record()))}
+    names = {Requirement(line).name for line in listed(log_model.save(fit("logistic").record()))}
     assert names.isdisjoint({"catboost", "xgboost", "lightgbm", "statsmodels", "prefect", "flask", "sqlalchemy"})
 
 
@@ -75,7 +75,7 @@ def test_functions_held_by_a_model_bring_their_library():
     steps = compose.make_column_transformer((preprocessing.FunctionTransformer(sm_tools.add_constant), [0, 1]))
     model = pipeline.make_pipeline(steps, linear_model.Ridge()).fit(np.eye(4)[:, :2], np.arange(4))
     record = records.Model("m", model, "sklearn", trust=("statsmodels.tools.tools.add_constant",))
-    assert any(line.startswith("statsmodels==") for line in listed(models.save(record)))
+    assert any(line.startswith("statsmodels==") for line in listed(log_model.save(record)))
 
 
 def test_saving_starts_no_process(fit, monkeypatch):
@@ -89,4 +89,4 @@ def test_saving_starts_no_process(fit, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(os, "fork", refuse)
     for each in fitted:
-        models.save(each.record())
+        log_model.save(each.record())

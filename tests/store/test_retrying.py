@@ -25,7 +25,7 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import ErrorCode
 
 from flowml import TrackingError
-from flowml.store.retrying import is_unreachable, may_pass, pause
+from flowml.store.backend.retrying import is_unreachable, may_pass, pause
 
 REFUSED = [
     *("ALREADY_EXISTS", "BAD_REQUEST", "CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED", "INVALID_PARAMETER_VALUE"),

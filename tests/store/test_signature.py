@@ -11,7 +11,7 @@ import xgboost
 from sklearn import datasets, linear_model, pipeline, preprocessing
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from flowml.store.signature import describe_interface
+from flowml.store.models.signature import describe_interface
 
 FRAME = pd.DataFrame(
     {

@@ -19,8 +19,9 @@ import flowml
 from flowml import TrackingError, records, settings
 from flowml.options import Track
 from flowml.store import Run, open_run
-from flowml.store.connection import connect
-from flowml.store.scratch import Scratch
+from flowml.store.backend.connection import connect
+from flowml.store.backend.scratch import Scratch
+from flowml.store.sending.writer import writer_of
 
 OWNER = records.Identity(
     name="a run", kind="task", owner="tests", attempt=1, started=0, source=None, tags={}, tag=("", "")
@@ -195,7 +196,7 @@ def test_a_model_given_on_before_it_is_sent_is_logged_once(stored: MlflowClient)
 def blocked(go_on: threading.Event) -> Future[bool]:
     """Keep the sender busy until it may go on."""
     done: Future[bool] = Future()
-    connect().writer._hand_over((go_on.wait, done))
+    writer_of(connect())._hand_over((go_on.wait, done))
     return done
 
 
@@ -290,7 +291,7 @@ def test_a_fork_waits_for_what_is_being_sent(stored: MlflowClient) -> None:
             threading.Event().wait(0.5)
             connection.rollback()
 
-    busy = threading.Thread(target=connect().writer.ask, args=(write,))
+    busy = threading.Thread(target=writer_of(connect()).ask, args=(write,))
     busy.start()
     assert writing.wait(20)
     context = multiprocessing.get_context("fork")

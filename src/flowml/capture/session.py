@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from contextvars import ContextVar
 from typing import Any
 
-from flowml import clock, describe, records, settings, store
-from flowml.capture.background import PATIENCE, BackgroundJob
+from flowml import describe, formats, records, settings, store
+from flowml.background import PATIENCE, BackgroundJob
 from flowml.capture.call import Ahead, Call
 from flowml.capture.guard import Said, elsewhere, guarded
 from flowml.capture.verdict import Verdict, records_of
@@ -143,7 +143,7 @@ class Session:
 
     def end(self) -> None:
         """End the run of a body that returned."""
-        self._leave(Verdict("FAILED" if self._error else "FINISHED", clock.now()))
+        self._leave(Verdict("FAILED" if self._error else "FINISHED", formats.now()))
 
     def failed(self, error: BaseException) -> bool:
         """Note the error with which the body ended; what the user sees is this error alone.
@@ -153,14 +153,14 @@ class Session:
         """
         if self.call.is_pause(error):
             is_flow = self.call.identity.kind == "flow"  # it goes on later; a task is called anew then
-            self.conclude(Verdict(None if is_flow else "KILLED", clock.now(), "Suspended"))
+            self.conclude(Verdict(None if is_flow else "KILLED", formats.now(), "Suspended"))
             return True
         self._error = error
         is_stop = not isinstance(error, Exception | CancelledError) and self.call.identity.kind == "flow"
         if is_stop:  # threads may keep the process from saying more until it is killed
-            self.conclude(Verdict("KILLED", clock.now(), store.STOPPING))
+            self.conclude(Verdict("KILLED", formats.now(), store.STOPPING))
         else:
-            self._leave(Verdict("FAILED", clock.now()))
+            self._leave(Verdict("FAILED", formats.now()))
         return is_stop or self.waits_here
 
     def _leave(self, verdict: Verdict) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml import settings
-from flowml.capture.origin import rule
+from flowml.capture.engine.origin import rule
 from flowml.deploy import parameters as given
 from flowml.deploy import sources, tracking
 from flowml.deploy.finding import whereabouts

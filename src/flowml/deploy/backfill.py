@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flowml.capture.origin import BY, LOGICAL_DATE
+from flowml.capture.engine.origin import BY, LOGICAL_DATE
 from flowml.deploy import api
 from flowml.deploy import parameters as given
 from flowml.deploy.times import Time, between, by_its_clock, period

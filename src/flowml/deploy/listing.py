@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flowml.capture.addresses import page_of
-from flowml.capture.origin import in_words
+from flowml.capture.engine.origin import in_words
+from flowml.capture.links.urls import page_of
 from flowml.deploy import api
 from flowml.ops.prefect_api import PAGE, explained
 

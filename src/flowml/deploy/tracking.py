@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from flowml import settings
 from flowml.errors import DeploymentError
 from flowml.secrets import mask
-from flowml.store import embedded
-from flowml.store.connection import in_force
+from flowml.store.backend import embedded
+from flowml.store.backend.connection import in_force
 
 if TYPE_CHECKING:
     from flowml.deploy.deployment import Deployment

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from flowml.capture import labels
-from flowml.capture.addresses import page_of
-from flowml.capture.origin import BY
+from flowml.capture.engine.origin import BY
+from flowml.capture.links import labels
+from flowml.capture.links.urls import page_of
 from flowml.deploy import api
 from flowml.deploy import parameters as given
 from flowml.ops.prefect_api import explained
@@ -106,3 +106,48 @@ def told(run: FlowRun) -> Started:
         url=page_of("flow-run", run.id),
         mlflow_url=caller.run.url if caller and caller.run else None,
     )
+
+
+def pause(name: str) -> str:
+    """Let a deployment's schedules start no more runs; those that were planned are taken back.
+
+    Args:
+        name: The deployment, such as ``training/nightly``.
+
+    Returns:
+        Its full name.
+
+    Raises:
+        DeploymentError: If there is none.
+        OrchestrationError: If Prefect's API cannot be asked.
+    """
+    return _turn(name, on=False)
+
+
+def resume(name: str) -> str:
+    """Let a deployment's schedules start runs again, from now on.
+
+    Args:
+        name: The deployment, such as ``training/nightly``.
+
+    Returns:
+        Its full name.
+
+    Raises:
+        DeploymentError: If there is none.
+        OrchestrationError: If Prefect's API cannot be asked.
+    """
+    return _turn(name, on=True)
+
+
+def _turn(name: str, *, on: bool) -> str:
+    with api.server() as client:
+        full_name, deployment = api.named(client, name)
+        with explained():
+            for schedule in deployment.schedules:
+                client.update_deployment_schedule(deployment.id, schedule.id, active=on)
+            if on:
+                client.resume_deployment(deployment.id)
+            else:
+                client.pause_deployment(deployment.id)
+    return full_name

@@ -6,11 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowml import options, records
-from flowml.describe import hints, metrics, registered
+from flowml.describe import hints, metrics
 from flowml.describe.hiding import Hidden
 from flowml.describe.limits import apart, fit, fit_piece
 from flowml.describe.place import Place
 from flowml.describe.text import full_name, type_name
+from flowml.describe.types import (
+    arrays,
+    boosting,
+    columnar,
+    containers,
+    dataframes,
+    fields,
+    figures,
+    files,
+    models,
+    prefect_objects,
+    scalars,
+)
 from flowml.describe.values import describe, not_described
 from flowml.errors import pass_on
 
@@ -105,4 +118,11 @@ def yielded(
     return fit_piece(found, "yielded", keys, hidden) if found else []
 
 
-registered.register_all()
+def register_all() -> None:
+    """Register all describers that flowml brings; third-party libraries are imported when they are met."""
+    tables = (dataframes, columnar, arrays, boosting)
+    for room in (scalars, containers, fields, files, prefect_objects, *tables, models, figures):
+        room.register_all()
+
+
+register_all()

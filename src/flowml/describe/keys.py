@@ -7,8 +7,8 @@ import re
 from functools import lru_cache
 
 from flowml.describe.text import fingerprint
+from flowml.mlflow_limits import KEY as LONGEST
 from flowml.secrets import mask
-from flowml.storable import LONGEST_KEY as LONGEST
 from flowml.storable import clean, legal_key
 
 _LONGEST_NAME = 200  # bytes of a file's name: file systems take 255

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from flowml import records
+from flowml import mlflow_limits, records
 from flowml.describe.hiding import Hidden
 from flowml.describe.keys import Keys, legal_model_name, legal_path
 from flowml.describe.text import as_json, cut, fingerprint, short
@@ -17,11 +17,7 @@ from flowml.storable import clean
 
 MOST_PARAMS = 200
 MOST_POINTS = 10_000  # of all metrics of one call
-LONGEST_PARAM = 6_000
-LONGEST_TAG = 8_000
 _PREVIEW = 500
-_LARGEST_SCHEMA = 1_048_575
-_LARGEST_PROFILE = 16_777_215
 _MOST_STEPS = 2**63 - 1
 
 
@@ -122,7 +118,7 @@ class _Fitting:
                 self._metric(record)
             case records.Tag(key, value):
                 legal = self.keys.legal(_text(key))
-                self.tags[legal] = records.Tag(legal, cut(mask(clean(_text(value))), LONGEST_TAG))
+                self.tags[legal] = records.Tag(legal, cut(mask(clean(_text(value))), mlflow_limits.TAG))
             case records.Text(path, text) if path in (self.overflow, self.changed_keys) and _is_object(text):
                 (self.whole if path == self.overflow else self.originals).update(json.loads(text))
             case records.Text(path, text):
@@ -144,7 +140,7 @@ class _Fitting:
         if key in self.params:  # the last one counts, and stands last
             del self.params[key]
             self.whole.pop(key, None)
-        if len(value) > LONGEST_PARAM:
+        if len(value) > mlflow_limits.PARAM:
             self.whole[key] = value
             told = f"{len(value):,} characters, sha256:{fingerprint(value)}, whole in {self.overflow}"
             value = f"{value[:_PREVIEW]}… ({told})"
@@ -215,12 +211,12 @@ def _dataset(record: records.Dataset) -> records.Dataset:
     schema, profile = dict(record.schema), dict(record.profile)
     columns = schema.get("mlflow_colspec")
     if isinstance(columns, list):
-        while columns and len(json.dumps(schema)) > _LARGEST_SCHEMA:
+        while columns and len(json.dumps(schema)) > mlflow_limits.SCHEMA:
             columns = columns[: len(columns) // 2]
             schema, profile = {"mlflow_colspec": columns}, {**profile, "schema_columns": len(columns)}
-    elif len(json.dumps(schema)) > _LARGEST_SCHEMA:
+    elif len(json.dumps(schema)) > mlflow_limits.SCHEMA:
         schema = {}
-    if len(json.dumps(profile)) > _LARGEST_PROFILE:
+    if len(json.dumps(profile)) > mlflow_limits.PROFILE:
         profile = {name: profile[name] for name in ("num_rows", "num_elements") if name in profile}
-    name = cut(mask(clean(record.name)), 500) or "dataset"
+    name = cut(mask(clean(record.name)), mlflow_limits.DATASET_NAME) or "dataset"
     return replace(record, name=name, digest=record.digest[:36], schema=schema, profile=profile)

@@ -61,14 +61,14 @@ def _as_metrics(value: Any, place: Place) -> list[records.Record]:
 
 
 def _as_model(value: Any, place: Place) -> list[records.Record] | None:
-    from flowml.describe import models
+    from flowml.describe.types import models
 
     return models.marked(value, place)
 
 
 def _as_file(value: Any, place: Place) -> list[records.Record] | None:
     """Write a list, a mapping or what has fields as one file; the other types' describers write theirs."""
-    from flowml.describe import nests
+    from flowml.describe.formats import nests
 
     found = nests.parts(value)
     return None if found is None else list(written(found, place, nests.of_parts(found), type_name(type(value))))

@@ -9,7 +9,7 @@ from uuid import UUID
 from prefect.events import DeploymentEventTrigger
 from prefect.events.schemas.events import ResourceSpecification
 
-from flowml.events import names
+from flowml.events import vocabulary
 
 
 class NotOfItself(DeploymentEventTrigger):
@@ -19,7 +19,7 @@ class NotOfItself(DeploymentEventTrigger):
         """Learn the deployment, as Prefect tells it when it applies it."""
         super().set_deployment_id(deployment_id)
         labels = self.match.root if isinstance(self.match, ResourceSpecification) else dict(self.match)
-        self.match = ResourceSpecification({**labels, names.DEPLOYMENT: f"!{deployment_id}"})
+        self.match = ResourceSpecification({**labels, vocabulary.DEPLOYMENT: f"!{deployment_id}"})
 
 
 def trigger(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import faults, settings
 from flowml.errors import SettingsError
-from flowml.events.names import Event
+from flowml.events.vocabulary import Event
 
 if TYPE_CHECKING:
     from prefect.context import SettingsContext

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from flowml.events import drift, limits, names
-from flowml.events.limits import Asked
-from flowml.events.names import Event
-from flowml.store import reading
-from flowml.store.notifications import Notification
-from flowml.store.reading import LoggedDataset
+from flowml.events import drift, thresholds, vocabulary
+from flowml.events.thresholds import Asked
+from flowml.events.vocabulary import Event
+from flowml.notifications import Notification
+from flowml.store.flow_end import reading
+from flowml.store.flow_end.reading import LoggedDataset
 
-_ABOUT_DATASETS = {names.DATASET_CHANGED: "changed", names.DATASET_DRIFTED: "drifted"}
+_ABOUT_DATASETS = {vocabulary.DATASET_CHANGED: "changed", vocabulary.DATASET_DRIFTED: "drifted"}
 _logger = logging.getLogger("prefect.flowml")
 
 
@@ -37,22 +37,24 @@ def judged(
     if notification.facts["status"] != "FINISHED":
         return
     attempt = f"{notification.run_id} {notification.tags.get('flowml.attempt', '1')}"
-    flow = names.label(notification.tags.get("prefect.flow_name", ""))
-    asked = limits.asked({names.METRIC_BREACHED, *_ABOUT_DATASETS})
+    flow = vocabulary.label(notification.tags.get("prefect.flow_name", ""))
+    asked = thresholds.asked({vocabulary.METRIC_BREACHED, *_ABOUT_DATASETS})
     mine = {
-        (one.event, one.labels[names.ID], one.labels[names.LIMIT]): one
+        (one.event, one.labels[vocabulary.ID], one.labels[vocabulary.LIMIT]): one
         for one in asked
-        if names.ID in one.labels and names.LIMIT in one.labels and one.labels.get(names.FLOW, flow) == flow
+        if vocabulary.ID in one.labels
+        and vocabulary.LIMIT in one.labels
+        and one.labels.get(vocabulary.FLOW, flow) == flow
     }
     metrics = cache(lambda: reading.metrics_of(notification))
     datasets = cache(lambda name: reading.dataset_of(notification, name))
     for one in mine.values():
-        beyond = _breach(one, metrics) if one.event == names.METRIC_BREACHED else _change(one, datasets)
+        beyond = _breach(one, metrics) if one.event == vocabulary.METRIC_BREACHED else _change(one, datasets)
         if beyond:
-            about = {key: one.labels[key] for key in (names.ID, names.LIMIT)}
-            about |= {names.NAME: str(beyond.get("metric") or beyond.get("dataset")), names.FLOW: flow}
-            about |= {names.DEPLOYMENT: notification.tags.get("prefect.deployment_id", names.NOBODY)}
-            same = f"{attempt} {one.labels[names.ID]} {one.labels[names.LIMIT]}"
+            about = {key: one.labels[key] for key in (vocabulary.ID, vocabulary.LIMIT)}
+            about |= {vocabulary.NAME: str(beyond.get("metric") or beyond.get("dataset")), vocabulary.FLOW: flow}
+            about |= {vocabulary.DEPLOYMENT: notification.tags.get("prefect.deployment_id", vocabulary.NOBODY)}
+            same = f"{attempt} {one.labels[vocabulary.ID]} {one.labels[vocabulary.LIMIT]}"
             yield Event(one.event, about, {**payload, **beyond}, related, same)
 
 
@@ -63,9 +65,9 @@ def limit(below: float | None, above: float | None) -> str:
 
 
 def _breach(one: Asked, metrics: Callable[[], Mapping[str, float]]) -> Mapping[str, Any] | None:
-    name = names.unlabel(one.labels[names.ID].removeprefix(names.metric("")))
+    name = vocabulary.unlabel(one.labels[vocabulary.ID].removeprefix(vocabulary.metric("")))
     value = metrics().get(name)
-    sides = {side: float(number) for side, number in re.findall(r"(below|above) (\S+)", one.labels[names.LIMIT])}
+    sides = {side: float(number) for side, number in re.findall(r"(below|above) (\S+)", one.labels[vocabulary.LIMIT])}
     if value is None or not sides:
         return None
     is_beyond = value < sides.get("below", -math.inf) or value > sides.get("above", math.inf) or math.isnan(value)
@@ -76,19 +78,19 @@ def _breach(one: Asked, metrics: Callable[[], Mapping[str, float]]) -> Mapping[s
 def _change(
     one: Asked, datasets: Callable[[str], tuple[LoggedDataset | None, LoggedDataset | None]]
 ) -> Mapping[str, Any] | None:
-    name = names.unlabel(one.labels[names.ID].removeprefix(names.dataset("")))
+    name = vocabulary.unlabel(one.labels[vocabulary.ID].removeprefix(vocabulary.dataset("")))
     now, before = datasets(name)
     if now is None or before is None:
         return None
     told = {"dataset": name, "digest": now.digest, "digest_before": before.digest, "run_id_before": before.run_id}
-    if one.event == names.DATASET_CHANGED:
+    if one.event == vocabulary.DATASET_CHANGED:
         return told if now.digest != before.digest else None
     if not drift.is_profiled(now.profile):
         msg = "OnDataset(%r) cannot see a drift: annotate what makes it with Dataset(%r, profile=True)."
         _logger.warning(msg, name, name)
         return None
     found = drift.drift(before.profile, now.profile)
-    most = float(one.labels[names.LIMIT].rpartition(" ")[2])
+    most = float(one.labels[vocabulary.LIMIT].rpartition(" ")[2])
     if found is None or found[1] <= most:
         return None
     return {**told, "column": found[0], "drift": round(found[1], 4), "limit": most}

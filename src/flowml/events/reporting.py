@@ -11,15 +11,15 @@ from functools import partial
 from typing import Any
 
 from flowml import faults
-from flowml.events import names, promotion
+from flowml.background import Publisher
+from flowml.events import vocabulary
 from flowml.events.emitting import emit, is_on
 from flowml.events.judging import judged
-from flowml.events.names import Event
-from flowml.publisher import Publisher
-from flowml.store import pages
-from flowml.store.connection import ui_of
-from flowml.store.notifications import Notification, subscribe
-from flowml.store.trouble import without_credentials
+from flowml.events.vocabulary import Event
+from flowml.notifications import Notification, subscribe
+from flowml.store.backend import urls
+from flowml.store.backend.connection import ui_of
+from flowml.store.backend.failures import without_credentials
 
 _PATIENCE = 5.0  # seconds that the end of the process waits for what is being judged
 
@@ -79,20 +79,20 @@ def _events_of(
     notification: Notification, payload: Mapping[str, Any], related: tuple[Mapping[str, str], ...]
 ) -> Iterator[Event]:
     facts = {**notification.facts, "made_by": notification.run_id}
-    deployment = notification.tags.get("prefect.deployment_id", names.NOBODY)
+    deployment = notification.tags.get("prefect.deployment_id", vocabulary.NOBODY)
     match notification.kind:
         case "run finished":
             yield _finished(notification, payload, related, deployment)
         case "model logged":
             uri = f"models:/{facts['model_id']}"
-            about = {names.ID: f"mlflow.model.{facts['model_id']}", names.NAME: facts["name"]}
+            about = {vocabulary.ID: f"mlflow.model.{facts['model_id']}", vocabulary.NAME: facts["name"]}
             payload = {**payload, "model_id": facts["model_id"], "name": facts["name"], "model_uri": uri}
-            labels = {**about, names.DEPLOYMENT: deployment}
-            yield Event(names.MODEL_LOGGED, labels, payload, related, same=facts["model_id"])
+            labels = {**about, vocabulary.DEPLOYMENT: deployment}
+            yield Event(vocabulary.MODEL_LOGGED, labels, payload, related, same=facts["model_id"])
         case "model registered":
-            yield promotion.registered(facts, payload, related, deployment)
+            yield vocabulary.registered(facts, payload, related, deployment)
         case "model promoted":
-            yield promotion.promoted(facts, payload, related, deployment)
+            yield vocabulary.promoted(facts, payload, related, deployment)
 
 
 def _finished(
@@ -100,21 +100,21 @@ def _finished(
 ) -> Event:
     flow, status = notification.tags.get("prefect.flow_name", ""), notification.facts["status"]
     about = {
-        names.ID: f"mlflow.run.{notification.run_id}",
-        names.NAME: notification.facts["name"],
-        names.FLOW: names.label(flow),
-        names.DEPLOYMENT: deployment,
+        vocabulary.ID: f"mlflow.run.{notification.run_id}",
+        vocabulary.NAME: notification.facts["name"],
+        vocabulary.FLOW: vocabulary.label(flow),
+        vocabulary.DEPLOYMENT: deployment,
         "flowml.status": status,
     }
     same = f"{notification.run_id} {notification.tags.get('flowml.attempt', '1')} {status}"
-    return Event(names.RUN_FINISHED, about, {**payload, "status": status}, related, same)
+    return Event(vocabulary.RUN_FINISHED, about, {**payload, "status": status}, related, same)
 
 
 def _of_the_run(notification: Notification) -> dict[str, Any]:
     """Tell where the run is, and who made it."""
     uri = notification.client.tracking_uri
     ui = ui_of(uri)
-    page = pages.under(ui, pages.of_run(notification.experiment_id, notification.run_id)) if ui else None
+    page = urls.under(ui, urls.of_run(notification.experiment_id, notification.run_id)) if ui else None
     tags = notification.tags
     return {
         "run_id": notification.run_id,
@@ -137,7 +137,7 @@ def related_to(run_id: str, tags: Mapping[str, str]) -> tuple[Mapping[str, str],
         ("prefect.deployment", "deployment", tags.get("prefect.deployment_id"), None),
     )
     return tuple(
-        {names.ID: f"{kind}.{known_by}", names.ROLE: role, **({names.NAME: name} if name else {})}
+        {vocabulary.ID: f"{kind}.{known_by}", vocabulary.ROLE: role, **({vocabulary.NAME: name} if name else {})}
         for kind, role, known_by, name in known
         if known_by
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml import settings
-from flowml.events import names
+from flowml.events import vocabulary
 from flowml.events.judging import limit
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class OnModelPromoted:
         """Return what Prefect's ``to_deployment(triggers=[...])`` takes."""
         from flowml.events.automations import trigger
 
-        labels = {names.ID: names.model(self.model), names.ALIAS: names.label(self.alias)}
+        labels = {vocabulary.ID: vocabulary.model(self.model), vocabulary.ALIAS: vocabulary.label(self.alias)}
         about = f"the model {self.model} has a new {self.alias}"
-        return trigger(names.MODEL_PROMOTED, labels, about=about, parameters=self.parameters)
+        return trigger(vocabulary.MODEL_PROMOTED, labels, about=about, parameters=self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,11 @@ class OnMetric:
         from flowml.events.automations import trigger
 
         beyond = limit(self.below, self.above)
-        labels = {names.ID: names.metric(self.metric), names.LIMIT: beyond}
+        labels = {vocabulary.ID: vocabulary.metric(self.metric), vocabulary.LIMIT: beyond}
         if self.flow is not None:
-            labels[names.FLOW] = names.label(self.flow)
+            labels[vocabulary.FLOW] = vocabulary.label(self.flow)
         about = f"{self.metric} is {beyond}"
-        return trigger(names.METRIC_BREACHED, labels, about=about, parameters=self.parameters)
+        return trigger(vocabulary.METRIC_BREACHED, labels, about=about, parameters=self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +158,11 @@ class OnDataset:
         """Return what Prefect's ``to_deployment(triggers=[...])`` takes."""
         from flowml.events.automations import trigger
 
-        event = names.DATASET_CHANGED if self.changed else names.DATASET_DRIFTED
+        event = vocabulary.DATASET_CHANGED if self.changed else vocabulary.DATASET_DRIFTED
         beyond = "changed" if self.changed else f"drift above {float(self.drift)!r}"
-        labels = {names.ID: names.dataset(self.name), names.LIMIT: beyond}
+        labels = {vocabulary.ID: vocabulary.dataset(self.name), vocabulary.LIMIT: beyond}
         if self.flow is not None:
-            labels[names.FLOW] = names.label(self.flow)
+            labels[vocabulary.FLOW] = vocabulary.label(self.flow)
         return trigger(event, labels, about=f"the dataset {self.name}: {beyond}", parameters=self.parameters)
 
 
@@ -195,9 +195,9 @@ class OnFile:
         from flowml.events.automations import trigger
 
         pattern = str(settings.project_folder() / Path(self.pattern).expanduser())
-        labels = {names.ID: names.files(pattern)}
+        labels = {vocabulary.ID: vocabulary.files(pattern)}
         about = f"a file {pattern} appeared or changed"
-        return trigger(names.FILE_CHANGED, labels, about=about, parameters=self.parameters, itself=True)
+        return trigger(vocabulary.FILE_CHANGED, labels, about=about, parameters=self.parameters, itself=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class OnEvent:
 
     def __post_init__(self) -> None:
         _check_name("OnEvent", "event", self.event)
-        names.check(self.event)
+        vocabulary.check(self.event)
         is_text = isinstance(self.labels, Mapping) and all(
             isinstance(part, str) for label in self.labels.items() for part in label
         )
@@ -233,7 +233,7 @@ class OnEvent:
         """Return what Prefect's ``to_deployment(triggers=[...])`` takes."""
         from flowml.events.automations import trigger
 
-        is_file = self.event == names.FILE_CHANGED
+        is_file = self.event == vocabulary.FILE_CHANGED
         return trigger(self.event, self.labels, about=self.event, parameters=self.parameters, itself=is_file)
 
 

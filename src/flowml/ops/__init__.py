@@ -4,27 +4,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowml.ops.choices import Wanted
-    from flowml.ops.deleting import delete, restore
-    from flowml.ops.down import down
-    from flowml.ops.reaping import reap_runs
-    from flowml.ops.scheduled import reap
-    from flowml.ops.status import status
-    from flowml.ops.up import Run
+    from flowml.ops.reap.reaping import reap_runs
+    from flowml.ops.reap.scheduled import reap
+    from flowml.ops.servers.down import down, status
+    from flowml.ops.servers.options import Wanted
+    from flowml.ops.servers.up import Run
+    from flowml.ops.view.deleting import delete, restore
     from flowml.ops.view.show import show
 
 __all__ = ["Run", "Wanted", "delete", "down", "reap", "reap_runs", "restore", "show", "status"]
 
 _HOMES = {
-    "Run": "up",
-    "Wanted": "choices",
-    "delete": "deleting",
-    "down": "down",
-    "reap": "scheduled",
-    "reap_runs": "reaping",
-    "restore": "deleting",
+    "Run": "servers.up",
+    "Wanted": "servers.options",
+    "delete": "view.deleting",
+    "down": "servers.down",
+    "reap": "reap.scheduled",
+    "reap_runs": "reap.reaping",
+    "restore": "view.deleting",
     "show": "view.show",
-    "status": "status",
+    "status": "servers.down",
 }
 
 

@@ -33,7 +33,7 @@ def address(missing: str) -> str:
     """
     from prefect.settings import PREFECT_API_URL
 
-    from flowml.capture import server
+    from flowml.capture.engine import server
 
     server.find()
     url = PREFECT_API_URL.value()
@@ -91,7 +91,7 @@ def explained() -> Iterator[None]:
     except FlowmlError:
         raise  # says already what to do
     except Exception as error:  # noqa: BLE001 - of Prefect, httpx, the network
-        from flowml.capture.engine import api
+        from flowml.capture.engine.attempt import api
 
         raise OrchestrationError(_message(api(), error), api=api()) from None
 

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowml import mlflow_limits
 from flowml.ops.prefect_api import batched
-from flowml.ops.states import FLOW_RUN, TASK_RUN, is_id
-from flowml.store import embedded
-from flowml.store.connection import Connection, connect, is_there
-from flowml.store.paging import paged
+from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, is_id
+from flowml.store.backend import embedded
+from flowml.store.backend.connection import Connection, connect, is_there
+from flowml.store.backend.paging import paged
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_PAGE = 1000
 _OLDEST_FIRST, _NEWEST_FIRST = ["attributes.start_time ASC"], ["attributes.start_time DESC"]
 _AT_ONCE = 200  # ids in one filter
 
@@ -56,9 +56,11 @@ class Runs:
 
         view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
         for experiments in batched(self._experiments(), _AT_ONCE):
-            yield from paged(partial(self._client.search_runs, experiments, mine, view, _PAGE, _OLDEST_FIRST))
+            yield from paged(
+                partial(self._client.search_runs, experiments, mine, view, mlflow_limits.PAGE, _OLDEST_FIRST)
+            )
 
-    def newest(self, mine: str, *, page: int = _PAGE) -> Iterator[Run]:
+    def newest(self, mine: str, *, page: int = mlflow_limits.PAGE) -> Iterator[Run]:
         """Go through the runs that a filter lets through, newest first.
 
         Args:
@@ -146,7 +148,7 @@ class Runs:
         self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
 
     def _experiments(self) -> Iterator[str]:
-        every = paged(partial(self._client.search_experiments, max_results=_PAGE))
+        every = paged(partial(self._client.search_experiments, max_results=mlflow_limits.PAGE))
         return (experiment.experiment_id for experiment in every)
 
 

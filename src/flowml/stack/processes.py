@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowml.processes import began
+from flowml.process import began
 
 if TYPE_CHECKING:
     import psutil

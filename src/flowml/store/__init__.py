@@ -1,12 +1,12 @@
 """The MLflow side: where runs are kept, opened, written and closed."""
 
-from flowml.store.autolog import autologging
-from flowml.store.connection import Reach, Reached, load, reaching
-from flowml.store.leftovers import STOPPING, End
+from flowml.store.backend.connection import Reach, Reached, load, reaching
+from flowml.store.by_hand.autolog import autologging
+from flowml.store.flow_end.orphans import STOPPING, End
 from flowml.store.opening import close_left_open, join, open_run
+from flowml.store.process_end import flush_all
 from flowml.store.runs import NO_RUN, Run
-from flowml.store.watch import begin_attempt, command, model_page, unsent, watch, when_known
-from flowml.store.writers import flush_all
+from flowml.store.subscribe import begin_attempt, command, model_page, unsent, watch, when_known
 
 __all__ = [
     "NO_RUN",

@@ -8,9 +8,9 @@ from functools import partial
 
 from flowml import settings
 from flowml.errors import TrackingError
-from flowml.store import imports, mlflow_state
-from flowml.store.connection import Connection, Reached, connect, uses_mlflows_own
-from flowml.store.trouble import without_credentials
+from flowml.store.backend import imports, mlflow_state
+from flowml.store.backend.connection import Connection, Reached, connect, uses_mlflows_own
+from flowml.store.backend.failures import without_credentials
 
 
 class Destination:

@@ -10,18 +10,20 @@ from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from flowml import markdown, records, settings
-from flowml.storable import LONGEST_KEY, clean, legal_key
-from flowml.store import active, mlflow_state, process
-from flowml.store.connection import Connection, Reached, connect, uses_mlflows_own
+from flowml import markdown, mlflow_limits, process, records, settings
+from flowml.storable import clean, legal_key
+from flowml.store.backend import mlflow_state
+from flowml.store.backend.connection import Connection, Reached, connect, uses_mlflows_own
+from flowml.store.backend.urls import NOTE
+from flowml.store.by_hand import active, fluent
 from flowml.store.destination import Destination
-from flowml.store.folded import FoldedRun
-from flowml.store.leftovers import End, close_with_those_below
-from flowml.store.outgoing import NewRun, Outgoing
+from flowml.store.flow_end.orphans import End, close_with_those_below
 from flowml.store.own_run import JoinedRun, OwnRun, joined
-from flowml.store.pages import NOTE
 from flowml.store.place import Place
 from flowml.store.runs import NO_RUN, ParentsRun, Run
+from flowml.store.sending.queue import NewRun, Outgoing
+from flowml.store.sending.writer import writer_of
+from flowml.store.summarized_run import SummarizedRun
 
 if TYPE_CHECKING:
     from flowml.options import Track
@@ -64,13 +66,13 @@ def _open_below(opening: _Opening, parent: Run) -> Run:
     is_flow, experiment = opening.identity.kind == "flow", opening.experiment
     while isinstance(parent, ParentsRun):
         parent = parent.parent
-    under = parent.under if isinstance(parent, FoldedRun) else parent
+    under = parent.under if isinstance(parent, SummarizedRun) else parent
     if not isinstance(under, JoinedRun) or under.place.has_failed:
         return NO_RUN
     # A flow that another process calls keeps its run: Prefect's runner closes it by that.
     if under.children != "all" and (isinstance(under, OwnRun) or not is_flow):
         over = _users_run_over(under)  # asked now: that run may be over when this one is opened, if it ever is
-        return FoldedRun(under, opening.identity, partial(opening.create, under.place, under, over=over))
+        return SummarizedRun(under, opening.identity, partial(opening.create, under.place, under, over=over))
     if is_flow and experiment:
         place = under.place
         return opening.create(place, under, lambda: place.connection.experiment_id(experiment))
@@ -98,7 +100,7 @@ def _users_run_over(under: JoinedRun) -> Outgoing | None:
 
 
 def _outgoing_of(run: Run | None) -> Outgoing | None:
-    run = run.opened if isinstance(run, FoldedRun) else run
+    run = run.opened if isinstance(run, SummarizedRun) else run
     return run.out if isinstance(run, OwnRun) else None
 
 
@@ -136,7 +138,7 @@ def close_left_open(caller: records.Caller, end: End) -> None:
     """
     if caller.run is not None:
         connection = connect(caller.tracking_uri, caller.registry_uri)
-        connection.writer.ask(partial(close_with_those_below, connection.client, caller.run, end))
+        writer_of(connection).ask(partial(close_with_those_below, connection.client, caller.run, end))
 
 
 def _started_by(connection: Connection, caller: records.Caller) -> records.CurrentRun | None:
@@ -151,13 +153,13 @@ def _started_by(connection: Connection, caller: records.Caller) -> records.Curre
         connection.client.search_runs, [experiment_id], mine, order_by=["attributes.start_time DESC"], max_results=1
     )
     until = time.monotonic() + settings.current().timeout
-    while not (found := connection.writer.ask(search)) and time.monotonic() < until:
+    while not (found := writer_of(connection).ask(search)) and time.monotonic() < until:
         time.sleep(0.05)
     return dataclasses.replace(caller.run, run_id=found[0].info.run_id, url=None) if found else None
 
 
 def _open_root(opening: _Opening, reached: Reached | None) -> Run:
-    outer = mlflow_state.users_run() if settings.current().adopt_active_run and uses_mlflows_own() else None
+    outer = fluent.users_run() if settings.current().adopt_active_run and uses_mlflows_own() else None
     if outer is not None:
         run_id, experiment_id = outer.info.run_id, outer.info.experiment_id
         place = Place.at(connect())
@@ -197,7 +199,7 @@ class _Opening:
         """
         identity, is_flow = self.identity, self.identity.kind == "flow"
         tags = {**_process_tags(), **_way_back(identity), **identity.tags}
-        tags |= {legal_key(key)[:LONGEST_KEY]: value for key, value in self.track.tags.items()}
+        tags |= {legal_key(key)[: mlflow_limits.KEY]: value for key, value in self.track.tags.items()}
         tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
         if is_flow or not isinstance(above, OwnRun) or above.pid != os.getpid():  # the others are in their process
             tags |= process.tags()

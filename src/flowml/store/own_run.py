@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING
 
 from flowml import markdown, records, settings
 from flowml.errors import TrackingError
-from flowml.store import creation, digests, fluent, mlflow_state, pages
-from flowml.store.by_hand import HeldParams, Logged
-from flowml.store.fold import FoldedChild, Tally, ledger_of
-from flowml.store.intake import take_in
-from flowml.store.opened import Stack
-from flowml.store.outgoing import Closing, Created, Outgoing
+from flowml.store.backend import mlflow_state, urls
+from flowml.store.backend.failures import without_credentials
+from flowml.store.by_hand import fluent
+from flowml.store.by_hand.logged import HeldParams, Logged
+from flowml.store.by_hand.opened import Stack
+from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.place import Place
 from flowml.store.plain_calls import PlainCalls
-from flowml.store.trouble import without_credentials
+from flowml.store.sending import creation, digests
+from flowml.store.sending.intake import take_in
+from flowml.store.sending.ledger import ledger_of
+from flowml.store.sending.queue import Closing, Created, Outgoing
+from flowml.store.sending.writer import writer_of
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
 
     from flowml.records import Children
-    from flowml.store.connection import Connection
+    from flowml.store.backend.connection import Connection
 
 Say = Callable[[str], None]
 
@@ -62,7 +66,7 @@ class JoinedRun:
     def info(self) -> records.CurrentRun | None:
         """Which run it is, with its page."""
         self._leave_to_parent()
-        info = self.connection.writer.created(self.out).info
+        info = writer_of(self.connection).created(self.out).info
         return dataclasses.replace(info, url=self.connection.page_of(info.experiment_id, info.run_id))
 
     @property
@@ -85,7 +89,7 @@ class JoinedRun:
         taken, problems = take_in(found, "" if self.place.is_open else self.connection.uri)
         out = self.out
         out.incoming.extend(taken)
-        self.place.when_fixed(lambda connection: connection.writer.tell(out))
+        self.place.when_fixed(lambda connection: writer_of(connection).tell(out))
         if problems:
             raise TrackingError.of(problems)
 
@@ -93,7 +97,7 @@ class JoinedRun:
         """Note on the outermost run what is lost of this call, and why."""
         self._leave_to_parent()
         (root := self.out.root or self.out).losses.add(text)
-        self.place.when_fixed(lambda connection: connection.writer.tell(root))
+        self.place.when_fixed(lambda connection: writer_of(connection).tell(root))
 
     def tell(self, found: Iterable[records.Record]) -> None:
         """Log what became known of this very call, also after it was ended."""
@@ -156,16 +160,16 @@ class JoinedRun:
         if self.is_outermost:
             fluent.end_what_was_left(self.stack, status or "FINISHED")
 
-    def sum_up(self, child: FoldedChild) -> None:
+    def sum_up(self, child: SummarizedCall) -> None:
         """Note a child without a run for the process that will close this one."""
         self._leave_to_parent()
-        writer = self.connection.writer
+        writer = writer_of(self.connection)
         ledger_of(self.connection.uri, writer.created(self.out).info, os.getpid()).add(child, writer.put)
 
     def is_open(self) -> bool:
         """Ask MLflow whether it was closed meanwhile."""
         self._leave_to_parent()
-        writer = self.connection.writer
+        writer = writer_of(self.connection)
         run_id = writer.created(self.out).info.run_id
         return str(writer.ask(lambda: self.connection.client.get_run(run_id)).info.status) == "RUNNING"
 
@@ -177,7 +181,7 @@ class JoinedRun:
         """
         digests.wait(settings.current().timeout)
         try:
-            self.connection.writer.flush(of=self.out)
+            writer_of(self.connection).flush(of=self.out)
         finally:
             mlflow_state.flush_traces()
         if self.out.problems:
@@ -206,11 +210,11 @@ class OwnRun(JoinedRun):
     ) -> None:
         super().__init__(place, out, children)
         self._tag = identity.tag
-        self.tally = Tally() if children != "all" else None
+        self.call_summary = CallSummary() if children != "all" else None
         self._above = above
         self._is_flow = identity.kind == "flow"
         self.held = HeldParams() if identity.retries else None
-        place.when_fixed(lambda connection: connection.writer.tell(out))
+        place.when_fixed(lambda connection: writer_of(connection).tell(out))
 
     @property
     def is_known(self) -> bool:
@@ -237,12 +241,12 @@ class OwnRun(JoinedRun):
             return super().as_caller()
         return dataclasses.replace(self._above.as_caller(), tag=self._tag, children=self.children)
 
-    def sum_up(self, child: FoldedChild) -> None:
+    def sum_up(self, child: SummarizedCall) -> None:
         """Count a child without a run; a forked process notes it for the one that has the run."""
-        if self.tally is None or is_elsewhere(self):
+        if self.call_summary is None or is_elsewhere(self):
             super().sum_up(child)
         else:
-            self.tally.add(child)
+            self.call_summary.add(child)
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """End the run; those that the user's code left open are ended with the outermost."""
@@ -255,8 +259,8 @@ class OwnRun(JoinedRun):
         finally:
             if status:
                 self.out.is_ending = True
-                out, closing = self.out, Closing(status, ended, self._is_flow, self.tally)
-                self.place.when_fixed(lambda connection: connection.writer.close(out, closing))
+                out, closing = self.out, Closing(status, ended, self._is_flow, self.call_summary)
+                self.place.when_fixed(lambda connection: writer_of(connection).close(out, closing))
             if self.is_outermost:
                 self.place.fix()
             else:
@@ -267,9 +271,9 @@ class OwnRun(JoinedRun):
         logged = self.logged
         found: list[records.Record] = [records.ByHand(logged.params, logged.own_params)] if logged else []
         if self.apart and not self._is_flow and self.out.new:
-            links = [markdown.link(name, pages.of_run(*ids)) for name, *ids in self.apart]
-            before = self.out.new.tags.get(pages.NOTE)
-            found.append(records.Tag(pages.NOTE, " · ".join([*([before] if before else []), *links])))
+            links = [markdown.link(name, urls.of_run(*ids)) for name, *ids in self.apart]
+            before = self.out.new.tags.get(urls.NOTE)
+            found.append(records.Tag(urls.NOTE, " · ".join([*([before] if before else []), *links])))
         return [*found, *self.held.records()] if self.held and status else found
 
     @property

@@ -15,7 +15,7 @@ from flowml import faults
 from flowml.errors import FlowmlError
 
 if TYPE_CHECKING:
-    from flowml.store.connection import Connection
+    from flowml.store.backend.connection import Connection
 
 _logger = logging.getLogger(__name__)
 

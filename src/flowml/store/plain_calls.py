@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 from flowml import records
 from flowml.errors import FlowmlError
 from flowml.secrets import mask
-from flowml.store import active, fluent, mlflow_state
-from flowml.store.by_hand import ByHand, HeldParams, Logged
-from flowml.store.opened import opened
-from flowml.store.retrying import may_pass
+from flowml.store.backend import mlflow_state
+from flowml.store.backend.retrying import may_pass
+from flowml.store.by_hand import active, fluent
+from flowml.store.by_hand.logged import ByHand, HeldParams, Logged
+from flowml.store.by_hand.opened import opened
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
 
-    from flowml.store.opened import Opened, Stack
+    from flowml.store.by_hand.opened import Opened, Stack
     from flowml.store.own_run import JoinedRun
 
 
@@ -42,7 +43,7 @@ class Source(Protocol):
 
 
 class PlainCalls:
-    """The session as `flowml.store.active.Here` wants it.
+    """The session as `flowml.store.by_hand.active.Here` wants it.
 
     Args:
         run: The session's run.

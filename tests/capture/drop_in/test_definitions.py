@@ -29,7 +29,7 @@ from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, Field
 
 import flowml
-from flowml.capture.hooks import close_tracked_runs
+from flowml.capture.engine.hooks import close_tracked_runs
 
 
 class Options(BaseModel):

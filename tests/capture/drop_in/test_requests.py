@@ -14,7 +14,7 @@ from tests.capture.drop_in.conftest import without_flowmls
 from tests.capture.drop_in.sides import ID, Side, listening, observe
 from tests.runs import all_runs
 
-from flowml.capture import links
+from flowml.capture.links import artifacts
 
 LABEL = "POST /api/flow_runs/<id>/input"
 ARTIFACT = "POST /api/artifacts/"
@@ -59,10 +59,10 @@ def of_everyday_work(side: Side) -> Any:
 
 def requests_of(side: Side) -> Counter[str]:
     """Count the requests that the everyday work makes and the API grants (one that is busy has Prefect ask again)."""
-    links.keeper.wait(20)  # for what tests before this one left
+    artifacts.keeper.wait(20)  # for what tests before this one left
     with listening("httpx") as records:
         observe(of_everyday_work, side)
-        links.keeper.wait(20)  # what no flow's end waits for
+        artifacts.keeper.wait(20)  # what no flow's end waits for
     asked = (re.search(r'Request: (\w+) http://[^/]+(\S+) "HTTP/1.1 2', record.getMessage()) for record in records)
     found = Counter(re.sub(ID, "<id>", f"{one[1]} {one[2]}") for one in asked if one)
     return Counter({request: number for request, number in found.items() if request not in NOT_OF_A_FLOW})

@@ -20,7 +20,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 import flowml
 from flowml import settings
-from flowml.store import connection
+from flowml.store.backend import connection
 from tests.projects.own_runs import masked, own_runs
 
 Way = Literal["called", "submitted", "awaited", "gathered", "processes"]

@@ -6,15 +6,17 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from flowml import settings
+from flowml import output, settings
 from flowml.errors import SettingsError, TrackingError
-from flowml.ops.doctor import clocks, databases, disks, environment, leftovers, reach, runners, versions
+from flowml.ops.doctor import databases, disks, environment, leftovers, reach, runners, versions
 from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.launch.loading import load
 from flowml.secrets import mask
-from flowml.store.connection import tracking_uri
+from flowml.store.backend.connection import tracking_uri
 
 if TYPE_CHECKING:
     import prefect
+
 
 Check = Callable[[Place], Iterable[Finding]]
 
@@ -28,7 +30,7 @@ CHECKS: dict[str, Check] = {
     "MLflow": reach.mlflow,
     "task runner": runners.task_runner,
     "SQLite": databases.sqlite,
-    "clocks": clocks.clocks,
+    "clocks": reach.clocks,
     "disk": disks.disk,
     "records": leftovers.records,
     "open runs": leftovers.open_runs,
@@ -43,7 +45,7 @@ def examine(flow: prefect.Flow[Any, Any] | None = None) -> Iterator[Finding]:
     """
     from prefect.settings import PREFECT_API_URL
 
-    from flowml.capture import server
+    from flowml.capture.engine import server
 
     try:
         settings.reload()
@@ -66,3 +68,44 @@ def _made(check: Check, place: Place) -> Iterator[Finding]:
     except Exception as error:  # noqa: BLE001 - what one check stumbles over keeps no other from being made
         reason = mask(str(error)).partition("\n")[0][:300]
         yield Finding("warning", f"This could not be found out: {type(error).__name__}: {reason}")
+
+
+def doctor(flow: str | None, *, as_json: bool) -> bool:
+    """Examine this place, and print what is found as it is found.
+
+    Args:
+        flow: A flow whose task runner and file are examined too, as `load` takes it.
+        as_json: Print JSON.
+
+    Returns:
+        Whether there is no error.
+
+    Raises:
+        LookupError: If there is no such flow.
+    """
+    loaded = load(flow) if flow else None
+    found = []
+    for finding in examine(loaded):
+        found.append(finding)
+        if not as_json:
+            _print(finding)
+    errors, warnings = (sum(one.severity == kind for one in found) for kind in ("error", "warning"))
+    if as_json:
+        told = [dataclasses.asdict(one) for one in found]
+        output.data({"errors": errors, "warnings": warnings, "findings": told})
+    else:
+        output.say(f"{errors} errors, {warnings} warnings.")
+    return not errors
+
+
+def _print(finding: Finding) -> None:
+    """Print a line for a program; for people, with the remedy below it."""
+    told = (finding.severity, finding.check, finding.message, finding.remedy)
+    if not output.is_terminal():
+        output.rows((), [told])
+        return
+    widths = len("warning"), max(map(len, CHECKS))
+    heads = [output.cell(text, width=width) for text, width in zip(told, widths, strict=False)]
+    output.print_rich(*heads, output.cell(finding.message))
+    if finding.remedy:
+        output.print_rich(" " * (sum(widths) + 1), output.cell(f"-> {finding.remedy}"))

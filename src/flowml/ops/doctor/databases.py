@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from flowml.ops.doctor.findings import Finding, Place
 from flowml.ops.runs import Runs
-from flowml.store.connection import connect
-from flowml.store.process import identity, is_gone
-from flowml.store.trouble import explained
+from flowml.process import identity, is_gone
+from flowml.store.backend.connection import connect
+from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

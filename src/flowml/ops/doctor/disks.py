@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from flowml import settings
 from flowml.ops.doctor.findings import Finding, Place
-from flowml.store import embedded
+from flowml.store.backend import embedded
 
 LITTLE, NONE = 2 * 2**30, 200 * 2**20  # bytes
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from flowml.ops.doctor.findings import Finding, Place
 from flowml.ops.runs import Runs
-from flowml.store import losses
-from flowml.store.connection import connect, is_there
-from flowml.store.process import is_gone
-from flowml.store.trouble import explained
+from flowml.process import is_gone
+from flowml.store.backend.connection import connect, is_there
+from flowml.store.backend.failures import explained
+from flowml.store.flow_end import losses
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

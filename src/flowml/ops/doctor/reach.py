@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from flowml.errors import FlowmlError
 from flowml.ops.doctor.findings import Finding, Place
 from flowml.ops.prefect_api import START_IT
-from flowml.ops.states import connected
+from flowml.ops.prefect_states import connected
 from flowml.secrets import mask
-from flowml.store.connection import connect, is_there
-from flowml.store.trouble import explained, without_credentials
+from flowml.store.backend.connection import connect, is_there
+from flowml.store.backend.failures import explained, without_credentials
 
 _KNOCK = 5.0  # seconds
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # else MLflow tries for minutes
@@ -97,3 +100,42 @@ def impatient() -> Iterator[None]:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+
+
+_SLIGHT, _MUCH = 3.0, 60.0  # seconds; the header has whole ones
+
+
+def clocks(place: Place) -> Iterator[Finding]:
+    """Compare the time in each server's answers with the time here."""
+    servers = {"Prefect's": place.api, "MLflow's": place.uri if place.uri.startswith("http") else None}
+    asked = {name: url for name, url in servers.items() if url}
+    if not asked:
+        yield Finding("ok", "There is no server with a clock of its own")
+    for name, url in asked.items():
+        ahead = _ahead(url)
+        if ahead is None:
+            yield Finding("ok", f"{name} server did not tell the time")
+        elif abs(ahead) < _SLIGHT:
+            yield Finding("ok", f"{name} server has the time of this machine")
+        else:
+            yield Finding(
+                "error" if abs(ahead) >= _MUCH else "warning",
+                f"{name} server is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine: durations "
+                "and the order of runs are wrong, and schedules run early or late.",
+                "Let both machines take the time from the network (NTP).",
+            )
+
+
+def _ahead(url: str) -> float | None:
+    """Return by how many seconds a server's clock is ahead; None if it cannot be known."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    try:
+        with closing(kind(parts.hostname or "", parts.port, timeout=5)) as connection:
+            before = time.time()
+            connection.request("GET", f"{parts.path.rstrip('/')}/health")
+            told = connection.getresponse().getheader("Date")
+            here = (before + time.time()) / 2
+    except (OSError, http.client.HTTPException):
+        return None
+    return parsedate_to_datetime(told).timestamp() + 0.5 - here if told else None

@@ -10,12 +10,16 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import prefect
+from prefect.settings import PREFECT_API_URL
+
 from flowml.ops.doctor.findings import Finding, Place
 from flowml.ops.doctor.reach import mlflow_problem, prefect_problem
-from flowml.store.trouble import without_credentials
+from flowml.store.backend.failures import without_credentials
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
+
 
 _LEVEL = "PREFECT_LOGGING_LEVEL"
 _PATIENCE = 180.0  # seconds; a worker process imports Prefect and MLflow first
@@ -61,7 +65,7 @@ def _ask(runner: TaskRunner[Any], uri: str) -> dict[str, str | None]:
     """Run one task under a task runner: Prefect's own flow and task, which leave no run in MLflow."""
     import prefect
 
-    from flowml.ops.doctor.probe import look
+    from flowml.ops.doctor.runners import look
 
     @prefect.flow(name="flowml-doctor", task_runner=runner, persist_result=False, log_prints=False)
     def doctor() -> dict[str, str | None]:
@@ -86,3 +90,11 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
         os.environ.pop(_LEVEL)
         os.environ |= {} if before is None else {_LEVEL: before}
+
+
+@prefect.task(name="look", persist_result=False)
+def look(uri: str) -> dict[str, str | None]:
+    """Tell what is wrong with Prefect and MLflow as seen from here."""
+    api = PREFECT_API_URL.value()
+    missing = "no Prefect server is known here: a server of its own is started in each worker."
+    return {"Prefect": prefect_problem(api) if api else missing, "MLflow": mlflow_problem(uri)}

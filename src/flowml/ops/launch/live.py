@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from flowml import output
 from flowml.errors import FlowmlError
 from flowml.ops.launch.summary import own_run
 from flowml.ops.runs import Runs
-from flowml.ops.view import facts, output
+from flowml.ops.view import facts
 from flowml.ops.view.tree import Node, tree, walk
-from flowml.store.connection import connect
-from flowml.store.trouble import explained
+from flowml.store.backend.connection import connect
+from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flowml.capture.engine import hints_of
+from flowml.capture.engine.attempt import hints_of
 from flowml.nearest import nearest_or_some
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from flowml import output
 from flowml.ops.launch.live import watched
 from flowml.ops.launch.loading import load
 from flowml.ops.launch.parameters import parameters
 from flowml.ops.launch.summary import own_run, summary
-from flowml.ops.view import output
 
 if TYPE_CHECKING:
     import prefect

@@ -6,13 +6,14 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from flowml import output, process
 from flowml.errors import FlowmlError
 from flowml.ops.runs import Runs, quoted
-from flowml.ops.view import facts, output
+from flowml.ops.view import facts
 from flowml.ops.view.show import where
-from flowml.store import losses, process
-from flowml.store.connection import Connection, connect, is_there
-from flowml.store.trouble import explained
+from flowml.store.backend.connection import Connection, connect, is_there
+from flowml.store.backend.failures import explained
+from flowml.store.flow_end import losses
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

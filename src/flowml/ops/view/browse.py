@@ -6,8 +6,9 @@ import os
 import sys
 from typing import Literal
 
+from flowml import output
 from flowml.ops.runs import connected
-from flowml.ops.view import facts, output
+from flowml.ops.view import facts
 from flowml.ops.view.finding import find
 from flowml.secrets import mask
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowml import output
 from flowml.ops.runs import connected
-from flowml.ops.view import facts, output
+from flowml.ops.view import facts
 from flowml.ops.view.finding import find
 
 if TYPE_CHECKING:

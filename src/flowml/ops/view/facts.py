@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from flowml import clock
+from flowml import formats
 from flowml.formats import short_duration
-from flowml.ops.states import FLOW_RUN, TASK_RUN
+from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from flowml.store.connection import Connection
+    from flowml.store.backend.connection import Connection
 
 _STATES = {"FINISHED": "Completed", "FAILED": "Failed", "KILLED": "Killed", "SCHEDULED": "Pending"}
 _KEY = 4  # metrics in a line
@@ -62,7 +62,7 @@ def state_of(run: Run) -> str:
 
 def seconds_of(run: Run) -> float:
     """Return how long it took, or how long it has been running."""
-    ended = run.info.end_time or clock.now()
+    ended = run.info.end_time or formats.now()
     return max(0.0, float(ended - run.info.start_time) / 1000)
 
 

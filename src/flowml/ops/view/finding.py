@@ -8,15 +8,15 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowml.nearest import nearest_or_some
+from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN
 from flowml.ops.runs import Runs, quoted
-from flowml.ops.states import FLOW_RUN, TASK_RUN
 from flowml.secrets import mask
-from flowml.store.trouble import explained
+from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from flowml.store.connection import Connection
+    from flowml.store.backend.connection import Connection
 
 _BEGINNING = re.compile(r"[0-9a-f][0-9a-f-]{3,35}")  # at least four characters of an id
 _RECENT = 200  # flow runs among whose names the nearest is looked for

@@ -6,17 +6,18 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from flowml import output
 from flowml.nearest import nearest_or_some
 from flowml.ops.prefect_api import batched
 from flowml.ops.runs import Runs, connected, quoted
-from flowml.ops.view import facts, output
+from flowml.ops.view import facts
 from flowml.secrets import mask
-from flowml.store.trouble import explained
+from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from flowml.store.connection import Connection
+    from flowml.store.backend.connection import Connection
 
 _FLOWS = "tags.`flowml.kind` = 'flow'"
 _TITLES = ("run", "flow", "state", "started", "took", "metrics", "Prefect", "MLflow")

@@ -7,19 +7,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowml import output
 from flowml.ops.runs import Runs, connected
-from flowml.ops.view import facts, output
+from flowml.ops.view import facts
 from flowml.ops.view.finding import find
 from flowml.ops.view.tree import Node, tree, walk
 from flowml.secrets import mask
 from flowml.stack import state
-from flowml.store.connection import ui_of
-from flowml.store.trouble import explained
+from flowml.store.backend.connection import ui_of
+from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from flowml.store.connection import Connection
+    from flowml.store.backend.connection import Connection
 
 _TITLES = ("run", "state", "took", "", "metrics")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowml.ops.prefect_states import TASK_RUN
 from flowml.ops.runs import Runs
-from flowml.ops.states import TASK_RUN
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

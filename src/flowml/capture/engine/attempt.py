@@ -1,0 +1,253 @@
+"""Who is calling: what Prefect's engine knows about the attempt that it is running now, or that it ends unrun."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import socket
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache, partial
+from types import CodeType
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun, FlowRunResult, State, TaskRun, TaskRunResult
+from prefect.context import FlowRunContext, TaskRunContext, _deployment_id
+from prefect.exceptions import MissingContextError, Pause
+from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
+
+from flowml import describe, formats, records
+from flowml.capture import contexts
+from flowml.capture.call import Call
+from flowml.capture.engine import origin
+from flowml.capture.guard import Log
+from flowml.capture.links import labels, urls
+from flowml.capture.links.artifacts import Links, publisher
+from flowml.capture.verdict import watched
+from flowml.errors import pass_on
+from flowml.events.emitting import note_settings
+from flowml.options import Track
+from flowml.store.backend.failures import without_credentials
+from flowml.store.flow_end.child_runs import INPUTS
+
+if TYPE_CHECKING:
+    import prefect
+
+_MOST_INPUTS = 200  # that a tag has room for
+
+
+def call_of(fn: Callable[..., Any], track: Track | None, hints: Mapping[str, Any]) -> Call | None:
+    """Describe the attempt that Prefect's engine has just begun of this very function.
+
+    Args:
+        fn: What Prefect holds as the flow's or task's ``fn``.
+        track: How it is tracked.
+        hints: Its annotations.
+
+    Returns:
+        The call; None if this is no such attempt: ``fn`` was called by hand, or its session is open already.
+    """
+    note_settings()
+    task = TaskRunContext.get()
+    if task is not None and task.task.fn is fn:
+        began = Beginning(task.task_run.run_count, _started(task.task_run), task.parameters, track, hints)
+        return None if labels.is_tracked(task.task_run) else call_of_task(task.task, task.task_run, began)
+    flow = FlowRunContext.get()
+    if flow is not None and flow.flow is not None and flow.flow.fn is fn and flow.flow_run is not None:
+        began = Beginning(flow.flow_run.run_count, _started(flow.flow_run), flow.parameters or {}, track, hints)
+        return None if labels.is_tracked(flow.flow_run) else call_of_flow(flow.flow, flow.flow_run, began)
+    return None
+
+
+class Beginning(NamedTuple):
+    """How an attempt begins.
+
+    Attributes:
+        attempt: Its number.
+        started: When, in milliseconds since 1970.
+        arguments: With what; nothing for one whose body is not called.
+        track: How it is tracked.
+        hints: The annotations of the arguments.
+    """
+
+    attempt: int
+    started: int
+    arguments: Mapping[str, Any]
+    track: Track | None
+    hints: Mapping[str, Any]
+
+
+def call_of_task(task: prefect.Task[..., Any], run: TaskRun, began: Beginning) -> Call:
+    """Describe an attempt at a task run."""
+    identity = records.Identity(
+        name=describe.mask(run.name),
+        kind="task",
+        owner=task.name,
+        attempt=began.attempt,
+        started=began.started,
+        source=_file_of(task.fn),
+        tags=_task_tags(task, run) | _inputs(run),
+        tag=("prefect.task_run_id", str(run.id)),
+    )
+    log = _log()
+    links = Links(run.flow_run_id, run.id, log)
+    return Call(
+        identity,
+        began.arguments,
+        began.hints,
+        began.track,
+        log,
+        failure=_failure,
+        is_pause=_is_pause,
+        watch=partial(watched.get, run.id),
+        find_caller=partial(labels.caller_here, run.id),
+        announce=partial(labels.note, run, began.attempt),
+        keep=None,
+        publish=links.watch,
+        published=links.settle,
+        hurry=publisher.hurrying,
+    )
+
+
+def call_of_flow(flow: prefect.Flow[..., Any], run: FlowRun, began: Beginning) -> Call:
+    """Describe an attempt at a flow run."""
+    goes_on = run.run_count > 1 or bool(run.total_run_time)  # or it was suspended
+    identity = records.Identity(
+        name=describe.mask(run.name),
+        kind="flow",
+        owner=flow.name,
+        attempt=began.attempt,
+        started=began.started,
+        source=_file_of(flow.fn),
+        tags=_flow_tags(flow, run),
+        tag=("prefect.flow_run_id", str(run.id)),
+        retries=flow.retries or 0,
+        goes_on=goes_on,
+    )
+    log = _log()
+    links = Links(run.id, None, log, goes_on=goes_on)
+    return Call(
+        identity,
+        began.arguments,
+        began.hints,
+        began.track,
+        log,
+        failure=_failure,
+        is_pause=_is_pause,
+        watch=partial(watched.get, run.id),
+        find_caller=partial(labels.caller_of_flow, run),
+        announce=partial(labels.note, run, began.attempt),
+        keep=partial(links.keep, run, began.attempt),
+        publish=links.watch,
+        published=links.settle,
+        hurry=publisher.hurrying,
+        known=partial(origin.known, run, began.started, goes_on=goes_on),
+        asked=partial(origin.asked, run, flow.name) if run.deployment_id else None,
+    )
+
+
+def tags_here() -> dict[str, str]:
+    """Return the tags that lead from a run opened here back to Prefect; none outside its flows and tasks."""
+    task, flow = contexts.task_here(), contexts.flow_here()
+    if task is not None:
+        return _task_tags(task.task, task.task_run)
+    return _flow_tags(flow.flow, flow.flow_run) if flow and flow.flow and flow.flow_run else {}
+
+
+def _task_tags(task: prefect.Task[..., Any], run: TaskRun) -> dict[str, str]:
+    tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": task.name, "prefect.api": api()}
+    tags |= _page("prefect.task_run_url", "task-run", run.id)
+    of = FlowRunContext.get()
+    return tags | _flow_tags(of.flow, of.flow_run) if of and of.flow and of.flow_run and run.flow_run_id else tags
+
+
+def _flow_tags(flow: prefect.Flow[..., Any], run: FlowRun) -> dict[str, str]:
+    tags = {"prefect.flow_run_id": str(run.id), "prefect.flow_name": flow.name}
+    tags |= {"prefect.flow_run_name": describe.mask(run.name), "prefect.api": api()}
+    tags |= _page("prefect.flow_run_url", "flow-run", run.id)
+    # prefect.runtime.deployment.id asks the API each time; the variable holds what a subflow inherits.
+    deployment_id = run.deployment_id or _deployment_id.get()
+    return tags | ({"prefect.deployment_id": str(deployment_id)} if deployment_id else {})
+
+
+def api() -> str:
+    """Name the Prefect whose ids are meant: its API's address or, for a temporary server, this host's database."""
+    url = PREFECT_API_URL.value()
+    if url:
+        return without_credentials(str(url)).rstrip("/")
+    database = without_credentials(str(PREFECT_API_DATABASE_CONNECTION_URL.value()))
+    return f"temporary on {_host()}: {database}"
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _page(tag: str, kind: urls.Kind, its_id: UUID) -> dict[str, str]:
+    """Name a run's page in Prefect's UI, if there is a server that has one."""
+    url = urls.page_of(kind, its_id)
+    return {tag: url} if url else {}
+
+
+def _inputs(run: TaskRun) -> dict[str, str]:
+    """Name the runs that a task run was given results of, as Prefect knows them; of very many, some from all over."""
+    ids = {
+        str(given.id): None
+        for name, inputs in run.task_inputs.items()
+        if name != "__parents__"  # the task that it was called in
+        for given in inputs
+        if isinstance(given, TaskRunResult | FlowRunResult)
+    }
+    step = max(1, -(-len(ids) // _MOST_INPUTS))
+    return {INPUTS: ",".join(list(ids)[::step])} if ids else {}
+
+
+def _failure(value: Any) -> BaseException | None:
+    """Return the error when the user's code returned a state that Prefect takes for a failure."""
+    if isinstance(value, State) and (value.is_failed() or value.is_crashed()):
+        return value.data if isinstance(value.data, BaseException) else RuntimeError(value.message or value.name)
+    return None
+
+
+def _is_pause(error: BaseException) -> bool:
+    return isinstance(error, Pause)
+
+
+def _started(run: FlowRun | TaskRun) -> int:
+    """Return when the attempt began, in milliseconds since 1970, as Prefect has it."""
+    running = run.state is not None and run.state.is_running()
+    return round(run.state.timestamp.timestamp() * 1000) if run.state and running else formats.now()
+
+
+def _log() -> Log:
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("prefect.flowml")
+
+
+def _file_of(fn: Callable[..., Any]) -> str | None:
+    code = getattr(fn, "__code__", None)
+    try:
+        return inspect.getsourcefile(fn) if code is None else _file_of_code(code, code.co_filename)
+    except TypeError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _file_of_code(code: CodeType, _: str) -> str | None:
+    """Find it once for all calls; the name is part of the key, because code that is alike in two files is equal."""
+    return inspect.getsourcefile(code)
+
+
+def hints_of(fn: Callable[..., Any]) -> Mapping[str, Any]:
+    """Resolve a function's annotations, with their ``Annotated`` markers, in the module that it was written in."""
+    target = fn if hasattr(fn, "__annotations__") else type(fn).__call__
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except BaseException as error:  # noqa: BLE001 - a name that exists only for type checkers: what is known must do
+        pass_on(error)
+        return dict(getattr(target, "__annotations__", {}))

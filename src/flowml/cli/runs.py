@@ -1,0 +1,148 @@
+"""The commands that look at runs and start them, as they are typed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import cyclopts
+
+from flowml.cli.exit_codes import exit_on_error
+
+app = cyclopts.App()
+
+
+@app.command
+def runs(*, flow: str | None = None, last: int = 20, subflows: bool = False, json: bool = False) -> None:
+    """List flow runs, newest first, one line each: name, flow, state, start, duration, metrics, both pages.
+
+    For example:
+
+        flowml runs --flow training --last 5
+        flowml runs --json | jq -r '.[0].mlflow_url'
+
+    Args:
+        flow: Only those of this flow.
+        last: How many at most.
+        subflows: Also those that other flows called.
+        json: Print JSON.
+    """
+    from flowml.ops.view.listing import listing
+
+    with exit_on_error():
+        if last < 1:
+            msg = f"--last cannot be {last}: it is how many runs are listed, 1 or more."
+            raise LookupError(msg)
+        listing(flow, last=last, subflows=subflows, as_json=json)
+
+
+@app.command
+def show(run: str, /, *, json: bool = False) -> None:
+    """Show a run and all below it as a tree: states, durations, attempts, metrics; and both pages.
+
+    For example:
+
+        flowml show training          its newest run
+        flowml show dancing-otter
+        flowml show 3f2a              the beginning of an id
+
+    Args:
+        run: An id in Prefect or MLflow, the beginning of one, a run's name, or a flow's; of several with a name the
+            newest.
+        json: Print JSON.
+    """
+    from flowml.ops.view.show import show
+
+    with exit_on_error():
+        show(run, as_json=json)
+
+
+@app.command(name="open")
+def browse(
+    run: str, /, *, where: Annotated[Literal["mlflow", "prefect"], cyclopts.Parameter(name="--in")] = "mlflow"
+) -> None:
+    """Open a run's page in the browser, and print its address.
+
+    For example:
+
+        flowml open training
+        flowml open dancing-otter --in prefect
+
+    Args:
+        run: As `flowml show` takes it.
+        where: In which UI.
+    """
+    from flowml.ops.view.browse import browse
+
+    with exit_on_error():
+        browse(run, where=where)
+
+
+@app.command
+def compare(*runs: str, diff: bool = False, json: bool = False) -> None:
+    """Compare params and metrics of runs side by side; * marks what differs.
+
+    For example:
+
+        flowml compare dancing-otter brave-lynx --diff
+
+    Args:
+        runs: Two or more, each as `flowml show` takes it.
+        diff: Only what differs.
+        json: Print JSON.
+    """
+    from flowml.ops.view.compare import compare
+
+    with exit_on_error():
+        compare(runs, diff=diff, as_json=json)
+
+
+@app.command
+def run(
+    flow: str,
+    /,
+    *,
+    param: Annotated[tuple[str, ...], cyclopts.Parameter(name=["--param", "-p"], negative="")] = (),
+    watch: bool = False,
+) -> None:
+    """Run a flow, and say at its end how it went; ends with 0 if it completed, else with 1.
+
+    For example:
+
+        flowml run flows/train.py
+        flowml run flows/train.py:training --param target=label --watch
+        flowml run flows/hello.py --param 'names=["Ada", "Grace"]'
+
+    Args:
+        flow: path.py:name or package.module:name; without a name, the only flow that is defined there.
+        param: One of its parameters, as name=value; text of the declared type, or JSON. May be repeated.
+        watch: In a terminal, show its tasks while it runs.
+    """
+    from flowml.ops.launch.start import run
+
+    with exit_on_error():
+        sys.exit(0 if run(flow, param, watch=watch) else 1)
+
+
+@app.command
+def doctor(flow: str | None = None, /, *, json: bool = False) -> None:
+    """Look for what is wrong here, and say what to do about it; ends with 1 if there is an error, else with 0.
+
+    Versions, both servers, seen from here and from inside a task runner, the environment, the database, clocks, disk,
+    what waits to be sent. Where a Prefect server runs, its own look at the task runner leaves a flow run there named
+    flowml-doctor; it leaves nothing in MLflow.
+
+    For example:
+
+        flowml doctor
+        flowml doctor flows/train.py:training     with that flow's task runner
+        flowml doctor --json | jq '.findings[] | select(.severity == "error")'
+
+    Args:
+        flow: A flow whose task runner and file are examined, as `flowml run` takes it. Default: a process pool.
+        json: Print JSON.
+    """
+    from flowml.ops.doctor.checks import doctor
+
+    with exit_on_error():
+        sys.exit(0 if doctor(flow, as_json=json) else 1)

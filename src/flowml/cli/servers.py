@@ -1,0 +1,171 @@
+"""The local servers' commands as they look in the terminal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from types import FrameType
+
+from rich.console import Console
+
+from flowml.ops.servers.down import down, overruled, status
+from flowml.ops.servers.options import Wanted
+from flowml.ops.servers.up import Run
+from flowml.stack import logs, servers, state
+from flowml.stack.state import Stack
+
+_RUN = "The servers of this project run already."
+_START = "The servers of this project are being started already; if nobody does, `flowml down` clears up."
+
+
+def run_up(wanted: Wanted, *, detach: bool) -> None:
+    """Start both servers, wait until they answer, and stay with them unless detached.
+
+    Raises:
+        SettingsError: If an option or setting cannot be.
+        StackError: If a server does not start, or dies.
+    """
+    console = _console()
+    run, stays = Run(), False
+    try:
+        with _ctrl_c_on_any_end():
+            if there := run.start(wanted, console.print):
+                console.print(_RUN if there.ready else _START)
+                _tell(console, there)
+                return
+            _wait(console, run)
+            if run.stack:
+                _tell(console, run.stack)
+            stays = detach
+            console.print(f"They run until {'`flowml down`' if stays else 'Ctrl-C'}.")
+            if not stays:
+                run.watch()
+                console.print("Stopped by `flowml down`.")
+    except KeyboardInterrupt:
+        console.print("Stopping both servers.")
+    finally:
+        if not stays:
+            with _undisturbed():
+                run.stop()
+
+
+def run_down() -> None:
+    """Stop both servers."""
+    console = _console()
+    stack = down()
+    if stack is None:
+        console.print("No servers of this project run.")
+        return
+    console.print(f"Stopped: {', '.join(f'{server.name} ({server.url})' for server in stack.servers)}.")
+
+
+def run_status(*, as_json: bool) -> bool:
+    """Tell how both servers are; returns whether they run."""
+    told = status()
+    console = _console()
+    if as_json:
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+        return bool(told["running"])
+    if not told["servers"]:
+        console.print("No servers of this project run. Start them: flowml up")
+        return False
+    for name, server in told["servers"].items():
+        console.print(f"{name:8} {server['state']:14} {server['url']}  (pid {server['pid']})")
+    stack = state.read()
+    for server in stack.dead() if stack else ():
+        console.print(f"\nThe end of {server.log}:\n{logs.last_lines(server)}")
+    console.print(f"\nFlows write to {told['tracking_uri']}. For the command `prefect`:\n  {told['export']}")
+    for name in overruled(stack) if stack else ():
+        console.print(f"{name} is set here, and wins.")
+    return bool(told["running"])
+
+
+def run_logs(server: str | None, *, follow: bool, lines: int) -> None:
+    """Print the end of the logs, and what comes, if that is wanted.
+
+    Raises:
+        LookupError: If there are no servers.
+    """
+    stack = state.read()
+    if stack is None:
+        msg = "no servers of this project run; start them: flowml up"
+        raise LookupError(msg)
+    chosen = [one for one in stack.servers if server in (None, one.name)]
+    for one in chosen:
+        if len(chosen) > 1:
+            sys.stdout.write(f"==> {one.log} <==\n")
+        sys.stdout.write(f"{logs.last_lines(one, lines)}\n")
+    sys.stdout.flush()
+    if follow:
+        with suppress(KeyboardInterrupt):
+            followers = [threading.Thread(target=_follow, args=[one], daemon=True) for one in chosen]
+            for follower in followers:
+                follower.start()
+            for follower in followers:
+                follower.join()
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False, markup=False)  # a folder may be called [red]
+
+
+def _follow(server: state.Server) -> None:
+    for said in logs.follow(server):
+        sys.stdout.write(said)
+        sys.stdout.flush()
+
+
+def _wait(console: Console, run: Run) -> None:
+    if not console.is_terminal:
+        console.print("Starting the servers; it takes 10 to 30 seconds.")
+    shown = console.status("Starting the servers") if console.is_terminal else nullcontext()
+    with shown as spinner:
+        for waiting in run.wait_until_ready():
+            if spinner is not None:
+                spinner.update(f"Waiting for {' and '.join(server.name for server in waiting)}")
+
+
+def _tell(console: Console, stack: Stack) -> None:
+    console.print(f"Prefect  {stack.prefect.url}", style="bold")
+    console.print(f"MLflow   {stack.mlflow.url}", style="bold")
+    if not servers.is_local(stack.host):
+        console.print(
+            f"They listen on {stack.host}, without a password: whoever reaches this machine can read and change all "
+            "runs, and start deployments, which run code here. Let a firewall or a proxy decide who does.",
+            style="yellow",
+        )
+    for name in overruled(stack):
+        console.print(f"{name} is set here, and wins: flows of this terminal go there.", style="yellow")
+
+
+@contextmanager
+def _ctrl_c_on_any_end() -> Iterator[None]:
+    """Make each signal that asks a program to end the same as Ctrl-C, so that all of them stop the servers."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for one in asking:
+            signal.signal(one, signal.SIG_IGN)  # once is enough: what follows is brief, and must be done to the end
+        raise KeyboardInterrupt
+
+    asking = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # ignored under nohup
+        asking.append(signal.SIGHUP)
+    before = {one: signal.signal(one, interrupt) for one in asking}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let the servers be stopped to the end; it is a matter of seconds."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    yield

@@ -1,0 +1,208 @@
+"""Closes the runs that nobody is going to close any more: their flow or task run ended without them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from flowml import formats, notifications, process
+from flowml.events import reporting
+from flowml.ops.prefect_api import batched
+from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, Prefect, State, connected, is_id
+from flowml.ops.reap.report import Reaped, Report
+from flowml.ops.reap.verdict import ENDS, Judge, Verdict
+from flowml.ops.runs import Runs
+from flowml.store.backend.connection import connect, is_there
+from flowml.store.backend.failures import explained
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+GRACE = 60.0
+_AT_ONCE = 200
+_NEWS_TAKES = 30.0  # seconds without news, after which Prefect's API has heard all that a killed process told it
+_ASK_AGAIN = 5.0  # seconds
+
+
+def reap_runs(*, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = False) -> Report:
+    """Close each open run with a Prefect id whose flow or task run has ended, or is gone.
+
+    Args:
+        grace: Leave a run whose Prefect run ended less than so many seconds ago: what it logged may be under way.
+        older_than: Look only at runs that began more than so many seconds ago.
+        dry_run: Close nothing.
+
+    Returns:
+        What was closed, and what stays open.
+
+    Raises:
+        OrchestrationError: If Prefect's API cannot be reached; nothing is closed then.
+        TrackingError: If MLflow cannot be reached.
+        SettingsError: If a setting of flowml cannot be used.
+    """
+    with connected() as prefect:
+        if not is_there():
+            return Report(dry_run=dry_run)
+        connection = connect()
+        runs = Runs(connection.client)
+        reporting.begin()
+        reaper = _Reaper(connection.client, runs, prefect, grace, dry_run=dry_run)
+        cutoff = formats.now() - int(older_than * 1000)
+        seen: set[str] = set()
+        with explained(connection.uri):
+            # Another reaper closes runs meanwhile, which moves MLflow's pages: read until there is nothing new.
+            while new := [run_id for run_id in runs.open_ids(cutoff) if run_id not in seen]:
+                seen.update(new)
+                for some in batched(new, _AT_ONCE):
+                    reaper.reap(some)
+    return reaper.report
+
+
+class _Reaper:
+    """Reaps some runs after the other, and keeps the account."""
+
+    def __init__(self, client: MlflowClient, runs: Runs, prefect: Prefect, grace: float, *, dry_run: bool) -> None:
+        self.report = Report(dry_run=dry_run)
+        self._client = client
+        self._runs = runs
+        self._prefect = prefect
+        self._grace = int(grace * 1000)
+        self._dry_run = dry_run
+        self._gone: dict[tuple[str | None, ...], int] = {}  # processes, and when they were first seen to be gone
+        self._heard = (0, 0)  # when the last of them was, and the last news from before it
+        self._heard_at = 0
+
+    def reap(self, run_ids: list[str]) -> None:
+        """Close those of some runs that are to be closed."""
+        known = self._runs.with_those_above(run_ids)
+        chosen = [known[run_id] for run_id in run_ids if run_id in known]
+        judge = self._ask(known)
+        verdicts = [judge.judge(run) for run in chosen]
+        while self._waits_for_news(judge, chosen, verdicts):
+            judge = self._ask(known)
+            verdicts = [judge.judge(run) for run in chosen]
+        for run, verdict in zip(chosen, verdicts, strict=True):
+            if self._carry_out(judge, run, verdict) and judge.is_a_flows(run) and judge.is_gone(run):
+                add_last_attempts(self._runs, self._prefect, run, _written(formats.now()))
+
+    def _ask(self, known: Mapping[str, Run]) -> Judge:
+        from flowml.capture.engine.attempt import api
+
+        # The processes are looked at before Prefect is asked: its answer then holds all that they told it.
+        processes = {process.identity(run.data.tags): run.data.tags for run in known.values()}
+        gone = {identity: process.is_gone(tags) for identity, tags in processes.items()}
+        return Judge(
+            runs=known,
+            flows=self._prefect.flow_runs(_ids(known.values(), FLOW_RUN)),
+            tasks=self._prefect.task_runs(_ids(known.values(), TASK_RUN)),
+            api=api(),
+            gone=gone,
+            is_in_background=self._prefect.is_in_background,
+        )
+
+    def _waits_for_news(self, judge: Judge, chosen: list[Run], verdicts: list[Verdict | None]) -> bool:
+        """Wait a little, if Prefect's API may not have heard yet all that a process told it which is gone now.
+
+        Prefect's server writes news of tasks down some time after they came, under load a long time: wait until
+        nothing new from before the end of the process came for a while.
+        """
+        resting = [run for run, verdict in zip(chosen, verdicts, strict=True) if verdict and verdict.by_process]
+        if self._dry_run or not resting:
+            return False
+        now = formats.now()
+        for run in resting:
+            self._gone.setdefault(process.identity(judge.process_of(run)), now)
+        latest = max(self._gone.values())
+        heard = latest, min(latest, self._prefect.last_end_of_a_task())
+        if heard != self._heard:
+            self._heard, self._heard_at = heard, now
+        left = self._heard_at / 1000 + min(_NEWS_TAKES, self._grace / 1000) - now / 1000
+        time.sleep(max(0.0, min(left, _ASK_AGAIN)))
+        return left > 0
+
+    def _carry_out(self, judge: Judge, run: Run, verdict: Verdict | None) -> bool:
+        """Close a run if it is to be, and keep the account; tell whether it was closed here and now."""
+        report, tags = self.report, run.data.tags
+        if verdict is None and judge.knows(run):
+            report.running += 1
+        elif verdict is None:
+            report.strangers[tags["prefect.api"]] += 1
+        elif verdict.since is not None and formats.now() - verdict.since < self._grace:
+            report.in_grace += 1
+        elif self._dry_run or self._close(run, verdict):
+            flow_run = tags.get("prefect.flow_run_name", "")
+            report.closed.append(Reaped(run.info.run_id, run.info.run_name, flow_run, verdict.status, verdict.why))
+            return not self._dry_run
+        return False
+
+    def _close(self, run: Run, verdict: Verdict) -> bool:
+        now = formats.now()
+        tags = {"flowml.closed": verdict.why, "flowml.closed_at": _written(now)}
+        if verdict.state:
+            tags["prefect.state"] = verdict.state
+        if verdict.superseded:
+            tags["flowml.superseded"] = "true"
+        ended = max(run.info.start_time, now if verdict.ended is None else verdict.ended)
+        is_closed = self._runs.close(run.info.run_id, verdict.status, ended, tags)
+        if is_closed:
+            notifications.notify_closed(self._client, run, verdict.status)
+        return is_closed
+
+
+def _ids(runs: Iterable[Run], tag: str) -> set[str]:
+    return {told for run in runs if is_id(told := run.data.tags.get(tag, ""))}
+
+
+def _written(moment: int) -> str:
+    return datetime.fromtimestamp(moment / 1000, timezone.utc).isoformat(timespec="seconds")
+
+
+_KEPT = ("prefect.", "mlflow.user", "mlflow.source.", "mlflow.parentRunId", "flowml.kind", "flowml.root_run_id")
+_WHY = "its process was killed before it sent this attempt; Prefect says {}"
+
+
+def add_last_attempts(runs: Runs, prefect: Prefect, flow: Run, at: str) -> None:
+    """Add a small closed run for the last attempt at each task run whose earlier one would be the last word in MLflow.
+
+    Args:
+        runs: MLflow's runs.
+        prefect: Prefect's API.
+        flow: The run of a flow whose process was killed.
+        at: Now, as the tag ``flowml.closed_at`` tells it.
+
+    Raises:
+        OrchestrationError: If Prefect's API cannot be reached.
+    """
+    last: dict[str, Run] = {}
+    for run in runs.search(f"tags.`{FLOW_RUN}` = '{flow.data.tags[FLOW_RUN]}'"):
+        task_run = run.data.tags.get(TASK_RUN, "")
+        if "flowml.kind" in run.data.tags and is_id(task_run):
+            last[task_run] = max(last.get(task_run, run), run, key=_attempt)
+    for task_run, state in prefect.task_runs(last).items():
+        if state.type in ENDS and state.ended and state.attempt > _attempt(last[task_run]):
+            _add(runs, last[task_run], state, at)
+
+
+def _add(runs: Runs, earlier: Run, state: State, at: str) -> None:
+    tags = {key: value for key, value in earlier.data.tags.items() if key.startswith(_KEPT)}
+    tags |= {
+        "prefect.state": state.name,
+        "flowml.attempt": str(state.attempt),
+        "flowml.previous_run_id": earlier.info.run_id,
+        "flowml.closed": _WHY.format(state.name),
+        "flowml.closed_at": at,
+    }
+    ended = state.ended or state.since
+    started = min(earlier.info.end_time or ended, ended)
+    added = runs.add(earlier.info.experiment_id, earlier.info.run_name, started, tags)
+    runs.close(added, ENDS[state.type], ended, {})
+    runs.tag(earlier.info.run_id, {"flowml.superseded": "true", "flowml.next_run_id": added})
+
+
+def _attempt(run: Run) -> int:
+    told = run.data.tags.get("flowml.attempt", "")
+    return int(told) if told.isdecimal() else 1

@@ -1,0 +1,258 @@
+"""Which MLflow to write to, and the client that reaches it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+from flowml import settings
+from flowml.errors import TrackingError
+from flowml.secrets import mask
+from flowml.stack import state
+from flowml.storable import clean
+from flowml.store.backend import cheap_requests, embedded, imports, mlflow_state, proxied, urls
+from flowml.store.backend.failures import explain, explained, without_credentials
+from flowml.store.backend.mlflow_state import absolute
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_lock = Lock()
+_chosen: str | None = None  # what flowml told MLflow to use, to tell it from what the user said
+
+
+_connections: WeakSet[Connection] = WeakSet()
+_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # of new experiments: MLflow's UI is not to guess
+
+
+class Connection:
+    """One MLflow store, as one client sees it.
+
+    Attributes:
+        uri: The tracking URI.
+        client: MLflow's client for it.
+    """
+
+    def __init__(self, uri: str, registry_uri: str | None) -> None:
+        from mlflow import MlflowClient
+
+        self.uri = uri
+        self.registry_uri = registry_uri
+        with explained(uri):
+            _check_reachable(uri)
+            self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
+        _hush(self.client)
+        _connections.add(self)
+        self._experiments: dict[str, str] = {}
+
+    def experiment_id(self, name: str) -> str:
+        """Return the experiment of this name, creating it when there is none.
+
+        Raises:
+            TrackingError: If it was deleted.
+            Exception: What MLflow raises when it fails.
+        """
+        name = clean(name)
+        if name not in self._experiments:
+            self._experiments[name] = self._get_or_create(name)
+        return self._experiments[name]
+
+    def _get_or_create(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                artifacts = embedded.artifacts(self.uri, name)
+                return self.client.create_experiment(name, artifact_location=artifacts, tags=_TAGS)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)  # another process was faster
+        if found is None or found.lifecycle_stage == "deleted":
+            msg = f"the MLflow experiment {name!r} was deleted."
+            number = found.experiment_id if found else "?"
+            remedy = (
+                f"Restore it with `mlflow experiments restore --experiment-id {number}`, "
+                "or choose another: Track(experiment=...) or FLOWML_EXPERIMENT."
+            )
+            raise TrackingError(msg, uri=mask(self.uri), remedy=remedy)
+        return str(found.experiment_id)
+
+    def page_of(self, experiment_id: str, run_id: str) -> str | None:
+        """Return the address of a run's page in MLflow's UI, or None when no server is known."""
+        ui = ui_of(self.uri)
+        return urls.under(ui, urls.of_run(experiment_id, run_id)) if ui else None
+
+
+Reached: TypeAlias = "Connection | TrackingError"
+Reach: TypeAlias = "Callable[[], Reached]"
+
+
+def ui_of(uri: str) -> str | None:
+    """Return where people open this store: as the settings say, itself if it is a server, or the local server."""
+    stack = state.up()
+    if wanted := settings.current().mlflow_ui_url:
+        return without_credentials(wanted)
+    if uri.startswith("http"):
+        return without_credentials(uri)
+    return stack.mlflow.url if stack and stack.database == uri and stack.mlflow.is_alive() else None
+
+
+def _hush(client: MlflowClient) -> None:
+    """Keep MLflow from printing a line for each closed run, with the server's address and the password in it."""
+    inner: Any = getattr(client, "_tracking_client", None)
+    if hasattr(inner, "_log_url"):
+        inner._log_url = lambda _: None  # noqa: SLF001 - MLflow can be told so only for the whole process
+
+
+def connect(uri: str | None = None, registry_uri: str | None = None) -> Connection:
+    """Return the connection to an MLflow, and point plain ``mlflow.*`` calls at it too.
+
+    Args:
+        uri: The tracking URI that a caller in another process told, without credentials. Default: that in force here.
+        registry_uri: The registry's, if it is another.
+
+    Returns:
+        The connection; each store has one in a process.
+
+    Raises:
+        TrackingError: If it cannot be reached or the URI makes no sense.
+    """
+    own, own_registry = in_force()
+    if uri is None or uri == without_credentials(own):
+        uri, registry_uri = own, own_registry  # with the credentials that are known here
+    connection = _connection(uri, registry_uri)
+    _tell_mlflow(uri, registry_uri)
+    return connection
+
+
+def load() -> None:
+    """Import what connecting to the store in force here needs, and sending to it."""
+    imports.load(in_force()[0])
+
+
+def reaching() -> Reach:
+    """Return what connects to the store in force here; it imports nothing, and may be called in another thread.
+
+    What it returns is the connection, or why there is none.
+    """
+    uri, registry_uri = in_force()
+    imports.load(uri)
+
+    def reach() -> Reached:
+        try:
+            return _connection(uri, registry_uri)
+        except TrackingError as problem:
+            return problem
+
+    return reach
+
+
+@cache
+def _connection(uri: str, registry_uri: str | None) -> Connection:
+    imports.load(uri)
+    with embedded.room_for_threads(uri):
+        with explained(uri):
+            if uri.startswith("sqlite:///"):
+                embedded.tune(uri)
+            if embedded.is_embedded(uri):
+                embedded.prepare(uri)
+            proxied.install()
+            cheap_requests.install()
+        return Connection(uri, registry_uri)
+
+
+def tracking_uri() -> str:
+    """Return the tracking URI in force here, with its credentials; nothing is connected to."""
+    return in_force()[0]
+
+
+def is_there() -> bool:
+    """Tell whether there is a store to read: one that somebody configured, or an embedded one that was made."""
+    uri, _ = in_force()
+    return not embedded.is_embedded(uri) or Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def uses_mlflows_own() -> bool:
+    """Tell whether the store in force is the one that plain ``mlflow.*`` calls go to already."""
+    import mlflow
+
+    return in_force()[0] == absolute(mlflow.get_tracking_uri())
+
+
+def in_force() -> tuple[str, str | None]:
+    """Return the tracking URI in force here and, if it is another, the registry's; they may hold credentials.
+
+    It is flowml's setting, what the user told MLflow or has in use there, the local servers', the embedded store's.
+    """
+    import mlflow
+    from mlflow.tracking import is_tracking_uri_set
+
+    wanted = settings.current()
+    if told := settings.resolved(wanted.tracking_uri):
+        uri = told
+    elif is_tracking_uri_set() and mlflow.get_tracking_uri() != _chosen:
+        uri = mlflow.get_tracking_uri()
+    elif _chosen is None and mlflow_state.is_in_use():
+        uri = mlflow.get_tracking_uri()  # MLflow's default: a run or experiment of the user's is there
+    else:
+        stack = state.up()
+        uri = (stack and stack.database) or embedded.default_uri()
+    return absolute(uri), settings.resolved(wanted.registry_uri)
+
+
+def _tell_mlflow(uri: str, registry_uri: str | None) -> None:
+    """Point plain MLflow calls at the same store; only when it differs, for this resets MLflow's tracing."""
+    global _chosen  # noqa: PLW0603 - the one place that holds it
+    import mlflow
+
+    with _lock:
+        if mlflow.get_tracking_uri() != uri:
+            # As the environment would, where that is enough: what the user says later, in either way, then counts.
+            os.environ["MLFLOW_TRACKING_URI"] = uri
+            if mlflow.get_tracking_uri() != uri:
+                mlflow.set_tracking_uri(uri)
+            mlflow.tracing.reset()
+            _chosen = uri
+        if registry_uri and mlflow.get_registry_uri() != registry_uri:
+            mlflow.set_registry_uri(registry_uri)
+
+
+def _check_reachable(uri: str) -> None:
+    """Knock at a server's door: without it, MLflow's own first call to a dead one blocks for minutes."""
+    if uri.startswith(("http://", "https://")):
+        try:
+            parts = urlsplit(uri)
+            host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError as error:
+            raise explain(uri, ValueError(str(error))) from None  # whoever wrote the address is at fault, not this line
+        if not host:
+            raise explain(uri, ValueError("the URI names no host"))
+        with socket.create_connection((host, port), timeout=min(5.0, settings.current().timeout)):
+            pass
+
+
+def _forget_inherited() -> None:
+    """Let a forked child open connections of its own: SQLite's must not be carried across a fork."""
+    _connection.cache_clear()
+    for store in _stores():
+        engine = getattr(store, "engine", None)
+        if engine is not None:
+            engine.dispose(close=False)
+
+
+def _stores() -> list[object]:
+    clients = [connection.client for connection in _connections]
+    return [getattr(getattr(client, "_tracking_client", None), "store", None) for client in clients]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_inherited)

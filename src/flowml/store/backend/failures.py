@@ -1,0 +1,70 @@
+"""What MLflow, its database or the network raise, as one error that says what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from flowml import faults
+from flowml.errors import FlowmlError, TrackingError
+from flowml.secrets import mask, mask_addresses
+from flowml.store.backend.retrying import may_pass
+
+
+def without_credentials(uri: str) -> str:
+    """Return the URI without user and password, and without what is secret among its parameters."""
+    try:
+        parts = urlsplit(mask_addresses(uri))
+    except ValueError:
+        return mask(uri)
+    host = parts.netloc.rpartition("@")[2]
+    kept = [part for part in parts.query.split("&") if mask(f"?{part}") == f"?{part}"]
+    changed = parts._replace(netloc=host, query="&".join(kept))
+    return uri if changed == parts else changed.geturl()
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn whatever MLflow, its database or the network raises into a `TrackingError`."""
+    try:
+        yield
+    except FlowmlError:
+        raise  # says already what to do
+    except Exception as error:
+        if type(error) is LookupError:  # flowml's own: what was asked for is not there
+            raise
+        raise explain(uri, error) from None  # its cause would show the URI with the password
+
+
+def explain(uri: str, error: BaseException) -> TrackingError:
+    """Make the error that says what to do out of what MLflow, its database, the network, or flowml itself raised."""
+    if isinstance(error, TrackingError):
+        return error
+    logging.getLogger("flowml").debug("MLflow failed", exc_info=error)
+    if faults.is_own(error):
+        faults.note(error)
+        return TrackingError(mask(faults.explain(error)))
+    shown = mask(uri)
+    reason = mask(str(error).replace(uri, shown)).splitlines()
+    msg = f"MLflow at {shown} failed: {type(error).__name__}: {reason[0] if reason else ''}"
+    return TrackingError(f"{msg[:600].rstrip('.')}.", uri=shown, remedy=_remedy(uri, error), waits=may_pass(error))
+
+
+def _remedy(uri: str, error: BaseException) -> str:
+    text = str(error)
+    if "out-of-date database schema" in text:
+        return f"Run `mlflow db upgrade {mask(uri)}` (back the database up first)."
+    if isinstance(error, OSError) and uri.startswith("http"):
+        return "Start the server, or set MLFLOW_TRACKING_URI (or FLOWML_TRACKING_URI) to one that runs."
+    if uri.startswith(("http", "postgresql", "mysql", "mssql")):
+        return "Check the address, the credentials and that the server runs."
+    if uri.startswith("sqlite"):
+        return "Check that its folder exists and can be written, or set FLOWML_HOME or MLFLOW_TRACKING_URI elsewhere."
+    if uri.startswith(("file:", "/", ".")) or ":" not in uri:
+        return (
+            "MLflow no longer keeps runs in plain folders: use sqlite:///mlflow.db "
+            "(`mlflow migrate-filestore` moves old runs), or unset MLFLOW_TRACKING_URI for flowml's own store."
+        )
+    return "A tracking URI looks like sqlite:////path/mlflow.db or http://host:5000."

@@ -1,0 +1,178 @@
+"""What a flow's run gets when it ends: its children's metrics, a note, the graph; and what can be told of it then."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowml import mlflow_limits, records
+from flowml.notifications import Notification, Subscriber, notify
+from flowml.store.backend import urls
+from flowml.store.backend.mlflow_state import ELSEWHERE
+from flowml.store.backend.urls import NOTE
+from flowml.store.flow_end import child_runs, graph, losses, note
+from flowml.store.flow_end.losses import Losses
+from flowml.store.flow_end.summary import CallSummary
+from flowml.store.models import registry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_DIGEST = "flowml.note_digest"  # of the note that flowml wrote, to tell it from one that somebody wrote or changed
+_ELSEWHERE = "flowml.note"  # the note, where somebody's own stands in its place
+_FOLDER = "flow"
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """A run that has ended, and is to be closed.
+
+    Attributes:
+        info: Its ids.
+        name: Its name.
+        tags: The tags that it was created with.
+        status: How it ended.
+        ended: When, in milliseconds since 1970.
+        losses: What was lost of it and below it.
+        own_metrics: The names of the metrics that it logged itself.
+        runs_around_tasks: The user's runs that tasks of the flow hang under.
+        summarized: The calls below it that have no run.
+        subscribers: Who is notified of its end, beside those who want to know of all.
+    """
+
+    info: records.CurrentRun
+    name: str
+    tags: Mapping[str, str]
+    status: records.Status
+    ended: int
+    losses: Losses
+    own_metrics: Collection[str]
+    runs_around_tasks: Collection[str]
+    summarized: CallSummary | None
+    subscribers: Sequence[Subscriber]
+
+
+class Ending:
+    """A flow's run at its end: what is read of it, what it gets, and what is told of it.
+
+    Args:
+        client: The client to read with.
+        ended: The run.
+    """
+
+    def __init__(self, client: MlflowClient, ended: EndedRun) -> None:
+        self._client = client
+        self._ended = ended
+        self._info = ended.info
+        self._run: Run | None = None
+        self._all: list[child_runs.ChildRun] = []
+        self._children: list[child_runs.ChildRun] = []
+        self._metrics: list[records.Metric] = []
+
+    def read(self) -> None:
+        """Read what is there already: the run, and what is right below it."""
+        run_id, experiment_id = self._info.run_id, self._info.experiment_id
+        self._all = child_runs.read(self._client, run_id, experiment_id)
+        for other in self._ended.runs_around_tasks:
+            below = child_runs.read(self._client, other, experiment_id)
+            self._all += [child for child in below if not child.by_hand]
+        self._run = self._client.get_run(run_id)
+        apart = child_runs.read_apart(self._client, self._run.data.tags)
+        for text in losses.in_tags(self._run.data.tags, of_others=True):
+            self._ended.losses.add(text)
+        for child in self._all:
+            for text in child.losses:
+                self._ended.losses.add(f"{child.name}: {text}")
+        summed_up = child_runs.summed_up(self._ended.summarized)
+        self._children = child_runs.last_attempts([*self._all, *apart, *summed_up])
+
+    def graph(self) -> list[records.Record]:
+        """Return the graph as a picture, and as text that other tools draw; nothing if there is nothing to draw."""
+        if not self._children:
+            return []
+        drawn = graph.of(self._children)
+        return [
+            records.Text(f"{_FOLDER}/graph.svg", graph.svg(drawn)),
+            records.Text(f"{_FOLDER}/graph.md", graph.mermaid(drawn)),
+        ]
+
+    def results(self) -> list[records.Record]:
+        """Return the children's metrics, which models were registered, and the note."""
+        if self._run is None:
+            return []
+        self._metrics = child_runs.rolled_up(self._all, self._ended.own_metrics)
+        tags = self._note(self._run.data.tags)
+        if models := self._models():
+            tags[registry.TAG] = registry.as_tag(models)
+        found: list[records.Record] = [
+            records.Metric(metric.key[: mlflow_limits.KEY], metric.value) for metric in self._metrics
+        ]
+        return found + [records.Tag(key, value) for key, value in tags.items()]
+
+    def summary(self) -> records.Summary:
+        """Tell what the run holds now."""
+        run = self._run
+        data = run.data if run else None
+        return records.Summary(
+            run=self._info,
+            name=(run.info.run_name if run else None) or self._info.run_id,
+            state=self._state(),
+            seconds=self._seconds(),
+            params=dict(data.params) if data else {},
+            metrics=({**data.metrics} if data else {}) | {each.key: each.value for each in self._metrics},
+            models=self._models(),
+            problems=tuple(self._ended.losses.texts()),
+        )
+
+    def notify(self, *, is_closed: bool) -> None:
+        """Notify of the end of a flow's run.
+
+        Args:
+            is_closed: Whether MLflow has closed it.
+        """
+        ended, info = self._ended, self._info
+        notification = Notification(
+            "run finished" if is_closed else "run left open",
+            self._client,
+            info.experiment_id,
+            info.run_id,
+            tags={**ended.tags, "flowml.root_run_id": info.root_run_id},
+            facts={"status": ended.status, "name": ended.name},
+            summary=self.summary(),
+        )
+        notify(notification, *ended.subscribers)
+
+    def _models(self) -> tuple[records.RegisteredModel, ...]:
+        own = registry.versions_in(self._run.data.tags) if self._run else ()
+        return tuple(dict.fromkeys([*own, *(model for child in self._children for model in child.models)]))
+
+    def _note(self, tags: dict[str, str]) -> dict[str, str]:
+        """Return the tags of the note: as the run's description, unless somebody wrote one."""
+        experiment_id, run_id = self._info.experiment_id, self._info.run_id
+        page = urls.of_run(experiment_id, run_id, f"{_FOLDER}/graph.svg") if self._children else None
+        head = note.Head(experiment_id, self._state(), self._seconds(), tags, page, self._page_above(tags))
+        text = note.write(head, self._children)
+        before = tags.get(NOTE, "").strip()
+        if before and _digest(before) != tags.get(_DIGEST):
+            return {_ELSEWHERE: text}
+        return {NOTE: text, _DIGEST: _digest(text)}
+
+    def _page_above(self, tags: dict[str, str]) -> str | None:
+        """Return the page of the run that this one was called in, if that is in another experiment."""
+        above = tags.get(ELSEWHERE)
+        return urls.of_run(self._client.get_run(above).info.experiment_id, above) if above else None
+
+    def _state(self) -> str:
+        told = self._run.data.tags.get("prefect.state") if self._run else None
+        return told or self._ended.status.title()
+
+    def _seconds(self) -> float:
+        began = self._run.info.start_time if self._run else self._ended.ended
+        return max(0.0, (self._ended.ended - began) / 1000)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.strip().encode()).hexdigest()[:16]

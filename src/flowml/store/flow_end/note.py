@@ -1,0 +1,157 @@
+"""The note on a flow's run: how it ended, and a table of what it called, in Markdown for MLflow's UI."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from flowml import markdown, mlflow_limits
+from flowml.formats import duration, number
+from flowml.store.backend import urls
+from flowml.store.flow_end.child_runs import ChildRun
+
+_ALONE = 10  # so many calls of one task have a row each; more have one for all, and one for each that failed
+_FAILED = 5  # of those the first
+_METRICS = 4  # in a row
+_HEADING = ("Task", "State", "Attempts", "Cached", "Duration", "Metrics", "Prefect")
+_ROOM = mlflow_limits.TAG - 200  # what is left is for the last line
+_GAP = "&emsp;"  # MLflow's page shows tables without any space between their columns
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the note says of the flow run itself.
+
+    Attributes:
+        experiment_id: The experiment of all runs.
+        state: How it ended.
+        seconds: How long it took.
+        tags: Its run's tags, with where it is in Prefect, what deployed it and why it failed.
+        graph: The page with its graph; None if there is none.
+        above: The page of the run that it was called in, if that is in another experiment.
+    """
+
+    experiment_id: str
+    state: str
+    seconds: float
+    tags: Mapping[str, str]
+    graph: str | None
+    above: str | None = None
+
+
+def write(head: Head, children: Sequence[ChildRun]) -> str:
+    """Write the note, within what a tag of MLflow holds.
+
+    Args:
+        head: What it says of the flow run itself.
+        children: What the flow called, each once.
+
+    Returns:
+        Markdown.
+    """
+    lines = list(_about(head))
+    if not children:
+        return "\n".join(lines)
+    lines += ["", *markdown.rows([_apart(_HEADING)])]
+    room, shown = _ROOM - sum(len(line) + 1 for line in lines), 0
+    for row, counted in _rows(head.experiment_id, children):
+        line = markdown.rows([_apart(row)])[0]
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+        shown += counted
+    if shown < len(children):
+        lines += ["", f"… and {len(children) - shown:,} more."]
+    return "\n".join(lines)
+
+
+def _apart(row: Sequence[str]) -> list[str]:
+    """Keep the cells of a row from touching each other on the page."""
+    *cells, last = row
+    return [*(f"{cell}{_GAP}" if cell else "" for cell in cells), last]
+
+
+def _about(head: Head) -> Iterator[str]:
+    tags, link = head.tags, markdown.link
+    parts = [f"**{markdown.text(head.state)}** after {duration(head.seconds)}"]
+    if url := tags.get("prefect.flow_run_url"):
+        parts.append(link("Flow run in Prefect", url))
+    if deployment_id := tags.get("prefect.deployment_id"):
+        name = tags.get("prefect.deployment_name", deployment_id)
+        parts.append(f"deployment {link(name, tags.get('prefect.deployment_url'))}")
+    if schedule := tags.get("prefect.schedule"):
+        parts.append(f"schedule {markdown.text(schedule)}")
+    if head.graph:
+        parts.append(link("Graph", head.graph))
+    if head.above:
+        parts.append(link("Called by", head.above))
+    yield " · ".join(parts)
+    if error := tags.get("flowml.error_type"):
+        yield ""
+        yield f"{markdown.text(error)}: {markdown.text(tags.get('flowml.error', ''), most=300)}"
+
+
+def _rows(experiment_id: str, children: Sequence[ChildRun]) -> Iterator[tuple[list[str], int]]:
+    """Give each row with the number of calls that it is about."""
+    groups: defaultdict[tuple[str, bool], list[ChildRun]] = defaultdict(list)
+    for child in children:
+        groups[child.owner, child.is_flow].append(child)
+    for (owner, _), group in groups.items():
+        if len(group) <= _ALONE:
+            for child in group:
+                yield _row(experiment_id, child), 1
+        else:
+            yield _row_of_many(owner, group), len(group)
+            for child in [child for child in group if child.status == "FAILED"][:_FAILED]:
+                yield _row(experiment_id, child), 0
+
+
+def _row(experiment_id: str, child: ChildRun) -> list[str]:
+    page = urls.of_run(child.experiment_id or experiment_id, child.run_id) if child.run_id else None
+    return [
+        markdown.link(child.name, page, most=60),
+        markdown.text(child.state),
+        str(child.attempt),
+        "yes" if child.cached else "",
+        "" if child.seconds is None else duration(child.seconds),
+        _metrics({key: number(value) for key, value in child.metrics.items()}),
+        markdown.link("open", child.page) if child.page else "",
+    ]
+
+
+def _row_of_many(owner: str, group: Sequence[ChildRun]) -> list[str]:
+    states = Counter(child.state for child in group)
+    attempts = sum(child.attempt for child in group)
+    seconds = [child.seconds for child in group if child.seconds is not None]
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for child in group:
+        for key, value in child.metrics.items():
+            found[key].append(value)
+    return [
+        f"{markdown.text(owner, most=60)} × {len(group):,}",  # noqa: RUF001 - times
+        ", ".join(f"{count:,} {markdown.text(state)}" for state, count in states.most_common()),
+        f"{attempts:,}",
+        f"{cached:,}" if (cached := sum(child.cached for child in group)) else "",
+        _spread([duration(each) for each in _three(seconds)]) if seconds else "",
+        _metrics({key: _spread([number(each) for each in _three(all_)]) for key, all_ in found.items()}),
+        "",
+    ]
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    return statistics.fmean(values), min(values), max(values)
+
+
+def _spread(three: Iterable[str]) -> str:
+    mean, least, most = three
+    return f"{mean} ({least} to {most})"
+
+
+def _metrics(values: Mapping[str, str]) -> str:
+    """Show the first metrics; those of the machine say nothing about the work."""
+    own = [key for key in values if not key.startswith("system/")]
+    shown = [f"{markdown.text(key, most=40)} {values[key]}" for key in own[:_METRICS]]
+    return ", ".join([*shown, "…"] if len(own) > _METRICS else shown)

@@ -1,0 +1,165 @@
+"""Remembers which object was serialized as which model: none is logged twice, and a task given it links to it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from flowml.errors import pass_on
+from flowml.store.backend.scratch import Scratch
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+_AUTOLOGGED = "_mlflow_run_id"
+
+
+class Serialized:
+    """A model as it was at one moment: its files while they are still to be sent, its ids once they are.
+
+    A task that returns what another returned shares them, so that whichever is sent first uploads and the other links.
+
+    Attributes:
+        content: The object's fingerprint at that moment; None if it has none.
+        ids: The logged model's id in each store that has it, by tracking URI.
+        begun: Logged models whose files are not there yet, by tracking URI and run.
+    """
+
+    def __init__(self, content: str | None) -> None:
+        self.content = content
+        self.ids: dict[str, str] = {}
+        self.begun: dict[tuple[str, str], LoggedModel] = {}
+        self._holders = 0
+        self._lock = Lock()
+        self._scratch: Scratch | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are while somebody holds them."""
+        if self._scratch is None:
+            msg = "nobody holds the model's files"
+            raise RuntimeError(msg)
+        return self._scratch.path / "model"
+
+    def hold(self, uri: str, write: Callable[[Path], None]) -> None:
+        """Keep the files until `release`, writing them first if they are not there and the store has not got them.
+
+        Raises:
+            Exception: Whatever ``write`` raises; nothing is left then.
+        """
+        with self._lock:
+            if self._scratch is None and uri not in self.ids:
+                scratch = Scratch()
+                try:
+                    write(scratch.path / "model")
+                except BaseException:
+                    scratch.remove()
+                    raise
+                scratch.weigh()
+                self._scratch = scratch
+            self._holders += 1
+
+    def release(self) -> None:
+        """Remove the files, if nobody else holds them."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0 and self._scratch is not None:
+                self._scratch.remove()
+                self._scratch = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    reference: weakref.ref[Any]
+    serialized: Serialized
+
+
+_known: dict[int, _Known] = {}  # by identity: equality and hashes belong to the user's class
+_lock = Lock()
+
+
+def serialized_of(value: object) -> Serialized | None:
+    """Give what this very object was serialized as last in this process, if it was."""
+    found = _known.get(id(value))
+    return found.serialized if found is not None and found.reference() is value else None
+
+
+def unchanged_or_new(value: object) -> Serialized:
+    """Give what this very object was serialized as, if it still is the same, or else something to serialize it to."""
+    content = _fingerprint_of(value)
+    with _lock:
+        found = serialized_of(value)
+        if found is None or content is None or found.content != content:
+            found = Serialized(content)
+            _remember(value, found)
+        return found
+
+
+def note_logged(value: object, uri: str, model_id: str) -> None:
+    """Remember what the user's code has logged as a model by itself: it is linked then, not logged again."""
+    unchanged_or_new(value).ids[uri] = model_id
+
+
+def autologged_model_id_of(model: object) -> str | None:
+    """Give the id of the model that MLflow's scikit-learn autologging, turned on by the user, made of this object."""
+    flavor = sys.modules.get("mlflow.sklearn")
+    known: Any = getattr(flavor, "_AUTOLOGGING_METRICS_MANAGER", None)
+    find = getattr(known, "get_model_id_for_model", None)
+    found = find(model) if find else None
+    return found if isinstance(found, str) else None
+
+
+def _fingerprint_of(value: object) -> str | None:
+    import joblib
+
+    try:
+        if _AUTOLOGGED in vars(value):  # set after MLflow has logged the model, which is the same for all that
+            value = copy.copy(value)
+            del vars(value)[_AUTOLOGGED]
+    except BaseException as error:  # noqa: BLE001 - of any class of the user's; it is hashed as it is
+        pass_on(error)
+    try:
+        return str(joblib.hash(value))
+    except BaseException as error:  # noqa: BLE001 - of any class of the user's
+        pass_on(error)
+        return None
+
+
+def _remember(value: object, serialized: Serialized) -> None:
+    key = id(value)
+    try:
+        reference = weakref.ref(value, lambda dead: _forget(key, dead))
+    except TypeError:  # an object that cannot be referred to is not recognised
+        return
+    _known[key] = _Known(reference, serialized)
+
+
+def _forget(key: int, dead: weakref.ref[Any]) -> None:
+    """Drop a dead object's entry, unless its address already belongs to another."""
+    entry = _known.get(key)
+    if entry is not None and entry.reference is dead:
+        del _known[key]
+
+
+def _keep_what_was_sent() -> None:
+    """Let a forked child serialize for itself what its parent has not sent yet."""
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = Lock()
+    for key, entry in list(_known.items()):
+        if entry.serialized.ids:
+            sent = Serialized(entry.serialized.content)
+            sent.ids = dict(entry.serialized.ids)
+            _known[key] = _Known(entry.reference, sent)
+        else:
+            del _known[key]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_what_was_sent)

@@ -1,0 +1,88 @@
+"""Makes a logged model a version in MLflow's model registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from flowml import mlflow_limits, records
+
+if TYPE_CHECKING:
+    import mlflow
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
+
+TAG = "flowml.registered_models"
+"""The tag with the versions that were registered in a run and in those below it."""
+
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
+_VERSIONS_TAG = "mlflow.modelVersions"  # where MLflow's UI looks for the versions made from a logged model
+
+
+def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run_id: str, alias: str | None) -> str:
+    """Create a version of a registered model from a logged model, and the registered model if there is none yet.
+
+    Args:
+        client: The client to send with.
+        name: The registered model's name.
+        logged: The logged model; it must be uploaded.
+        run_id: The run that made it.
+        alias: The alias that the version gets; taken from another version if that has it.
+
+    Returns:
+        The version's number.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:  # there already, or created by another run at this moment
+        if error.error_code != _EXISTS:
+            raise
+    source = _source(client, logged)
+    tags = {"flowml.run_id": run_id} | ({"flowml.alias": alias} if alias else {})
+    version = _made_before(client, name, source, run_id) or client.create_model_version(
+        name, source, run_id=run_id, tags=tags, model_id=logged.model_id
+    )
+    made = [*json.loads(logged.tags.get(_VERSIONS_TAG, "[]")), {"name": name, "version": version.version}]
+    client.set_logged_model_tags(logged.model_id, {_VERSIONS_TAG: json.dumps(made)})
+    if alias:
+        client.set_registered_model_alias(name, alias, version.version)
+    return str(version.version)
+
+
+def versions_in(tags: Mapping[str, str]) -> tuple[records.RegisteredModel, ...]:
+    """Read the registered versions from a run's tags."""
+    try:
+        return tuple(records.RegisteredModel(*each) for each in json.loads(tags.get(TAG, "[]")))
+    except (ValueError, TypeError):  # cut, or somebody else's
+        return ()
+
+
+def as_tag(versions: Iterable[records.RegisteredModel]) -> str:
+    """Write versions as such a tag holds them, as many as there is room for."""
+    rows = [[version.name, version.version, version.alias] for version in dict.fromkeys(versions)]
+    while len(json.dumps(rows)) >= mlflow_limits.TAG:
+        rows.pop()
+    return json.dumps(rows)
+
+
+def _made_before(client: mlflow.MlflowClient, name: str, source: str, run_id: str) -> ModelVersion | None:
+    """Find the version that an earlier try made, which failed after that."""
+    mine = client.search_model_versions(f"run_id = '{run_id}'")
+    return next((version for version in mine if (version.name, version.source) == (name, source)), None)
+
+
+def _source(client: mlflow.MlflowClient, logged: LoggedModel) -> str:
+    """Where the version's files are.
+
+    An embedded registry looks ``models:/<id>`` up in the process's global store, which may not be the client's; a
+    server looks in its own.
+    """
+    import mlflow
+
+    is_server = client.tracking_uri.startswith(("http://", "https://"))
+    if is_server or client.tracking_uri == mlflow.get_tracking_uri():
+        return f"models:/{logged.model_id}"
+    return str(logged.artifact_location)

@@ -1,0 +1,67 @@
+"""All writers of this process: at a fork, when everything is to be sent, and at its exit."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+
+from flowml import settings
+from flowml.errors import TrackingError
+from flowml.store import place
+from flowml.store.sending import digests
+from flowml.store.sending.writer import all_writers
+
+_logger = logging.getLogger(__name__)
+
+
+def flush_all(patience: float | None = None) -> None:
+    """Send all that was handed over to any store until now, and wait for it.
+
+    Args:
+        patience: Seconds to wait for each store. Default: ten times the setting ``timeout``.
+
+    Raises:
+        TrackingError: If something is not sent yet; the other stores are waited for all the same.
+    """
+    place.fix_all()
+    digests.wait(settings.current().timeout if patience is None else patience)
+    problem: TrackingError | None = None
+    for writer in all_writers():
+        if writer.is_working():
+            try:
+                writer.flush(patience)
+            except TrackingError as error:
+                problem = problem or error
+    if problem:
+        raise problem
+
+
+@atexit.register
+def _flush_at_exit() -> None:
+    """Send what nobody waited for, such as a generator task that was left early; give up after the usual time."""
+    try:
+        flush_all(settings.current().timeout)
+    except TrackingError as problem:
+        left = sum(writer.count_waiting() for writer in all_writers())
+        why = str(problem).removesuffix(problem.remedy).strip()
+        _logger.warning("flowml: %d runs have something unsent, which is lost with this process: %s", left, why)
+
+
+def _rest() -> None:
+    for writer in all_writers():
+        writer.rest()
+
+
+def _go_on() -> None:
+    for writer in all_writers():
+        writer.go_on()
+
+
+def _begin() -> None:
+    for writer in all_writers():
+        writer.begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_rest, after_in_parent=_go_on, after_in_child=_begin)

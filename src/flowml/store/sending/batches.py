@@ -1,0 +1,190 @@
+"""What a run has to send as MLflow's own entities, in as few calls as its limits allow.
+
+Each function takes away what it has sent, so that after a failure only the rest is sent again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from flowml import mlflow_limits, records
+from flowml.storable import clean
+from flowml.store.backend.retrying import may_pass
+from flowml.store.models import log_model
+from flowml.store.models.identity import Serialized
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, LoggedModelInput, Metric, Param, RunTag
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+    from flowml.store.sending.queue import Created, Outgoing
+
+_METRICS = mlflow_limits.BATCH - mlflow_limits.BATCH_PARAMS - mlflow_limits.BATCH_TAGS
+
+
+def tags_of(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Return tags with values as MLflow takes them."""
+    return {key[: mlflow_limits.KEY]: clean(str(value))[: mlflow_limits.TAG] for key, value in tags.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What goes to MLflow in one request; false if it is empty."""
+
+    metrics: list[Metric]
+    params: list[Param]
+    tags: list[RunTag]
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics or self.params or self.tags)
+
+
+def next_batch(out: Outgoing, *, with_params: bool) -> Batch:
+    """Return the next metrics and tags, and parameters too if it is time for them."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    out.tags = tags_of(out.tags)
+    params = list(out.params.items())[: mlflow_limits.BATCH_PARAMS] if with_params else []
+    return Batch(
+        [Metric(metric.key, metric.value, taken, metric.step) for metric, taken in out.metrics[:_METRICS]],
+        [Param(key, clean(value)) for key, value in params],
+        [RunTag(*tag) for tag in list(out.tags.items())[: mlflow_limits.BATCH_TAGS]],
+    )
+
+
+def take_away(out: Outgoing, batch: Batch) -> None:
+    """Take what was sent from what is left to send."""
+    del out.metrics[: len(batch.metrics)]
+    for tag in batch.tags:
+        del out.tags[tag.key]
+    for param in batch.params:
+        del out.params[param.key]
+
+
+def send_batch(client: MlflowClient, run_id: str, out: Outgoing, *, with_params: bool) -> None:
+    """Send metrics and tags, and parameters too if it is time for them.
+
+    Raises:
+        Exception: What MLflow raises; of what it refuses for good, the first, when all the rest is sent.
+    """
+    refused: Exception | None = None
+    while batch := next_batch(out, with_params=with_params):
+        try:
+            client.log_batch(run_id, batch.metrics, batch.params, batch.tags)
+        except Exception as error:
+            if may_pass(error):
+                raise
+            refused = refused or _send_one_by_one(client, run_id, batch)
+        take_away(out, batch)
+    if refused:
+        raise refused
+
+
+def _send_one_by_one(client: MlflowClient, run_id: str, batch: Batch) -> Exception | None:
+    """Send what is not refused; a parameter that the user logged keeps the user's value, and is no error."""
+    refused: Exception | None = None
+    there = client.get_run(run_id).data.params
+    for kind in ("metrics", "params", "tags"):
+        for entity in getattr(batch, kind):
+            if kind == "params" and entity.key in there:
+                continue
+            alone: dict[str, Any] = {kind: [entity]}
+            try:
+                client.log_batch(run_id, **alone)
+            except Exception as error:
+                if may_pass(error):
+                    raise
+                refused = refused or error
+    return refused
+
+
+def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
+    """Send the datasets that the run read or made, and the models it was given."""
+    from mlflow.entities import LoggedModelInput
+
+    datasets = [_dataset_input(run_id, record) for record in out.inputs if isinstance(record, records.Dataset)]
+    ids = {given.ids.get(client.tracking_uri) for given in out.inputs if isinstance(given, Serialized)}
+    linked: list[LoggedModelInput] = [LoggedModelInput(model_id) for model_id in sorted(filter(None, ids))]
+    with _taking_away(out.inputs):
+        if datasets or linked:
+            client.log_inputs(run_id, datasets=datasets, models=linked or None)
+
+
+def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = {"tags": {"mlflow.source.type": record.kind, "flowml.run_id": run_id}}
+    dataset = Dataset(
+        name=record.name[: mlflow_limits.DATASET_NAME],
+        digest=record.digest,
+        source_type="code",
+        source=json.dumps(source),
+        schema=json.dumps(record.schema),
+        profile=json.dumps(record.profile),
+    )
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", record.role)])
+
+
+def send_files(client: MlflowClient, run: Created, out: Outgoing) -> None:
+    """Upload the files; what is refused keeps no other back."""
+    refused: Exception | None = None
+    while out.files:
+        try:
+            _upload(client, run, str(out.files[0].path))
+        except Exception as error:
+            if may_pass(error):
+                raise
+            refused = refused or error
+        out.files.pop(0).remove()
+    if refused:
+        raise refused
+
+
+def _upload(client: MlflowClient, run: Created, folder: str) -> None:
+    place = run.entity.info.artifact_uri if run.entity else None
+    if place and client.tracking_uri.startswith("http"):
+        _repository(place, client.tracking_uri).log_artifacts(folder)
+    else:
+        client.log_artifacts(run.info.run_id, folder)
+
+
+@lru_cache(maxsize=128)
+def _repository(place: str, tracking_uri: str) -> ArtifactRepository:
+    """Return where a run's files go, kept as MLflow's client does, which asks the server first."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(place, tracking_uri)
+
+
+def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id: str) -> None:
+    """Log the models; one that is refused keeps no other back."""
+    refused: Exception | None = None
+    while out.models:
+        try:
+            log_model.send(client, out.models[0], run_id=run_id, experiment_id=experiment_id)
+        except Exception as error:
+            if may_pass(error):
+                raise
+            refused = refused or error
+            out.models[0].discard()
+        del out.models[0]
+    if refused:
+        raise refused
+
+
+@contextmanager
+def _taking_away(sent: list[Any]) -> Iterator[None]:
+    """Take away what was sent, or refused for good; leave it where the same may succeed later."""
+    try:
+        yield
+    except Exception as error:
+        if not may_pass(error):
+            sent.clear()
+        raise
+    sent.clear()

@@ -1,0 +1,46 @@
+"""Links a run whose result came from a cache to the run that made it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from flowml.store.sending.queue import Outgoing
+
+
+def link(client: MlflowClient, run_id: str, out: Outgoing, experiment_id: str) -> None:
+    """Tag a run with the id of the one that made its result, or with why there is none.
+
+    Args:
+        client: The client to ask and send with.
+        run_id: The run whose result came from a cache.
+        out: What it has to send; what was linked is taken away.
+        experiment_id: Its experiment, where the other is looked for first.
+    """
+    from mlflow.entities import RunTag
+
+    while out.reused:
+        source = _maker(client, out.reused[0].key, experiment_id)
+        tags = {"flowml.cached_from": source.info.run_id} if source else {}
+        if source is None:
+            tags["flowml.cached_from_missing"] = "no run that made this result is in this MLflow"
+        elif source.info.lifecycle_stage == "deleted":
+            tags["flowml.cached_from_missing"] = "the run that made this result was deleted"
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        del out.reused[0]
+
+
+def _maker(client: MlflowClient, key: str, experiment_id: str) -> Run | None:
+    from mlflow.entities import ViewType
+
+    quote = '"' if "'" in key else "'"
+    made = f"tags.`flowml.result_key` = {quote}{key}{quote}"
+    newest = ["attributes.start_time DESC"]
+    found = client.search_runs([experiment_id], made, ViewType.ALL, max_results=1, order_by=newest)
+    if not found:
+        others = [each.experiment_id for each in client.search_experiments(ViewType.ALL, max_results=5000)]
+        found = client.search_runs(others, made, ViewType.ALL, max_results=1, order_by=newest)
+    return found[0] if found else None

@@ -1,0 +1,222 @@
+"""Creates runs in MLflow: under the run above, with the tags that lead there; or goes on in one that is there."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowml import process, records
+from flowml.store.backend.mlflow_state import APART, ELSEWHERE
+from flowml.store.sending import batches, sql_insert
+from flowml.store.sending.queue import Closing, Created, NewRun, Outgoing
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities import Run as MlflowRun
+
+
+_PLAIN = re.compile(r"[\w.]{1,250}")  # a tag that MLflow takes for sure: one that it refuses must not cost the run
+
+
+def create(client: MlflowClient, out: Outgoing, new: NewRun) -> None:
+    """Create a run, with the tags it has by now; the one above is there already.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
+    with out.creating:
+        if not out.created.done():  # the user's own thread may have been faster
+            known = {key: value for key, value in out.tags.items() if _PLAIN.fullmatch(key)}
+            _create(client, out, new, known)
+            out.tags = {key: value for key, value in out.tags.items() if key not in known}
+
+
+def ensure(client: MlflowClient, out: Outgoing) -> Created:
+    """Create a run in the thread of whoever needs it, and those above it, unless they are there.
+
+    A plain ``mlflow.*`` call needs its run as soon as MLflow can create it, and not in its turn among all that is to
+    be sent: what goes wrong is then MLflow's to say, as it would without flowml.
+
+    Raises:
+        TrackingError: If MLflow has refused it for good.
+        Exception: What MLflow raises.
+    """
+    new = out.new
+    if new is not None and not out.created.done():
+        if new.above:
+            ensure(client, new.above)
+        with out.creating:
+            if not out.created.done():
+                _create(client, out, new, {})  # its other tags are the sender's to send
+    return out.created.result(0)
+
+
+def _create(client: MlflowClient, out: Outgoing, new: NewRun, known: Mapping[str, str]) -> None:
+    above = _above(new)
+    experiment_id = new.experiment() if new.experiment else above.experiment_id if above else "0"
+    entity = _reopened(client, new, experiment_id)
+    if entity is None:
+        tags = {**new.tags, **_leading(new, experiment_id), **known}
+        entity = client.create_run(experiment_id, new.started, batches.tags_of(tags), new.name)
+        if above and above.experiment_id != experiment_id:
+            client.set_tag(above.run_id, f"{APART}{entity.info.run_id}", experiment_id)
+    _was_created(out, new, str(entity.info.run_id), experiment_id, entity)
+
+
+def create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
+    """Write runs in one transaction, with all that is known of them; those of a group that can be written so.
+
+    Raises:
+        Exception: What MLflow refuses, or the database; none of them is there then.
+    """
+    with ExitStack() as held:
+        _create_together(client, [out for out in group if _is_free(out, held)])
+
+
+def _is_free(out: Outgoing, held: ExitStack) -> bool:
+    """Tell whether nobody creates a run in a thread of the user's at this moment, and keep it so."""
+    free = out.creating.acquire(blocking=False)
+    if free:
+        held.callback(out.creating.release)
+    return free and not out.created.done()
+
+
+def _create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
+    by_experiment: dict[str, list[tuple[Outgoing, NewRun, sql_insert.RunInsert]]] = {}
+    for out in group:
+        new = out.new
+        above = _above(new) if new else None
+        if new and above and not (new.experiment or new.reopens or new.follows):
+            by_experiment.setdefault(above.experiment_id, []).append((out, new, _insert_of(out, new, above)))
+    for experiment_id, together in by_experiment.items():
+        sql_insert.write(client, experiment_id, [insert for _, _, insert in together])
+        for out, new, insert in together:
+            batches.take_away(out, insert.batch)
+            if insert.closing:
+                out.closing, out.closed = None, True
+            _was_created(out, new, insert.run_id, experiment_id, None)
+
+
+def end(client: MlflowClient, run_id: str, closing: Closing) -> None:
+    """End a run; one that the user deleted meanwhile does not stay RUNNING for ever, and is deleted afterwards too.
+
+    Raises:
+        Exception: What MLflow raises, also of a run that was deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    terminate = partial(client.set_terminated, run_id, status=closing.status, end_time=closing.ended)
+    try:
+        terminate()
+    except MlflowException:
+        if client.get_run(run_id).info.lifecycle_stage == "deleted":
+            client.restore_run(run_id)
+            try:
+                terminate()
+            finally:
+                client.delete_run(run_id)
+        raise
+
+
+def id_of(out: Outgoing | None) -> str | None:
+    """Return the run's id, if it was created."""
+    if out is None or not out.created.done() or out.created.exception(0):
+        return None
+    return out.created.result(0).info.run_id
+
+
+def _above(new: NewRun) -> records.CurrentRun | None:
+    """Return the run above, if there is one and it was created.
+
+    Raises:
+        TrackingError: If it could not be created.
+    """
+    return new.above.created.result(0).info if new.above and new.above.created.done() else None
+
+
+def _leading(new: NewRun, experiment_id: str) -> dict[str, str]:
+    """Return the tags that lead to other runs; MLflow's UI nests a run in another experiment nowhere."""
+    above, told = _above(new), {}
+    if above:
+        told["mlflow.parentRunId" if above.experiment_id == experiment_id else ELSEWHERE] = above.run_id
+    if above and above.experiment_id == experiment_id and not new.is_root:
+        told["flowml.root_run_id"] = above.root_run_id
+    if earlier := id_of(new.follows):
+        told["flowml.previous_run_id"] = earlier
+    return told
+
+
+def _insert_of(out: Outgoing, new: NewRun, above: records.CurrentRun) -> sql_insert.RunInsert:
+    batch = batches.next_batch(out, with_params=out.closing is not None)
+    has_more = out.inputs or out.files or out.models or out.reused or len(out.metrics) > len(batch.metrics)
+    closing = None if has_more or not _is_plain(out.closing) else out.closing
+    return sql_insert.RunInsert(
+        new.name, new.started, batches.tags_of({**new.tags, **_leading(new, above.experiment_id)}), batch, closing
+    )
+
+
+def _is_plain(closing: Closing | None) -> bool:
+    return closing is not None and not closing.rolls_up and closing.call_summary is None
+
+
+def _was_created(out: Outgoing, new: NewRun, run_id: str, experiment_id: str, entity: MlflowRun | None) -> None:
+    above = _above(new)
+    if new.follows:
+        new.follows.tags["flowml.next_run_id"] = run_id
+    is_below = above is not None and above.experiment_id == experiment_id and not new.is_root
+    if not is_below:
+        out.tags["flowml.root_run_id"] = run_id
+    root_run_id = above.root_run_id if above and is_below else run_id
+    out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
+
+
+def _reopened(client: MlflowClient, new: NewRun, experiment_id: str) -> MlflowRun | None:
+    """Go on in the run of the same flow run, of an earlier attempt or before it was suspended, if there is one."""
+    if new.reopens is None:
+        return None
+    mine = f"tags.`prefect.flow_run_id` = '{new.reopens}' and tags.`flowml.kind` = 'flow'"
+    found = client.search_runs([experiment_id], mine, max_results=1)
+    if not found:
+        return None
+    run_id = found[0].info.run_id
+    client.update_run(run_id, status="RUNNING")
+    set_aside(client, found[0])
+    client.set_tag(run_id, "prefect.state", "Running")
+    for tag in (*process.TAGS, "flowml.attempt"):  # the last one says that the others are of this attempt
+        if tag in new.tags:
+            client.set_tag(run_id, tag, new.tags[tag])
+    return found[0]
+
+
+_OF_AN_ATTEMPT = ("error", "error_type", "tracking_error", "closed", "closed_at")  # tags, after "flowml."
+_TRACEBACK = "traceback.txt"
+
+
+def set_aside(client: MlflowClient, run: Run) -> None:
+    """Rename what tells of the end of a run's attempt; can be done again where it failed half-way."""
+    run_id, tags = run.info.run_id, run.data.tags
+    attempt = f"attempt_{tags.get('flowml.attempt', '1')}"
+    if "flowml.error" in tags:
+        with suppress(Exception):  # of any store of artifacts; the tags say the same in short
+            _move_traceback(client, run, attempt)
+    for name in _OF_AN_ATTEMPT:
+        if (told := tags.get(f"flowml.{name}")) is not None:
+            client.set_tag(run_id, f"flowml.{attempt}.{name}", told)
+            client.delete_tag(run_id, f"flowml.{name}")
+
+
+def _move_traceback(client: MlflowClient, run: Run, attempt: str) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    artifacts = get_artifact_repository(run.info.artifact_uri, client.tracking_uri)
+    with tempfile.TemporaryDirectory(prefix="flowml-") as folder:
+        path = Path(folder, _TRACEBACK)
+        artifacts._download_file(_TRACEBACK, str(path))  # noqa: SLF001 - the public way draws a progress bar
+        artifacts.log_artifact(str(path), attempt)
+    artifacts.delete_artifacts(_TRACEBACK)

@@ -1,0 +1,71 @@
+"""Children that other processes summed up: noted in tags of the run above, and counted there at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import uuid
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from flowml import mlflow_limits, records
+from flowml.store.flow_end.summary import CallSummary, SummarizedCall
+from flowml.store.sending.queue import Created, Outgoing
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_NOTED = "flowml.children."  # begins the tags in which other processes note children
+
+
+class Ledger:
+    """The children that one process sums up for a run of another process, which reads it from tags of that run.
+
+    A tag holds as many children as it has room for, so that thousands are some dozens of tags.
+
+    Args:
+        info: The run.
+    """
+
+    def __init__(self, info: records.CurrentRun) -> None:
+        self._out = Outgoing(None, None)  # its own, for one sender to keep the order of what a tag held
+        self._out.created.set_result(Created(None, info))
+        self._lock = RLock()
+        self._key, self._text = "", ""
+
+    def add(self, child: SummarizedCall, put: Callable[[Outgoing, Iterable[records.Record]], None]) -> None:
+        """Note a child."""
+        row = _row(child)
+        with self._lock:
+            if not self._key or len(self._text) + len(row) >= mlflow_limits.TAG:
+                self._key, self._text = f"{_NOTED}{uuid.uuid4().hex}", row
+            else:
+                self._text += f"\n{row}"
+            put(self._out, [records.Tag(self._key, self._text)])
+
+
+@lru_cache(maxsize=100)
+def ledger_of(uri: str, info: records.CurrentRun, pid: int) -> Ledger:  # noqa: ARG001 - each process of each store has its own
+    """Return this process's ledger of a run."""
+    return Ledger(info)
+
+
+def take_in(client: MlflowClient, run_id: str, call_summary: CallSummary) -> None:
+    """Count the children that other processes noted, and take their notes away."""
+    for key, text in client.get_run(run_id).data.tags.items():
+        if key.startswith(_NOTED):
+            client.delete_tag(run_id, key)
+            for row in text.splitlines():
+                call_summary.add(SummarizedCall(**json.loads(row)))
+
+
+def _row(child: SummarizedCall) -> str:
+    """Write a child on one line that a tag has room for; its longest parameters are shortened where it must be."""
+    for most in (mlflow_limits.TAG, 250, 25):
+        params = {key: value[:most] for key, value in child.params.items()}
+        row = json.dumps(dataclasses.asdict(child) | {"params": params})
+        if len(row) < mlflow_limits.TAG:
+            return row
+    return json.dumps(dataclasses.asdict(child) | {"params": {}, "metrics": {}, "inputs": ()})

@@ -1,0 +1,218 @@
+"""What one run has to send: taken from the user's threads at once, sent by the writer's in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakSet
+
+from flowml import records
+from flowml.errors import TrackingError
+from flowml.notifications import Subscriber
+from flowml.store.backend.scratch import Scratch
+from flowml.store.flow_end.losses import Losses
+from flowml.store.models.identity import Serialized
+from flowml.store.models.log_model import SavedModel
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+    from flowml.store.flow_end.summary import CallSummary
+
+Sendable: TypeAlias = (
+    records.Param
+    | records.Tag
+    | records.Dataset
+    | records.Reused
+    | records.ByHand
+    | records.Hidden
+    | tuple[records.Metric, int]
+    | SavedModel
+    | Serialized
+    | Scratch
+)  # a metric with the time it was taken, a model that was made, one that was given, files
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is to be created.
+
+    Attributes:
+        name: What it is called.
+        tags: Its tags, but for those that lead to the runs above it.
+        started: When its call began, in milliseconds since 1970.
+        experiment: Asked for the id of its experiment, when it is created; None for that of the run above.
+        is_root: Whether it is the outermost flow's; it may still hang under a run of the user's.
+        above: What the run it hangs under has to send, its creation too; None for a root.
+        reopens: The Prefect flow run whose run is gone on with, if there is one already.
+        follows: What the attempt before this one has to send.
+    """
+
+    name: str
+    tags: Mapping[str, str]
+    started: int
+    experiment: Callable[[], str] | None
+    is_root: bool
+    above: Outgoing | None = None
+    reopens: str | None = None
+    follows: Outgoing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A run as MLflow knows it; the entity is left out where another process created it."""
+
+    entity: MlflowRun | None
+    info: records.CurrentRun
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How and when a run ended.
+
+    Attributes:
+        status: Its status.
+        ended: When, in milliseconds since 1970.
+        rolls_up: Whether it carries its children's metrics.
+        call_summary: The children that have no runs, until their summary is among what is to be sent.
+        summarized: The same afterwards.
+    """
+
+    status: records.Status
+    ended: int
+    rolls_up: bool
+    call_summary: CallSummary | None = None
+    summarized: CallSummary | None = None
+
+
+@dataclass(eq=False)
+class Outgoing:
+    """What one run has to send.
+
+    User threads only append to ``incoming`` and ``subscribers``, and set ``is_ending``; the rest, ``closing`` too, is
+    the writer thread's.
+    """
+
+    new: NewRun | None
+    root: Outgoing | None
+    created: Future[Created] = field(default_factory=Future)
+    creating: threading.RLock = field(default_factory=threading.RLock)  # held by whichever thread creates it
+    incoming: deque[Sendable] = field(default_factory=deque)
+    closing: Closing | None = None
+    since: float = field(default_factory=time.monotonic)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[tuple[records.Metric, int]] = field(default_factory=list)  # with the time it was taken
+    inputs: list[records.Dataset | Serialized] = field(default_factory=list)
+    files: list[Scratch] = field(default_factory=list)
+    models: list[SavedModel] = field(default_factory=list)
+    reused: list[records.Reused] = field(default_factory=list)
+    own_metrics: set[str] = field(default_factory=set)  # their names
+    secrets: dict[str, int] = field(default_factory=dict)  # how many were masked or left out, by call
+    failures: int = 0  # in a row
+    next_try: float = 0.0  # when it is tried again
+    sent_last: float = 0.0  # when something of an outermost run, or below it, was sent
+    tried_in: int = -1  # the pass over all runs in which a step failed last
+    late: TrackingError | None = None  # why a part of it could not be sent in this pass
+    closed: bool = False
+    problems: list[TrackingError] = field(default_factory=list)  # what could not be sent
+    runs_around_tasks: set[str] = field(default_factory=set)  # the user's, which tasks of this flow hang under
+    subscribers: list[Subscriber] = field(default_factory=list)  # notified of this run alone
+    is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
+    _losses: Losses = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._losses = Losses(is_elsewhere=self.new is None)
+        _all.add(self)
+
+    @property
+    def losses(self) -> Losses:
+        """What is lost of the outermost run and all below it."""
+        return (self.root or self)._losses  # noqa: SLF001 - its own class
+
+    def sort(self) -> None:
+        """Sort what came in by what it is sent with; of one param or tag the last counts."""
+        while self.incoming:
+            match self.incoming.popleft():
+                case records.Param(key, value):
+                    self.params[key] = value
+                case records.Tag(key, value):
+                    self.tags[key] = value
+                case (records.Metric(key), _) as taken:
+                    self.own_metrics.add(key)
+                    self.metrics.append(taken)
+                case records.Dataset() | Serialized() as given:
+                    self.inputs.append(given)
+                case records.ByHand() | records.Hidden() as told:
+                    self._regard(told)
+                case records.Reused() as reused:
+                    self.reused.append(reused)
+                case SavedModel() as model:
+                    self.models.append(model)
+                case Scratch() as files:
+                    self.files.append(files)
+
+    def _regard(self, told: records.ByHand | records.Hidden) -> None:
+        if isinstance(told, records.ByHand):
+            self._leave_out(told)
+        else:
+            self.secrets[told.call] = told.count
+            self.tags["flowml.masked_secrets"] = str(sum(self.secrets.values()))
+
+    def _leave_out(self, by_hand: records.ByHand) -> None:
+        """Leave out the parameters that were logged by hand; rename those whose name has another value by hand."""
+        kept: dict[str, str] = {}
+        for key, value in self.params.items():
+            name, number = key, 2
+            while name in by_hand.here or (name in self.params and name != key):
+                if by_hand.here.get(name) == value:
+                    break
+                name, number = f"{key}.{number}", number + 1
+            else:
+                if by_hand.elsewhere.get(key) != value:
+                    kept[name] = value
+        self.params = kept
+
+    def for_a_fork(self) -> Outgoing:
+        """Return the same run with nothing to send, for a forked process that has something of its own to say."""
+        out = Outgoing(None, None)
+        if self.created.done() and not self.created.exception(0):
+            out.created.set_result(self.created.result(0))
+        else:
+            out.created.set_exception(TrackingError("the process was forked before its run was created."))
+        return out
+
+    def discard(self) -> None:
+        """Let go of the files of what will not be sent."""
+        for files in self.files:
+            files.remove()
+        for model in self.models:
+            model.discard()
+        self.files, self.models = [], []
+
+    def note(self, problem: TrackingError) -> None:
+        """Note what could not be sent, where the outermost flow will tell it."""
+        (self.root or self).problems.append(problem)
+        self.losses.add(str(problem))
+
+    def put_off(self, pause: float) -> None:
+        """Note that it failed in a way that may pass, and try again after a pause."""
+        self.failures += 1
+        self.next_try = time.monotonic() + pause
+
+
+_all: WeakSet[Outgoing] = WeakSet()
+
+
+def open_here() -> set[str]:
+    """Return the ids of the runs that this process opened and has not ended."""
+    return {
+        out.created.result(0).info.run_id
+        for out in list(_all)
+        if out.new and not out.closed and not out.closing and out.created.done() and not out.created.exception(0)
+    }

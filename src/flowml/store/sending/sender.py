@@ -1,0 +1,285 @@
+"""Sends what one run has, step by step: create it, log what came in, close it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flowml import faults, records
+from flowml.errors import TrackingError
+from flowml.store.backend import sql_tables
+from flowml.store.backend.failures import explain
+from flowml.store.backend.retrying import is_unreachable
+from flowml.store.flow_end import orphans
+from flowml.store.flow_end.ending import EndedRun, Ending
+from flowml.store.sending import batches, cached, creation, ledger
+from flowml.store.sending.intake import take_in
+from flowml.store.sending.queue import Closing, Outgoing, open_here
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_logger = logging.getLogger(__name__)
+
+
+class LaterError(Exception):
+    """A step failed that may succeed later, while other runs can be sent."""
+
+    def __init__(self, problem: TrackingError) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class StoreGoneError(LaterError):
+    """The store cannot be reached: nothing else needs to be tried now."""
+
+
+class Sender:
+    """Sends to one MLflow store; only the writer's thread uses it.
+
+    Args:
+        client: MLflow's client for the store.
+        uri: The store's tracking URI.
+    """
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        self._client = client
+        self._uri = uri
+        self._pass = 0
+        self._is_last: Callable[[Outgoing], bool] = lambda _: False
+
+    def begin_pass(self, is_last: Callable[[Outgoing], bool]) -> None:
+        """Begin to go through all runs.
+
+        Args:
+            is_last: Tells of which runs the rest is sent where a part fails, the end too: the part is late then.
+        """
+        self._pass += 1
+        self._is_last = is_last
+
+    def send(self, out: Outgoing) -> bool:
+        """Send what a run has.
+
+        Args:
+            out: What it has to send, sorted; what comes in later is left for the next pass.
+
+        Returns:
+            True if nothing of it has to wait for later.
+
+        Raises:
+            LaterError: If a step failed that may succeed later.
+            StoreGoneError: If nothing can be sent now.
+        """
+        out.late = None
+        try:
+            is_done = self._send(out)
+        except StoreGoneError:
+            raise
+        except LaterError as later:
+            if self._is_last(out):
+                out.losses.put_off(out, str(later.problem))
+            raise
+        except Exception as error:  # noqa: BLE001 - of the disk, or flowml's own: the other runs are sent
+            is_done = self._give_up(out, error)
+        if out.late:
+            out.losses.put_off(out, str(out.late))
+            raise LaterError(out.late)
+        out.losses.arrived(out)
+        return is_done
+
+    def _send(self, out: Outgoing) -> bool:
+        if not out.created.done() and not self._step(out, partial(self._create, out), is_vital=True):
+            return True
+        if out.created.exception(0) is not None:
+            out.sort()
+            out.discard()
+            return True
+        follows = out.new.follows if out.new else None
+        earlier = creation.id_of(follows)
+        if follows and earlier and follows.tags:
+            self._step(out, partial(batches.send_batch, self._client, earlier, follows, with_params=False))
+        created, client = out.created.result(0), self._client
+        info, run_id = created.info, created.info.run_id
+        if out.closing and out.closing.call_summary:
+            self._step(out, partial(ledger.take_in, client, run_id, out.closing.call_summary), is_vital=True)
+            self._take_in(out, out.closing.call_summary.records())
+            out.closing = dataclasses.replace(out.closing, call_summary=None, summarized=out.closing.call_summary)
+        closing = out.closing
+        self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
+        self._step(out, partial(batches.send_inputs, client, run_id, out))
+        self._step(out, partial(batches.send_files, client, created, out), is_of_files=True)
+        self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
+        self._step(out, partial(cached.link, client, run_id, out, info.experiment_id))
+        if closing is None:
+            self._tell_losses(out)
+            out.since = time.monotonic()
+            return out.closed or not out.params
+        ending = self._end(out, closing)
+        self._tell_losses(out)
+        is_closed = self._step(out, partial(creation.end, client, run_id, closing), is_vital=True)
+        out.closing, out.closed, out.is_ending = None, True, False
+        if ending:
+            ending.notify(is_closed=is_closed)
+        return True
+
+    def _take_in(self, out: Outgoing, found: Iterable[records.Record]) -> None:
+        taken, problems = take_in(found, self._uri)
+        out.incoming.extend(taken)
+        out.sort()
+        for problem in problems:
+            out.note(problem)
+
+    def _end(self, out: Outgoing, closing: Closing) -> Ending | None:
+        """Do all that the end of a flow's run brings, but for closing it; None for another run."""
+        if not closing.rolls_up or out.new is None:
+            return None
+        info, client = out.created.result(0).info, self._client
+        ending = Ending(
+            client,
+            EndedRun(
+                info=info,
+                name=out.new.name,
+                tags=out.new.tags,
+                status=closing.status,
+                ended=closing.ended,
+                losses=out.losses,
+                own_metrics=out.own_metrics,
+                runs_around_tasks=out.runs_around_tasks,
+                summarized=closing.summarized,
+                subscribers=out.subscribers,
+            ),
+        )
+        if out.root is None:
+            failed = closing.status != "FINISHED"
+            at_work = open_here() if closing.status == "FAILED" else set()  # a flow that was killed takes them along
+            lost = partial(orphans.close_lost_tasks, client, info, has_failed=failed, ended=closing.ended)
+            self._step(out, partial(lost, at_work=at_work))
+        self._step(out, ending.read)
+        self._step(out, lambda: self._send_apart(out, ending.graph()))
+        self._step(out, lambda: self._send_apart(out, ending.results()))
+        if out.late:  # these steps may be that, too
+            out.losses.put_off(out, str(out.late))
+        return ending
+
+    def _send_apart(self, out: Outgoing, found: Iterable[records.Record]) -> None:
+        """Send what was made at a run's end, apart from what its code logged: where this fails it is made anew.
+
+        Raises:
+            Exception: What MLflow raises.
+        """
+        run, apart = out.created.result(0), Outgoing(None, None)
+        taken, problems = take_in(found, self._uri)
+        apart.incoming.extend(taken)
+        apart.sort()
+        try:
+            batches.send_batch(self._client, run.info.run_id, apart, with_params=True)
+            batches.send_files(self._client, run, apart)
+        finally:
+            apart.discard()
+        if problems:
+            raise TrackingError.of(problems)
+
+    def _tell_losses(self, out: Outgoing) -> None:
+        """Tag the run with what was lost of it and below it, if that is not what its tag says."""
+        value = out.losses.untold() if out.root is None else None
+        if value is not None:
+            run_id, tag = out.created.result(0).info.run_id, out.losses.tag
+            tell = partial(self._client.set_tag, run_id, tag, value) if value else None
+            if self._step(out, tell or partial(self._client.delete_tag, run_id, tag)):
+                out.losses.tell(value)
+
+    def _step(
+        self, out: Outgoing, job: Callable[[], object], *, is_vital: bool = False, is_of_files: bool = False
+    ) -> bool:
+        """Do one step of a run; what MLflow refuses for good is noted and left out, and the other steps are done.
+
+        Args:
+            out: The run.
+            job: Does it; what it has sent is not sent again when it is tried again.
+            is_vital: Whether nothing can be done without it, in the last pass neither.
+            is_of_files: Whether another server than that of the runs may have failed.
+
+        Returns:
+            Whether it was done.
+
+        Raises:
+            LaterError: If it may succeed later.
+            StoreGoneError: If nothing can be sent now.
+        """
+        try:
+            job()
+        except (StoreGoneError, LaterError):
+            raise  # of the run above, which has to be created first
+        except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
+            problem = explain(self._uri, error)
+            if not problem.waits:
+                out.note(problem)
+                if not out.created.done():
+                    out.created.set_exception(problem)
+                return False
+            out.tried_in = self._pass
+            if is_unreachable(error) and not is_of_files:
+                raise StoreGoneError(problem) from None
+            if is_vital or not self._is_last(out):
+                raise LaterError(problem) from None
+            out.late = out.late or problem
+            return False
+        return True
+
+    def _give_up(self, out: Outgoing, error: Exception) -> bool:
+        """Give up the rest of a run that cannot be sent for no fault of MLflow's; it is closed all the same.
+
+        Raises:
+            LaterError: If it may be sent later.
+        """
+        problem = explain(self._uri, error)
+        if problem.waits:
+            raise LaterError(problem) from None
+        out.note(problem)
+        closing, out.closing, out.closed, out.is_ending = out.closing, None, True, False
+        out.discard()
+        if not out.created.done():
+            out.created.set_exception(problem)
+        elif closing and not out.created.exception(0):
+            self._tell_losses(out)
+            self._step(out, partial(creation.end, self._client, out.created.result(0).info.run_id, closing))
+        return True
+
+    def create(self, out: Outgoing) -> None:
+        """Create a run that somebody waits for, before its turn.
+
+        Raises:
+            LaterError: If it may succeed later.
+        """
+        if not out.created.done():
+            self._step(out, partial(self._create, out), is_vital=True)
+
+    def create_together(self, group: list[Outgoing]) -> None:
+        """Create runs in one transaction where that can be done; the others are created when they are sent.
+
+        Raises:
+            StoreGoneError: If nothing can be sent now.
+        """
+        if not sql_tables.serves(self._client):
+            return
+        try:
+            creation.create_together(self._client, group)
+        except Exception as error:  # noqa: BLE001 - of MLflow, its database, or flowml's own
+            if is_unreachable(error):
+                raise StoreGoneError(explain(self._uri, error)) from None
+            # One may be refused: each is sent by itself, and says why.
+            faults.tell("write runs together", error, _logger)
+
+    def _create(self, out: Outgoing) -> None:
+        new = out.new
+        if new is None:
+            return
+        if new.above and not new.above.created.done():
+            if new.above.tried_in == self._pass:
+                raise LaterError(TrackingError("the run above is not created yet.", waits=True))
+            self._step(new.above, partial(self._create, new.above), is_vital=True)
+        creation.create(self._client, out, new)

@@ -1,0 +1,319 @@
+"""The only sender of records to MLflow: one thread for a store, few calls for a run, and only flows wait for it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
+
+from flowml import faults, records, settings
+from flowml.errors import TrackingError
+from flowml.store.backend.failures import explain
+from flowml.store.backend.retrying import pause
+from flowml.store.sending import answers
+from flowml.store.sending.intake import take_in
+from flowml.store.sending.queue import Closing, Created, Outgoing
+from flowml.store.sending.scheduler import LINGER, Pass
+from flowml.store.sending.sender import LaterError, Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mlflow import MlflowClient
+
+    from flowml.store.backend.connection import Connection
+
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Job: TypeAlias = "tuple[Callable[[], Any], Future[Any]]"
+
+_QUIET = 0.02  # seconds without news, after which a task is taken to be in its body: sending then disturbs it least
+_HOLD = 0.5  # seconds after which news are sent all the same
+_MANY = 200  # ended runs, from which on they are sent without waiting for a quiet moment: each takes some 25 KB
+_REST = 5.0  # seconds that a fork waits for what is being sent, and sending for a fork
+_IDLE = 60.0  # seconds after which the sender looks up, where it has nothing to do
+_LONGEST_PAUSE = 15.0  # seconds between tries while MLflow cannot be reached
+_LONGEST_AWAITED = 2.0  # the same while somebody waits
+
+
+_writers: WeakSet[Writer] = WeakSet()
+_of_connections: WeakKeyDictionary[Connection, Writer] = WeakKeyDictionary()
+_making = threading.RLock()
+
+
+def writer_of(connection: Connection) -> Writer:
+    """Return the one writer of a connection."""
+    with _making:
+        found = _of_connections.get(connection)
+        if found is None:
+            found = _of_connections[connection] = Writer(connection.client, connection.uri)
+        return found
+
+
+def all_writers() -> list[Writer]:
+    """Return the writers of this process."""
+    return list(_writers)
+
+
+class Writer:
+    """Sends what runs log to one MLflow store, in the order in which it was logged.
+
+    Nothing here makes the user's task wait. Records of a run wait a moment for others, so that a short task costs one
+    batch and a long one shows its metrics while it works; parameters wait for the run's end, because MLflow refuses a
+    second value for one and the user's own come first. While MLflow fails, everything waits and is tried again.
+
+    Args:
+        client: MLflow's client for the store.
+        uri: The store's tracking URI.
+    """
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        self._uri = uri
+        self._sender = Sender(client, uri)
+        self.begin()
+        _writers.add(self)
+
+    def begin(self) -> None:
+        """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
+        self._starting = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._asked = threading.Event()
+        self._wanted: deque[Outgoing] = deque()  # runs that somebody waits for
+        self._told: queue.SimpleQueue[Outgoing | _Close | Job] = queue.SimpleQueue()
+        self._waiting: dict[Outgoing, None] = {}
+        self._failures = 0
+        self._next_try = 0.0
+        self._sent_last = 0.0
+        self._thread: threading.Thread | None = None
+        self._may_work = threading.Event()
+        self._may_work.set()
+        self._working = threading.Lock()
+
+    def rest(self) -> None:
+        """Send nothing until `go_on`: a process that is forked in the middle of a write cannot open the database.
+
+        Waits for what is being sent, at most `_REST` seconds.
+        """
+        self._may_work.clear()
+        self._resting = self._working.acquire(timeout=_REST)
+
+    def go_on(self) -> None:
+        """Go on after `rest`."""
+        if self._resting:
+            self._working.release()
+        self._may_work.set()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._may_work.wait(_REST)
+        with self._working:
+            yield
+
+    def put(self, out: Outgoing, found: Iterable[records.Record]) -> None:
+        """Take records of a run; models are serialized and files copied here and now: later changes are not logged.
+
+        Raises:
+            TrackingError: If a model could not be serialized or a file not copied; the other records are taken.
+        """
+        taken, problems = take_in(found, self._uri)
+        out.incoming.extend(taken)
+        self.tell(out)
+        if problems:
+            raise TrackingError.of(problems)
+
+    def tell(self, out: Outgoing) -> None:
+        """Say that a run has something new to send; waits only where the setting ``write`` says so."""
+        self._hand_over(out)
+        self._send_at_once(out)
+
+    def close(self, out: Outgoing, closing: Closing) -> None:
+        """Say that a run has ended; it is closed when all that was handed over before is sent."""
+        self._hand_over(_Close(out, closing))
+        self._send_at_once(out)
+
+    def ask(self, job: Callable[[], T]) -> T:
+        """Let the sender do something in its turn, and wait for it, at most the setting ``timeout``.
+
+        Raises:
+            TrackingError: If MLflow fails or does not answer in time.
+        """
+
+        def work() -> T:
+            with self._at_work():
+                return job()
+
+        result: Future[T] = Future()
+        self._hand_over((work, result))
+        return self.wait(result)
+
+    def flush(self, patience: float | None = None, *, of: Outgoing | None = None) -> None:
+        """Send all that was handed over until now, and wait for it; what fails in a way that may pass is tried again.
+
+        Args:
+            patience: Seconds to wait since the last run was sent. Default: ten times the setting ``timeout``, for
+                files take long; but no longer than that setting once MLflow fails.
+            of: An outermost run: not waited for is what fails of others.
+
+        Raises:
+            TrackingError: If something is not sent yet; it is tried again while the process lives.
+        """
+        began, timeout = time.monotonic(), settings.current().timeout
+        limit = min(patience or timeout, timeout)
+        for failures in count(1):
+            until = max(began, of.sent_last if of else 0.0) + limit
+            is_last = time.monotonic() >= until
+            longest = until + limit / 2 if is_last else 0.0  # the last pass begins when the time is up
+            result: Future[None] = Future()
+            self._hand_over((partial(self._send_all, of, last=is_last), result))
+            try:
+                self.wait(result, partial(self._latest, longest, began, patience or 10 * timeout))
+            except TrackingError:
+                if is_last or not result.done():
+                    raise
+                time.sleep(max(0.0, min(pause(failures, _LONGEST_AWAITED), until - time.monotonic())))
+            else:
+                return
+
+    def _latest(self, longest: float, began: float, patience: float) -> float:
+        return max(longest, max(began, self._sent_last) + patience)
+
+    def created(self, out: Outgoing) -> Created:
+        """Return a run as MLflow knows it; it is created before all that waits, when the run that is being sent is.
+
+        Raises:
+            TrackingError: If MLflow fails or does not answer in time.
+        """
+        if not out.created.done():
+            self._wanted.append(out)
+            self._hand_over((self._create_wanted, Future[None]()))
+        return self.wait(out.created)
+
+    def _create_wanted(self) -> None:
+        while self._wanted:
+            with self._at_work(), suppress(LaterError):
+                self._sender.create(self._wanted.popleft())
+
+    def wait(self, result: Future[T], until: Callable[[], float] | None = None) -> T:
+        """Wait for a result of the sender, until a time that may move, or for the setting ``timeout``.
+
+        Raises:
+            TrackingError: If MLflow fails or does not answer in time.
+        """
+        if threading.current_thread() is self._thread and not result.done():
+            msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
+            raise TrackingError(msg)
+        return answers.wait_for(result, self._uri, until, lambda: bool(self._failures))
+
+    def _send_at_once(self, out: Outgoing) -> None:
+        if settings.current().write == "sync" and threading.current_thread() is not self._thread:
+            self.flush(settings.current().timeout, of=out.root or out)
+
+    def is_working(self) -> bool:
+        """Tell whether the sender has begun, so that it may have something left to send."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def count_waiting(self, root: Outgoing | None = None) -> int:
+        """Count the runs that have something left to send: those of an outermost run with its own, or all."""
+        return sum(root in {None, out.root or out} for out in list(self._waiting))
+
+    def _hand_over(self, item: Outgoing | _Close | Job) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            with self._starting:
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._work, name="flowml-writer", daemon=True)
+                    self._thread.start()
+        self._told.put(item)
+        if isinstance(item, tuple):
+            self._asked.set()  # somebody waits for it
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self._take(self._told.get(timeout=LINGER / 2 if self._waiting else _IDLE))
+            except queue.Empty:
+                pass
+            else:
+                self._hold()
+            if time.monotonic() >= self._next_try:
+                self._try(self._send_due)
+
+    def _take(self, item: Outgoing | _Close | Job) -> None:
+        if isinstance(item, tuple):
+            self._do(*item)
+            return
+        if isinstance(item, _Close):
+            item.out.closing, item = item.closing, item.out
+        self._waiting.pop(item, None)  # to the end: a flow is closed after the tasks that were before it
+        self._waiting[item] = None
+
+    def _hold(self) -> None:
+        """Take what comes in until nothing does: one Python thread works at a time, and Prefect's begins a task."""
+        until = time.monotonic() + _HOLD
+        came = True
+        while came and time.monotonic() < until:
+            if not self._is_behind():
+                self._asked.wait(_QUIET)
+            self._asked.clear()
+            came = False
+            with suppress(queue.Empty):
+                while True:
+                    self._take(self._told.get_nowait())
+                    came = True
+
+    def _is_behind(self) -> bool:
+        if time.monotonic() < self._next_try:
+            return False
+        return sum(out.closing is not None for out in self._waiting) >= _MANY
+
+    def _do(self, job: Callable[[], T], result: Future[T]) -> None:
+        try:
+            done = job()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
+            result.set_exception(error.problem if isinstance(error, LaterError) else explain(self._uri, error))
+        else:
+            result.set_result(done)
+
+    def _try(self, job: Callable[[], object]) -> None:
+        """Do something that may fail for a while; then the next try has to wait longer."""
+        try:
+            job()
+        except BaseException as error:  # noqa: BLE001 - of MLflow, or flowml's own: the thread goes on
+            if not isinstance(error, LaterError):
+                faults.tell("send to MLflow", error, _logger, level=logging.WARNING)
+            self._failures += 1
+            self._next_try = time.monotonic() + pause(self._failures, _LONGEST_PAUSE)
+
+    def _send_all(self, of: Outgoing | None, *, last: bool) -> None:
+        failed = self._send_due(force=True, of=of, last=last)
+        if problems := [problem for root, problem in failed.items() if of in {None, root}]:
+            raise TrackingError.of(problems)
+
+    def _send_due(
+        self, *, force: bool = False, of: Outgoing | None = None, last: bool = False
+    ) -> Mapping[Outgoing, TrackingError]:
+        side_by_side = self._uri.startswith("http")
+        one = Pass(self._sender, self._waiting, self._at_work, self._was_sent, self._create_wanted, side_by_side)
+        failed = replace(one, force=force, of=of, last=last).run()
+        self._failures, self._next_try = 0, 0.0
+        return failed
+
+    def _was_sent(self) -> None:
+        self._failures, self._sent_last = 0, time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _Close:
+    """What the sender is handed when a run has ended."""
+
+    out: Outgoing
+    closing: Closing
