@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from flowml.errors import pass_on
-from flowml.nearest import did_you_mean
+from flowml.errors import did_you_mean, pass_on
 
 if TYPE_CHECKING:
     from typing_extensions import Self

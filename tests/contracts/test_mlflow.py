@@ -35,7 +35,7 @@ from mlflow.utils.validation import _validate_batch_log_data, _validate_param
 from flowml.store.backend import cheap_requests, proxied, sql_tables
 from flowml.store.by_hand import autolog
 from flowml.store.by_hand import fluent as taken_over
-from flowml.store.models import muted
+from flowml.store.models import flavors
 
 pytestmark = pytest.mark.compat
 
@@ -220,7 +220,7 @@ def test_traces_that_are_sent_in_the_background() -> None:
     assert callable(mlflow.flush_trace_async_logging)
 
 
-@pytest.mark.parametrize("name", [name for name in muted._ADVISERS if name.startswith("mlflow.")])
+@pytest.mark.parametrize("name", [name for name in flavors._ADVISERS if name.startswith("mlflow.")])
 def test_who_advises(name: str) -> None:
     """Advice comes from loggers named like modules that there are."""
     assert importlib.util.find_spec(name)

@@ -12,7 +12,7 @@ from flowml.cli import runs
 from flowml.cli.deployments import attach
 from flowml.cli.exit_codes import exit_on_error
 from flowml.formats import seconds
-from flowml.output import say
+from flowml.ops.output import say
 
 Duration = Annotated[float, cyclopts.Parameter(converter=lambda _, tokens: seconds(tokens[0].value))]
 

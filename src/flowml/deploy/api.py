@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowml.errors import DeploymentError
-from flowml.nearest import listed, nearest
+from flowml.errors import DeploymentError, listed, nearest
 from flowml.ops.prefect_api import PAGE, address, explained, reached
 
 if TYPE_CHECKING:

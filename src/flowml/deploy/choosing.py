@@ -12,8 +12,7 @@ from flowml.deploy import parameters as given
 from flowml.deploy.deployment import Deployment
 from flowml.deploy.finding import entrypoint, in_places, whereabouts
 from flowml.deploy.schedules import chosen
-from flowml.errors import DeploymentError
-from flowml.nearest import listed, nearest
+from flowml.errors import DeploymentError, listed, nearest
 
 FOLDER = "flows"
 

@@ -11,8 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from flowml.deploy.deployment import Deployment
-from flowml.errors import DeploymentError
-from flowml.nearest import listed, nearest
+from flowml.errors import DeploymentError, listed, nearest
 from flowml.ops.launch import loading
 
 if TYPE_CHECKING:

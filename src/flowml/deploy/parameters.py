@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flowml.errors import DeploymentError
-from flowml.nearest import listed, nearest
+from flowml.errors import DeploymentError, listed, nearest
 from flowml.ops.launch.parameters import readings, split
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from datetime import timezone as zones
 from typing import TYPE_CHECKING, Any
 
-from flowml.errors import DeploymentError
+from flowml.errors import DeploymentError, nearest
 from flowml.formats import seconds
-from flowml.nearest import nearest
 
 if TYPE_CHECKING:
     from prefect.schedules import Schedule

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
-from flowml.nearest import did_you_mean
+from flowml.errors import did_you_mean
 
 RUN_FINISHED = "flowml.run.finished"
 MODEL_LOGGED = "flowml.model.logged"

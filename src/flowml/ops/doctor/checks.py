@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from flowml import output, settings
+from flowml import settings
 from flowml.errors import SettingsError, TrackingError
+from flowml.ops import output
 from flowml.ops.doctor import databases, disks, environment, leftovers, reach, runners, versions
 from flowml.ops.doctor.findings import Finding, Place
 from flowml.ops.launch.loading import load

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from flowml import output
 from flowml.errors import FlowmlError
+from flowml.ops import output
 from flowml.ops.launch.summary import own_run
 from flowml.ops.runs import Runs
 from flowml.ops.view import facts

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flowml.nearest import nearest_or_some
+from flowml.errors import nearest_or_some
 
 if TYPE_CHECKING:
     import prefect

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowml.capture.engine.attempt import hints_of
-from flowml.nearest import nearest_or_some
+from flowml.errors import nearest_or_some
 
 if TYPE_CHECKING:
     import prefect

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from flowml import output
+from flowml.ops import output
 from flowml.ops.launch.live import watched
 from flowml.ops.launch.loading import load
 from flowml.ops.launch.parameters import parameters

@@ -6,8 +6,9 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flowml import output, process
+from flowml import process
 from flowml.errors import FlowmlError
+from flowml.ops import output
 from flowml.ops.runs import Runs, quoted
 from flowml.ops.view import facts
 from flowml.ops.view.show import where

@@ -6,8 +6,8 @@ import asyncio
 
 from flowml import settings
 from flowml.events.files import Watch
+from flowml.ops.output import say
 from flowml.ops.prefect_api import address
-from flowml.output import say
 from flowml.store.backend.failures import without_credentials
 
 

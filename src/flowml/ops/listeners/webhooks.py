@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from flowml import settings
 from flowml.errors import SettingsError, TrackingError
+from flowml.ops.output import say
 from flowml.ops.prefect_api import address
-from flowml.output import say
 from flowml.secrets import mask
 from flowml.stack import servers
 from flowml.store.backend.connection import connect, ui_of

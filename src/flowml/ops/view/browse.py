@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Literal
 
-from flowml import output
+from flowml.ops import output
 from flowml.ops.runs import connected
 from flowml.ops.view import facts
 from flowml.ops.view.finding import find

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowml import output
+from flowml.ops import output
 from flowml.ops.runs import connected
 from flowml.ops.view import facts
 from flowml.ops.view.finding import find

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from flowml.nearest import nearest_or_some
+from flowml.errors import nearest_or_some
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN
 from flowml.ops.runs import Runs, quoted
 from flowml.secrets import mask

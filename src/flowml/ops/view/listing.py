@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from flowml import output
-from flowml.nearest import nearest_or_some
+from flowml.errors import nearest_or_some
+from flowml.ops import output
 from flowml.ops.prefect_api import batched
 from flowml.ops.runs import Runs, connected, quoted
 from flowml.ops.view import facts

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowml import output
+from flowml.ops import output
 from flowml.ops.runs import Runs, connected
 from flowml.ops.view import facts
 from flowml.ops.view.finding import find

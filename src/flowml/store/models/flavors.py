@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import logging
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,7 @@ from flowml.store.backend.imports import import_patiently
 from flowml.store.models.imports import list_installed
 from flowml.store.models.requirements import requirements_of
 from flowml.store.models.signature import describe_interface
-from flowml.store.models.skops_file import NotSkopsError, written
-from flowml.store.models.skops_types import types_to_trust
+from flowml.store.models.skops_types import NotSkopsError, types_to_trust
 from flowml.store.models.torch_modules import save_network
 
 _logger = logging.getLogger("flowml.store.models.log_model")
@@ -56,14 +58,12 @@ def _save_estimator(record: records.Model, folder: Path, options: dict[str, Any]
     from mlflow.exceptions import MlflowException
 
     try:
-        with written(record.value, folder.parent / "trial.skops") as file:
-            trusted = types_to_trust(file, record.trust)
-            skops = {"serialization_format": "skops", "skops_trusted_types": trusted}
-            try:
-                _flavor_save(record, folder, options | skops)
-            except MlflowException as error:  # MLflow reads it back, and that failed
-                reason = f"skops cannot read it back ({error.__cause__ or error})"
-                raise NotSkopsError(reason) from error
+        trusted = types_to_trust(record.value, record.trust)
+        try:
+            _flavor_save(record, folder, options | {"serialization_format": "skops", "skops_trusted_types": trusted})
+        except MlflowException as error:  # MLflow reads it back, and that failed
+            reason = f"skops cannot read it back ({error.__cause__ or error})"
+            raise NotSkopsError(reason) from error
     except NotSkopsError as obstacle:
         _logger.warning("Model %r is saved by cloudpickle: %s.", record.name, obstacle.reason)
         shutil.rmtree(folder, ignore_errors=True)
@@ -118,3 +118,37 @@ def without_hub(pipeline: Any) -> tuple[Any, dict[str, str] | None]:
     network.name_or_path = ""
     pipeline.model = network
     return pipeline, {"source_model_name": name}
+
+
+_ADVISERS = (
+    *("mlflow.sklearn", "mlflow.lightgbm", "mlflow.pyfunc", "mlflow.pytorch", "mlflow.tensorflow"),
+    *("mlflow.transformers", "mlflow.models.signature", "mlflow.models.utils", "mlflow.types.utils"),
+    # A module that cannot be traced is told of once, by flowml.
+    *("torch.__trace", "torch.fx.experimental.symbolic_shapes", "torch._export.non_strict_utils"),
+)
+_here = threading.local()
+
+
+class _MuteThisThread(logging.Filter):
+    """Drops a record below ERROR while its thread is inside `mlflow_muted`; other threads log as ever."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or not getattr(_here, "muted", False)
+
+
+@functools.cache
+def _install() -> None:
+    for name in _ADVISERS:
+        logging.getLogger(name).addFilter(_MuteThisThread())
+
+
+@contextlib.contextmanager
+def mlflow_muted() -> Iterator[None]:
+    """Mute MLflow's advice in this thread only, so that no other thread's messages are lost."""
+    _install()
+    before = getattr(_here, "muted", False)
+    _here.muted = True
+    try:
+        yield
+    finally:
+        _here.muted = before

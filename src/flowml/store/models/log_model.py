@@ -19,9 +19,8 @@ from flowml import mlflow_limits, records
 from flowml.notifications import Kind, Notification, notify
 from flowml.store.backend import imports
 from flowml.store.models import registry
-from flowml.store.models.flavors import write
+from flowml.store.models.flavors import mlflow_muted, write
 from flowml.store.models.identity import Serialized, autologged_model_id_of, unchanged_or_new
-from flowml.store.models.muted import mlflow_muted
 
 if TYPE_CHECKING:
     import mlflow

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
+from typing import Any
 
+from flowml.store.backend.imports import import_patiently
 from flowml.store.models.imports import distributions_of
-from flowml.store.models.skops_file import NotSkopsError
 
 # Top-level module → the distributions that may own it, so that a local file named "scipy.py" is not trusted.
 _KNOWN = {
@@ -20,25 +20,36 @@ _KNOWN = {
 _PLAIN_CONTAINERS = frozenset({"collections.OrderedDict", "collections.defaultdict"})
 
 
-def types_to_trust(file: Path, trust: Collection[str]) -> list[str]:
+class NotSkopsError(Exception):
+    """The model cannot be saved in the skops format as it is.
+
+    Attributes:
+        reason: Why, and what the user can do, in one sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def types_to_trust(model: Any, trust: Collection[str]) -> list[str]:
     """Find the types that loading a model from skops must be allowed to create.
 
     Types of installed scikit-learn, NumPy, SciPy, XGBoost, LightGBM and CatBoost are trusted by name, since who
     loads the model trusts these libraries anyway. All others must be named by the user.
 
     Args:
-        file: What skops wrote of the model.
+        model: The model. Only what skops writes of it says which types it holds.
         trust: Full names of further types that the user trusts.
 
     Raises:
-        NotSkopsError: If skops cannot read it, or the model holds a type that is not trusted.
+        NotSkopsError: If skops cannot write it, or the model holds a type that is not trusted.
     """
-    import skops.io
-
+    skops: Any = import_patiently("skops.io")
     try:
-        found: list[str] = skops.io.get_untrusted_types(file=file)
+        found: list[str] = skops.get_untrusted_types(data=skops.dumps(model))
     except Exception as error:
-        reason = f"skops cannot read what it wrote ({type(error).__name__}: {error})"
+        reason = f"skops cannot write it ({type(error).__name__}: {error})"
         raise NotSkopsError(reason) from error
     unknown = sorted(name for name in found if not (name in trust or _is_known(name)))
     if unknown:
