@@ -8,8 +8,9 @@ import pytest
 from mlflow import MlflowClient
 
 import flowml
-from flowml import flow, notifications, task
-from flowml.notifications import Notification
+from flowml import flow, task
+from flowml.store.backend import notifications
+from flowml.store.backend.notifications import Notification
 
 
 @pytest.fixture

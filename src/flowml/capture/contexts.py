@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from prefect.context import ContextModel, FlowRunContext, TaskRunContext
 
 from flowml.capture.verdict import watched
+from flowml.patches.prefect import OUTER_CONTEXT
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, TaskRun
@@ -68,6 +69,6 @@ def outwards(context: C | None) -> Iterator[C]:
     """Go from a context to those that it was entered in."""
     while context is not None:
         yield context
-        token = context._token  # noqa: SLF001 - Prefect has no public way outwards
+        token = OUTER_CONTEXT.of(context)  # Prefect has no public way outwards
         outer = token.old_value if token is not None else None
         context = None if outer is Token.MISSING else outer

@@ -14,6 +14,7 @@ from flowml.deploy import sources, tracking
 from flowml.deploy.finding import whereabouts
 from flowml.deploy.schedules import as_prefects
 from flowml.ops.prefect_api import explained
+from flowml.patches.prefect import PARAMETER_SCHEMA
 
 if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
@@ -126,7 +127,8 @@ def _made(deployment: Deployment) -> RunnerDeployment:
         triggers=triggers,
         description=deployment.description,
     )
-    made._parameter_openapi_schema = given.form_of(deployment.flow)  # noqa: SLF001 - Prefect needs **kwargs to be given
+    # Prefect needs **kwargs to be given.
+    setattr(made, PARAMETER_SCHEMA.name.rpartition(".")[2], given.form_of(deployment.flow))
     return made
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from flowml import faults, settings
@@ -74,9 +75,8 @@ async def deliver(event: Event) -> None:
     """
     from prefect.events import Event as PrefectEvent
     from prefect.events.clients import get_events_client
-    from prefect.types._datetime import now
 
-    made = PrefectEvent(event=event.name, occurred=now("UTC"), **_arguments(event))
+    made = PrefectEvent(event=event.name, occurred=datetime.now(timezone.utc), **_arguments(event))
     async with get_events_client(reconnection_attempts=1, checkpoint_every=1) as client:
         await client.emit(made)
 

@@ -16,7 +16,7 @@ from typing import Any
 from flowml.events import drift, thresholds, vocabulary
 from flowml.events.thresholds import Asked
 from flowml.events.vocabulary import Event
-from flowml.notifications import Notification
+from flowml.store.backend.notifications import Notification
 from flowml.store.flow_end import reading
 from flowml.store.flow_end.reading import LoggedDataset
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -16,10 +15,11 @@ from flowml.events import vocabulary
 from flowml.events.emitting import emit, is_on
 from flowml.events.judging import judged
 from flowml.events.vocabulary import Event
-from flowml.notifications import Notification, subscribe
+from flowml.patches.others import REGISTER_ATEXIT
 from flowml.store.backend import urls
 from flowml.store.backend.connection import ui_of
 from flowml.store.backend.failures import without_credentials
+from flowml.store.backend.notifications import Notification, subscribe
 
 _PATIENCE = 5.0  # seconds that the end of the process waits for what is being judged
 
@@ -62,7 +62,8 @@ def _wait_at_exit() -> None:
         return
     with suppress(RuntimeError):  # the process ends already
         # Not `atexit`: Prefect's sender is gone by then. It is there now, and of those who wait the last comes first.
-        threading._register_atexit(_judge.wait, _PATIENCE)  # type: ignore[attr-defined]  # noqa: SLF001
+        if register := REGISTER_ATEXIT.get():
+            register(_judge.wait, _PATIENCE)
     _is_waited_for = True
 
 

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from functools import partial
 
 from flowml import records
-from flowml.notifications import Notification
 from flowml.store.backend import embedded, urls
 from flowml.store.backend.connection import ui_of
 from flowml.store.backend.failures import without_credentials
+from flowml.store.backend.notifications import Notification
 from flowml.store.own_run import JoinedRun, OwnRun, caller_of
 from flowml.store.runs import Run
 from flowml.store.sending.queue import Created

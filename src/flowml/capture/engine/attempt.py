@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, FlowRunResult, State, TaskRun, TaskRunResult
-from prefect.context import FlowRunContext, TaskRunContext, _deployment_id
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError, Pause
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
@@ -29,6 +29,7 @@ from flowml.capture.verdict import watched
 from flowml.errors import pass_on
 from flowml.events.emitting import note_settings
 from flowml.options import Track
+from flowml.patches.prefect import DEPLOYMENT_ID
 from flowml.store.backend.failures import without_credentials
 from flowml.store.flow_end.child_runs import INPUTS
 
@@ -168,7 +169,8 @@ def _flow_tags(flow: prefect.Flow[..., Any], run: FlowRun) -> dict[str, str]:
     tags |= {"prefect.flow_run_name": describe.mask(run.name), "prefect.api": api()}
     tags |= _page("prefect.flow_run_url", "flow-run", run.id)
     # prefect.runtime.deployment.id asks the API each time; the variable holds what a subflow inherits.
-    deployment_id = run.deployment_id or _deployment_id.get()
+    inherited = DEPLOYMENT_ID.get()
+    deployment_id = run.deployment_id or (inherited.get() if inherited else None)
     return tags | ({"prefect.deployment_id": str(deployment_id)} if deployment_id else {})
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.context import TaskRunContext
 
-from flowml.capture.engine import prefect_methods
 from flowml.capture.guard import guarded
 from flowml.capture.links import labels
 from flowml.capture.session import current, is_off
+from flowml.patches import wrapped as prefect_methods
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, TaskRun

@@ -23,11 +23,12 @@ from prefect.context import TaskRunContext
 from prefect.exceptions import Abort, Pause
 
 from flowml import formats, records
-from flowml.capture.engine import hooks, prefect_methods
+from flowml.capture.engine import hooks
 from flowml.capture.engine.attempt import Beginning, call_of_flow, call_of_task
 from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off
 from flowml.capture.verdict import Verdict, Watch, watched
+from flowml.patches import wrapped as prefect_methods
 
 P = ParamSpec("P")
 R = TypeVar("R")

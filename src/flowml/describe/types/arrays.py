@@ -201,8 +201,8 @@ def _load_numpy() -> None:
 def _load_scipy() -> None:
     from scipy.sparse import csr_matrix
 
-    for family in csr_matrix.__mro__:
-        if family.__name__ in {"spmatrix", "_spbase", "SparseABC"}:
+    for family in csr_matrix.__mro__:  # matrices and arrays have the oldest one in common, which has no public name
+        if family.__module__.startswith("scipy.sparse") and not issubclass(family, csr_matrix):
             datasets.register_table(family, _sparse)
 
 

@@ -13,11 +13,12 @@ from flowml.describe.place import Place
 from flowml.describe.text import type_name
 from flowml.describe.types.scalars import only_type, secret
 from flowml.describe.values import describe
+from flowml.patches.prefect import BLOCKS_NAME
 
 
 def _block(value: Any, place: Place) -> Iterator[records.Record]:
     """Say which block it is; its fields often are credentials."""
-    name = getattr(value, "_block_document_name", None)
+    name = BLOCKS_NAME.of(value)
     kind = type_name(type(value))
     yield records.Param(place.label, f"{kind}/{name}" if name else kind)
 

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from flowml import settings
 from flowml.errors import TrackingError
+from flowml.patches import mlflow as patches
 from flowml.secrets import mask
 from flowml.stack import state
 from flowml.storable import clean
-from flowml.store.backend import cheap_requests, embedded, imports, mlflow_state, proxied, urls
+from flowml.store.backend import embedded, imports, mlflow_state, requests, urls
 from flowml.store.backend.failures import explain, explained, without_credentials
 from flowml.store.backend.mlflow_state import absolute
 
@@ -108,7 +109,7 @@ def ui_of(uri: str) -> str | None:
 
 def _hush(client: MlflowClient) -> None:
     """Keep MLflow from printing a line for each closed run, with the server's address and the password in it."""
-    inner: Any = getattr(client, "_tracking_client", None)
+    inner = patches.CLIENTS_STORE.of(client)
     if hasattr(inner, "_log_url"):
         inner._log_url = lambda _: None  # noqa: SLF001 - MLflow can be told so only for the whole process
 
@@ -165,8 +166,7 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
                 embedded.tune(uri)
             if embedded.is_embedded(uri):
                 embedded.prepare(uri)
-            proxied.install()
-            cheap_requests.install()
+            requests.limit_retries()
         return Connection(uri, registry_uri)
 
 

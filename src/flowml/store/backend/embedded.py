@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from flowml import settings
 from flowml.stack import servers, state
@@ -54,6 +55,25 @@ def artifact_root(given: str | None = None) -> str:
         return wanted
     folder = Path(wanted).expanduser() if wanted else settings.home_folder() / "artifacts"
     return ((Path.cwd() if given else settings.project_folder()) / folder).resolve().as_uri()
+
+
+def beside_its_server(place: str, uri: str) -> str | None:
+    """Return where artifacts are that a server hands on, if that is a folder or bucket which is reached from here.
+
+    Args:
+        place: Where the server says they are, such as ``mlflow-artifacts:/churn``.
+        uri: The tracking URI of the store, which is reached without the server.
+    """
+    parts, stack = urlsplit(place), state.up()
+    if parts.netloc:
+        return None
+    if stack and stack.database == uri:
+        root = stack.artifacts
+    elif is_embedded(uri):
+        root = artifact_root()
+    else:
+        return None
+    return f"{root.rstrip('/')}/{parts.path.lstrip('/')}"
 
 
 def prepare(uri: str) -> None:

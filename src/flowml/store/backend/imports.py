@@ -22,6 +22,8 @@ from types import ModuleType
 from typing import Any
 
 from flowml.patches import in_place
+from flowml.patches.mlflow import REGISTRY_STORES, SPARK_SESSION
+from flowml.patches.others import INITIALIZING
 
 _OF_SERVERS = ("netrc", "encodings.idna")  # what requests and sockets import at the first request
 _OF_DATABASES = (
@@ -54,7 +56,6 @@ def is_loaded(uri: str) -> bool:
 def load_registry() -> None:
     """Import what registering a model needs, with the libraries of the registry in force."""
     import mlflow
-    from mlflow.tracking._model_registry import utils
 
     uri = mlflow.get_registry_uri()
     if _is_database(uri):
@@ -62,8 +63,7 @@ def load_registry() -> None:
 
         _import(_OF_DATABASES)
         sqlalchemy.create_engine(uri).dispose()  # imports its driver, and connects to nothing
-    make: Any = getattr(utils, "_get_store_registry", None)
-    if make:
+    if make := REGISTRY_STORES.get():
         make()  # asks the installed packages for registries of their own
 
 
@@ -98,7 +98,7 @@ def _wait_for_others() -> None:
 def is_importing(module: ModuleType) -> bool:
     """Tell whether a module is being imported at this moment; one that is loaded when it is asked is not asked."""
     kept = object.__getattribute__(module, "__dict__") if issubclass(type(module), ModuleType) else {}
-    return bool(getattr(kept.get("__spec__"), "_initializing", False))
+    return bool(INITIALIZING.of(kept.get("__spec__")))
 
 
 def _needed(uri: str) -> tuple[str, ...]:
@@ -121,11 +121,10 @@ def _import(modules: tuple[str, ...]) -> None:
 @cache
 def _install() -> None:
     """Have MLflow call its hooks without its lock, and look for no Spark session where there can be none."""
-    from mlflow.utils import _spark_utils, import_hooks
+    from mlflow.utils import import_hooks
 
     _call_hooks_unlocked(import_hooks.register_post_import_hook)
-    look: Any = getattr(_spark_utils, "_get_active_spark_session", None)
-    if look:
+    if look := SPARK_SESSION.get():
         in_place.take_over(look, _active_spark_session)
 
 

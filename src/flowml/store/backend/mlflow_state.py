@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowml.patches.mlflow import ACTIVE_EXPERIMENT_ID, ACTIVE_RUN_STACK
+
 if TYPE_CHECKING:
     from mlflow import ActiveRun
 
@@ -62,9 +64,7 @@ def experiment_named() -> tuple[object, ...]:
 
 def experiment_id() -> str | None:
     """Return the experiment that is active in MLflow by ``mlflow.set_experiment``."""
-    from mlflow.tracking import fluent
-
-    found: str | None = getattr(fluent, "_active_experiment_id", None)
+    found: str | None = ACTIVE_EXPERIMENT_ID.get()
     return found
 
 
@@ -84,10 +84,8 @@ def absolute(uri: str) -> str:
 
 def own_stack() -> list[ActiveRun]:
     """Return MLflow's own stack of this thread; only outside flowml's sessions."""
-    from mlflow.tracking import fluent
-
-    runs: list[ActiveRun] = fluent._active_run_stack.get()  # noqa: SLF001
-    return runs
+    stack = ACTIVE_RUN_STACK.get()
+    return list(stack.get()) if stack else []
 
 
 def ignore_inherited_run_id() -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from flowml.patches.mlflow import CLIENTS_STORE
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Engine
@@ -61,7 +63,7 @@ def engine_of(client: MlflowClient) -> Engine:
 
 
 def _store_of(client: MlflowClient) -> Any:
-    return getattr(getattr(client, "_tracking_client", None), "store", None)
+    return getattr(CLIENTS_STORE.of(client), "store", None)
 
 
 @cache

@@ -12,7 +12,6 @@ from flowml.store.by_hand import active
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
-    from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
 
     from flowml.store.by_hand.opened import Opened
 
@@ -82,20 +81,3 @@ def context_stack(original: Any) -> Any:
             original.reset()
 
     return ContextStack(list)  # type: ignore[no-untyped-call]
-
-
-def sessions_experiment() -> type[DefaultExperimentProvider]:
-    """Make what tells MLflow the experiment of a session."""
-    from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
-
-    class SessionsExperiment(DefaultExperimentProvider):
-        """Runs and traces which the user's code opens belong in the session's experiment, if it chose no other."""
-
-        def in_context(self) -> bool:
-            return active.own_run() is not None
-
-        def get_experiment_id(self) -> str | None:
-            own = active.own_run()
-            return str(own.info.experiment_id) if own else None
-
-    return SessionsExperiment

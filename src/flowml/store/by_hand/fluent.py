@@ -4,7 +4,7 @@ They are taken over in place: the functions stay the same objects, so it does no
 (``from mlflow import start_run``), and what they do outside flowml's sessions is MLflow's own. What they answer inside
 is decided in `active`; what they raise is MLflow's.
 
-Only this file and `autolog` touch private names of MLflow. `install` checks that they are as expected.
+`install` checks that MLflow's private names are as expected.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import records
 from flowml.patches import in_place
+from flowml.patches.mlflow import ACTIVE_RUN_STACK, GET_EXPERIMENT_ID, GET_OR_START_RUN, LAST_ACTIVE_RUN_ID
 from flowml.store.backend.mlflow_state import (
     ELSEWHERE,
     experiment_named,
@@ -28,8 +29,7 @@ from flowml.store.backend.mlflow_state import (
     tracking_uri,
 )
 from flowml.store.by_hand import active, observed
-from flowml.store.by_hand.autolog import follow_context
-from flowml.store.by_hand.context_stack import Runs, context_stack, is_given, sessions_experiment, stack_of
+from flowml.store.by_hand.context_stack import Runs, context_stack, is_given, stack_of
 from flowml.store.by_hand.opened import opened
 
 if TYPE_CHECKING:
@@ -91,7 +91,6 @@ def _end(run: ActiveRun, uri: str, status: records.Status) -> None:
 def install() -> bool:
     """Take over MLflow's functions; False, and one warning, if MLflow is not as expected."""
     from mlflow.tracking import fluent
-    from mlflow.tracking.default_experiment import registry
 
     if not _is_as_expected():
         logging.getLogger("prefect.flowml").warning(
@@ -101,12 +100,10 @@ def install() -> bool:
         return False
     if in_place.is_taken_over("start_run"):
         return True
-    follow_context()
     observed.install()
     for name, ours in _TAKEN_OVER.items():
         in_place.take_over(getattr(fluent, name), ours)
-    fluent._active_run_stack = context_stack(fluent._active_run_stack)  # noqa: SLF001
-    registry._default_experiment_provider_registry.register(sessions_experiment())  # noqa: SLF001
+    ACTIVE_RUN_STACK.replace(context_stack(ACTIVE_RUN_STACK.get()))
     return True
 
 
@@ -180,11 +177,9 @@ def _experiment_here() -> str:
 
     What was chosen before the flow, or in the environment of a worker, may be less than the flow's ``Track`` says.
     """
-    from mlflow.tracking import fluent
-
     session, own = active.here(), active.own_run()
     if session is None or own is None or session.by_hand.experiment_named != experiment_named():
-        return str(fluent._get_experiment_id())  # noqa: SLF001
+        return str(GET_EXPERIMENT_ID.get()())
     return str(own.info.experiment_id)
 
 
@@ -217,9 +212,7 @@ def _last_active_run(original: Callable[..., Any]) -> Any:
 
 def ended_last() -> str | None:
     """Return the id of the run that was ended last in this thread."""
-    from mlflow.tracking import fluent
-
-    run_id: str | None = fluent._last_active_run_id.get()  # noqa: SLF001
+    run_id: str | None = LAST_ACTIVE_RUN_ID.get().get()
     return run_id
 
 
@@ -236,18 +229,17 @@ _TAKEN_OVER: dict[str, Callable[..., Any]] = {
     "end_run": _end_run,
     "active_run": _active_run,
     "last_active_run": _last_active_run,
-    "_get_or_start_run": _get_or_start_run,
+    GET_OR_START_RUN.name: _get_or_start_run,
 }
 
 
 def _is_as_expected() -> bool:
     try:
         from mlflow.tracking import fluent
-        from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider  # noqa: F401
         from mlflow.utils.thread_utils import ThreadLocalVariable
 
-        stack = fluent._active_run_stack  # noqa: SLF001
-        fluent._last_active_run_id.get  # noqa: B018, SLF001
+        stack = ACTIVE_RUN_STACK.get()
+        LAST_ACTIVE_RUN_ID.get().get  # noqa: B018
         functions = [getattr(fluent, name) for name in _TAKEN_OVER]
     except (ImportError, AttributeError):
         return False

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
-from flowml.notifications import Notification, Subscriber, notify
 from flowml.store.backend import urls
 from flowml.store.backend.mlflow_state import ELSEWHERE
+from flowml.store.backend.notifications import Notification, Subscriber, notify
 from flowml.store.backend.urls import NOTE
 from flowml.store.flow_end import child_runs, graph, losses, note
 from flowml.store.flow_end.losses import Losses

@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flowml import mlflow_limits, notifications, process, records
+from flowml import mlflow_limits, process, records
+from flowml.store.backend import notifications
 from flowml.store.backend.paging import paged
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from flowml.notifications import Notification
+from flowml.store.backend.notifications import Notification
 
 _REST = 5.0  # seconds that a fork waits for what is being read
 _lock = threading.Lock()

@@ -13,12 +13,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import pass_on
+from flowml.patches.mlflow import AUTOLOGGED_MODELS, AUTOLOGGED_RUN
 from flowml.store.backend.scratch import Scratch
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
-
-_AUTOLOGGED = "_mlflow_run_id"
 
 
 class Serialized:
@@ -109,8 +108,7 @@ def note_logged(value: object, uri: str, model_id: str) -> None:
 
 def autologged_model_id_of(model: object) -> str | None:
     """Give the id of the model that MLflow's scikit-learn autologging, turned on by the user, made of this object."""
-    flavor = sys.modules.get("mlflow.sklearn")
-    known: Any = getattr(flavor, "_AUTOLOGGING_METRICS_MANAGER", None)
+    known = AUTOLOGGED_MODELS.get() if "mlflow.sklearn" in sys.modules else None
     find = getattr(known, "get_model_id_for_model", None)
     found = find(model) if find else None
     return found if isinstance(found, str) else None
@@ -120,9 +118,9 @@ def _fingerprint_of(value: object) -> str | None:
     import joblib
 
     try:
-        if _AUTOLOGGED in vars(value):  # set after MLflow has logged the model, which is the same for all that
+        if AUTOLOGGED_RUN.name in vars(value):  # set after MLflow has logged the model, which is the same for all that
             value = copy.copy(value)
-            del vars(value)[_AUTOLOGGED]
+            del vars(value)[AUTOLOGGED_RUN.name]
     except BaseException as error:  # noqa: BLE001 - of any class of the user's; it is hashed as it is
         pass_on(error)
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import IO
 
+from flowml.patches.mlflow import PACKAGES_OF_MODULES
 from flowml.store.backend.imports import is_importing
 
 # mlflow is pinned by MLflow itself; pytest would come and go with who else in this process has loaded skops.
@@ -51,8 +52,7 @@ def list_installed() -> None:
     with looking():
         if not _owners:
             requirements_utils.warn_dependency_requirement_mismatches(["mlflow"])
-            found: Mapping[str, list[str]] | None = getattr(requirements_utils, "_MODULES_TO_PACKAGES", None)
-            found = found or importlib_metadata.packages_distributions()
+            found: Mapping[str, list[str]] = PACKAGES_OF_MODULES.get() or importlib_metadata.packages_distributions()
             _owners.update({module: sorted(set(owners)) for module, owners in found.items()})
 
 

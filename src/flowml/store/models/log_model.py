@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
-from flowml.notifications import Kind, Notification, notify
 from flowml.store.backend import imports
+from flowml.store.backend.notifications import Kind, Notification, notify
 from flowml.store.models import registry
 from flowml.store.models.flavors import mlflow_muted, write
 from flowml.store.models.identity import Serialized, autologged_model_id_of, unchanged_or_new

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import process, records
@@ -216,7 +215,6 @@ def _move_traceback(client: MlflowClient, run: Run, attempt: str) -> None:
 
     artifacts = get_artifact_repository(run.info.artifact_uri, client.tracking_uri)
     with tempfile.TemporaryDirectory(prefix="flowml-") as folder:
-        path = Path(folder, _TRACEBACK)
-        artifacts._download_file(_TRACEBACK, str(path))  # noqa: SLF001 - the public way draws a progress bar
-        artifacts.log_artifact(str(path), attempt)
+        path = artifacts.download_artifacts(_TRACEBACK, folder)
+        artifacts.log_artifact(path, attempt)
     artifacts.delete_artifacts(_TRACEBACK)

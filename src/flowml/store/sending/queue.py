@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from flowml import records
 from flowml.errors import TrackingError
-from flowml.notifications import Subscriber
+from flowml.store.backend.notifications import Subscriber
 from flowml.store.backend.scratch import Scratch
 from flowml.store.flow_end.losses import Losses
 from flowml.store.models.identity import Serialized

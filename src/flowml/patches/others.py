@@ -1,0 +1,26 @@
+"""Private names of Python and of LightGBM. Checked with Python 3.10 to 3.14 and LightGBM 4.7."""
+
+from __future__ import annotations
+
+from flowml.patches.private import PrivateName
+
+REGISTER_ATEXIT = PrivateName(
+    "threading",
+    "_register_atexit",
+    "waits for what is judged of a flow's end before Prefect's sender of events is gone",
+    "an event about the last flow of a process may be lost",
+)
+INITIALIZING = PrivateName(
+    "importlib.machinery",
+    "ModuleSpec._initializing",
+    "tells whether a module is being imported",
+    "saving a model may fail while another thread imports a library",
+)
+LIGHTGBM_HANDLE = PrivateName(
+    "lightgbm",
+    "Dataset._handle",
+    "tells whether a LightGBM dataset was built",
+    "a dataset that was not built is not described",
+)
+
+NAMES = (REGISTER_ATEXIT, INITIALIZING)

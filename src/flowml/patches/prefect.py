@@ -1,0 +1,33 @@
+"""Prefect's private names. Checked with Prefect 3.8.0 and 3.9.1."""
+
+from __future__ import annotations
+
+from flowml.patches.private import PrivateName
+
+OUTER_CONTEXT = PrivateName(
+    "prefect.context",
+    "ContextModel._token",
+    "finds the run that a context was entered in",
+    "after a generator task that was left early, later runs may hang under it",
+)
+PARAMETER_SCHEMA = PrivateName(
+    "prefect.deployments.runner",
+    "RunnerDeployment._parameter_openapi_schema",
+    "gives a deployment the form of a flow that takes **kwargs",
+    "Prefect refuses parameters that such a flow would take",
+)
+BLOCKS_NAME = PrivateName(
+    "prefect.blocks.core",
+    "Block._block_document_name",
+    "names a block that is given to a task",
+    "its parameter says of which type it is only",
+)
+
+DEPLOYMENT_ID = PrivateName(
+    "prefect.context",
+    "_deployment_id",
+    "reads the deployment that a subflow's run inherits",
+    "runs of subflows do not say by which deployment they were started",
+)
+
+NAMES = (DEPLOYMENT_ID, OUTER_CONTEXT, PARAMETER_SCHEMA, BLOCKS_NAME)

@@ -1,0 +1,77 @@
+"""A private name of another library: found where it is, and missed with one warning where it is not."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+_logger = logging.getLogger("prefect.flowml")
+_missed: set[PrivateName] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateName:
+    """A name that its library may change without notice.
+
+    Attributes:
+        module: The module that has it, or its class.
+        name: The name there, such as ``_active_run_stack`` or ``ContextModel._token``.
+        use: What flowml does with it.
+        without: What the user loses where it is not there.
+    """
+
+    module: str
+    name: str
+    use: str
+    without: str
+
+    def get(self) -> Any:
+        """Return what it names; None, and one warning, if it is not there."""
+        found: Any = None
+        try:
+            found = importlib.import_module(self.module)
+            for part in self.name.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError):
+            self.miss()
+            return None
+        return found
+
+    def of(self, value: object) -> Any:
+        """Return the attribute of this name of an object; None if it has none."""
+        return getattr(value, self.name.rpartition(".")[2], None)
+
+    def replace(self, value: object) -> None:
+        """Put something else in its place."""
+        setattr(importlib.import_module(self.module), self.name, value)
+
+    def miss(self) -> None:
+        """Say, once, what is lost because it is not there."""
+        if self not in _missed:
+            _missed.add(self)
+            _logger.warning(
+                "flowml: this version of %s has no %s: %s. `flowml doctor` lists what flowml needs of it.",
+                self.module.partition(".")[0],
+                f"{self.module}.{self.name}",
+                self.without,
+            )
+
+    def is_there(self) -> bool:
+        """Tell whether the installed library has it."""
+        found: Any = None
+        try:
+            found = importlib.import_module(self.module)
+            for part in self.name.split("."):
+                found = _member(found, part)
+        except (ImportError, AttributeError, KeyError):
+            return False
+        return True
+
+
+def _member(of: Any, name: str) -> Any:
+    """Return a member; of a class also one that only its instances have, by its annotation."""
+    if isinstance(of, type) and not hasattr(of, name):
+        return {key: value for base in of.__mro__ for key, value in vars(base).get("__annotations__", {}).items()}[name]
+    return getattr(of, name)
