@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from threading import Barrier
 from typing import Any
 
 import mlflow
@@ -18,7 +20,7 @@ INPUTS, TARGET = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
 
 
 def test_it_is_on_in_that_task_only(client: MlflowClient) -> None:
-    """A mapped task with autologging has the estimator's params; another, at the same time, has none."""
+    """A task with autologging has the estimator's params; another has none, though it runs at the same time."""
 
     @task(track=Track(autolog="sklearn"))
     def with_autolog(strength: float) -> float:
@@ -30,9 +32,10 @@ def test_it_is_on_in_that_task_only(client: MlflowClient) -> None:
 
     @flow
     def pipeline() -> None:
-        futures = [*with_autolog.map([0.5, 2.0]), *without.map([0.5, 2.0])]
-        for future in futures:
-            future.wait()
+        others = without.map([0.5, 2.0])
+        for strength in (0.5, 2.0):
+            with_autolog.submit(strength).wait()
+        others.wait()
 
     pipeline()
     for run in runs_of(client, "with_autolog"):
@@ -76,6 +79,27 @@ def test_a_returned_model_is_logged_once(client: MlflowClient) -> None:
     assert len(client.search_logged_models(experiments)) == 2
 
 
+def test_tasks_that_autolog_at_the_same_time_are_told_so_once(
+    client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MLflow does not keep their fits apart in one process; one line says so, and what would do."""
+    together = Barrier(2)
+
+    @task(track=Track(autolog="sklearn"))
+    def tracked() -> None:
+        together.wait(60)
+
+    @flow
+    def two() -> None:
+        for future in [tracked.submit(), tracked.submit()]:
+            future.result()
+
+    with caplog.at_level(logging.WARNING):
+        two()
+        two()
+    assert len([line for line in caplog.messages if "Track(autolog=...) run at the same time" in line]) == 1
+
+
 def test_the_users_own_setting_is_as_it_was(client: MlflowClient) -> None:
     """Where the user has autologging on for the whole process, tasks with and without the option leave that alone."""
     mlflow.sklearn.autolog(log_models=False, log_input_examples=True, silent=True)
@@ -91,9 +115,9 @@ def test_the_users_own_setting_is_as_it_was(client: MlflowClient) -> None:
 
     @flow
     def pipeline() -> None:
-        futures = [*tracked.map([0.5, 2.0]), *others.map([0.5, 2.0])]
-        for future in futures:
-            future.wait()
+        for strength in (0.5, 2.0):
+            tracked(strength)
+            others(strength)
 
     try:
         pipeline()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flowml.patches import mlflow, others, prefect
+from flowml.patches.private import PrivateName
+
 HERE = Path(__file__).parent
 SOURCES = sorted((HERE.parents[1] / "src" / "flowml").rglob("*.py"))
 DOCUMENTED = {"_fields", "_replace", "_value_", "_name_"}  # of named tuples and enumerations
 NOT_HERE = {"_fingerprint"}  # of Hugging Face's datasets, which are not installed for the tests
+ELSEWHERE = {("connection.py", "_log_url")}  # of an object of MLflow's that `patches` finds
 _PRIVATE = re.compile(r"_[a-zA-Z]\w*[a-zA-Z0-9]")
 
 
@@ -62,10 +67,33 @@ def test_a_private_name_is_found(code: str, name: str) -> None:
     assert foreign(code) == {name}
 
 
+def test_private_names_are_in_one_room() -> None:
+    """Nothing outside `patches` names what another library keeps to itself."""
+    outside = [path for path in SOURCES if path.parent.name != "patches"]
+    assert {(path.name, name) for path in outside for name in foreign(path.read_text())} == ELSEWHERE
+
+
+NAMES = [pytest.param(each, id=each.name) for each in (*prefect.NAMES, *mlflow.NAMES, *others.NAMES)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_private_name_is_there(name: PrivateName) -> None:
+    """Each installed version has it; where one has it no more, one warning says what is lost, and nothing fails."""
+    assert name.is_there()
+    assert name.use
+    assert name.without
+
+
+def test_a_private_name_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """It is missed with one warning."""
+    gone = PrivateName("mlflow.tracking.fluent", "_gone", "finds something", "something is lost")
+    with caplog.at_level(logging.WARNING):
+        assert (gone.get(), gone.get(), gone.is_there()) == (None, None, False)
+    assert [line for line in caplog.messages if "something is lost" in line] == caplog.messages[:1]
+
+
 def test_every_private_name_has_a_contract() -> None:
     """One that none of these tests names could change in a new version, and only users would see it."""
     contracts = "".join(file.read_text() for file in HERE.glob("test_*.py") if file.name != Path(__file__).name)
     named = set(re.findall(r"\w+", contracts))
-    found = {(path.stem, name) for path in SOURCES for name in foreign(path.read_text())}
-    assert len(found) > 20
-    assert {(module, name) for module, name in found if name not in named} == set()
+    assert {each.values[0].name.rpartition(".")[2] for each in NAMES} - named == set()  # type: ignore[union-attr]

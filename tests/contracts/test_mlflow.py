@@ -16,24 +16,23 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.store.artifact import artifact_repository_registry as artifacts
-from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import _model_registry, fluent
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.tracking.default_experiment import registry as default_experiment
 from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
-from mlflow.tracking.request_header import registry as request_headers
-from mlflow.utils import _spark_utils, autologging_utils, import_hooks, request_utils, requirements_utils
+from mlflow.utils import _spark_utils, import_hooks, request_utils, requirements_utils
 from mlflow.utils.async_logging.run_operations import RunOperations
-from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS, safety
+from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
 from mlflow.utils.thread_utils import ThreadLocalVariable
 from mlflow.utils.uri import append_to_uri_path
 from mlflow.utils.validation import _validate_batch_log_data, _validate_param
 
-from flowml.store.backend import cheap_requests, proxied, sql_tables
-from flowml.store.by_hand import autolog
+import flowml.store.backend.requests as own_requests
+from flowml import mlflow_limits
+from flowml.store.backend import sql_tables
 from flowml.store.by_hand import fluent as taken_over
 from flowml.store.models import flavors
 
@@ -151,19 +150,22 @@ def test_what_the_users_code_logs_through(store: MlflowClient) -> None:
     assert RunOperations([]).wait() is None
 
 
-def test_autologging_follows_the_context() -> None:
-    """What notes a fit in progress is where it was: `_AutologgingSessionManager`, `_training_sessions` and the flag."""
-    autolog.follow_context()
-    assert safety._AutologgingSessionManager.start_session is autolog._start_session
-    assert safety._AutologgingSessionManager.active_session() is None
-    assert isinstance(autologging_utils._training_sessions, autolog._FitClasses)
-    fits = [autologging_utils._get_new_training_session_class() for _ in range(2)]
-    assert all(len(each._session_stack) == 0 for each in fits)
-    with autologging_utils.disable_autologging():
-        assert autologging_utils._AUTOLOGGING_GLOBALLY_DISABLED
-        assert autologging_utils.autologging_is_disabled("sklearn")
-    assert not autologging_utils._AUTOLOGGING_GLOBALLY_DISABLED
+def test_the_settings_of_autologging() -> None:
+    """They stand in a dictionary for each integration, where flowml's own are put."""
     assert isinstance(AUTOLOGGING_INTEGRATIONS, dict)
+
+
+def test_limits() -> None:
+    """MLflow takes as much as flowml thinks, and no more."""
+    limits = importlib.import_module("mlflow.utils.validation")
+    assert limits.MAX_ENTITY_KEY_LENGTH == mlflow_limits.KEY
+    assert limits.MAX_PARAM_VAL_LENGTH == mlflow_limits.PARAM
+    assert limits.MAX_TAG_VAL_LENGTH == mlflow_limits.TAG
+    assert limits.MAX_DATASET_NAME_SIZE == mlflow_limits.DATASET_NAME
+    assert limits.MAX_DATASET_SCHEMA_SIZE == mlflow_limits.SCHEMA
+    assert limits.MAX_DATASET_PROFILE_SIZE == mlflow_limits.PROFILE
+    assert limits.MAX_PARAMS_TAGS_PER_BATCH == mlflow_limits.BATCH_PARAMS == mlflow_limits.BATCH_TAGS
+    assert limits.MAX_ENTITIES_PER_BATCH == mlflow_limits.BATCH
 
 
 def test_the_model_of_an_autologged_estimator() -> None:
@@ -175,36 +177,16 @@ def test_the_model_of_an_autologged_estimator() -> None:
 
 
 def test_sessions_of_requests() -> None:
-    """All come from `_get_request_session`; their adapters have the pool manager whose connections are exchanged."""
-    cheap_requests.install()
-    session = request_utils._get_request_session(1, 1, 1, (500,), True, False)
-    assert isinstance(session, requests.Session)
-    for adapter in session.adapters.values():
-        assert adapter.poolmanager.pool_classes_by_scheme.keys() == {"http", "https"}
+    """All come from `_get_request_session`, which takes the number of retries first."""
+    own_requests.limit_retries()
+    assert isinstance(request_utils._get_request_session(1, 1, 1, (500,), True, False), requests.Session)
     assert "_get_request_session" in request_utils._get_http_response_with_retries.__code__.co_names
 
 
-def test_headers_of_requests() -> None:
-    """Providers stand in the list `_registry` of `_request_header_provider_registry`, which can be exchanged."""
-    known = request_headers._request_header_provider_registry
-    assert list(known) == list(known._registry)
-    source = inspect.getsource(
-        importlib.import_module("mlflow.tracking.request_header.databricks_request_header_provider")
-    )
-    assert f"class {cheap_requests._OF_DATABRICKS}(" in source
-
-
 def test_repositories_of_artifacts(project: Path) -> None:
-    """`_artifact_repository_registry` takes one for a scheme; each can download one file to a place."""
-    proxied.install()
-    assert artifacts._artifact_repository_registry.get_artifact_repository(
-        "mlflow-artifacts:/a", f"sqlite:///{project / '.flowml' / 'mlflow.db'}"
-    )
-    assert list(inspect.signature(ArtifactRepository._download_file).parameters) == [
-        "self",
-        "remote_file_path",
-        "local_path",
-    ]
+    """An entry point takes the place of MLflow's own for a scheme."""
+    found = get_artifact_repository("mlflow-artifacts:/a", f"sqlite:///{project / '.flowml' / 'mlflow.db'}")
+    assert found.artifact_uri == f"{(project / '.flowml' / 'artifacts').as_uri()}/a"
     parameters = list(inspect.signature(MlflowArtifactsRepository).parameters)
     assert parameters[:3] == ["artifact_uri", "tracking_uri", "registry_uri"]
 

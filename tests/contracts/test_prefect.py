@@ -20,7 +20,6 @@ from prefect.client.schemas.objects import TaskRun, TaskRunResult
 from prefect.context import TagsContext, _deployment_id
 from prefect.deployments.runner import RunnerDeployment
 from prefect.server.schemas import schedules as of_the_server
-from prefect.types._datetime import now
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import load_script_as_module
@@ -117,11 +116,6 @@ def test_flows_bound_to_infrastructure() -> None:
     """They are of a class of their own, which is pickled by flowml where there are tracked ones."""
     assert issubclass(prefect.flows.InfrastructureBoundFlow, prefect.Flow)
     assert dict(prefect.flows.InfrastructureBoundFlow.__dict__).get("__reduce__") is None
-
-
-def test_the_time_of_an_event() -> None:
-    """`prefect.types._datetime.now` has a zone."""
-    assert abs(now("UTC") - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(

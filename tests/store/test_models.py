@@ -4,10 +4,8 @@ import copy
 import gc
 import logging
 import math
-import pickle
 import socket
 import sys
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import mlflow
@@ -17,11 +15,9 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-import skops.io
 from mlflow.exceptions import MlflowException
 from sklearn import linear_model, pipeline, preprocessing
 from sklearn.base import BaseEstimator, TransformerMixin
-from skops.io import _persist
 
 from flowml import records
 from flowml.store.models import identity, log_model
@@ -217,37 +213,6 @@ def test_estimators_of_known_libraries_are_saved_in_the_safe_format(fit, name, c
     """Estimators made of known libraries' parts need no word from the user to be saved by skops."""
     assert format_of(log_model.save(fit(name).record())) == "skops"
     assert caplog.records == []
-
-
-def test_only_what_flowml_saves_is_written_in_one_line(fit, tmp_path):
-    """A forest's description in its skops file takes no lines and indentation; what the user has skops write does."""
-    fitted = fit("random forest")
-    saved = log_model.save(fitted.record())
-    skops.io.dump(fitted.model, tmp_path / "own.skops")
-    (ours,) = saved.folder.glob("*.skops")
-    assert b"\n" not in schema_of(ours)
-    assert schema_of(tmp_path / "own.skops").count(b"\n") > 100
-    trusted = skops.io.get_untrusted_types(file=ours)
-    again = skops.io.load(ours, trusted=trusted)
-    table = pd.DataFrame(np.random.default_rng(0).random((5, fitted.model.n_features_in_)))
-    table.columns = fitted.model.feature_names_in_
-    np.testing.assert_array_equal(again.predict(table), fitted.model.predict(table))
-
-
-def test_a_model_is_written_once(fit, monkeypatch):
-    """Which types a model holds is told by the file that MLflow gets; the writer stays what pickles know it as."""
-    saves = []
-    save = _persist._save
-    monkeypatch.setattr(_persist, "_save", lambda *args, **options: saves.append(args) or save(*args, **options))
-    log_model.save(fit("random forest").record())
-    assert len(saves) == 1
-    assert pickle.loads(pickle.dumps(skops.io.dump)) is skops.io.dump
-
-
-def schema_of(file) -> bytes:
-    """Return what a skops file says of its model."""
-    with zipfile.ZipFile(file) as opened:
-        return opened.read("schema.json")
 
 
 def test_an_unknown_type_falls_back_with_one_warning(send, caplog, global_uri):

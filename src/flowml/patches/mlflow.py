@@ -34,6 +34,7 @@ CLIENTS_STORE = PrivateName(
     "MlflowClient._tracking_client",
     "reads and writes SQL tables directly, and keeps run addresses out of the output",
     "flows with many tasks end later, and MLflow prints a line for each run",
+    on_instances=True,
 )
 SPARK_SESSION = PrivateName(
     "mlflow.utils._spark_utils",
@@ -66,7 +67,22 @@ PACKAGES_OF_MODULES = PrivateName(
     "the first model of a process takes a second longer",
 )
 
+VALIDATE_BATCH = PrivateName(
+    "mlflow.utils.validation",
+    "_validate_batch_log_data",
+    "refuses what MLflow refuses before runs are written to SQL tables directly",
+    "flows with many tasks end later",
+)
+VALIDATE_PARAM = PrivateName(
+    "mlflow.utils.validation",
+    "_validate_param",
+    "refuses a parameter that is logged by hand in a flow with retries when it is logged",
+    "it is refused when the flow ends",
+)
+
 NAMES = (
+    VALIDATE_BATCH,
+    VALIDATE_PARAM,
     ACTIVE_RUN_STACK,
     LAST_ACTIVE_RUN_ID,
     ACTIVE_EXPERIMENT_ID,

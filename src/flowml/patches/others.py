@@ -15,12 +15,14 @@ INITIALIZING = PrivateName(
     "ModuleSpec._initializing",
     "tells whether a module is being imported",
     "saving a model may fail while another thread imports a library",
+    on_instances=True,
 )
 LIGHTGBM_HANDLE = PrivateName(
     "lightgbm",
     "Dataset._handle",
     "tells whether a LightGBM dataset was built",
     "a dataset that was not built is not described",
+    on_instances=True,
 )
 
-NAMES = (REGISTER_ATEXIT, INITIALIZING)
+NAMES = (REGISTER_ATEXIT, INITIALIZING)  # LightGBM may be absent, and its datasets have the other one

@@ -9,18 +9,21 @@ OUTER_CONTEXT = PrivateName(
     "ContextModel._token",
     "finds the run that a context was entered in",
     "after a generator task that was left early, later runs may hang under it",
+    on_instances=True,
 )
 PARAMETER_SCHEMA = PrivateName(
     "prefect.deployments.runner",
     "RunnerDeployment._parameter_openapi_schema",
     "gives a deployment the form of a flow that takes **kwargs",
     "Prefect refuses parameters that such a flow would take",
+    on_instances=True,
 )
 BLOCKS_NAME = PrivateName(
     "prefect.blocks.core",
     "Block._block_document_name",
     "names a block that is given to a task",
     "its parameter says of which type it is only",
+    on_instances=True,
 )
 
 DEPLOYMENT_ID = PrivateName(

@@ -20,12 +20,14 @@ class PrivateName:
         name: The name there, such as ``_active_run_stack`` or ``ContextModel._token``.
         use: What flowml does with it.
         without: What the user loses where it is not there.
+        on_instances: Whether only instances of a class have it, not the class.
     """
 
     module: str
     name: str
     use: str
     without: str
+    on_instances: bool = False
 
     def get(self) -> Any:
         """Return what it names; None, and one warning, if it is not there."""
@@ -59,19 +61,12 @@ class PrivateName:
             )
 
     def is_there(self) -> bool:
-        """Tell whether the installed library has it."""
-        found: Any = None
+        """Tell whether the installed library has it; of what only instances have, whether it has the class."""
+        path = self.name.split(".")[:-1] if self.on_instances else self.name.split(".")
         try:
-            found = importlib.import_module(self.module)
-            for part in self.name.split("."):
-                found = _member(found, part)
-        except (ImportError, AttributeError, KeyError):
+            found: Any = importlib.import_module(self.module)
+            for part in path:
+                found = getattr(found, part)
+        except (ImportError, AttributeError):
             return False
         return True
-
-
-def _member(of: Any, name: str) -> Any:
-    """Return a member; of a class also one that only its instances have, by its annotation."""
-    if isinstance(of, type) and not hasattr(of, name):
-        return {key: value for base in of.__mro__ for key, value in vars(base).get("__annotations__", {}).items()}[name]
-    return getattr(of, name)

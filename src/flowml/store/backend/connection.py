@@ -251,7 +251,7 @@ def _forget_inherited() -> None:
 
 def _stores() -> list[object]:
     clients = [connection.client for connection in _connections]
-    return [getattr(getattr(client, "_tracking_client", None), "store", None) for client in clients]
+    return [getattr(patches.CLIENTS_STORE.of(client), "store", None) for client in clients]
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowml.patches import in_place
+from flowml.patches.mlflow import VALIDATE_PARAM
 from flowml.store.by_hand import active
 from flowml.store.models import identity
 
@@ -158,9 +159,8 @@ def _is_held(session: Here, do: Do, run_id: str, key: str, value: Any) -> bool:
     """Keep a parameter of a flow that may be retried; one that changes within an attempt is MLflow's to refuse."""
     if session.held is None or run_id != session.run_id():
         return False
-    from mlflow.utils.validation import _validate_param
-
-    _validate_param(key, str(value))
+    if validate := VALIDATE_PARAM.get():
+        validate(key, str(value))
     if session.held.take(key, str(value)):
         session.logged.own_params[key] = str(value)
         return True

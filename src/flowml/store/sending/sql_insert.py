@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import TrackingError
+from flowml.patches.mlflow import VALIDATE_BATCH
 from flowml.store.backend import sql_tables
 from flowml.store.sending import batches
 
@@ -83,11 +84,10 @@ def _artifacts_of(connection: Connection, experiment_id: str) -> str:
 def _add_rows(rows: dict[str, list[dict[str, Any]]], insert: RunInsert, experiment_id: int, root: str) -> None:
     from mlflow.entities import RunTag
     from mlflow.utils.uri import append_to_uri_path
-    from mlflow.utils.validation import _validate_batch_log_data
 
     tags = {"mlflow.runName": insert.name, **insert.tags} | {tag.key: tag.value for tag in insert.batch.tags}
     checked = [RunTag(key, value) for key, value in tags.items()]
-    metrics, params, checked = _validate_batch_log_data(insert.batch.metrics, insert.batch.params, checked)
+    metrics, params, checked = VALIDATE_BATCH.get()(insert.batch.metrics, insert.batch.params, checked)
     mine = {"run_uuid": insert.run_id}
     rows["SqlRun"].append(
         {
