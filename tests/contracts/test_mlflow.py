@@ -178,7 +178,7 @@ def test_the_model_of_an_autologged_estimator() -> None:
 
 def test_sessions_of_requests() -> None:
     """All come from `_get_request_session`, which takes the number of retries first."""
-    own_requests.limit_retries()
+    own_requests.install()
     assert isinstance(request_utils._get_request_session(1, 1, 1, (500,), True, False), requests.Session)
     assert "_get_request_session" in request_utils._get_http_response_with_retries.__code__.co_names
 

@@ -55,7 +55,7 @@ class Session:
         """Open the run and log the inputs, before the user's code can change them."""
         caller, watch = current(), call.watch()
         session = cls(call, store.NO_RUN, caller.said if caller else None)
-        earlier = watch.session if watch else None
+        earlier = watch.session if watch and isinstance(watch.session, Session) else None
         if watch:
             watch.session = session  # also where its run cannot be opened: this attempt has its session
         with session.guard("open the run"):
@@ -172,6 +172,16 @@ class Session:
     def waits_here(self) -> bool:
         """Whether the end of the body is the time to settle: nobody does it later, or an error is to be the call's."""
         return self.run.is_outermost and (not self._is_watched or self._is_strict)
+
+    @property
+    def number(self) -> int:
+        """Which attempt it is, from 1."""
+        return self.call.identity.attempt
+
+    @property
+    def is_outermost(self) -> bool:
+        """Tell whether nothing tracked called it."""
+        return self.run.is_outermost
 
     def conclude(self, verdict: Verdict) -> None:
         """End the run as the orchestrator says; a later verdict on the same attempt counts more."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import traceback
 from asyncio import CancelledError
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 from flowml import describe, records
 from flowml.errors import pass_on
-
-if TYPE_CHECKING:
-    from flowml.capture.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,36 @@ class Verdict:
     cached: bool = False
 
 
+class Attempt(Protocol):
+    """One attempt of a run, as it is told what the orchestrator says of it.
+
+    Attributes:
+        rests: Whether it is a generator's, whose consumer goes on.
+    """
+
+    rests: bool
+
+    @property
+    def number(self) -> int:
+        """Which attempt it is, from 1."""
+
+    @property
+    def is_outermost(self) -> bool:
+        """Tell whether nothing tracked called it."""
+
+    def conclude(self, verdict: Verdict) -> None:
+        """Close its run as the orchestrator says."""
+
+    def tell(self, tags: Mapping[str, str]) -> None:
+        """Tag its run."""
+
+    def settle(self, *, raising: bool = True) -> None:
+        """Wait until all is in MLflow."""
+
+    def announce(self) -> records.Caller:
+        """Tell which run it is, which is waited for."""
+
+
 class Watch:
     """One run while one of the orchestrator's engines has it, which will give the verdict on each attempt.
 
@@ -53,11 +81,11 @@ class Watch:
     __slots__ = ("__weakref__", "began", "is_over", "retried", "session", "settled")
 
     def __init__(self) -> None:
-        self.session: Session | None = None
-        self.retried: Session | None = None
+        self.session: Attempt | None = None
+        self.retried: Attempt | None = None
         self.began: int | None = None
         self.is_over = False
-        self.settled: Session | None = None
+        self.settled: Attempt | None = None
 
 
 watched: WeakValueDictionary[UUID, Watch] = WeakValueDictionary()

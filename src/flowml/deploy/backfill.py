@@ -17,7 +17,7 @@ from uuid import UUID
 from flowml.capture.engine.origin import BY, LOGICAL_DATE
 from flowml.deploy import api
 from flowml.deploy import parameters as given
-from flowml.deploy.times import Time, between, by_its_clock, period
+from flowml.deploy.schedules import Time, between, by_its_clock, period
 from flowml.deploy.triggering import Started, told
 from flowml.describe.text import fingerprint
 from flowml.errors import DeploymentError

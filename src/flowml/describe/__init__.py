@@ -1,4 +1,8 @@
-"""From values to records: what a call was given, and what it gave, as things that can be logged."""
+"""From values to records: what a call was given, and what it gave, as things that can be logged. No I/O, no MLflow.
+
+Words: `inputs`, `outputs` and `yielded` (of a call), `register` (teach a type), `Place` (where a value stands),
+`dispatch` (which describer serves a type). Below it: `types`, `tables`, `formats`.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,5 @@
-"""The local servers of a project, as child processes: what they are, where they run, how to reach them."""
+"""The local servers: started, found, known again, ended.
+
+Words: `state` (which there are, in stack.json), `servers` (their command lines), `processes`, `ports`, `health`,
+`logs`.
+"""

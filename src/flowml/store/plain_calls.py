@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,11 +18,36 @@ from flowml.store.by_hand.opened import opened
 if TYPE_CHECKING:
     from mlflow import ActiveRun
 
+    from flowml.store.backend.connection import Connection
     from flowml.store.by_hand.opened import Opened, Stack
-    from flowml.store.own_run import JoinedRun
+    from flowml.store.place import Place
 
 
 _MOST_APART = 50  # runs in other experiments that a run leads to
+
+
+class Joined(Protocol):
+    """A run in MLflow, as far as plain calls concern it."""
+
+    place: Place
+    apart: list[tuple[str, str, str]]
+
+    @property
+    def connection(self) -> Connection:
+        """The store it is in."""
+
+    @property
+    def info(self) -> records.CurrentRun | None:
+        """Its ids, which are waited for."""
+
+    def active_run(self) -> ActiveRun:
+        """Return it as MLflow's own."""
+
+    def id_if_created(self) -> str | None:
+        """Return its id, if it was created."""
+
+    def put(self, found: Iterable[records.Record]) -> None:
+        """Log to it."""
 
 
 class Source(Protocol):
@@ -32,10 +57,10 @@ class Source(Protocol):
     logged: Logged
     held: HeldParams | None
 
-    def asked(self) -> JoinedRun:
+    def asked(self) -> Joined:
         """Return the run itself, which may be opened for being asked for."""
 
-    def nearest(self) -> JoinedRun:
+    def nearest(self) -> Joined:
         """Return the nearest run that is open anyway: itself, or the one above."""
 
     def id_if_created(self) -> str | None:

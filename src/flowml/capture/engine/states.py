@@ -27,7 +27,7 @@ from flowml.capture.engine import hooks
 from flowml.capture.engine.attempt import Beginning, call_of_flow, call_of_task
 from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off
-from flowml.capture.verdict import Verdict, Watch, watched
+from flowml.capture.verdict import Attempt, Verdict, Watch, watched
 from flowml.patches import wrapped as prefect_methods
 
 P = ParamSpec("P")
@@ -56,7 +56,7 @@ def _safely(hear: Callable[P, R]) -> Callable[P, R | None]:
 
 
 @_safely
-def _heard(engine: Any, state: State[Any], force: bool = False) -> Session | None:  # noqa: ARG001, FBT001, FBT002 - set_state's
+def _heard(engine: Any, state: State[Any], force: bool = False) -> Attempt | None:  # noqa: ARG001, FBT001, FBT002 - set_state's
     """Take the verdict in a run's new state; return the session to settle, if the run is over."""
     run, watch = _run_of(engine), _watch_of(engine)
     verdict = _verdict_in(run.state, is_flow=_is_flow(engine))
@@ -70,10 +70,10 @@ def _heard(engine: Any, state: State[Any], force: bool = False) -> Session | Non
     return session
 
 
-def _concluded(engine: Any, watch: Watch, verdict: Verdict, proposed: State[Any]) -> Session | None:
+def _concluded(engine: Any, watch: Watch, verdict: Verdict, proposed: State[Any]) -> Attempt | None:
     run, is_flow = _run_of(engine), _is_flow(engine)
     attempt = run.run_count - (not is_flow and run.state.is_running())  # a task run counts the next one already
-    called = watch.session is not None and watch.session.call.identity.attempt == attempt
+    called = watch.session is not None and watch.session.number == attempt
     if not called and (proposed.is_final() or proposed.name == _NOT_READY or not is_flow):
         watch.session = _without_a_body(engine, attempt, watch.began or verdict.ended)
     if is_flow and not verdict.retried and getattr(engine.flow, "track", None):
@@ -88,7 +88,7 @@ def _unheard(
     told: Verdict | None,
     state: State[Any],
     force: bool = False,  # noqa: ARG001, FBT001, FBT002 - set_state's
-) -> Session | None:
+) -> Attempt | None:
     """Conclude a run whose end Prefect's server did not take: it is gone, or has another in mind, which it told."""
     if not state.is_final():
         return None
@@ -111,11 +111,11 @@ def _verdict_in_api(engine: Any, error: BaseException) -> Verdict | None:
 
 
 @_safely
-def _cancelled(engine: Any) -> Session | None:
+def _cancelled(engine: Any) -> Attempt | None:
     return _conclude(_watch_of(engine), Verdict("KILLED", formats.now(), "Cancelled"))
 
 
-def _conclude(watch: Watch, verdict: Verdict) -> Session | None:
+def _conclude(watch: Watch, verdict: Verdict) -> Attempt | None:
     session = watch.session
     if session is None or (verdict.retried and watch.retried is session):
         return None  # a delayed retry is told twice: when it is decided, and when it begins
@@ -124,13 +124,13 @@ def _conclude(watch: Watch, verdict: Verdict) -> Session | None:
     return None if verdict.retried else session
 
 
-def _settle(engine: Any, session: Session | None) -> None:
+def _settle(engine: Any, session: Attempt | None) -> None:
     if session and not _is_timed(engine):
         session.settle(raising=False)
 
 
-async def _settle_async(engine: Any, session: Session | None) -> None:
-    if session and session.run.is_outermost and not _is_timed(engine):
+async def _settle_async(engine: Any, session: Attempt | None) -> None:
+    if session and session.is_outermost and not _is_timed(engine):
         await asyncio.to_thread(session.settle, raising=False)  # the event loop goes on meanwhile
 
 
@@ -240,7 +240,7 @@ def _result_key(state: State[Any]) -> str | None:
     return getattr(kept, "storage_key", None) if context and context.persist_result else None
 
 
-def _without_a_body(engine: Any, attempt: int, began: int) -> Session | None:
+def _without_a_body(engine: Any, attempt: int, began: int) -> Attempt | None:
     """Open the run of a call that ends without its body being called."""
     of = engine.flow if _is_flow(engine) else engine.task
     track = getattr(of, "track", None)

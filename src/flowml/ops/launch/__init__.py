@@ -1,1 +1,4 @@
-"""``flowml run``: a flow out of a file, its parameters out of words, a view of it while it runs, its summary."""
+"""``flowml run``: a flow out of a file, its parameters out of words, a view of it while it runs, its summary.
+
+Words: `loading` (file to flow), `parameters` (words to values), `start`, `live` (the view), `summary`.
+"""

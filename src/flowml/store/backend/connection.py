@@ -166,7 +166,7 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
                 embedded.tune(uri)
             if embedded.is_embedded(uri):
                 embedded.prepare(uri)
-            requests.limit_retries()
+            requests.install()
         return Connection(uri, registry_uri)
 
 

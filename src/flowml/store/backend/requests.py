@@ -1,30 +1,43 @@
-"""What MLflow's calls to a server need not do in flowml's own threads: try again for minutes."""
+"""What each call to a server need not do in flowml's threads: look for modules, and try again for minutes."""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from functools import cache
 from typing import Any
 
+import wrapt
+
 from flowml.patches.mlflow import REQUEST_SESSION
 
 _RETRIES = 1  # of one call
+_OF_DATABRICKS = "mlflow.tracking.request_header.databricks_request_header_provider"
 
 
 @cache
-def limit_retries() -> None:
-    """Leave trying again to flowml's sender, where it is the sender that calls.
-
-    MLflow's client sends a call that fails eight times, with four minutes of pauses. The sender tries again by itself,
-    and meanwhile has other runs to send, and flows that wait for a limited time: it takes the second failure for one.
-    """
+def install() -> None:
+    """Leave trying again to flowml's sender, and look for Databricks only where it can be."""
+    wrapt.wrap_function_wrapper(_OF_DATABRICKS, "DatabricksRequestHeaderProvider.in_context", _is_in_databricks)
     plain = REQUEST_SESSION.get()
     if plain is None:
         return
 
     def limited(max_retries: int, *args: Any, **kwargs: Any) -> Any:
+        # MLflow's client sends a call that fails eight times, with four minutes of pauses. The sender tries again by
+        # itself, and meanwhile has other runs to send: it takes the second failure for one.
         if threading.current_thread().name.startswith("flowml-"):
             max_retries = min(max_retries, _RETRIES)
         return plain(max_retries, *args, **kwargs)
 
     REQUEST_SESSION.replace(limited)
+
+
+def _is_in_databricks(wrapped: Any, _: Any, args: Any, kwargs: Any) -> bool:
+    """Tell whether a call is made in Databricks: MLflow tries eleven imports for it at each call.
+
+    A thread of flowml's is not to import anything while the user's code may be importing.
+    """
+    may_be = "DATABRICKS_RUNTIME_VERSION" in os.environ or not sys.modules.keys().isdisjoint({"dbruntime", "pyspark"})
+    return may_be and bool(wrapped(*args, **kwargs))

@@ -1,1 +1,5 @@
-"""TODO."""
+"""What the end of a flow's run brings: its children are read, summed up and shown on its page.
+
+Words: `Ending` (all of it, in order), `child_runs`, `summary` (calls without a run), `note` and `graph` (the page),
+`losses` (what did not arrive), `orphans` (runs that nobody else closes).
+"""
