@@ -37,18 +37,28 @@ def test_modules_have_names_that_say_something():
 
 
 def test_the_map_names_every_room():
-    """CONTRIBUTING.md has a line for each module, and none for a module that is gone."""
+    """CONTRIBUTING.md has a line for each room and each file at the top, and none for one that is gone."""
     house = (ROOT / "CONTRIBUTING.md").read_text().partition("src/flowml/\n")[2].partition("```")[0]
     drawn: set[str] = set()
     folders: list[str] = []
-    for indent, name in re.findall(r"^( *)([a-z_]+(?:/|\.py))", house, flags=re.MULTILINE):
-        del folders[len(indent) // 2 - 1 :]
-        if name.endswith("/"):
-            folders.append(name)
-        else:
+    for line in house.splitlines():
+        names = re.match(r"( *)([a-z_]+(?:/|\.py)(?:, [a-z_]+\.py)*)", line)
+        for name in names[2].split(", ") if names else ():
+            del folders[len(names[1]) // 2 - 1 :]
             drawn.add("".join([*folders, name]))
-    there = {path.relative_to(ROOT / "src" / "flowml").as_posix() for path in MODULES}
-    assert drawn == {name for name in there if not name.endswith("/__init__.py")}
+            if name.endswith("/"):
+                folders.append(name)
+    package = ROOT / "src" / "flowml"
+    rooms = {f"{path.parent.relative_to(package).as_posix()}/" for path in MODULES if path.name == "__init__.py"}
+    assert drawn == (rooms - {"./"}) | {path.name for path in MODULES if path.parent == package} - {"__init__.py"}
+
+
+def test_no_room_is_too_full():
+    """No room holds more than 15 files, and each says what it is for and which words it has."""
+    rooms = {path.parent for path in MODULES}
+    assert {room.name: len(list(room.glob("*.py"))) for room in rooms if len(list(room.glob("*.py"))) > 15} == {}
+    silent = [room.name for room in rooms if "Words: " not in (room / "__init__.py").read_text()]
+    assert sorted(silent) == ["flowml"]
 
 
 def test_importing_flowml_loads_no_heavy_library():

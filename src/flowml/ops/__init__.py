@@ -1,4 +1,8 @@
-"""What an operator does: look at runs, close those left open, delete them, start and stop the local servers."""
+"""What an operator does: look at runs, close those left open, delete them, start and stop the local servers.
+
+Words: `runs` (a whole MLflow store, page by page), `prefect_api` and `prefect_states` (what Prefect says), `output`
+(rows in a terminal or a pipe). Below it: `view`, `launch`, `doctor`, `reap`, `servers`, `listeners`.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
