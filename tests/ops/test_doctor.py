@@ -106,6 +106,20 @@ def test_versions_that_do_not(
     assert found.remedy.startswith(f"pip install '{next(iter(installed))}")
 
 
+def test_private_names(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that flowml uses are listed; of one that is gone it is said what is lost."""
+    found = only(versions.private_names)
+    assert (found.severity, "_active_run_stack" in found.message, "_deployment_id" in found.message) == (
+        "ok",
+        True,
+        True,
+    )
+    monkeypatch.delattr("prefect.context._deployment_id")
+    gone = only(versions.private_names)
+    assert gone.severity == "warning"
+    assert "prefect.context._deployment_id: runs of subflows do not say" in gone.message
+
+
 def test_versions_that_go_together_from_prefect_3_9_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What only Prefect 3.8 fails with is not refused with a later one."""
     installed = {"prefect": "3.9.0", "sqlalchemy": "2.1.9", "fastapi": "0.150.0"}

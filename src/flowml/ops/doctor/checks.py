@@ -23,6 +23,7 @@ Check = Callable[[Place], Iterable[Finding]]
 
 CHECKS: dict[str, Check] = {
     "versions": versions.versions,
+    "private names": versions.private_names,
     "bytecode": environment.compiled,
     "run id": environment.run_id,
     "autologging": environment.autologging,

@@ -1,4 +1,4 @@
-"""Whether the installed versions go together."""
+"""Whether the installed versions go together, and have the private names that flowml needs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from flowml.ops.doctor.findings import Finding, Place
+from flowml.patches import mlflow, others, prefect
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,18 @@ def versions(_: Place) -> Iterator[Finding]:
     if not wrong and not unmet:
         there = ", ".join(f"{name} {version(name)}" for name in ("prefect", "mlflow", "fastapi"))
         yield Finding("ok", f"Python {platform.python_version()}, {there}")
+
+
+def private_names(_: Place) -> Iterator[Finding]:
+    """List the private names of other libraries that flowml uses, and say what is lost without those that are gone."""
+    names = (*prefect.NAMES, *mlflow.NAMES, *others.NAMES)
+    gone = [name for name in names if not name.is_there()]
+    for name in gone:
+        library = name.module.partition(".")[0]
+        text = f"The installed {library} has no {name.module}.{name.name}: {name.without}."
+        yield Finding("warning", text, f"Install a version of {library} that this flowml was tested with.")
+    if not gone:
+        yield Finding("ok", f"All {len(names)} private names that flowml uses: {', '.join(name.name for name in names)}")
 
 
 def _is_bad(pair: Pair) -> bool:
