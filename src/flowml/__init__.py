@@ -7,11 +7,11 @@ if TYPE_CHECKING:
     from flowml import describe
     from flowml.capture.disabled import disabled
     from flowml.capture.engine.tracked import Flow, MaterializingTask, Task
-    from flowml.capture.inside import carry, current_run, flush, log, log_metrics, log_params
+    from flowml.capture.inside import carry, current_run, flush, log, log_metrics, log_params, with_context
     from flowml.decorators import flow, materialize, task
     from flowml.deploy.deployment import Deployment
     from flowml.deploy.schedules import Cron, Interval, RRule
-    from flowml.errors import DeploymentError, FlowmlError, OrchestrationError, SettingsError, TrackingError
+    from flowml.errors import DeploymentError, FlowmlError, OrchestrationError, SettingsError, StackError, TrackingError
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
@@ -39,6 +39,7 @@ __all__ = [
     "RRule",
     "SettingsError",
     "Skip",
+    "StackError",
     "Task",
     "Track",
     "TrackingError",
@@ -53,16 +54,17 @@ __all__ = [
     "log_params",
     "materialize",
     "task",
+    "with_context",
 ]
 
 _HOMES = {
     "capture.disabled": ["disabled"],
-    "capture.inside": ["carry", "current_run", "flush", "log", "log_metrics", "log_params"],
+    "capture.inside": ["carry", "current_run", "flush", "log", "log_metrics", "log_params", "with_context"],
     "capture.engine.tracked": ["Flow", "MaterializingTask", "Task"],
     "decorators": ["flow", "materialize", "task"],
     "deploy.deployment": ["Deployment"],
     "deploy.schedules": ["Cron", "Interval", "RRule"],
-    "errors": ["DeploymentError", "FlowmlError", "OrchestrationError", "SettingsError", "TrackingError"],
+    "errors": ["DeploymentError", "FlowmlError", "OrchestrationError", "SettingsError", "StackError", "TrackingError"],
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from string import Formatter
@@ -14,7 +15,7 @@ from flowml.errors import did_you_mean, pass_on
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-RunChoice: TypeAlias = Literal["own", "parent", "none"]
+RunChoice: TypeAlias = Literal["own", "parent", "skip"]
 Children: TypeAlias = Literal["all", "failed", "none"]
 OnError: TypeAlias = Literal["warn", "raise"]
 Write: TypeAlias = Literal["background", "sync"]
@@ -42,7 +43,7 @@ class Track:
         outputs: Log what is returned or yielded.
         autolog: Turn MLflow's autologging on inside this call only: for the libraries in use, or for those named, such
             as ``"sklearn"``. The models are flowml's to log, when the task returns them.
-        run: ``"own"`` opens a run for each call; ``"parent"`` logs into the caller's run; ``"none"`` logs nothing
+        run: ``"own"`` opens a run for each call; ``"parent"`` logs into the caller's run; ``"skip"`` logs nothing
             here, while what is called inside goes on being tracked under the caller's run.
         children: Which of the calls made inside get runs of their own: all, those that failed, or none. Of the others
             a summary is kept here: how many, how long, their metrics, and a table with a row for each. A call that logs
@@ -91,6 +92,9 @@ class Track:
             _check("autolog", self.autolog, isinstance(flavors, Collection), "True, False or names of libraries")
             for flavor in flavors:
                 _choose("autolog", flavor, AUTOLOG_LIBRARIES)
+        if self.run == "none":  # type: ignore[comparison-overlap]
+            warnings.warn('Track(run="none") is now Track(run="skip").', DeprecationWarning, stacklevel=3)
+            object.__setattr__(self, "run", "skip")
         _choose("run", self.run, get_args(RunChoice))
         _choose("children", self.children, get_args(Children))
         some_name = callable(self.experiment) or (isinstance(self.experiment, str) and bool(self.experiment.strip()))

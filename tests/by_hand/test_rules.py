@@ -307,7 +307,7 @@ def test_threads_that_carry_the_context_open_runs_apart(client: MlflowClient) ->
     @task
     def search() -> None:
         with ThreadPoolExecutor(3) as pool:
-            list(pool.map(flowml.carry(train), range(3)))
+            list(pool.map(flowml.with_context(train), range(3)))
 
     @flow
     def pipeline() -> None:

@@ -602,9 +602,9 @@ class TestTrack:
         assert root.data.metrics == {"score": 1.5}
 
     def test_none_passes_through(self, client: MlflowClient) -> None:
-        """``run="none"`` opens no run, and what is called inside hangs under the caller's."""
+        """``run="skip"`` opens no run, and what is called inside hangs under the caller's."""
 
-        @task(track=Track(run="none"))
+        @task(track=Track(run="skip"))
         def plumbing() -> float:
             return double(1)
 
@@ -702,7 +702,7 @@ class TestTrack:
 
 
 def test_threads_of_the_users_own_can_take_the_run_along(client: MlflowClient) -> None:
-    """What a function in the user's thread pool logs by plain MLflow is in the task's run, with ``flowml.carry``."""
+    """What a function in the user's own thread logs by plain MLflow is in the task's run, by ``flowml.with_context``."""
 
     @task
     def train(folds: int) -> float:
@@ -711,7 +711,7 @@ def test_threads_of_the_users_own_can_take_the_run_along(client: MlflowClient) -
             return double.fn(number)
 
         with ThreadPoolExecutor(4) as pool:
-            return sum(pool.map(flowml.carry(fold), range(folds)))
+            return sum(pool.map(flowml.with_context(fold), range(folds)))
 
     @flow
     def pipeline() -> float:

@@ -185,7 +185,7 @@ def test_a_schedule_fires_through_a_restart_and_not_when_paused(site: Site) -> N
         lateness = datetime.fromisoformat(tags["prefect.start_time"]) - datetime.fromisoformat(
             tags["prefect.scheduled_time"]
         )
-        assert run.data.metrics["flowml.lateness"] == pytest.approx(lateness.total_seconds())
+        assert run.data.metrics["flowml.scheduling_delay"] == pytest.approx(lateness.total_seconds())
         assert run.data.params["flowml.logical_date"] == tags["prefect.scheduled_time"]
         assert run.data.params["name"] == "Grace"
 

@@ -100,9 +100,9 @@ def test_a_run_says_how_late_it_is(client: MlflowClient) -> None:
         return prefect.create_flow_run_from_deployment(deployment_id, state=state)  # type: ignore[arg-type]
 
     run = ran(client, an_hour_ago)
-    assert 3600 <= run.data.metrics["flowml.lateness"] < 3660
+    assert 3600 <= run.data.metrics["flowml.scheduling_delay"] < 3660
     planned, begun = (datetime.fromisoformat(run.data.tags[f"prefect.{name}_time"]) for name in ("scheduled", "start"))
-    assert (begun - planned).total_seconds() == pytest.approx(run.data.metrics["flowml.lateness"])
+    assert (begun - planned).total_seconds() == pytest.approx(run.data.metrics["flowml.scheduling_delay"])
 
 
 def test_a_flow_that_is_called_says_nothing_of_it(client: MlflowClient) -> None:
@@ -110,4 +110,4 @@ def test_a_flow_that_is_called_says_nothing_of_it(client: MlflowClient) -> None:
     deployed_flow()
     run = run_of(client, "deployed-flow")
     assert not {"prefect.deployment_name", "flowml.triggered_by", "prefect.scheduled_time"} & set(run.data.tags)
-    assert "flowml.lateness" not in run.data.metrics
+    assert "flowml.scheduling_delay" not in run.data.metrics

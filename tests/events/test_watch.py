@@ -1,4 +1,4 @@
-"""Files that appear or change, as ``flowml watch`` tells of them."""
+"""Files that appear or change, as ``flowml watch-files`` tells of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowml import OnFile
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-WATCH = ["-m", "flowml.cli.app", "watch", "--every", "1s"]
+WATCH = ["-m", "flowml.cli.app", "watch-files", "--every", "1s"]
 
 
 def test_a_new_or_changed_file_is_told_once(

@@ -179,7 +179,7 @@ def test_without_a_secret_or_servers_it_does_not_start(project: Path, environmen
     assert (code, said.count("\n")) == (2, 1)
     assert "MLflow's webhooks are sent by its server" in said
     nowhere = {key: value for key, value in with_secret.items() if key != "PREFECT_API_URL"}
-    for command in (["webhooks", "--secret-env", "MY_SECRET"], ["watch"]):
+    for command in (["webhooks", "--secret-env", "MY_SECRET"], ["watch-files"]):
         code, said = refused(command, project, {**nowhere, "PREFECT_HOME": str(project / "prefect")})
         assert (code, said.count("\n")) == (2, 1)
         assert "There is no Prefect server" in said

@@ -132,7 +132,7 @@ def _parent(run: Run) -> str | None:
 
 def _metrics(run: Run) -> dict[str, float]:
     """Return a run's metrics, but for how late it was: only a deployed flow's has that."""
-    return {key: value for key, value in run.data.metrics.items() if key != "flowml.lateness"}
+    return {key: value for key, value in run.data.metrics.items() if key != "flowml.scheduling_delay"}
 
 
 def _page(store: Store, run: Run, active: str) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def subflows_in_threads(jobs: Jobs) -> None:
 
     def call() -> None:
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(flowml.carry(sub_flow), [jobs[::2], jobs[1::2]]))
+            list(pool.map(flowml.with_context(sub_flow), [jobs[::2], jobs[1::2]]))
 
     outer_flow(call)
 
@@ -274,11 +274,11 @@ def user_threads(jobs: Jobs) -> None:
     """Call it in threads that the user starts inside a task."""
 
     def call() -> None:
-        threads = [Thread(target=flowml.carry(probe), args=job) for job in jobs[::2]]
+        threads = [Thread(target=flowml.with_context(probe), args=job) for job in jobs[::2]]
         for thread in threads:
             thread.start()
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(flowml.carry(call_probe), jobs[1::2]))
+            list(pool.map(flowml.with_context(call_probe), jobs[1::2]))
         for thread in threads:
             thread.join()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
@@ -128,12 +129,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def carry(fn: Callable[P, R]) -> Callable[P, R]:
+def with_context(fn: Callable[P, R]) -> Callable[P, R]:
     """Make a function that runs in another thread log to the run it was started from.
 
     A thread that you start yourself knows nothing of the task that started it: MLflow would open a run of its own for
     what is logged there, and Prefect would not know the flow. The returned function runs in a copy of the context in
-    which `carry` was called.
+    which `with_context` was called.
 
     Args:
         fn: What the thread is to do.
@@ -143,12 +144,18 @@ def carry(fn: Callable[P, R]) -> Callable[P, R]:
 
     Example:
         >>> with ThreadPoolExecutor() as pool:
-        ...     scores = list(pool.map(flowml.carry(score), folds))
+        ...     scores = list(pool.map(flowml.with_context(score), folds))
     """
     here = copy_context()
 
     @functools.wraps(fn)
-    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+    def in_context(*args: P.args, **kwargs: P.kwargs) -> R:
         return here.copy().run(fn, *args, **kwargs)
 
-    return carried
+    return in_context
+
+
+def carry(fn: Callable[P, R]) -> Callable[P, R]:
+    """Make a function run in this context; the old name of `with_context`, which goes with the next release."""
+    warnings.warn("flowml.with_context is now flowml.with_context.", DeprecationWarning, stacklevel=2)
+    return with_context(fn)

@@ -173,7 +173,7 @@ def webhooks(
 
 
 @app.command
-def watch(*, every: Duration = 2.0) -> None:
+def watch_files(*, every: Duration = 2.0) -> None:
     """Tell Prefect of files that appear or change, where deployments wait for them.
 
     Args:
@@ -183,6 +183,13 @@ def watch(*, every: Duration = 2.0) -> None:
 
     with exit_on_error():
         run(every)
+
+
+@app.command(show=False)
+def watch(*, every: Duration = 2.0) -> None:
+    """Be the old name of ``watch-files``, which goes with the next release."""
+    sys.stderr.write("`flowml watch` is now `flowml watch-files`.\n")
+    watch_files(every=every)
 
 
 def _agreed(question: str) -> bool:

@@ -168,11 +168,11 @@ class OnDataset:
 
 @dataclass(frozen=True, slots=True)
 class OnFile:
-    """Start the deployment when a file appears or changes, once for each file; `flowml watch` has to run.
+    """Start the deployment when a file appears or changes, once for each file; `flowml watch-files` has to run.
 
     Args:
         pattern: Which files, such as ``"data/*.csv"`` or ``"data/**/*.csv"``; relative to the project's folder. It
-            is looked for on the machine where `flowml watch` runs.
+            is looked for on the machine where `flowml watch-files` runs.
         parameters: Parameters for the flow. Texts may be templates: ``"{{ event.payload.path }}"``.
 
     Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BY = "flowml.triggered_by"  # labels that flowml's own commands give to the runs that they start
 LOGICAL_DATE = "flowml.logical_date"
-LATENESS = "flowml.lateness"
+SCHEDULING_DELAY = "flowml.scheduling_delay"
 
 
 def known(run: FlowRun, started: int, *, goes_on: bool) -> list[records.Record]:
@@ -38,7 +38,7 @@ def known(run: FlowRun, started: int, *, goes_on: bool) -> list[records.Record]:
         found += [
             records.Tag("prefect.scheduled_time", _written(planned)),
             records.Tag("prefect.start_time", _written(begun)),
-            records.Metric(LATENESS, (begun - planned).total_seconds()),
+            records.Metric(SCHEDULING_DELAY, (begun - planned).total_seconds()),
         ]
     if date := logical_date(run):
         found += [records.Param(LOGICAL_DATE, date), records.Tag(LOGICAL_DATE, date)]

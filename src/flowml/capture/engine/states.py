@@ -244,7 +244,7 @@ def _without_a_body(engine: Any, attempt: int, began: int) -> Attempt | None:
     """Open the run of a call that ends without its body being called."""
     of = engine.flow if _is_flow(engine) else engine.task
     track = getattr(of, "track", None)
-    if track is None or track.run == "none" or is_off():
+    if track is None or track.run == "skip" or is_off():
         return None
     beginning = Beginning(attempt, began, {}, track, {})
     describe = call_of_flow if _is_flow(engine) else call_of_task

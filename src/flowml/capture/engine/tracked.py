@@ -88,7 +88,7 @@ class Tracked(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function; as a tracked call if this is Prefect's attempt at it."""
         fn, track = self.__wrapped__, self._self_track
-        if is_off() or (track is not None and track.run == "none"):
+        if is_off() or (track is not None and track.run == "skip"):
             return fn(*args, **kwargs)
         call = None
         with guarded("see whose call it is", _logger, raising=False):
