@@ -43,6 +43,7 @@ lint: $(READY) ## style, formatting, and which module may import which
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/lint-imports --config pyproject.toml --no-cache
+	@$(BIN)/deptry src
 
 type: $(READY) ## types: mypy on the source and on tests/typing, pyright on tests/typing
 	@$(BIN)/mypy

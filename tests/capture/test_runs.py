@@ -702,7 +702,7 @@ class TestTrack:
 
 
 def test_threads_of_the_users_own_can_take_the_run_along(client: MlflowClient) -> None:
-    """What a function in the user's own thread logs by plain MLflow is in the task's run, by ``flowml.with_context``."""
+    """What a function in the user's own thread logs by MLflow is in the task's run, by ``flowml.with_context``."""
 
     @task
     def train(folds: int) -> float:
