@@ -1,11 +1,11 @@
-"""What is known about one call when it begins, and who is told about it: all that `session` needs of Prefect."""
+"""What is known about one call when it begins, and who runs it: all that `session` needs of Prefect."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from flowml import records, store
 from flowml.capture.guard import Log
@@ -13,28 +13,102 @@ from flowml.capture.verdict import Watch
 from flowml.options import Track
 
 
+class Orchestrator(Protocol):
+    """Who runs a call, as far as the call's session asks it something, or tells it something."""
+
+    def watch(self) -> Watch | None:
+        """Return where the verdict on this attempt comes in, if anywhere."""
+
+    def failure(self, value: Any) -> BaseException | None:
+        """Return the error in a returned value, where the orchestrator takes that for a failure."""
+
+    def is_pause(self, error: BaseException) -> bool:
+        """Tell whether this is no error, but the orchestrator's way to leave the body."""
+
+    def find_caller(self) -> records.Caller | None:
+        """Return who called, as another process told it; asked where no session is current to say so."""
+
+    def facts(self) -> list[records.Record]:
+        """Return what else there is to log of the call; it is cheap to say."""
+
+    def question(self) -> Callable[[], list[records.Record]] | None:
+        """Return what asks for more over the network, beside the body; None if there is nothing to ask."""
+
+    def announce(self, caller: records.Caller | None) -> None:
+        """Hear which run the call has, for where this context does not reach; None while it is not known."""
+
+    def publish(self, run: store.Run) -> None:
+        """Hear of a run that was just opened, to link it from where people look at the call."""
+
+    def keep(self, run: store.Run) -> None:
+        """Hear of it, to keep it where other machines look, once it is known."""
+
+    def hurry(self) -> AbstractContextManager[None]:
+        """Write the links while MLflow is waited for inside."""
+
+    def wait_until_published(self) -> None:
+        """Wait for the links, for a short time."""
+
+
+class Nobody:
+    """Runs a call that is not tracked."""
+
+    def watch(self) -> None:
+        """Give no verdict."""
+
+    def failure(self, value: Any) -> None:
+        """Take nothing for a failure."""
+
+    def is_pause(self, error: BaseException) -> bool:  # noqa: ARG002
+        """Know no pause."""
+        return False
+
+    def find_caller(self) -> None:
+        """Know no caller."""
+
+    def facts(self) -> list[records.Record]:
+        """Have nothing to log."""
+        return []
+
+    def question(self) -> None:
+        """Have nothing to ask."""
+
+    def announce(self, caller: records.Caller | None) -> None:
+        """Tell nobody."""
+
+    def publish(self, run: store.Run) -> None:
+        """Link nothing."""
+
+    def keep(self, run: store.Run) -> None:
+        """Keep nothing."""
+
+    def hurry(self) -> AbstractContextManager[None]:
+        """Have nothing to write."""
+        return nullcontext()
+
+    def wait_until_published(self) -> None:
+        """Wait for nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is known about one call when it begins."""
+    """What is known about one call when it begins.
+
+    Attributes:
+        identity: Which call it is.
+        arguments: What it was given.
+        hints: The annotations, by the argument's name, and ``return``.
+        track: How it is tracked; None if it is not, nor what is called inside.
+        log: Where the user is told something.
+        orchestrator: Who runs it.
+    """
 
     identity: records.Identity
     arguments: Mapping[str, Any]
-    hints: Mapping[str, Any]  # resolved annotations by argument name, and "return"
-    track: Track | None  # None: not tracked, nor what is called inside
+    hints: Mapping[str, Any]
+    track: Track | None
     log: Log
-    failure: Callable[[Any], BaseException | None]  # the error in a returned value, where the orchestrator sees one
-    is_pause: Callable[[BaseException], bool]  # whether this is no error, but the orchestrator's way to leave the body
-    watch: Callable[[], Watch | None]  # where the verdict on this attempt comes in, if anywhere
-    find_caller: Callable[[], records.Caller | None]  # asked who called, where no session is current to say so
-    announce: Callable[
-        [records.Caller | None], None
-    ]  # told of the run, for where this context does not reach, or of none yet
-    keep: Callable[[records.Caller], None] | None  # told of it when it is known, to keep it where other machines look
-    publish: Callable[[store.Run], None]  # told of a new run, to link it from where people look at the call
-    published: Callable[[], None]  # waits for that, for a short time
-    hurry: Callable[[], AbstractContextManager[None]]  # entered while MLflow is waited for: links are written meanwhile
-    known: Callable[[], list[records.Record]] = list  # what else there is to log of the call; it is cheap to say
-    asked: Callable[[], list[records.Record]] | None = None  # what takes a question over the network, beside the body
+    orchestrator: Orchestrator
 
     def logged_arguments(self) -> Mapping[str, Any]:
         """Return the arguments that ``Track(inputs=...)`` lets through."""

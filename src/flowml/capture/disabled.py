@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from flowml import records, store
-from flowml.capture.call import Call
+from flowml.capture.call import Call, Nobody
 from flowml.capture.session import Session, made_current
 
-_OFF = Session(
-    Call(
-        records.Identity(name="", kind="flow", owner="", attempt=0, started=0, source=None, tags={}, tag=("", "")),
-        arguments={},
-        hints={},
-        track=None,
-        log=logging.getLogger("prefect.flowml"),
-        failure=lambda _: None,
-        is_pause=lambda _: False,
-        watch=lambda: None,
-        find_caller=lambda: None,
-        announce=lambda _: None,
-        keep=None,
-        publish=lambda _: None,
-        published=lambda: None,
-        hurry=nullcontext,
-    ),
-    store.NO_RUN,
-)
+_NO_CALL = records.Identity(name="", kind="flow", owner="", attempt=0, started=0, source=None, tags={}, tag=("", ""))
+_OFF = Session(Call(_NO_CALL, {}, {}, None, logging.getLogger("prefect.flowml"), Nobody()), store.NO_RUN)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ async def _ahead(call: Call) -> Ahead | None:
 
 
 def _look(call: Call, reach: store.Reach) -> Ahead:
-    caller = call.find_caller()
+    caller = call.orchestrator.find_caller()
     return Ahead(is_known=True, parent=store.join(caller)) if caller else Ahead(is_known=True, reached=reach())
 
 
@@ -90,7 +90,7 @@ async def failed(session: Session, error: BaseException) -> None:
     """End the session with an error."""
     if not session.failed(error):
         return
-    if isinstance(error, Exception) or session.call.is_pause(error):
+    if isinstance(error, Exception) or session.call.orchestrator.is_pause(error):
         await asyncio.to_thread(session.settle, raising=False)
     else:  # the loop, or the process, is about to end
         session.settle(raising=False)

@@ -48,12 +48,14 @@ class Session:
         self._params: dict[str, str] = {}
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
         self._overflows = 0
-        self._is_watched = call.watch() is not None  # asked once: later its engine may be gone, its verdict given
+        self._is_watched = (
+            call.orchestrator.watch() is not None
+        )  # asked once: later its engine may be gone, its verdict given
 
     @classmethod
     def begin(cls, call: Call, *, inputs: bool = True, ahead: Ahead | None = None) -> Session:
         """Open the run and log the inputs, before the user's code can change them."""
-        caller, watch = current(), call.watch()
+        caller, watch = current(), call.orchestrator.watch()
         session = cls(call, store.NO_RUN, caller.said if caller else None)
         earlier = watch.session if watch and isinstance(watch.session, Session) else None
         if watch:
@@ -130,7 +132,7 @@ class Session:
 
     def take_failure(self, value: Any) -> None:
         """Note the error in what the body returned, where the orchestrator sees one."""
-        self._error = self.call.failure(value)
+        self._error = self.call.orchestrator.failure(value)
 
     def log_outputs(self, value: Any) -> None:
         """Log what the body returned."""
@@ -151,7 +153,7 @@ class Session:
         Returns:
             Whether this is the time to `settle`.
         """
-        if self.call.is_pause(error):
+        if self.call.orchestrator.is_pause(error):
             is_flow = self.call.identity.kind == "flow"  # it goes on later; a task is called anew then
             self.conclude(Verdict(None if is_flow else "KILLED", formats.now(), "Suspended"))
             return True
@@ -205,20 +207,19 @@ class Session:
         if self._asking:
             self._asking.wait(PATIENCE)
         try:
-            hurry = self.call.hurry if self.run.is_outermost else nullcontext
+            hurry = self.call.orchestrator.hurry if self.run.is_outermost else nullcontext
             with hurry(), self.guard("log everything", raising=raising):
                 self.run.settle()
         finally:
             if self.run.is_outermost:
                 with self.guard("link the run", raising=False):
-                    self.call.published()
+                    self.call.orchestrator.wait_until_published()
 
     def _announce(self) -> None:
         """Note the run where the orchestrator carries it along; at the latest when that is read elsewhere."""
         with self.guard("tell other processes of the run"):
-            self.call.announce(self.run.as_caller() if self.run.is_known else None)
-            if self.call.keep:
-                store.when_known(self.run, self.call.keep)
+            self.call.orchestrator.announce(self.run.as_caller() if self.run.is_known else None)
+            self.call.orchestrator.keep(self.run)
 
     def announce(self) -> records.Caller:
         """Tell calls in other processes of this run, which is created for it; that it has none, if it cannot be now."""
@@ -226,19 +227,19 @@ class Session:
         with self.guard("create the run", raising=False):
             told = self.run.as_caller()
         with self.guard("tell other processes of the run", raising=False):
-            self.call.announce(told)
+            self.call.orchestrator.announce(told)
         return told
 
     def _explain(self) -> None:
         """Log where the call comes from; what others must be asked for comes when they answer."""
         with self.guard("tell where the call comes from"):
-            if found := self.call.known():
+            if found := self.call.orchestrator.facts():
                 self.put(found)
-            if asked := self.call.asked:
+            if question := self.call.orchestrator.question():
 
                 def ask() -> None:
                     with self.guard("ask where the call comes from", raising=False):
-                        self.run.put(asked())
+                        self.run.put(question())
 
                 self._asking = BackgroundJob(ask)
 
@@ -252,7 +253,7 @@ class Session:
             self.run.put([records.Tag("flowml.attempt", str(attempt)), records.Tag("prefect.state", "Running")])
             return
         parent = caller.run if caller else ahead.parent
-        if caller is None and not ahead.is_known and (sender := self.call.find_caller()):
+        if caller is None and not ahead.is_known and (sender := self.call.orchestrator.find_caller()):
             parent = store.join(sender)
         self.run = store.open_run(
             self.call.identity,
@@ -263,7 +264,7 @@ class Session:
             reached=ahead.reached,
         )
         with self.guard("link the run", raising=False):
-            self.call.publish(self.run)
+            self.call.orchestrator.publish(self.run)
 
     @property
     def _logs_outputs(self) -> bool:

@@ -7,25 +7,23 @@ import logging
 import socket
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from prefect.client.schemas.objects import FlowRun, FlowRunResult, State, TaskRun, TaskRunResult
+from prefect.client.schemas.objects import FlowRun, FlowRunResult, TaskRun, TaskRunResult
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import MissingContextError, Pause
+from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
 
 from flowml import describe, formats, records
 from flowml.capture import contexts
 from flowml.capture.call import Call
-from flowml.capture.engine import origin
+from flowml.capture.engine.orchestrator import OfFlow, OfTask
 from flowml.capture.guard import Log
 from flowml.capture.links import labels, urls
-from flowml.capture.links.artifacts import Links, publisher
-from flowml.capture.verdict import watched
 from flowml.errors import pass_on
 from flowml.events.emitting import note_settings
 from flowml.options import Track
@@ -93,28 +91,13 @@ def call_of_task(task: prefect.Task[..., Any], run: TaskRun, began: Beginning) -
         tag=("prefect.task_run_id", str(run.id)),
     )
     log = _log()
-    links = Links(run.flow_run_id, run.id, log)
-    return Call(
-        identity,
-        began.arguments,
-        began.hints,
-        began.track,
-        log,
-        failure=_failure,
-        is_pause=_is_pause,
-        watch=partial(watched.get, run.id),
-        find_caller=partial(labels.caller_here, run.id),
-        announce=partial(labels.note, run, began.attempt),
-        keep=None,
-        publish=links.watch,
-        published=links.settle,
-        hurry=publisher.hurrying,
-    )
+    return Call(identity, began.arguments, began.hints, began.track, log, OfTask(run, began.attempt, log))
 
 
 def call_of_flow(flow: prefect.Flow[..., Any], run: FlowRun, began: Beginning) -> Call:
     """Describe an attempt at a flow run."""
-    goes_on = run.run_count > 1 or bool(run.total_run_time)  # or it was suspended
+    log = _log()
+    prefects = OfFlow(run, began.attempt, log, name=flow.name, started=began.started)
     identity = records.Identity(
         name=describe.mask(run.name),
         kind="flow",
@@ -125,28 +108,9 @@ def call_of_flow(flow: prefect.Flow[..., Any], run: FlowRun, began: Beginning) -
         tags=_flow_tags(flow, run),
         tag=("prefect.flow_run_id", str(run.id)),
         retries=flow.retries or 0,
-        goes_on=goes_on,
+        goes_on=prefects.goes_on,
     )
-    log = _log()
-    links = Links(run.id, None, log, goes_on=goes_on)
-    return Call(
-        identity,
-        began.arguments,
-        began.hints,
-        began.track,
-        log,
-        failure=_failure,
-        is_pause=_is_pause,
-        watch=partial(watched.get, run.id),
-        find_caller=partial(labels.caller_of_flow, run),
-        announce=partial(labels.note, run, began.attempt),
-        keep=partial(links.keep, run, began.attempt),
-        publish=links.watch,
-        published=links.settle,
-        hurry=publisher.hurrying,
-        known=partial(origin.known, run, began.started, goes_on=goes_on),
-        asked=partial(origin.asked, run, flow.name) if run.deployment_id else None,
-    )
+    return Call(identity, began.arguments, began.hints, began.track, log, prefects)
 
 
 def tags_here() -> dict[str, str]:
@@ -205,17 +169,6 @@ def _inputs(run: TaskRun) -> dict[str, str]:
     }
     step = max(1, -(-len(ids) // _MOST_INPUTS))
     return {INPUTS: ",".join(list(ids)[::step])} if ids else {}
-
-
-def _failure(value: Any) -> BaseException | None:
-    """Return the error when the user's code returned a state that Prefect takes for a failure."""
-    if isinstance(value, State) and (value.is_failed() or value.is_crashed()):
-        return value.data if isinstance(value.data, BaseException) else RuntimeError(value.message or value.name)
-    return None
-
-
-def _is_pause(error: BaseException) -> bool:
-    return isinstance(error, Pause)
 
 
 def _started(run: FlowRun | TaskRun) -> int:
