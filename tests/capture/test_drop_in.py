@@ -260,7 +260,7 @@ def test_wrong_options_are_refused_at_decoration(decorate: Any) -> None:
         decorate(plain, track="yes")
     with pytest.raises(TypeError, match=r"Track has no option 'inptus'; it takes inputs, .* Did you mean 'inputs'\?"):
         Track(inptus=True)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match=r"Track\(run=...\) takes 'own' or 'parent' or 'none', not 'child'"):
+    with pytest.raises(ValueError, match=r"Track\(run=...\) takes 'own' or 'parent' or 'skip', not 'child'"):
         Track(run="child")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="takes True, False or a list of argument names, not 'rate'"):
         Track(inputs="rate")

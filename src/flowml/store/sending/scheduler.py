@@ -25,7 +25,7 @@ _IN_A_GROUP = 16  # so many before others may have their turn, a fork among them
 _LONGEST_PAUSE = 15.0  # seconds between tries of a run that fails while others do not
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Pass:
     """One pass.
 
