@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -18,7 +17,7 @@ from flowml.store.backend.urls import NOTE
 from flowml.store.by_hand import active, fluent
 from flowml.store.destination import Destination
 from flowml.store.flow_end.orphans import End, close_with_those_below
-from flowml.store.own_run import JoinedRun, OwnRun, joined
+from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere, joined
 from flowml.store.place import Place
 from flowml.store.runs import NO_RUN, ParentsRun, Run
 from flowml.store.sending.queue import NewRun, Outgoing
@@ -64,13 +63,11 @@ def open_run(  # noqa: PLR0913 - each is given by its name
 
 def _open_below(opening: _Opening, parent: Run) -> Run:
     is_flow, experiment = opening.identity.kind == "flow", opening.experiment
-    while isinstance(parent, ParentsRun):
-        parent = parent.parent
-    under = parent.under if isinstance(parent, SummarizedRun) else parent
-    if not isinstance(under, JoinedRun) or under.place.has_failed:
+    under = parent.target
+    if under is None or under.place.has_failed:
         return NO_RUN
     # A flow that another process calls keeps its run: Prefect's runner closes it by that.
-    if under.children != "all" and (isinstance(under, OwnRun) or not is_flow):
+    if under.children != "all" and (under.own or not is_flow):
         over = _users_run_over(under)  # asked now: that run may be over when this one is opened, if it ever is
         return SummarizedRun(under, opening.identity, partial(opening.create, under.place, under, over=over))
     if is_flow and experiment:
@@ -94,14 +91,13 @@ def _users_run_over(under: JoinedRun) -> Outgoing | None:
         or info.experiment_id != own.experiment_id
     ):
         return None
-    if isinstance(under, OwnRun):
-        under.also_below(str(info.run_id))
+    if under.own:
+        under.own.also_below(str(info.run_id))
     return joined(under.place, records.CurrentRun(info.run_id, info.experiment_id, own.root_run_id, None)).out
 
 
 def _outgoing_of(run: Run | None) -> Outgoing | None:
-    run = run.opened if isinstance(run, SummarizedRun) else run
-    return run.out if isinstance(run, OwnRun) else None
+    return run.own.out if run and run.own else None
 
 
 def join(caller: records.Caller) -> Run:
@@ -201,7 +197,7 @@ class _Opening:
         tags = {**_process_tags(), **_way_back(identity), **identity.tags}
         tags |= {legal_key(key)[: mlflow_limits.KEY]: value for key, value in self.track.tags.items()}
         tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
-        if is_flow or not isinstance(above, OwnRun) or above.pid != os.getpid():  # the others are in their process
+        if is_flow or above is None or is_elsewhere(above):  # the others are in their process
             tags |= process.tags()
         if identity.source:
             tags["mlflow.source.name"] = identity.source
@@ -215,7 +211,7 @@ class _Opening:
             reopens=identity.tags.get("prefect.flow_run_id") if identity.goes_on else None,
             follows=None if is_flow else self.follows,
         )
-        root = (above.out.root or above.out) if isinstance(above, OwnRun) else None
+        root = (above.out.root or above.out) if above and above.own else None
         return OwnRun(place, Outgoing(new, root), above, identity=identity, children=self.track.children)
 
 

@@ -58,6 +58,16 @@ class JoinedRun:
         self._said = place.said()
 
     @property
+    def target(self) -> JoinedRun:
+        """Itself: those called in it hang under it."""
+        return self
+
+    @property
+    def own(self) -> OwnRun | None:
+        """Nothing: another process has opened it."""
+        return None
+
+    @property
     def connection(self) -> Connection:
         """The connection to its store; asking chooses the store, where that is still open."""
         return self.place.connection
@@ -217,6 +227,11 @@ class OwnRun(JoinedRun):
         place.when_fixed(lambda connection: writer_of(connection).tell(out))
 
     @property
+    def own(self) -> OwnRun:
+        """Itself; not an attribute, which would be a cycle for the garbage collector."""
+        return self
+
+    @property
     def is_known(self) -> bool:
         """Whether it is known how others find it: one near the root when that is, another when it is created."""
         return self._above.is_known if self._above and self._is_near_root else super().is_known
@@ -299,7 +314,7 @@ def caller_of(connection: Connection, info: records.CurrentRun | None, children:
 
 def is_elsewhere(run: JoinedRun) -> bool:
     """Tell whether a run was opened by another process, such as the one that this was forked from."""
-    return not isinstance(run, OwnRun) or run.pid != os.getpid()
+    return run.own is None or run.own.pid != os.getpid()
 
 
 def joined(place: Place, info: records.CurrentRun, children: Children = "all") -> JoinedRun:

@@ -7,13 +7,21 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from flowml import records
-from flowml.store.own_run import OwnRun
+from flowml.store.own_run import JoinedRun, OwnRun
 
 Say = Callable[[str], None]
 
 
 class Run(Protocol):
     """Where the records of one call go."""
+
+    @property
+    def target(self) -> JoinedRun | None:
+        """The run that those called in it hang under; None if they have none to hang under."""
+
+    @property
+    def own(self) -> OwnRun | None:
+        """The run of its own that this process has opened for it, if it has one."""
 
     @property
     def info(self) -> records.CurrentRun | None:
@@ -61,6 +69,8 @@ class _NoRun:
     info: records.CurrentRun | None = None
     is_outermost = False
     is_known = True
+    target = None
+    own = None
 
     def put(self, found: Iterable[records.Record]) -> None:
         """Log nothing."""
@@ -102,6 +112,8 @@ class ParentsRun:
         self.as_caller = parent.as_caller
         self.new_of = parent.new_of
         self.note_loss = parent.note_loss
+        self.target = parent.target
+        self.own = None
 
     @property
     def is_known(self) -> bool:
@@ -120,7 +132,7 @@ class ParentsRun:
     @property
     def is_outermost(self) -> bool:
         """Whether the caller is in another process."""
-        return self.parent.is_outermost and not isinstance(self.parent, OwnRun)
+        return self.parent.is_outermost and self.parent.own is None
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """Leave it to the caller, also to tell of an error, which it may handle."""

@@ -13,7 +13,7 @@ from flowml.store.backend import embedded, urls
 from flowml.store.backend.connection import ui_of
 from flowml.store.backend.failures import without_credentials
 from flowml.store.backend.notifications import Notification
-from flowml.store.own_run import JoinedRun, OwnRun, caller_of
+from flowml.store.own_run import OwnRun, caller_of
 from flowml.store.runs import Run
 from flowml.store.sending.queue import Created
 from flowml.store.sending.writer import writer_of
@@ -33,8 +33,8 @@ def watch(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
     """
     if isinstance(run, SummarizedRun):
         run.on_opened = partial(_watch, opened=opened, ended=ended)
-    elif isinstance(run, OwnRun):
-        _watch(run, opened, ended)
+    elif run.own:
+        _watch(run.own, opened, ended)
 
 
 def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
@@ -63,9 +63,9 @@ def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
 
 def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
     """Tell what calls in other processes need to hang under a run: now if it is known, else when it is created."""
-    target = run.under if isinstance(run, SummarizedRun) else run
-    if target.is_known or not isinstance(target, JoinedRun):
-        tell(target.as_caller())
+    target = run.target
+    if target is None or run.is_known:
+        tell(run.as_caller())
         return
     place, children = target.place, target.children  # not the run, as above
 
@@ -78,15 +78,16 @@ def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
 
 def begin_attempt(run: Run, attempt: int) -> None:
     """Go on in a flow's run with another attempt."""
-    if isinstance(run, OwnRun):
-        run.begin_attempt(attempt)
+    if run.own:
+        run.own.begin_attempt(attempt)
 
 
 def unsent(run: Run) -> records.Summary | None:
     """Tell how much is not sent of a flow that has ended, below it too; None if its run is closed, or goes on."""
-    if not isinstance(run, OwnRun) or not run.out.is_ending or not run.out.new:
+    own = run.own
+    if own is None or not own.out.is_ending or not own.out.new:
         return None
-    out, new = run.out, run.out.new
+    out, new = own.out, own.out.new
     is_refused = out.created.done() and out.created.exception(0) is not None
     return records.Summary(
         run=None,
@@ -94,15 +95,15 @@ def unsent(run: Run) -> records.Summary | None:
         state="Ended",
         seconds=max(0.0, time.time() - new.started / 1000),
         problems=tuple(out.losses.texts()),
-        waiting=0 if is_refused else max(1, writer_of(run.connection).count_waiting(out)),
+        waiting=0 if is_refused else max(1, writer_of(own.connection).count_waiting(out)),
     )
 
 
 def command(run: Run) -> str | None:
     """Return the command that shows the store that a run is in, where no page is known."""
-    if not isinstance(run, OwnRun):
+    if run.own is None:
         return None
-    uri = run.connection.uri
+    uri = run.own.connection.uri
     if embedded.is_embedded(uri):
         return "flowml up"
     return None if uri.startswith("databricks") else f"mlflow ui --backend-store-uri {without_credentials(uri)}"
@@ -110,5 +111,6 @@ def command(run: Run) -> str | None:
 
 def model_page(run: Run, model: records.RegisteredModel) -> str | None:
     """Return the page of a registered model's version, if a server is known."""
-    ui = ui_of(run.connection.uri) if isinstance(run, OwnRun) and not run.connection.registry_uri else None
+    connection = run.own.connection if run.own else None
+    ui = ui_of(connection.uri) if connection and not connection.registry_uri else None
     return urls.under(ui, urls.of_model_version(model.name, model.version)) if ui else None

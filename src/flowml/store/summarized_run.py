@@ -39,7 +39,12 @@ class SummarizedRun:
         self.logged = Logged()
 
     @property
-    def opened(self) -> OwnRun | None:
+    def target(self) -> JoinedRun:
+        """The run above."""
+        return self.under
+
+    @property
+    def own(self) -> OwnRun | None:
         """The run that it got, if something needed it."""
         return self._run
 
