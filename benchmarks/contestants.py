@@ -16,7 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 import flowml
 from contest import Body, Contestant
-from flowml.capture.run_context_provider import PrefectContext
+from flowml.plugins import PrefectContext
 from stores import Ground, Store
 
 BARE, FLUENT, CLIENT, FLOWML = "Prefect", "fluent MLflow by hand", "MlflowClient by hand", "flowml"

@@ -89,19 +89,19 @@ class Store:
 
 def _connect_anew(*, cheaply: bool) -> None:
     """Let MLflow open new connections: as it does by itself, or as with flowml."""
-    from mlflow.tracking.request_header import registry
+    from mlflow.tracking.request_header.databricks_request_header_provider import DatabricksRequestHeaderProvider
     from mlflow.utils import request_utils
 
-    from flowml.store.backend import cheap_requests
+    from flowml.store.backend import requests
 
     global _plain  # noqa: PLW0603 - MLflow's own, before flowml is there
-    headers = registry._request_header_provider_registry  # noqa: SLF001
-    _plain = _plain or (request_utils._get_request_session, headers._registry)  # noqa: SLF001
-    request_utils._get_request_session, headers._registry = _plain  # noqa: SLF001
+    provider: Any = DatabricksRequestHeaderProvider
+    _plain = _plain or (request_utils._get_request_session, provider.in_context)  # noqa: SLF001
+    request_utils._get_request_session, provider.in_context = _plain  # noqa: SLF001
     request_utils._cached_get_request_session.cache_clear()  # noqa: SLF001
-    cheap_requests.install.cache_clear()
+    requests.install.cache_clear()
     if cheaply:
-        cheap_requests.install()
+        requests.install()
 
 
 @dataclass(frozen=True)

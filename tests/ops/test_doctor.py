@@ -306,7 +306,7 @@ def test_records_that_were_lost(project: Path, client: MlflowClient, monkeypatch
 
 def test_runs_that_were_left_open(client: MlflowClient) -> None:
     """An open run whose process has ended is to be reaped; one whose process lives is not."""
-    told = "import json; from flowml.store import process; print(json.dumps(dict(process.tags())))"
+    told = "import json; from flowml import process; print(json.dumps(dict(process.tags())))"
     said = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout
     assert only(leftovers.open_runs).severity == "ok"
     client.create_run("0", run_name="lost", tags=json.loads(said))

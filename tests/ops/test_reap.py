@@ -213,7 +213,7 @@ def test_a_task_ends_with_its_flow(client: MlflowClient) -> None:
 
 def test_a_process_that_is_gone(client: MlflowClient) -> None:
     """A flow that Prefect takes for running is failed if its process has ended, with the tasks that ran in it."""
-    code = "import json; from flowml.store import process; print(json.dumps(process.tags()))"
+    code = "import json; from flowml import process; print(json.dumps(process.tags()))"
     ended = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     flow_run_id = prefects_flow_run(Running())
     root = open_run(client, {"flowml.kind": "flow", "prefect.flow_run_id": flow_run_id, **ended})

@@ -9,7 +9,7 @@ from tests.stack.conftest import Project
 STORY = """
 import os, subprocess, sys
 from flowml import flow
-from flowml.capture import server
+from flowml.capture.engine import server
 from flowml.stack import processes, state
 from prefect.settings import get_current_settings
 

@@ -36,7 +36,7 @@ def reap(*, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = 
         dry_run: Close nothing; print what would be closed.
         json: Print JSON.
     """
-    from flowml.ops.reap.reaping import reap_runs
+    from flowml.ops.reaping.reap_runs import reap_runs
 
     with exit_on_error():
         report = reap_runs(grace=grace, older_than=older_than, dry_run=dry_run)

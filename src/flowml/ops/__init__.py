@@ -1,15 +1,15 @@
 """What an operator does: look at runs, close those left open, delete them, start and stop the local servers.
 
 Words: `runs` (a whole MLflow store, page by page), `prefect_api` and `prefect_states` (what Prefect says), `output`
-(rows in a terminal or a pipe). Below it: `view`, `launch`, `doctor`, `reap`, `servers`, `listeners`.
+(rows in a terminal or a pipe). Below it: `view`, `launch`, `doctor`, `reaping`, `servers`, `listeners`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowml.ops.reap.reaping import reap_runs
-    from flowml.ops.reap.scheduled import reap
+    from flowml.ops.reaping.reap_runs import reap_runs
+    from flowml.ops.reaping.scheduled import reap
     from flowml.ops.servers.down import down, status
     from flowml.ops.servers.options import Wanted
     from flowml.ops.servers.up import Run
@@ -23,8 +23,8 @@ _HOMES = {
     "Wanted": "servers.options",
     "delete": "view.deleting",
     "down": "servers.down",
-    "reap": "reap.scheduled",
-    "reap_runs": "reap.reaping",
+    "reap": "reaping.scheduled",
+    "reap_runs": "reaping.reap_runs",
     "restore": "view.deleting",
     "show": "view.show",
     "status": "servers.down",

@@ -7,7 +7,7 @@ from typing import Any
 from prefect.logging import get_run_logger
 
 from flowml.decorators import flow
-from flowml.ops.reap.reaping import GRACE, reap_runs
+from flowml.ops.reaping.reap_runs import GRACE, reap_runs
 
 
 @flow(name="flowml-reap", track=False)

@@ -11,8 +11,8 @@ from flowml import formats, process
 from flowml.events import reporting
 from flowml.ops.prefect_api import batched
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, Prefect, State, connected, is_id
-from flowml.ops.reap.report import Reaped, Report
-from flowml.ops.reap.verdict import ENDS, Judge, Verdict
+from flowml.ops.reaping.report import Reaped, Report
+from flowml.ops.reaping.verdict import ENDS, Judge, Verdict
 from flowml.ops.runs import Runs
 from flowml.store.backend import notifications
 from flowml.store.backend.connection import connect, is_there

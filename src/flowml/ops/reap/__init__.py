@@ -1,5 +1,0 @@
-"""``flowml reap``: closes the runs that nobody is going to close any more.
-
-Words: `reaping` (finds and closes them), `verdict` (whether one has ended, and how), `scheduled` (as a flow),
-`report`.
-"""
