@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
+from mlflow.protos import service_pb2
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sklearn.linear_model import LinearRegression
@@ -84,6 +87,24 @@ def test_seconds_of_internal_errors_lose_nothing(monkeypatch: pytest.MonkeyPatch
     assert time.monotonic() >= until
     assert (stored(run).info.status, stored(run).data.params) == ("FINISHED", {"rate": "0.1"})
     assert stored(run).data.metrics == {"loss": 0.5}
+    assert told(run) == []
+
+
+@pytest.mark.usefixtures("project")
+def test_an_empty_answer_is_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where something else than MLflow answers a new run by nothing, the run is created when MLflow answers again."""
+    works, until = MlflowClient.create_run, time.monotonic() + _OUTAGE
+
+    def answer_nothing_for_a_while(*args: Any, **kwargs: Any) -> Any:
+        nothing = MlflowRun.from_proto(service_pb2.Run())
+        return nothing if time.monotonic() < until else works(*args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "create_run", answer_nothing_for_a_while)
+    run = opened()
+    run.put([records.Metric("loss", 0.5)])
+    run.close("FINISHED", 1)
+    run.settle()
+    assert (stored(run).info.status, stored(run).data.metrics) == ("FINISHED", {"loss": 0.5})
     assert told(run) == []
 
 
