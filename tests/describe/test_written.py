@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import csv
 import dataclasses
 import gzip
 import io
@@ -141,6 +142,29 @@ def test_numbers_are_numpy_files_or_tables(value):
     np.testing.assert_array_equal(np.load(io.BytesIO(content(file_of(value, "m.npz"))))["data"], MATRIX)
     np.testing.assert_array_equal(pd.read_parquet(io.BytesIO(content(file_of(value, "m.parquet")))), MATRIX)
     assert "4.5" in content(file_of(value, "m.csv")).decode()
+
+
+TEXTS = np.array([['a,b"', "c\nd"], ["e\tf", "ü"]])
+FIELDS = np.array([(1, "a,b"), (2, "c")], dtype=[("number", "i8"), ("name", "U3")])
+
+
+@pytest.mark.parametrize("ending, by", [("csv", ","), ("tsv", "\t")])
+@pytest.mark.parametrize(
+    "values, rows",
+    [
+        (TEXTS, TEXTS.tolist()),
+        (TEXTS.astype(object), TEXTS.tolist()),
+        (TEXTS[0], [[TEXTS[0, 0]], [TEXTS[0, 1]]]),
+        (np.array([[1, None], ["x,", 2.5]], dtype=object), [["1", ""], ["x,", "2.5"]]),
+        (FIELDS, [["number", "name"], ["1", "a,b"], ["2", "c"]]),
+        (np.array(["2026-01-31"], dtype="datetime64[D]"), [["2026-01-31"]]),
+        (MATRIX, [["1.0", "2.0"], ["3.0", "4.5"]]),
+    ],
+)
+def test_cells_may_hold_what_parts_them(values, rows, ending, by):
+    """An array of text, objects or fields is read back from .csv and .tsv cell by cell."""
+    text = content(file_of(values, f"q.{ending}")).decode()
+    assert list(csv.reader(io.StringIO(text, newline=""), delimiter=by)) == rows
 
 
 def test_what_holds_arrays_or_columns_is_a_file_too():
