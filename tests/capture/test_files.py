@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
@@ -83,8 +85,10 @@ def test_what_leads_out_of_a_folder_is_left_out(client: MlflowClient, scratch: P
         returning(out)
     assert files_of(client, "make") == {"out/deep/a.txt": "a", "out/inside.txt": "a"}
     (line,) = [record.message for record in caplog.records if "left out" in record.message]
-    assert "6" in line
+    assert "6 entries" in line
     assert "outside" in line
+    (told,) = json.loads(flow_run(client).data.tags["flowml.tracking_error"])
+    assert told in line
 
 
 def test_what_cannot_be_read_to_its_end_is_its_path(client: MlflowClient, project: Path):
@@ -135,6 +139,16 @@ def test_above_the_limit_a_file_is_known_by_path_size_and_digest(client: MlflowC
     for part in ("5 kB", "4 kB", "file_limit", "Artifact()"):
         assert part in line
     assert list(files_of(client, "keep")) == ["large.bin"]
+
+
+def test_what_has_no_room_to_wait_is_a_loss(client: MlflowClient, project: Path, monkeypatch):
+    """A file that is asked for, and larger than what is free where files wait, is known as one above the limit is."""
+    (project / "large.bin").write_bytes(b"x" * 5_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000))
+    returning(project / "large.bin", Annotated[Path, Artifact()])
+    assert run_of(client, "make").data.params["return.sha256"] == hashlib.sha256(b"x" * 5_000).hexdigest()
+    (told,) = json.loads(flow_run(client).data.tags["flowml.tracking_error"])
+    assert "has no room" in told
 
 
 def test_a_folder_above_the_limit_is_measured_beside_the_task(client: MlflowClient, project, monkeypatch):

@@ -211,9 +211,11 @@ def test_bytes_and_text_are_what_their_maker_says(value, name):
 def test_what_cannot_be_written_in_its_format_is_told():
     """A table that Parquet refuses is a line with the reason and the other formats, and no rows in a parameter."""
     odd = pd.DataFrame({"a": [1, "x-ray", object()]})
-    param, remark = describe.outputs(odd, "make", Annotated[object, Artifact("odd.parquet")])
-    assert "odd.parquet" in remark.text
-    assert ".csv" in remark.text
+    param, tag, lost = describe.outputs(odd, "make", Annotated[object, Artifact("odd.parquet")])
+    assert isinstance(lost, records.Lost)
+    assert "odd.parquet" in lost.what
+    assert ".csv" in lost.why
+    assert tag.key == "flowml.not_logged.make"
     assert param.key == "return"
     assert "not written" in param.value
     assert "x-ray" not in param.value.partition("(")[0]
