@@ -151,6 +151,19 @@ def test_what_is_lost_with_the_process_is_said(
 
 
 @pytest.mark.usefixtures("project")
+def test_what_mlflow_does_not_take_is_no_matter_of_its_folder() -> None:
+    """Of a name that MLflow refuses its own reason is told, without advice on the store."""
+    run = opened()
+    run.put([records.Tag("in/../valid", "x")])
+    run.close("FINISHED", 1)
+    with pytest.raises(TrackingError):
+        run.settle()
+    (text,) = told(run)
+    assert "in/../valid" in text
+    assert "folder" not in text
+
+
+@pytest.mark.usefixtures("project")
 def test_each_loss_is_told() -> None:
     """All that MLflow refuses of a run and of those below it is in the error at the end, and in the flow's tag."""
     run = opened()

@@ -17,11 +17,12 @@ from typing import Any
 from flowml import faults
 from flowml.errors import FlowmlError
 
-# Said of what was sent: mlflow/protos/databricks.proto. All others may pass, "not found" of a whole endpoint too, which
-# is what a proxy answers while the server behind it starts.
-_REFUSED = {"BAD_REQUEST", "INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST", "INVALID_STATE", "INVALID_STATE_TRANSITION"}
-_REFUSED |= {"NOT_FOUND", "RESOURCE_DOES_NOT_EXIST", "ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS", "NOT_IMPLEMENTED"}
-_REFUSED |= {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED"}
+# Codes of mlflow/protos/databricks.proto. All others may pass, "not found" of a whole endpoint too, which is what a
+# proxy answers while the server behind it starts.
+OF_WHAT_WAS_SENT = {"INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST", "INVALID_STATE", "INVALID_STATE_TRANSITION"}
+OF_WHAT_WAS_SENT |= {"NOT_FOUND", "RESOURCE_DOES_NOT_EXIST", "ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS"}
+_REFUSED = OF_WHAT_WAS_SENT | {"BAD_REQUEST", "NOT_IMPLEMENTED", "PERMISSION_DENIED", "UNAUTHENTICATED"}
+_REFUSED |= {"CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED"}
 _BUSY = {"TEMPORARILY_UNAVAILABLE", "WORKSPACE_TEMPORARILY_UNAVAILABLE", "SERVICE_UNDER_MAINTENANCE"}
 _BUSY |= {"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
 
