@@ -7,6 +7,8 @@ import posixpath
 import re
 from functools import lru_cache
 
+from flowml.mlflow_limits import KEY
+
 _ALLOWED = r"\w.\- /" if os.name == "nt" else r"\w.\- /:"
 _LEGAL = re.compile(rf"[{_ALLOWED}]+\Z")
 _ILLEGAL = re.compile(rf"[^{_ALLOWED}]")
@@ -28,6 +30,15 @@ def legal_key(text: str) -> str:
     if _is_other_path(key):
         key = "/".join(part if part.strip(".") else "_" * len(part) for part in key.split("/") if part).lstrip("/")
     return (f"__{key[2:]}" if key.startswith("..") else key) or "_"
+
+
+def numbered(key: str, number: int) -> str:
+    """Give a key beside one that is taken: the same with a number, and no longer than MLflow takes.
+
+    A key that is too long by itself stays so: whoever makes it legal keeps the whole of it.
+    """
+    end = f".{number}"
+    return f"{key[: KEY - len(end)]}{end}" if len(key) <= KEY else f"{key}{end}"
 
 
 def _is_other_path(text: str) -> bool:

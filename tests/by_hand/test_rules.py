@@ -7,7 +7,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Event
-from typing import Any
+from typing import Annotated, Any
 
 import mlflow
 import pytest
@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from mlflow.tracking._tracking_service.client import TrackingServiceClient
 
 import flowml
-from flowml import Track, flow, task
+from flowml import Param, Track, flow, task
 from flowml.store import place
 from tests.runs import all_runs, flow_run, parent_of, run_of, runs_of
 
@@ -363,6 +363,28 @@ def test_a_parameter_by_hand_stands_beside_an_argument_of_its_name(client: Mlflo
 
     pipeline()
     assert run_of(client, "train").data.params == {"depth": "4", "depth.2": "3", "width": "4"}
+
+
+def test_a_long_parameter_by_hand_stands_beside_one_of_its_name(client: MlflowClient) -> None:
+    """Where the plain name is as long as MLflow takes, that with a number is cut before it."""
+    name = "k" * 250
+
+    @task
+    def train(config: Annotated[dict[str, str], Param(prefix=False)]) -> None:
+        mlflow.log_param(name, "by hand")
+        flowml.log_params({name: "in the body"})
+
+    @flow
+    def pipeline() -> None:
+        train({name: "argument"})
+
+    pipeline()
+    assert run_of(client, "train").data.params == {
+        name: "by hand",
+        f"{name[:248]}.2": "in the body",
+        f"{name[:248]}.3": "argument",
+    }
+    assert "flowml.tracking_error" not in flow_run(client).data.tags
 
 
 def test_a_retried_flow_may_log_another_value(client: MlflowClient) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import resource
+import shutil
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
 from mlflow import MlflowClient
-from tests.runs import run_of, runs_of
+from tests.runs import flow_run, run_of, runs_of
 
 from flowml import Artifact, flow, records, task
 from flowml.store.sending import digests
@@ -79,8 +85,10 @@ def test_what_leads_out_of_a_folder_is_left_out(client: MlflowClient, scratch: P
         returning(out)
     assert files_of(client, "make") == {"out/deep/a.txt": "a", "out/inside.txt": "a"}
     (line,) = [record.message for record in caplog.records if "left out" in record.message]
-    assert "6" in line
+    assert "6 entries" in line
     assert "outside" in line
+    (told,) = json.loads(flow_run(client).data.tags["flowml.tracking_error"])
+    assert told in line
 
 
 def test_what_cannot_be_read_to_its_end_is_its_path(client: MlflowClient, project: Path):
@@ -131,6 +139,16 @@ def test_above_the_limit_a_file_is_known_by_path_size_and_digest(client: MlflowC
     for part in ("5 kB", "4 kB", "file_limit", "Artifact()"):
         assert part in line
     assert list(files_of(client, "keep")) == ["large.bin"]
+
+
+def test_what_has_no_room_to_wait_is_a_loss(client: MlflowClient, project: Path, monkeypatch):
+    """A file that is asked for, and larger than what is free where files wait, is known as one above the limit is."""
+    (project / "large.bin").write_bytes(b"x" * 5_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000))
+    returning(project / "large.bin", Annotated[Path, Artifact()])
+    assert run_of(client, "make").data.params["return.sha256"] == hashlib.sha256(b"x" * 5_000).hexdigest()
+    (told,) = json.loads(flow_run(client).data.tags["flowml.tracking_error"])
+    assert "has no room" in told
 
 
 def test_a_folder_above_the_limit_is_measured_beside_the_task(client: MlflowClient, project, monkeypatch):
@@ -206,3 +224,35 @@ def test_a_path_of_a_describers_own_stays_inside(client: MlflowClient, scratch: 
     assert problem is not None
     assert [path.name for path in scratch.parent.rglob("*") if path.is_file()] == []
     staged.remove()
+
+
+MOST = 8_000_000
+
+
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """No file gets larger than MOST, as on a disk that is full; one that would is written up to there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("by", ["the kernel", "hand"])
+def test_no_part_of_a_file_is_logged_as_all_of_it(client: MlflowClient, project: Path, monkeypatch, by):
+    """A file, one in a folder, and bytes that the disk has no room for are losses; nothing stands under their names."""
+    (project / "out").mkdir()
+    for name in ("large.bin", "out/large.bin", "out/small.bin"):
+        with (project / name).open("wb") as file:
+            file.truncate(3 if "small" in name else MOST + 500_000)
+    if by == "hand":
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
+    with small_disk():
+        returning((project / "large.bin", project / "out", b"x" * (MOST + 1), b"small"))
+    run_id = run_of(client, "make").info.run_id
+    root = Path(client.download_artifacts(run_id, ""))
+    sizes = {str(path.relative_to(root)): path.stat().st_size for path in root.rglob("*") if path.is_file()}
+    assert sizes == {"out/small.bin": 3, "make.3.bin": 5}
+    told = json.loads(flow_run(client).data.tags["flowml.tracking_error"])
+    for name in (project / "large.bin", project / "out/large.bin", "make.2.bin"):
+        assert any(f"the file {str(name)!r} could not be copied" in text for text in told)

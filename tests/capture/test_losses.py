@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from sklearn.linear_model import LinearRegression
 from tests.runs import flow_run, run_of
 
 import flowml
-from flowml import faults, flow, records, task
+from flowml import Artifact, faults, flow, records, task
 from flowml.capture import session
 
 
@@ -87,6 +88,26 @@ def test_every_distinct_loss_is_told(client: MlflowClient, caplog: pytest.LogCap
     told = json.loads(flow_run(client).data.tags["flowml.tracking_error"])
     assert (len(told), told[22]) == (24, "could not describe 'config': Unreadable (not described: OSError: reason 19).")
     assert run_of(client, "read").data.params["config"].startswith("Unreadable (not described")
+
+
+def test_a_file_that_cannot_be_written_is_a_loss(client: MlflowClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A value that its file's format does not take is a line with the reason, and stands on the flow's run."""
+
+    @task
+    def make() -> Annotated[object, Artifact("a.npy")]:
+        return np.array([None])
+
+    @flow
+    def making() -> None:
+        make()
+
+    making()
+    (line,) = said(caplog)
+    (told,) = json.loads(flow_run(client).data.tags["flowml.tracking_error"])
+    assert told in line
+    for part in ("a.npy", ".npy does not take it", ".npz"):
+        assert part in told
+    assert run_of(client, "make").data.params["return"] == "ndarray (not written as a.npy)"
 
 
 def test_the_next_flow_run_tells_anew(client: MlflowClient, caplog: pytest.LogCaptureFixture) -> None:

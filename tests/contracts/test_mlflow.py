@@ -32,7 +32,7 @@ from mlflow.utils.validation import _validate_batch_log_data, _validate_param
 
 import flowml.store.backend.requests as own_requests
 from flowml import mlflow_limits
-from flowml.store.backend import sql_tables
+from flowml.store.backend import retrying, sql_tables
 from flowml.store.by_hand import fluent as taken_over
 from flowml.store.models import flavors
 
@@ -128,6 +128,14 @@ def test_what_is_refused() -> None:
     with pytest.raises(MlflowException):
         _validate_param("../rows", "3")
     assert append_to_uri_path("/runs", "17", "artifacts") == "/runs/17/artifacts"
+
+
+def test_what_its_login_answers() -> None:
+    """What `mlflow.server.auth` refuses it says in text, without an error code."""
+    source = (Path(mlflow.__file__).parent / "server" / "auth" / "__init__.py").read_text()
+    assert retrying._LOGIN == ("Permission denied", "You are not authenticated")
+    for text in retrying._LOGIN:
+        assert f'make_response("{text}' in " ".join(source.split()).replace("( ", "(")
 
 
 def test_what_the_users_code_logs_through(store: MlflowClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import csv
 import dataclasses
 import gzip
 import io
@@ -143,6 +144,29 @@ def test_numbers_are_numpy_files_or_tables(value):
     assert "4.5" in content(file_of(value, "m.csv")).decode()
 
 
+TEXTS = np.array([['a,b"', "c\nd"], ["e\tf", "ü"]])
+FIELDS = np.array([(1, "a,b"), (2, "c")], dtype=[("number", "i8"), ("name", "U3")])
+
+
+@pytest.mark.parametrize("ending, by", [("csv", ","), ("tsv", "\t")])
+@pytest.mark.parametrize(
+    "values, rows",
+    [
+        (TEXTS, TEXTS.tolist()),
+        (TEXTS.astype(object), TEXTS.tolist()),
+        (TEXTS[0], [[TEXTS[0, 0]], [TEXTS[0, 1]]]),
+        (np.array([[1, None], ["x,", 2.5]], dtype=object), [["1", ""], ["x,", "2.5"]]),
+        (FIELDS, [["number", "name"], ["1", "a,b"], ["2", "c"]]),
+        (np.array(["2026-01-31"], dtype="datetime64[D]"), [["2026-01-31"]]),
+        (MATRIX, [["1.0", "2.0"], ["3.0", "4.5"]]),
+    ],
+)
+def test_cells_may_hold_what_parts_them(values, rows, ending, by):
+    """An array of text, objects or fields is read back from .csv and .tsv cell by cell."""
+    text = content(file_of(values, f"q.{ending}")).decode()
+    assert list(csv.reader(io.StringIO(text, newline=""), delimiter=by)) == rows
+
+
 def test_what_holds_arrays_or_columns_is_a_file_too():
     """A mapping of arrays is an archive of them; series, indexes, columns and sparse matrices are files too."""
     arrays = np.load(io.BytesIO(content(file_of({"w": MATRIX, "b": [1, 2]}, "weights.npz"))))
@@ -187,9 +211,11 @@ def test_bytes_and_text_are_what_their_maker_says(value, name):
 def test_what_cannot_be_written_in_its_format_is_told():
     """A table that Parquet refuses is a line with the reason and the other formats, and no rows in a parameter."""
     odd = pd.DataFrame({"a": [1, "x-ray", object()]})
-    param, remark = describe.outputs(odd, "make", Annotated[object, Artifact("odd.parquet")])
-    assert "odd.parquet" in remark.text
-    assert ".csv" in remark.text
+    param, tag, lost = describe.outputs(odd, "make", Annotated[object, Artifact("odd.parquet")])
+    assert isinstance(lost, records.Lost)
+    assert "odd.parquet" in lost.what
+    assert ".csv" in lost.why
+    assert tag.key == "flowml.not_logged.make"
     assert param.key == "return"
     assert "not written" in param.value
     assert "x-ray" not in param.value.partition("(")[0]

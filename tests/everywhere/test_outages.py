@@ -20,6 +20,7 @@ pytestmark = pytest.mark.e2e
 
 _SECONDS = 3.0
 _ERROR = b'{"error_code": "INTERNAL_ERROR", "message": "the database is being moved"}'
+_PAGE = b"<html>not by this firewall</html>"
 
 
 class Proxy(ThreadingHTTPServer):
@@ -46,7 +47,7 @@ class Handing(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if time.monotonic() < self.server.fails_until:
             self.server.refused += 1
-            self.answer(self.server.status, _ERROR)
+            self.answer(self.server.status, _ERROR if self.server.status >= 500 else _PAGE)
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() in {"content-type", "accept"}}
         asked = urllib.request.Request(f"{self.server.target}{self.path}", body or None, headers, method=self.command)
@@ -79,11 +80,12 @@ def proxy(request: pytest.FixtureRequest, mlflow_server: str) -> Iterator[Proxy]
         server.shutdown()
 
 
-# To 500 MLflow's own client sends again by itself; 520 is what a network of caches answers for a server that fails.
-@pytest.mark.parametrize("proxy", [500, 520], indirect=True)
+# To 500 MLflow's own client sends again by itself; 520 is what a network of caches answers for a server that fails,
+# 400 and 403 what stands before a server says of what it does not let through.
+@pytest.mark.parametrize("proxy", [500, 520, 400, 403], indirect=True)
 @pytest.mark.usefixtures("project", "prefect_server")
 def test_a_server_that_fails_at_the_end_loses_nothing(proxy: Proxy, request: pytest.FixtureRequest) -> None:
-    """While it answers INTERNAL_ERROR all is sent again; then each run has its parameters, metrics, files and end."""
+    """While it answers an error, or a proxy a page, all is sent again; then each run has all it should."""
     mlflow.set_tracking_uri(f"http://127.0.0.1:{proxy.server_port}")
     mlflow.set_experiment(request.node.name)
 

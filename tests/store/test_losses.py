@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
+from mlflow.protos import service_pb2
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sklearn.linear_model import LinearRegression
@@ -87,6 +90,24 @@ def test_seconds_of_internal_errors_lose_nothing(monkeypatch: pytest.MonkeyPatch
     assert told(run) == []
 
 
+@pytest.mark.usefixtures("project")
+def test_an_empty_answer_is_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where something else than MLflow answers a new run by nothing, the run is created when MLflow answers again."""
+    works, until = MlflowClient.create_run, time.monotonic() + _OUTAGE
+
+    def answer_nothing_for_a_while(*args: Any, **kwargs: Any) -> Any:
+        nothing = MlflowRun.from_proto(service_pb2.Run())
+        return nothing if time.monotonic() < until else works(*args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "create_run", answer_nothing_for_a_while)
+    run = opened()
+    run.put([records.Metric("loss", 0.5)])
+    run.close("FINISHED", 1)
+    run.settle()
+    assert (stored(run).info.status, stored(run).data.metrics) == ("FINISHED", {"loss": 0.5})
+    assert told(run) == []
+
+
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -127,6 +148,19 @@ def test_what_is_lost_with_the_process_is_said(
         process_end._flush_at_exit()
     assert "1 runs have something unsent, which is lost with this process: MLflow at sqlite" in caplog.text
     assert "No space left on device" in caplog.text
+
+
+@pytest.mark.usefixtures("project")
+def test_what_mlflow_does_not_take_is_no_matter_of_its_folder() -> None:
+    """Of a name that MLflow refuses its own reason is told, without advice on the store."""
+    run = opened()
+    run.put([records.Tag("in/../valid", "x")])
+    run.close("FINISHED", 1)
+    with pytest.raises(TrackingError):
+        run.settle()
+    (text,) = told(run)
+    assert "in/../valid" in text
+    assert "folder" not in text
 
 
 @pytest.mark.usefixtures("project")

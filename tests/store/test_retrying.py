@@ -23,6 +23,8 @@ import sqlalchemy.exc
 import urllib3.exceptions
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import ErrorCode
+from mlflow.utils.request_utils import augmented_raise_for_status
+from mlflow.utils.rest_utils import verify_rest_response
 
 from flowml import TrackingError
 from flowml.store.backend.retrying import is_unreachable, may_pass, pause
@@ -77,11 +79,35 @@ def of_mlflow(code: str) -> MlflowException:
     return MlflowException(code, ErrorCode.Value(code))
 
 
+def answered(status: int, body: str) -> BaseException:
+    """Make the error of MLflow's client for an answer of a server, or of what stands before it."""
+    response = requests.Response()
+    response.status_code, response._content = status, body.encode()
+    with pytest.raises(MlflowException) as raised:
+        verify_rest_response(response, "/api/2.0/mlflow/runs/create")
+    return raised.value
+
+
+def uploaded(status: int, body: str) -> BaseException:
+    """Make the error of a file that was sent to MLflow's server."""
+    response = requests.Response()
+    response.status_code, response._content = status, body.encode()
+    response.url = "http://h/api/2.0/mlflow-artifacts/artifacts/0/1/artifacts/a.txt"
+    with pytest.raises(requests.HTTPError) as raised:
+        augmented_raise_for_status(response)
+    return raised.value
+
+
+WAF, NO = "<html>\nwaf</html>", '{"error_code": "PERMISSION_DENIED", "message": "no"}'
+LOGIN = {403: "Permission denied", 401: "You are not authenticated. Please see the docs."}
 AZURE, BOTOCORE = "azure.core.exceptions", "botocore.exceptions"
 GOOGLE, GOOGLE_AUTH = "google.api_core.exceptions", "google.auth.exceptions"
 PASSING: dict[str, BaseException] = {
     **{f"MLflow {code}": of_mlflow(code) for code in ErrorCode.keys() if code not in REFUSED},  # noqa: SIM118 - no mapping
     "MLflow, a code that it does not know": RestException({"error_code": "A_NEW_ONE", "message": "?"}),
+    **{f"a proxy, {status}": answered(status, WAF) for status in (400, 401, 403, 404, 405, 407, 409, 429, 502, 503)},
+    **{f"a proxy, {status} to a file": uploaded(status, WAF) for status in (400, 401, 403, 404, 409, 503)},
+    "a proxy, an object without a code": answered(403, '{"message": "Forbidden"}'),
     "MLflow, a connection refused": MlflowException("API request to http://h failed with exception refused"),
     "MLflow, no free connection to its database": MlflowException(
         str(sqlalchemy.exc.TimeoutError("QueuePool limit of size 5 reached", code="3o7r")),
@@ -140,6 +166,12 @@ PASSING: dict[str, BaseException] = {
 }
 FOR_GOOD: dict[str, BaseException] = {
     **{f"MLflow {code}": of_mlflow(code) for code in REFUSED},
+    "MLflow, its answer": answered(403, NO),
+    "MLflow, its answer to a file": uploaded(403, NO),
+    **{f"MLflow, its login, {status}": answered(status, text) for status, text in LOGIN.items()},
+    **{f"MLflow, its login, {status} to a file": uploaded(status, text) for status, text in LOGIN.items()},
+    **{f"a proxy, {status}": answered(status, WAF) for status in (413, 414, 431, 501)},
+    "a proxy, 413 to a file": uploaded(413, WAF),
     "MLflow, a row that its database refuses": of_sqlalchemy(sqlalchemy.exc.DataError, Exception("too long")),
     **{f"HTTP {status}": of_requests(status) for status in (400, 401, 403, 404, 409, 411, 413, 422, 501)},
     "S3 AccessDenied": of_botocore("AccessDenied", 403),

@@ -13,7 +13,7 @@ from flowml.describe.keys import Keys, legal_model_name, legal_path
 from flowml.describe.text import as_json, cut, fingerprint, short
 from flowml.errors import pass_on
 from flowml.secrets import MASK, mask, mask_known
-from flowml.storable import clean
+from flowml.storable import clean, numbered
 
 MOST_PARAMS = 200
 MOST_POINTS = 10_000  # of all metrics of one call
@@ -81,7 +81,7 @@ def key_apart(param: records.Param, values: Mapping[str, str]) -> str:
     """
     key, number = param.key, 2
     while values.get(key, param.value) != param.value:
-        key, number = f"{param.key}.{number}", number + 1
+        key, number = numbered(param.key, number), number + 1
     return key
 
 

@@ -71,7 +71,9 @@ def _as_file(value: Any, place: Place) -> list[records.Record] | None:
     from flowml.describe.formats import nests
 
     found = nests.parts(value)
-    return None if found is None else list(written(found, place, nests.of_parts(found), type_name(type(value))))
+    if found is None:
+        return None
+    return list(written(found, place, nests.of_parts(found, place.hidden), type_name(type(value))))
 
 
 def _as_table(value: Any, place: Place, describe_value: _Describe) -> list[records.Record] | None:

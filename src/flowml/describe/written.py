@@ -81,13 +81,15 @@ def written(value: Any, place: Place, formats: Formats, kind: str | None = None)
     packed, ending = _ending(path, formats)
     if ending is None:
         wanted, path, packed, ending = path, f"{path}{usual}", False, usual
-        yield _refused(place, kind, wanted, formats, f"it is logged as {path}")
+        text = _refused(kind, wanted, formats, f"it is logged as {path}")
+        yield records.Remark(f"the format of {place.name}: {wanted}", text)
     try:
         content = formats[ending](value)
     except BaseException as error:  # noqa: BLE001 - of whichever library writes it
         pass_on(error)
         reason = mask(clean(cut(error_text(error), SHORT)))
-        yield _refused(place, kind, path, formats, f"it is not logged, for {ending} does not take it: {reason}")
+        why = _refused(kind, path, formats, f"{ending} does not take it: {reason}")
+        yield records.Lost(place.name, f"write {place.name!r} as {clean(path)}", why)
         yield records.Param(place.label, f"{kind} (not written as {path})")
         return
     if packed:
@@ -123,9 +125,8 @@ def _ending(path: str, formats: Formats) -> tuple[bool, str | None]:
     return packed, next((ending for ending in formats if name.endswith(ending)), None)
 
 
-def _refused(place: Place, kind: str, path: str, formats: Formats, what: str) -> records.Remark:
+def _refused(kind: str, path: str, formats: Formats, what: str) -> str:
     endings = [*formats][:_NAMED]
     more = ", …" if len(formats) > len(endings) else ""
     needed = next((f" For {end}: pip install {name}." for end, name in _NEEDED.items() if path.endswith(end)), "")
-    text = f"{clean(path)} is no file that a {kind} can be: {what}. It can be {', '.join(endings)}{more}.{needed}"
-    return records.Remark(f"the format of {place.name}: {path}", text)
+    return f"{clean(path)} is no file that a {kind} can be: {what}. It can be {', '.join(endings)}{more}.{needed}"

@@ -13,13 +13,14 @@ from flowml import options, records
 from flowml.describe import hints
 from flowml.describe.dispatch import find, part_by_part
 from flowml.describe.formats import tabular
+from flowml.describe.hiding import Hidden, hides_item
 from flowml.describe.place import Place
 from flowml.describe.plain import plain
 from flowml.describe.tables import datasets
 from flowml.describe.text import key_text, type_name, typed
 from flowml.describe.values import describe
 from flowml.describe.written import Formats, as_text
-from flowml.secrets import MASK, is_secret_name, mask
+from flowml.secrets import MASK, mask
 from flowml.storable import clean
 
 if TYPE_CHECKING:
@@ -61,13 +62,18 @@ def _fields(value: Any) -> dict[Any, Any]:
     return {name: getattr(value, name) for name in shown if hasattr(value, name)}
 
 
-def of_parts(value: Any) -> Formats:
-    """Give the formats of what `parts` gave: those of a table where it can be one."""
+def of_parts(value: Any, hidden: Hidden | None = None) -> Formats:
+    """Give the formats of what `parts` gave: those of a table where it can be one.
+
+    Args:
+        value: What `parts` gave.
+        hidden: Counts the secrets in what is no text when it is written; in a text they are counted later.
+    """
     tables = tabular.of_pandas()
     arrays = tabular.of_numpy()
 
     def as_table(ending: str) -> Callable[[Any], str | bytes]:
-        return lambda value: tables[ending](_frame(value))
+        return lambda value: tables[ending](_frame(value, hidden))
 
     def as_array(ending: str) -> Callable[[Any], str | bytes]:
         return lambda value: arrays[ending](_array(value))
@@ -77,11 +83,11 @@ def of_parts(value: Any) -> Formats:
         ".jsonl": _lines if isinstance(value, list) else as_table(".jsonl"),
         ".yaml": _yaml,
         ".yml": _yaml,
-        ".csv": as_text(lambda value: _frame(value).to_csv(index=False)),
-        ".tsv": as_text(lambda value: _frame(value).to_csv(index=False, sep="\t")),
+        ".csv": as_text(lambda value: _frame(value, hidden).to_csv(index=False)),
+        ".tsv": as_text(lambda value: _frame(value, hidden).to_csv(index=False, sep="\t")),
         **{ending: as_table(ending) for ending in (".parquet", ".feather", ".xlsx", ".html") if ending in tables},
         ".npy": as_array(".npy"),
-        ".npz": _archive if isinstance(value, dict) else as_array(".npz"),
+        ".npz": (lambda value: _archive(value, hidden)) if isinstance(value, dict) else as_array(".npz"),
         ".md": lambda value: f"```json\n{json_text(value)}\n```\n",
         ".txt": json_text,
     }
@@ -120,7 +126,7 @@ def _jsonable(value: Any, left: list[int], above: tuple[int, ...]) -> Any:  # no
 
 
 def _item(key: str, value: Any, left: list[int], above: tuple[int, ...]) -> Any:
-    return MASK if is_secret_name(key) and value is not None else _jsonable(value, left, above)
+    return MASK if hides_item(key, value) else _jsonable(value, left, above)
 
 
 def _in_short(value: Any) -> str:
@@ -142,15 +148,22 @@ def _yaml(value: Any) -> str:
     return str(yaml.safe_dump(json.loads(mask(json_text(value))), allow_unicode=True, sort_keys=False))
 
 
-def _frame(value: Any) -> pd.DataFrame:
+def _frame(value: Any, hidden: Hidden | None) -> pd.DataFrame:
     import pandas as pd
 
     rows = [_fields(row) if find(type(row)) in part_by_part and not isinstance(row, Mapping) else row for row in value]
     table = pd.DataFrame(value if isinstance(value, dict) else rows)
-    for name in table.columns:
-        if isinstance(name, str) and is_secret_name(name):
-            table[name] = MASK
+    for at, (name, dtype) in enumerate(zip(table.columns, table.dtypes, strict=True)):
+        like = 0.0 if pd.api.types.is_numeric_dtype(dtype) else ""
+        if hides_item(key_text(name), like):
+            table.isetitem(at, MASK)
+            _count(hidden, len(table))
     return table
+
+
+def _count(hidden: Hidden | None, masked: int) -> None:
+    if hidden:
+        hidden.add(masked)
 
 
 def _array(value: Any) -> Any:
@@ -159,12 +172,17 @@ def _array(value: Any) -> Any:
     return np.asarray(value)
 
 
-def _archive(value: dict[Any, Any]) -> bytes:
+def _archive(value: dict[Any, Any], hidden: Hidden | None) -> bytes:
     import io
 
     import numpy as np
 
     target = io.BytesIO()
-    arrays: dict[str, Any] = {key_text(name): np.asarray(item) for name, item in value.items()}
+    shown = {
+        name: MASK if hides_item(name, item) else item
+        for name, item in ((key_text(key), item) for key, item in value.items())
+    }
+    _count(hidden, sum(item is MASK for item in shown.values()))
+    arrays: dict[str, Any] = {name: np.asarray(item) for name, item in shown.items()}
     np.savez_compressed(target, allow_pickle=False, **arrays)
     return target.getvalue()

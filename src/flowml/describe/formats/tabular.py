@@ -64,9 +64,14 @@ npz = _bytes(_npz)
 
 def _separated(values: npt.NDArray[Any], by: str) -> str:
     import numpy as np
+    import pandas as pd
 
     lines = io.StringIO()
-    np.savetxt(lines, values, delimiter=by, fmt="%s")
+    if values.dtype.kind in "biufc":
+        np.savetxt(lines, values, delimiter=by, fmt="%s")
+    else:  # cells that may hold what parts them; fields become columns, under their names
+        has_fields = values.dtype.names is not None
+        pd.DataFrame(values).to_csv(lines, sep=by, header=has_fields, index=False, lineterminator="\n")
     return lines.getvalue()
 
 

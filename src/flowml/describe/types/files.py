@@ -109,11 +109,11 @@ def _logged(value: Path, place: Place, status: os.stat_result) -> Iterator[recor
     yield records.Param(place.label, f"{value} ({content.text})")
     yield records.Digest(place.label, source, content.changed)
     if is_marked:
-        text = (
-            f"{clean(str(value))} ({content.text}) has no room in {tempfile.gettempdir()}, where files wait to be "
-            "sent: its path, size and digest are logged. Set TMPDIR to a folder with more room."
+        why = (
+            f"it ({content.text}) has no room in {tempfile.gettempdir()}, where files wait to be sent: its path, size "
+            "and digest are logged. Set TMPDIR to a folder with more room."
         )
-        yield records.Remark(f"no room for {place.name}", text)
+        yield records.Lost(place.name, f"log the content of {clean(str(value))}", why)
     else:
         yield _above_the_limit(place, f"{clean(str(value))} ({content.text})", "Path", limit)
 
@@ -140,12 +140,12 @@ def _above_the_limit(place: Place, what: str, kind: str, limit: int) -> records.
     return records.Remark(f"{place.name} is above the limit", text)
 
 
-def _left_out(value: Path, place: Place, left_out: disk.LeftOut) -> records.Remark:
-    text = (
-        f"{left_out.count:,} entries of the folder {clean(str(value))} are left out: {clean(str(left_out))}. "
+def _left_out(value: Path, place: Place, left_out: disk.LeftOut) -> records.Lost:
+    why = (
+        f"{left_out.count:,} entries are left out: {clean(str(left_out))}. "
         "Links that lead out of a folder or to folders, pipes, and what cannot be read are not logged."
     )
-    return records.Remark(f"{place.name} is not whole", text)
+    return records.Lost(place.name, f"log all of the folder {clean(str(value))}", why)
 
 
 def _copied(source: Path, place: Place, *, is_file: bool) -> records.Record:

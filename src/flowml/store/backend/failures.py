@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from flowml import faults
 from flowml.errors import FlowmlError, TrackingError
 from flowml.secrets import mask, mask_addresses
-from flowml.store.backend.retrying import may_pass
+from flowml.store.backend.retrying import OF_WHAT_WAS_SENT, may_pass
+
+_SERVERS = ("http", "postgresql", "mysql", "mssql")
 
 
 def without_credentials(uri: str) -> str:
@@ -49,7 +51,13 @@ def explain(uri: str, error: BaseException) -> TrackingError:
     shown = mask(uri)
     reason = mask(str(error).replace(uri, shown)).splitlines()
     msg = f"MLflow at {shown} failed: {type(error).__name__}: {reason[0] if reason else ''}"
-    return TrackingError(f"{msg[:600].rstrip('.')}.", uri=shown, remedy=_remedy(uri, error), waits=may_pass(error))
+    remedy = "" if _is_of_what_was_sent(uri, error) else _remedy(uri, error)
+    return TrackingError(f"{msg[:600].rstrip('.')}.", uri=shown, remedy=remedy, waits=may_pass(error))
+
+
+def _is_of_what_was_sent(uri: str, error: BaseException) -> bool:
+    """Tell whether a store was reached and says itself what it does not take: advice on the store would mislead."""
+    return uri.startswith((*_SERVERS, "sqlite")) and getattr(error, "error_code", None) in OF_WHAT_WAS_SENT
 
 
 def _remedy(uri: str, error: BaseException) -> str:
@@ -58,7 +66,7 @@ def _remedy(uri: str, error: BaseException) -> str:
         return f"Run `mlflow db upgrade {mask(uri)}` (back the database up first)."
     if isinstance(error, OSError) and uri.startswith("http"):
         return "Start the server, or set MLFLOW_TRACKING_URI (or FLOWML_TRACKING_URI) to one that runs."
-    if uri.startswith(("http", "postgresql", "mysql", "mssql")):
+    if uri.startswith(_SERVERS):
         return "Check the address, the credentials and that the server runs."
     if uri.startswith("sqlite"):
         return "Check that its folder exists and can be written, or set FLOWML_HOME or MLFLOW_TRACKING_URI elsewhere."

@@ -1,7 +1,7 @@
 """What is tried again, and when: all that may pass, with growing pauses; not what is refused for good.
 
-MLflow says by its error code what it refuses. Other errors are told by their type: those of clients for buckets by the
-name of their class, for they need not be installed.
+MLflow says by its error code what it refuses; what a proxy before it answers is not MLflow's word. Other errors are
+told by their type: those of clients for buckets by the name of their class, for they need not be installed.
 """
 
 from __future__ import annotations
@@ -12,17 +12,25 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 from flowml import faults
 from flowml.errors import FlowmlError
 
-# Said of what was sent: mlflow/protos/databricks.proto. All others may pass, "not found" of a whole endpoint too, which
-# is what a proxy answers while the server behind it starts.
-_REFUSED = {"BAD_REQUEST", "INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST", "INVALID_STATE", "INVALID_STATE_TRANSITION"}
-_REFUSED |= {"NOT_FOUND", "RESOURCE_DOES_NOT_EXIST", "ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS", "NOT_IMPLEMENTED"}
-_REFUSED |= {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED"}
+# Codes of mlflow/protos/databricks.proto. All others may pass, "not found" of a whole endpoint too, which is what a
+# proxy answers while the server behind it starts.
+OF_WHAT_WAS_SENT = {"INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST", "INVALID_STATE", "INVALID_STATE_TRANSITION"}
+OF_WHAT_WAS_SENT |= {"NOT_FOUND", "RESOURCE_DOES_NOT_EXIST", "ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS"}
+_REFUSED = OF_WHAT_WAS_SENT | {"BAD_REQUEST", "NOT_IMPLEMENTED", "PERMISSION_DENIED", "UNAUTHENTICATED"}
+_REFUSED |= {"CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED"}
 _BUSY = {"TEMPORARILY_UNAVAILABLE", "WORKSPACE_TEMPORARILY_UNAVAILABLE", "SERVICE_UNDER_MAINTENANCE"}
 _BUSY |= {"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+
+# Where an answer holds no error code, MLflow's client makes one of the HTTP status: mlflow/utils/rest_utils.py. It is a
+# proxy's then, or that of MLflow's own login: mlflow/server/auth.
+_MADE_UP = re.compile(r"API request to endpoint .*? failed with error code (\d+) .*?Response body: '(.*)", re.DOTALL)
+_LOGIN = ("Permission denied", "You are not authenticated")
+_AS_LONG = {413, 414, 431, 501}  # statuses for what is too long or of no kind that is served: the same never passes
 
 # A server calls each failure of its database a bad request. SQLAlchemy's names for those that pass stand in its text:
 # no free connection, a connection that was lost, or that is in a transaction which was.
@@ -57,7 +65,7 @@ def may_pass(error: BaseException) -> bool:
     """Tell whether the same call may succeed later; False where what was sent can never be taken."""
     if isinstance(error, FlowmlError) or faults.is_own(error):
         return False
-    verdicts = (_verdict(each) for each in _with_causes(error))
+    verdicts = (verdict(each) for each in _with_causes(error) for verdict in (_verdict_on_answer, _verdict))
     known = next((verdict for verdict in verdicts if verdict is not None), None)
     return not isinstance(error, ValueError | ImportError | NotImplementedError) if known is None else known
 
@@ -94,6 +102,20 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         seen.append(each)
         yield each
         each = each.__cause__ or each.__context__
+
+
+def _verdict_on_answer(error: BaseException) -> bool | None:
+    """Tell whether an answer to MLflow's client that holds no word of MLflow's may pass; None for all else."""
+    if isinstance(getattr(error, "error_code", None), str):
+        found = _MADE_UP.match(str(error))
+        status, said = (int(found[1]), found[2]) if found else (None, "")
+    else:
+        response: Any = getattr(error, "response", None)
+        is_file = "/mlflow-artifacts/" in str(getattr(response, "url", ""))
+        status, said = (response.status_code, response.text) if is_file else (None, "")
+    if status is None or '"error_code"' in said:
+        return None
+    return status not in _AS_LONG and not said.startswith(_LOGIN)
 
 
 def _verdict(error: BaseException) -> bool | None:

@@ -63,6 +63,9 @@ def _create(client: MlflowClient, out: Outgoing, new: NewRun, known: Mapping[str
     if entity is None:
         tags = {**new.tags, **_leading(new, experiment_id), **known}
         entity = client.create_run(experiment_id, new.started, batches.tags_of(tags), new.name)
+        if not entity.info.run_id:  # MLflow's client reads an empty answer, such as a proxy's, as a run without one
+            msg = "the answer to a new run holds no run; MLflow does not answer so"
+            raise ConnectionError(msg)
         if above and above.experiment_id != experiment_id:
             client.set_tag(above.run_id, f"{APART}{entity.info.run_id}", experiment_id)
     _was_created(out, new, str(entity.info.run_id), experiment_id, entity)

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from flowml import records
 from flowml.errors import TrackingError
+from flowml.storable import numbered
 from flowml.store.backend.notifications import Subscriber
 from flowml.store.backend.scratch import Scratch
 from flowml.store.flow_end.losses import Losses
@@ -172,7 +173,7 @@ class Outgoing:
             while name in by_hand.here or (name in self.params and name != key):
                 if by_hand.here.get(name) == value:
                     break
-                name, number = f"{key}.{number}", number + 1
+                name, number = numbered(key, number), number + 1
             else:
                 if by_hand.elsewhere.get(key) != value:
                     kept[name] = value

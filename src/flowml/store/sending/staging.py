@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -49,23 +50,22 @@ class _Staging:
         """Copy a file or folder, or write what is in memory."""
         try:
             if not isinstance(record, records.File):
-                target = self._free(Path(record.path))
-                target.write_bytes(_content(record))
+                with _whole(self._free(Path(record.path))) as target:
+                    target.write_bytes(_content(record))
                 return
             path = Path(record.path, record.name or record.source.name or "root")
             if record.source.is_dir():
                 self._copy_folder(record.source, path)
             else:
-                with disk.open_file(record.source) as stream:
-                    _copy(stream, self._free(path))
+                with disk.open_file(record.source) as stream, _whole(self._free(path)) as target:
+                    _copy(stream, target)
         except OSError as error:
             self.missing[str(record.source) if isinstance(record, records.File) else record.path] = error
 
     def _copy_folder(self, source: Path, path: Path) -> None:
         for member in disk.members(source, without=self._folder):
             try:
-                with disk.open_file(member.path) as stream:
-                    target = self._free(path / member.name)
+                with disk.open_file(member.path) as stream, _whole(self._free(path / member.name)) as target:
                     _copy(stream, target)
                     target.chmod(stat.S_IMODE(os.fstat(stream.fileno()).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
             except OSError as error:
@@ -95,13 +95,24 @@ def _content(record: records.Text | records.Blob) -> bytes:
     return record.text.encode("utf-8", "backslashreplace") if isinstance(record, records.Text) else record.data
 
 
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Leave nothing of a file that fails on the way: a part of it would be logged as if it were all."""
+    try:
+        yield target
+    except BaseException:
+        with suppress(OSError):
+            target.unlink(missing_ok=True)
+        raise
+
+
 def _copy(source: BinaryIO, target: Path) -> None:
     """Copy an open file; where the file system can, both share what is on disk until one of them is written to.
 
     A hard link would not do: what the user writes to the file later would be in both.
     """
     with target.open("wb", buffering=0) as copy:
-        left = disk.length(source)
+        left = length = disk.length(source)
         if hasattr(os, "copy_file_range"):
             try:
                 while left > 0 and (done := os.copy_file_range(source.fileno(), copy.fileno(), left)):
@@ -110,4 +121,8 @@ def _copy(source: BinaryIO, target: Path) -> None:
                 if error.errno not in _CANNOT:
                     raise
         for block in disk.blocks(source, left):
-            copy.write(block)
+            unwritten = memoryview(block)
+            while unwritten:  # a disk that is nearly full takes less than it was given
+                unwritten = unwritten[copy.write(unwritten) :]
+        if (copied := disk.length(copy)) != length:
+            raise OSError(errno.EIO, f"{copied:,} of {length:,} bytes were there to copy", str(target))
