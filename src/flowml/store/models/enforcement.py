@@ -45,6 +45,7 @@ def obstacle_to_serving(predict: Predict, signature: ModelSignature | None, exam
 
     try:
         sent = json.loads(convert_input_example_to_serving_input(example) or "")
+        json.dumps(sent, ensure_ascii=False).encode()  # as files are written: text with lone surrogates is not
         received = infer_and_parse_data(sent, **({"schema": signature.inputs} if signature else {}))
         return _difference(predict, _handed(signature, received), example)
     except BaseException as error:  # noqa: BLE001 - MLflow refuses what it cannot write, the model what it then gets

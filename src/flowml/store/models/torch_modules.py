@@ -63,8 +63,8 @@ def save_network(
             reason = f"it cannot be traced ({type(error).__name__}: {first_line})"
             shutil.rmtree(folder, ignore_errors=True)
     if reason:
-        _logger.warning("Model %r is saved by cloudpickle: %s.", name, reason)
         save({**options, "serialization_format": "pickle"})
+        _logger.warning("Model %r is saved by cloudpickle: %s.", name, reason)
 
 
 def _two_rows(example: Any) -> Any:
