@@ -73,7 +73,8 @@ def _type_before_the_fit(column: Any, kept: str | None) -> Any:
     kind = column.infer_objects().dtype.kind
     if kind == "f":
         return DataType.double
-    return AnyType() if kind in "iub" else _type_of(column)
+    found = AnyType() if kind in "iub" else _type_of(column)
+    return found if isinstance(found, DataType) else AnyType()  # what lists and mappings hold may change in later rows
 
 
 def _type_of(column: Any) -> Any:
