@@ -13,14 +13,20 @@ from catboost import CatBoostClassifier
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 
 def _categories() -> OneHotEncoder:
     return OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+
+
+def _words(rows: Any) -> list[str]:
+    """Make one text of each row, whatever is in it."""
+    return [" ".join(map(str, ("word", *row))) for row in rows.to_numpy(dtype=object)]
 
 
 def _by_type() -> ColumnTransformer:
@@ -40,6 +46,7 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "ordinal": lambda: make_pipeline(
         OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), RandomForestClassifier(3, random_state=0)
     ),
+    "counted words": lambda: make_pipeline(FunctionTransformer(_words), CountVectorizer(), LogisticRegression()),
     "clusters": lambda: KMeans(2, n_init=1, random_state=0),
     "xgboost": lambda: xgboost.XGBClassifier(n_estimators=3, enable_categorical=True),
     "lightgbm": lambda: lightgbm.LGBMClassifier(n_estimators=3, min_child_samples=2, verbose=-1),

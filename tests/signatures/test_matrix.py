@@ -21,6 +21,8 @@ A_DOZEN = [
     ("a column without a name", "linear"),
     ("one column named by a number", "forest"),
     ("array of integers", "linear"),
+    ("lists that change late", "counted words"),
+    ("mappings that change late", "counted words"),
 ]
 
 

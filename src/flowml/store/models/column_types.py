@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from flowml.errors import pass_on
+
 if TYPE_CHECKING:
     from mlflow.types import ColSpec, Schema, TensorSpec
 
@@ -71,7 +73,8 @@ def _type_before_the_fit(column: Any, kept: str | None) -> Any:
     kind = column.infer_objects().dtype.kind
     if kind == "f":
         return DataType.double
-    return AnyType() if kind in "iub" else _type_of(column)
+    found = AnyType() if kind in "iub" else _type_of(column)
+    return found if isinstance(found, DataType) else AnyType()  # what lists and mappings hold may change in later rows
 
 
 def _type_of(column: Any) -> Any:
@@ -88,5 +91,6 @@ def _type_of(column: Any) -> Any:
         return DataType.long if bits < _LONG_BITS else AnyType()  # MLflow has no unsigned 64-bit type
     try:
         return infer_signature(column.rename("column")).inputs.inputs[0].type
-    except Exception:  # noqa: BLE001 - of values that MLflow has no type for
+    except BaseException as error:  # noqa: BLE001 - of values that MLflow has no type for
+        pass_on(error)
         return AnyType()

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from flowml.errors import pass_on
+
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, TensorSpec
@@ -31,7 +33,8 @@ def obstacle(predict: Predict, signature: ModelSignature, rows: Any) -> str | No
     """Say why rows that the model itself predicts are not predicted the same through a signature; None if they are."""
     try:
         return _difference(predict, _handed(signature, rows), rows)
-    except Exception as error:  # noqa: BLE001 - MLflow refuses the data, or the model what MLflow made of it
+    except BaseException as error:  # noqa: BLE001 - MLflow refuses the data, or the model what MLflow made of it
+        pass_on(error)
         return named(error)
 
 
@@ -42,9 +45,11 @@ def obstacle_to_serving(predict: Predict, signature: ModelSignature | None, exam
 
     try:
         sent = json.loads(convert_input_example_to_serving_input(example) or "")
+        json.dumps(sent, ensure_ascii=False).encode()  # as files are written: text with lone surrogates is not
         received = infer_and_parse_data(sent, **({"schema": signature.inputs} if signature else {}))
         return _difference(predict, _handed(signature, received), example)
-    except Exception as error:  # noqa: BLE001 - MLflow refuses what it cannot write in many ways, and so does the model
+    except BaseException as error:  # noqa: BLE001 - MLflow refuses what it cannot write, the model what it then gets
+        pass_on(error)
         return named(error)
 
 
@@ -55,7 +60,8 @@ def refuses(spec: ColSpec | TensorSpec, rows: Any) -> bool:
 
     try:
         validate_schema(rows[[spec.name]], Schema([spec]))
-    except Exception:  # noqa: BLE001 - MLflow's own errors, and those of pandas when it converts
+    except BaseException as error:  # noqa: BLE001 - MLflow's own errors, and those of pandas when it converts
+        pass_on(error)
         return True
     return False
 
@@ -108,11 +114,12 @@ def _is_same(predicted: Any, expected: Any) -> bool:
         if {one.dtype.kind, other.dtype.kind} <= set("fiub"):
             return bool(np.allclose(one, other, rtol=1e-4, equal_nan=True))
         return bool(np.all((one == other) | (pd.isna(one) & pd.isna(other))))
-    except Exception:  # noqa: BLE001 - of any type that a model's predictions may have
+    except BaseException as error:  # noqa: BLE001 - of any type that a model's predictions may have
+        pass_on(error)
         return True
 
 
-def named(error: Exception) -> str:
+def named(error: BaseException) -> str:
     """Name an error without the data that its message may hold; of MLflow's refusals the reason stands at the end."""
     from mlflow.exceptions import MlflowException
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowml.errors import pass_on
+
 _MADE_UP = re.compile(r"(Column_)?\d+")  # what LightGBM and CatBoost call the columns of an array
 
 
@@ -58,7 +60,8 @@ def takes_numbers_only(model: Any) -> bool:
         from sklearn.utils import get_tags
 
         tags = get_tags(first).input_tags
-    except Exception:  # noqa: BLE001 - an older scikit-learn, or tags of any class of the user's
+    except BaseException as error:  # noqa: BLE001 - an older scikit-learn, or tags of any class of the user's
+        pass_on(error)
         return False
     return not (tags.allow_nan or tags.string or tags.categorical)
 
@@ -69,7 +72,8 @@ def _first(model: Any, *attributes: str) -> Any:
         try:
             value = getattr(model, attribute)
             value = value() if callable(value) else value
-        except Exception:  # noqa: BLE001, S112 - the next attribute may answer
+        except BaseException as error:  # noqa: BLE001 - the next attribute may answer
+            pass_on(error)
             continue
         if value is not None:
             return value

@@ -11,15 +11,20 @@ import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowml import records
+from flowml.errors import pass_on
 from flowml.store.backend.imports import import_patiently
+from flowml.store.models.enforcement import named
 from flowml.store.models.imports import list_installed
 from flowml.store.models.requirements import requirements_of
-from flowml.store.models.signature import describe_interface
+from flowml.store.models.signature import Interface, describe_interface
 from flowml.store.models.skops_types import NotSkopsError, types_to_trust
 from flowml.store.models.torch_modules import save_network
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
 
 _logger = logging.getLogger("flowml.store.models.log_model")
 _INFERS_NOTHING = frozenset({"keras", "onnx"})  # MLflow, from an example, for these flavors
@@ -39,7 +44,30 @@ def write(record: records.Model, folder: Path) -> tuple[str, ...]:
         Exception: Whatever the model's library or MLflow raises when the model cannot be serialized.
     """
     list_installed()
-    signature, example, notes = describe_interface(record.value, record.flavor, record.inputs)
+    signature, example, notes = _interface_of(record)
+    try:
+        _save(record, folder, signature, example)
+    except BaseException as error:
+        pass_on(error)
+        if signature is None and example is None:
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        _save(record, folder, None, None)  # it counts more than its description; a fault of its own is raised again
+        reason = f"the model could not be saved with them ({named(error)})"
+        notes = (f"neither signature nor input example: {reason}",)
+    _write_requirements(record, folder)
+    return notes
+
+
+def _interface_of(record: records.Model) -> Interface:
+    try:
+        return describe_interface(record.value, record.flavor, record.inputs)
+    except BaseException as error:  # noqa: BLE001 - of tables, as of pandas about text that Arrow cannot hold
+        pass_on(error)
+        return Interface(notes=(f"no signature: the task's inputs cannot be looked at ({named(error)})",))
+
+
+def _save(record: records.Model, folder: Path, signature: ModelSignature | None, example: Any) -> None:
     options: dict[str, Any] = {"signature": signature, "input_example": example}
     if signature is None and example is not None and record.flavor not in _INFERS_NOTHING:
         options["signature"] = False  # None would have MLflow infer one from the example
@@ -49,8 +77,6 @@ def write(record: records.Model, folder: Path) -> tuple[str, ...]:
         save_network(record.value, record.name, folder, options, partial(_flavor_save, record, folder))
     else:
         _flavor_save(record, folder, options)
-    _write_requirements(record, folder)
-    return notes
 
 
 def _save_estimator(record: records.Model, folder: Path, options: dict[str, Any]) -> None:
@@ -65,9 +91,9 @@ def _save_estimator(record: records.Model, folder: Path, options: dict[str, Any]
             reason = f"skops cannot read it back ({error.__cause__ or error})"
             raise NotSkopsError(reason) from error
     except NotSkopsError as obstacle:
-        _logger.warning("Model %r is saved by cloudpickle: %s.", record.name, obstacle.reason)
         shutil.rmtree(folder, ignore_errors=True)
         _flavor_save(record, folder, options | {"serialization_format": "cloudpickle"})
+        _logger.warning("Model %r is saved by cloudpickle: %s.", record.name, obstacle.reason)
 
 
 def _flavor_save(record: records.Model, folder: Path, options: Mapping[str, Any]) -> None:

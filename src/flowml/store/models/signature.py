@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowml.errors import pass_on
 from flowml.store.models.candidates import Candidate, candidates
 from flowml.store.models.column_types import column_specs, is_untyped, schema_of, untyped
 from flowml.store.models.enforcement import Predict, named, obstacle, obstacle_to_serving, refuses, survives
@@ -67,7 +68,8 @@ def describe_interface(model: Any, flavor: str, inputs: Mapping[str, Any]) -> In
     for candidate in candidates(model, flavor, features, inputs):
         try:
             predicted = predict(candidate.rows)
-        except Exception as error:  # noqa: BLE001 - any library may raise anything: it was not fitted on this
+        except BaseException as error:  # noqa: BLE001 - any library may raise anything: it was not fitted on this
+            pass_on(error)
             refusal = f"it does not take the table among the task's inputs ({named(error)})"
             continue
         described = _described(candidate, features, flavor, predict)
@@ -151,7 +153,8 @@ def _schemas(candidate: Candidate, features: Features, flavor: str) -> Iterator[
 def _outputs(predicted: Any) -> Schema | None:
     try:
         return schema_of(predicted)
-    except Exception:  # noqa: BLE001 - outputs that MLflow has no type for
+    except BaseException as error:  # noqa: BLE001 - outputs that MLflow has no type for
+        pass_on(error)
         return None
 
 
@@ -159,7 +162,8 @@ def _obstacle_of_frame(predict: Predict, signature: ModelSignature, frame: Any) 
     """Say why a frame without names of its own is not predicted the same; None if it is, or the model takes none."""
     try:
         predict(frame)
-    except Exception:  # noqa: BLE001 - it was fitted on an array
+    except BaseException as error:  # noqa: BLE001 - it was fitted on an array
+        pass_on(error)
         return None
     return obstacle(predict, signature, frame)
 

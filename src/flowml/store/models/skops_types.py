@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from flowml.errors import pass_on
 from flowml.store.backend.imports import import_patiently
 from flowml.store.models.imports import distributions_of
 
@@ -48,7 +49,8 @@ def types_to_trust(model: Any, trust: Collection[str]) -> list[str]:
     skops: Any = import_patiently("skops.io")
     try:
         found: list[str] = skops.get_untrusted_types(data=skops.dumps(model))
-    except Exception as error:
+    except BaseException as error:
+        pass_on(error)
         reason = f"skops cannot write it ({type(error).__name__}: {error})"
         raise NotSkopsError(reason) from error
     unknown = sorted(name for name in found if not (name in trust or _is_known(name)))

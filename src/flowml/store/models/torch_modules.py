@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flowml.errors import pass_on
+
 _logger = logging.getLogger("flowml.store.models.log_model")
 
 
@@ -55,13 +57,14 @@ def save_network(
             with evaluating(module):
                 save({**options, "input_example": _two_rows(options["input_example"]), "serialization_format": "pt2"})
             _check_rows(folder / "data" / "model.pt2")
-        except Exception as error:  # noqa: BLE001 - tracing runs the user's code, and refuses much of it in many ways
+        except BaseException as error:  # noqa: BLE001 - tracing runs the user's code, and refuses much of it in many ways
+            pass_on(error)
             first_line = str(error).strip().partition("\n")[0]
             reason = f"it cannot be traced ({type(error).__name__}: {first_line})"
             shutil.rmtree(folder, ignore_errors=True)
     if reason:
-        _logger.warning("Model %r is saved by cloudpickle: %s.", name, reason)
         save({**options, "serialization_format": "pickle"})
+        _logger.warning("Model %r is saved by cloudpickle: %s.", name, reason)
 
 
 def _two_rows(example: Any) -> Any:
