@@ -42,7 +42,14 @@ def by_frame(transformer):
     return lambda raw: transformer().set_output(transform="pandas").fit_transform(raw[NUMBERS])
 
 
+def with_codes(raw):
+    """Give texts as the numbers that a task maps them to."""
+    return raw[["sex"]].assign(sex=raw["sex"].map({"m": 0, "f": 1}))
+
+
 PREPARED = {
+    "codes for an encoder": (with_codes, "encoded"),
+    "codes for ordinals": (with_codes, "ordinal"),
     "encoded by hand": (as_codes, "logistic"),
     "scaled": (by_frame(StandardScaler), "logistic"),
     "filled": (by_frame(SimpleImputer), "lightgbm"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,28 @@ def takes_numbers_only(model: Any) -> bool:
         pass_on(error)
         return False
     return not (tags.allow_nan or tags.string or tags.categorical)
+
+
+def is_encoded_otherwise(model: Any, rows: Any) -> bool:
+    """Tell whether a model's encoder knows none of the values that a column has, so that it was fitted on others."""
+    try:
+        for name, known in _categories_of(model):
+            values = rows[name].dropna()
+            if len(values) and not values.isin(known).any():
+                return True
+    except BaseException as error:  # noqa: BLE001 - of values that cannot be compared, of a class of the user's
+        pass_on(error)
+    return False
+
+
+def _categories_of(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the columns that a scikit-learn model encodes before all else, and the values that it knows of each."""
+    yield from zip(getattr(model, "feature_names_in_", ()), getattr(model, "categories_", ()), strict=False)
+    if hasattr(model, "best_estimator_"):
+        yield from _categories_of(model.best_estimator_)
+    parts = getattr(model, "steps", None) or getattr(model, "transformers_", None) or []
+    for _, part, *_ in parts[:1] if hasattr(model, "steps") else parts:
+        yield from _categories_of(part)
 
 
 def _first(model: Any, *attributes: str) -> Any:

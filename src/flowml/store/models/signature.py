@@ -15,7 +15,7 @@ from flowml.errors import pass_on
 from flowml.store.models.candidates import Candidate, candidates
 from flowml.store.models.column_types import column_specs, is_untyped, schema_of, untyped
 from flowml.store.models.enforcement import Predict, named, obstacle, obstacle_to_serving, refuses, survives
-from flowml.store.models.features import Features, features_of, takes_numbers_only
+from flowml.store.models.features import Features, features_of, is_encoded_otherwise, takes_numbers_only
 from flowml.store.models.torch_modules import evaluating
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ def describe_interface(model: Any, flavor: str, inputs: Mapping[str, Any]) -> In
         except BaseException as error:  # noqa: BLE001 - any library may raise anything: it was not fitted on this
             pass_on(error)
             refusal = f"it does not take the table among the task's inputs ({named(error)})"
+            continue
+        if is_encoded_otherwise(model, candidate.rows):
+            refusal = "its encoder knows no value of a column in the table among the task's inputs"
             continue
         described = _described(candidate, features, flavor, predict)
         if described.signature is not None and hasattr(model, "predict"):
