@@ -9,9 +9,8 @@ from __future__ import annotations
 from flowml.describe.by_name import named, named_metrics, named_params
 from flowml.describe.calls import inputs, outputs, yielded
 from flowml.describe.dispatch import Describer, register, register_lazy
-from flowml.describe.hiding import Hidden
 from flowml.describe.limits import MOST_PARAMS, fit, key_apart
-from flowml.describe.place import Place
+from flowml.describe.place import Hidden, Place
 from flowml.describe.text import error_text
 from flowml.secrets import MASK, mask
 

@@ -9,9 +9,8 @@ from typing import Any
 from flowml import options, records
 from flowml.describe import metrics
 from flowml.describe.dispatch import find, part_by_part
-from flowml.describe.hiding import Hidden
 from flowml.describe.limits import fit_piece
-from flowml.describe.place import Place
+from flowml.describe.place import Hidden, Place
 from flowml.describe.text import cut, short
 from flowml.describe.values import describe
 from flowml.secrets import mask

@@ -7,9 +7,8 @@ from typing import Any
 
 from flowml import options, records
 from flowml.describe import hints, metrics
-from flowml.describe.hiding import Hidden
 from flowml.describe.limits import apart, fit, fit_piece
-from flowml.describe.place import Place
+from flowml.describe.place import Hidden, Place
 from flowml.describe.text import full_name, type_name
 from flowml.describe.types import (
     arrays,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Any
 
-from flowml import options, records
+from flowml import options
 from flowml.describe import metrics
 from flowml.describe.dispatch import by_structure, find, part_by_part
 from flowml.describe.place import DEEPEST, Place
@@ -13,36 +13,6 @@ from flowml.describe.tables.datasets import tables
 from flowml.secrets import is_secret_name, is_secret_number
 
 _MOST = 10_000  # numbers of one value that are looked at
-
-
-class Hidden:
-    """Counts the secrets that were masked in, or left out of, what one call logs.
-
-    Args:
-        call: Tells the call from others, whose records may go to the same run.
-    """
-
-    def __init__(self, call: str = "") -> None:
-        self._call = call
-        self._count = self._told = 0
-        self._left_out: set[str] = set()
-
-    def add(self, masked: int) -> None:
-        """Count what was masked in texts."""
-        self._count += masked
-
-    def note(self, name: str) -> None:
-        """Count what was left out under a name, which one description may come to more than once."""
-        self._left_out.add(name)
-
-    def records(self) -> list[records.Record]:
-        """Tell how many there are, if there are more than when it was asked last."""
-        self._count += len(self._left_out)
-        self._left_out.clear()
-        if self._count == self._told:
-            return []
-        self._told = self._count
-        return [records.Hidden(self._call, self._count)]
 
 
 def hides(value: Any, place: Place) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from flowml import mlflow_limits, records
-from flowml.describe.hiding import Hidden
 from flowml.describe.keys import Keys, legal_model_name, legal_path
+from flowml.describe.place import Hidden
 from flowml.describe.text import as_json, cut, fingerprint, short
 from flowml.errors import pass_on
 from flowml.secrets import MASK, mask, mask_known

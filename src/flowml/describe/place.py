@@ -1,4 +1,4 @@
-"""Where a value stands: the one thing a describer is told about besides the value."""
+"""Where a value stands, and how much is hidden there: all that a describer is told about besides the value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowml import options, records
 from flowml.describe.hints import marker_in
@@ -15,11 +15,38 @@ from flowml.describe.text import key_text
 from flowml.secrets import is_secret_name
 from flowml.storable import clean
 
-if TYPE_CHECKING:
-    from flowml.describe.hiding import Hidden
-
 DEEPEST = 8
 """Values inside values; what stands deeper is shown in short."""
+
+
+class Hidden:
+    """Counts the secrets that were masked in, or left out of, what one call logs.
+
+    Args:
+        call: Tells the call from others, whose records may go to the same run.
+    """
+
+    def __init__(self, call: str = "") -> None:
+        self._call = call
+        self._count = self._told = 0
+        self._left_out: set[str] = set()
+
+    def add(self, masked: int) -> None:
+        """Count what was masked in texts."""
+        self._count += masked
+
+    def note(self, name: str) -> None:
+        """Count what was left out under a name, which one description may come to more than once."""
+        self._left_out.add(name)
+
+    def records(self) -> list[records.Record]:
+        """Tell how many there are, if there are more than when it was asked last."""
+        self._count += len(self._left_out)
+        self._left_out.clear()
+        if self._count == self._told:
+            return []
+        self._told = self._count
+        return [records.Hidden(self._call, self._count)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from flowml import options, records
 from flowml.describe import hints
 from flowml.describe.dispatch import find, part_by_part
 from flowml.describe.formats import tabular
-from flowml.describe.hiding import Hidden, hides_item
-from flowml.describe.place import Place
+from flowml.describe.hiding import hides_item
+from flowml.describe.place import Hidden, Place
 from flowml.describe.plain import plain
 from flowml.describe.tables import datasets
 from flowml.describe.text import key_text, type_name, typed
