@@ -30,6 +30,12 @@ def is_embedded(uri: str) -> bool:
     return uri == default_uri()
 
 
+def is_ours(uri: str) -> bool:
+    """Tell whether flowml made a store's database: it is the embedded one, or that of ``flowml up``."""
+    stack = state.up()
+    return is_embedded(uri) or (stack is not None and stack.database == uri)
+
+
 def artifacts(uri: str, experiment: str) -> str | None:
     """Return where an experiment's artifacts go; None leaves it to MLflow, which knows best for any other store."""
     stack = state.up()

@@ -1,14 +1,15 @@
-"""MLflow's tables, where it keeps runs in a SQL database that is reached directly."""
+"""MLflow's tables, where it keeps runs in a SQL database that flowml made and reaches directly."""
 
 from __future__ import annotations
 
 import math
 import sys
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowml.patches.mlflow import CLIENTS_STORE
+from flowml.store.backend import embedded
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +24,10 @@ COLUMNS = {
     "SqlLatestMetric": "key value timestamp step is_nan run_uuid",
 }
 """The tables that a run's rows are in, with their columns: mlflow/store/tracking/dbmodels/models.py"""
+
+
+REVISIONS = frozenset({"dc11669786a5"})
+"""MLflow's revisions of its tables (alembic's) for which tests compare the rows written here with those of MLflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,13 @@ class RunRow:
 
 
 def serves(client: MlflowClient) -> bool:
-    """Tell whether a client's store is one whose tables are those known here."""
+    """Tell whether a client's store is a database that flowml made, with tables of a revision that is known here."""
     # Not imported for this: whoever writes over HTTP never needs SQLAlchemy.
     module = sys.modules.get("mlflow.store.tracking.sqlalchemy_store")
+    store = _store_of(client)
     # A class derived from it may keep more.
-    return module is not None and type(_store_of(client)) is module.SqlAlchemyStore and _are_known()
+    is_plain = module is not None and type(store) is module.SqlAlchemyStore
+    return is_plain and embedded.is_ours(client.tracking_uri) and _revision_of(store.engine) in REVISIONS
 
 
 def engine_of(client: MlflowClient) -> Engine:
@@ -66,15 +73,12 @@ def _store_of(client: MlflowClient) -> Any:
     return getattr(CLIENTS_STORE.of(client), "store", None)
 
 
-@cache
-def _are_known() -> bool:
-    from mlflow.store.tracking.dbmodels import models
+@lru_cache(maxsize=16)
+def _revision_of(engine: Engine) -> str | None:
+    from alembic.migration import MigrationContext
 
-    tables = ((getattr(models, name, None), columns) for name, columns in COLUMNS.items())
-    return all(
-        table and {column.name for column in table.__table__.columns} == set(columns.split())
-        for table, columns in tables
-    )
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
 
 
 def below(client: MlflowClient, run_id: str, experiment_id: str) -> list[RunRow]:
