@@ -1,4 +1,4 @@
-"""From values to records: what a call was given, and what it gave, as things that can be logged. No I/O, no MLflow.
+"""From values to records: what a call was given, and what it gave, as things that can be logged. Knows no MLflow.
 
 Words: `inputs`, `outputs` and `yielded` (of a call), `register` (teach a type), `Place` (where a value stands),
 `dispatch` (which describer serves a type). Below it: `types`, `tables`, `formats`.

@@ -20,7 +20,7 @@ ACTIVE_EXPERIMENT_ID = PrivateName(
     "a flow's runs go to the experiment of the flow's name",
 )
 GET_EXPERIMENT_ID = PrivateName(
-    _FLUENT, "_get_experiment_id", "finds the experiment of a run that is opened by hand", _BY_HAND
+    _FLUENT, "_get_experiment_id", "finds the experiment of a run that is opened by hand", "it is the flow's"
 )
 GET_OR_START_RUN = PrivateName(_FLUENT, "_get_or_start_run", "sends what is logged by hand to the task's run", _BY_HAND)
 REQUEST_SESSION = PrivateName(
@@ -55,10 +55,11 @@ AUTOLOGGED_MODELS = PrivateName(
     "a task that returns it logs it a second time",
 )
 AUTOLOGGED_RUN = PrivateName(
-    "mlflow.sklearn",
-    "_mlflow_run_id",
+    "sklearn.base",
+    "BaseEstimator._mlflow_run_id",
     "leaves out of a model's fingerprint what autologging sets on the model",
     "a model that is returned twice is logged twice",
+    on_instances=True,
 )
 PACKAGES_OF_MODULES = PrivateName(
     "mlflow.utils.requirements_utils",
@@ -93,4 +94,6 @@ NAMES = (
     SPARK_SESSION,
     REGISTRY_STORES,
     PACKAGES_OF_MODULES,
+    AUTOLOGGED_MODELS,
+    AUTOLOGGED_RUN,
 )

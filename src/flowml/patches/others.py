@@ -21,8 +21,8 @@ LIGHTGBM_HANDLE = PrivateName(
     "lightgbm",
     "Dataset._handle",
     "tells whether a LightGBM dataset was built",
-    "a dataset that was not built is not described",
+    "a dataset that was not built looks like any other that was not",
     on_instances=True,
 )
 
-NAMES = (REGISTER_ATEXIT, INITIALIZING)  # LightGBM may be absent, and its datasets have the other one
+NAMES = (REGISTER_ATEXIT, INITIALIZING)  # LightGBM may not be installed

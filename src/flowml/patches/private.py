@@ -1,4 +1,4 @@
-"""A private name of another library: found where it is, and missed with one warning where it is not."""
+"""A private name of another library: found where it is; missed with one warning, or without a word on an object."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PrivateName:
         return found
 
     def of(self, value: object) -> Any:
-        """Return the attribute of this name of an object; None if it has none."""
+        """Return the attribute of this name of an object; None, and no warning, if it has none: it may not be set."""
         return getattr(value, self.name.rpartition(".")[2], None)
 
     def replace(self, value: object) -> None:

@@ -1,4 +1,4 @@
-"""What must never be shown: secrets known by their name, or by what they look like. Nothing else in flowml masks.
+"""What must never be shown: secrets known by their name, or by what they look like.
 
 Words: `mask` (takes secrets out of a text), `is_secret_name` (a name that says its value is one), `is_secret_number`,
 `mask_addresses` (passwords in addresses).

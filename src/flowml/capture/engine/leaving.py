@@ -17,7 +17,7 @@ from prefect.context import TaskRunContext
 from flowml.capture.guard import guarded
 from flowml.capture.links import labels
 from flowml.capture.session import current, is_off
-from flowml.patches import wrapped as prefect_methods
+from flowml.patches import wrapped
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, TaskRun
@@ -73,4 +73,6 @@ _WRAPPERS: dict[str, dict[str, Any]] = {
 @cache
 def listen() -> None:
     """Wrap Prefect's methods: now, or when Prefect loads them."""
-    prefect_methods.wrap(_WRAPPERS)
+    wrapped.wrap(
+        _WRAPPERS, use="tells other processes of the run", without="runs in other processes may hang under no run"
+    )

@@ -28,7 +28,7 @@ from flowml.capture.engine.attempt import Beginning, call_of_flow, call_of_task
 from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off
 from flowml.capture.verdict import Attempt, Verdict, Watch, watched
-from flowml.patches import wrapped as prefect_methods
+from flowml.patches import wrapped
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -342,4 +342,4 @@ _WRAPPERS: dict[str, dict[str, Any]] = {
 @cache
 def listen() -> None:
     """Wrap the engines' methods: now, or when Prefect loads its engines."""
-    prefect_methods.wrap(_WRAPPERS)
+    wrapped.wrap(_WRAPPERS, use="hears how runs end", without="how some runs end is not heard")

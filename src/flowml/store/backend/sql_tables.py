@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flowml.patches.mlflow import CLIENTS_STORE
+from flowml.patches.mlflow import CLIENTS_STORE, VALIDATE_BATCH
 from flowml.store.backend import embedded
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def serves(client: MlflowClient) -> bool:
     store = _store_of(client)
     # A class derived from it may keep more.
     is_plain = module is not None and type(store) is module.SqlAlchemyStore
-    return is_plain and embedded.is_ours(client.tracking_uri) and _revision_of(store.engine) in REVISIONS
+    if not is_plain or not embedded.is_ours(client.tracking_uri) or VALIDATE_BATCH.get() is None:
+        return False
+    return _revision_of(store.engine) in REVISIONS
 
 
 def engine_of(client: MlflowClient) -> Engine:

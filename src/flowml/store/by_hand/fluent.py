@@ -177,9 +177,12 @@ def _experiment_here() -> str:
 
     What was chosen before the flow, or in the environment of a worker, may be less than the flow's ``Track`` says.
     """
-    session, own = active.here(), active.own_run()
-    if session is None or own is None or session.by_hand.experiment_named != experiment_named():
-        return str(GET_EXPERIMENT_ID.get()())
+    session, own, asked = active.here(), active.own_run(), GET_EXPERIMENT_ID.get()
+    if asked and (session is None or own is None or session.by_hand.experiment_named != experiment_named()):
+        return str(asked())
+    if own is None:
+        msg = "MLflow does not say which experiment is active"
+        raise RuntimeError(msg)
     return str(own.info.experiment_id)
 
 
@@ -212,7 +215,8 @@ def _last_active_run(original: Callable[..., Any]) -> Any:
 
 def ended_last() -> str | None:
     """Return the id of the run that was ended last in this thread."""
-    run_id: str | None = LAST_ACTIVE_RUN_ID.get().get()
+    last = LAST_ACTIVE_RUN_ID.get()
+    run_id: str | None = last.get() if last else None
     return run_id
 
 
@@ -239,7 +243,6 @@ def _is_as_expected() -> bool:
         from mlflow.utils.thread_utils import ThreadLocalVariable
 
         stack = ACTIVE_RUN_STACK.get()
-        LAST_ACTIVE_RUN_ID.get().get  # noqa: B018
         functions = [getattr(fluent, name) for name in _TAKEN_OVER]
     except (ImportError, AttributeError):
         return False

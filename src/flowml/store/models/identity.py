@@ -19,6 +19,8 @@ from flowml.store.backend.scratch import Scratch
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
+_LEFT_BY_AUTOLOG = AUTOLOGGED_RUN.name.rpartition(".")[2]
+
 
 class Serialized:
     """A model as it was at one moment: its files while they are still to be sent, its ids once they are.
@@ -118,9 +120,9 @@ def _fingerprint_of(value: object) -> str | None:
     import joblib
 
     try:
-        if AUTOLOGGED_RUN.name in vars(value):  # set after MLflow has logged the model, which is the same for all that
+        if _LEFT_BY_AUTOLOG in vars(value):  # set after MLflow has logged the model, which is the same for all that
             value = copy.copy(value)
-            del vars(value)[AUTOLOGGED_RUN.name]
+            del vars(value)[_LEFT_BY_AUTOLOG]
     except BaseException as error:  # noqa: BLE001 - of any class of the user's; it is hashed as it is
         pass_on(error)
     try:

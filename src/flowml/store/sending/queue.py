@@ -96,7 +96,7 @@ class Outgoing:
     """What one run has to send.
 
     User threads only append to ``incoming`` and ``subscribers``, and set ``is_ending``; the rest, ``closing`` too, is
-    the writer thread's.
+    the writer's, in one thread at a time.
     """
 
     new: NewRun | None

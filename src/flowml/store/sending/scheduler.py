@@ -34,7 +34,7 @@ class Pass:
         waiting: The runs, in order; those of which nothing is left are taken out.
         at_work: Entered while something is sent.
         was_sent: Told of each run of which nothing is left.
-        in_between: Called before each run: somebody may wait for another one to be created.
+        in_between: Called between runs: somebody may wait for another one to be created.
         side_by_side: Whether several runs may be sent at a time.
         force: Send what waits for company, too.
         of: The outermost run that somebody waits for; what failed of it is tried now. Default: of all of them.

@@ -39,7 +39,7 @@ class StoreGoneError(LaterError):
 
 
 class Sender:
-    """Sends to one MLflow store; only the writer's thread uses it.
+    """Sends to one MLflow store; the writer's thread uses it, and over HTTP those that it starts, for a run each.
 
     Args:
         client: MLflow's client for the store.

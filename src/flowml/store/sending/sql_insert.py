@@ -2,7 +2,7 @@
 
 MLflow's own calls take about 40 statements and 7 transactions for a run, most of them to read again what was just
 written. Here the same rows are written by one statement for each table. A database that looks otherwise than the one
-known to `tables`, or a store of another kind, is left to MLflow's calls; `tests/store/test_bulk.py` compares the rows.
+known to `sql_tables`, or a store of another kind, is left to MLflow's calls; `tests/store/test_bulk.py` compares rows.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def write(client: MlflowClient, experiment_id: str, inserts: Iterable[RunInsert]
     """Write runs of one experiment, all or none.
 
     Args:
-        client: MLflow's client, of a store that `tables.serves`.
+        client: MLflow's client, of a store that `sql_tables.serves`.
         experiment_id: The experiment.
         inserts: The runs.
 
