@@ -214,6 +214,13 @@ LONG = {
     "frame": lambda changed: pd.DataFrame({"x": ["a"] * 500 + [changed] + ["a"] * 500}),
     "series": lambda changed: pd.Series([0.5] * 500 + [ord(changed)] + [0.5] * 500),
     "polars": lambda changed: pl.DataFrame({"x": ["a"] * 500 + [changed] + ["a"] * 500}),
+    "long series": lambda changed: pd.Series([0.5] * 99_999 + [ord(changed)] + [0.5] * 99_999),
+    "long series of text": lambda changed: pd.Series(["a"] * 9_999 + [changed] + ["a"] * 9_999),
+    "long index": lambda changed: pd.Index([0.5] * 99_999 + [ord(changed)] + [0.5] * 99_999),
+    "labels of a series": lambda changed: pd.Series(0, index=[*["a"] * 9_999, changed, *["a"] * 9_999]),
+    "name of a series": lambda changed: pd.Series([1], name=changed),
+    "masked array": lambda changed: np.ma.array([1, 2], mask=[changed == "c", 0]),
+    "polars series": lambda changed: pl.Series([0.5] * 99_999 + [float(ord(changed))] + [0.5] * 99_999),
     "number": lambda changed: 10**400 + ord(changed) * 10**200,
     "object": lambda changed: pd.Interval(0, ord(changed)),
 }
@@ -256,6 +263,13 @@ def test_the_middle_of_a_long_label_counts():
     one, same, other = (dataset(AROUND["index"](label)) for label in labels)
     assert one.digest == same.digest
     assert one.digest != other.digest
+
+
+def test_a_series_inside_itself_is_a_cell():
+    """What a cell holds is looked at to a depth, and no further."""
+    inside = odd_pandas([1, None, None])
+    inside.array._ndarray[1] = inside
+    assert dataset(pd.DataFrame({"x": inside})).digest == dataset(pd.DataFrame({"x": inside})).digest
 
 
 def test_mappings_and_sets_in_cells_have_no_order():

@@ -141,6 +141,24 @@ def test_equal_content_has_an_equal_digest_and_one_changed_cell_another(make):
     assert first.schema == other.schema
 
 
+@pytest.mark.parametrize("length", [2, 300_000])
+@pytest.mark.parametrize("dtype", [int, object])
+def test_which_elements_of_an_array_are_masked_is_content(length, dtype):
+    """Arrays that differ in their masks alone have other digests; an empty mask is none."""
+
+    def digest_of(value):
+        return describe.inputs({"x": value}, {})[0].digest
+
+    values = np.zeros(length, dtype)
+    first, last = np.zeros(length, bool), np.zeros(length, bool)
+    first[0] = last[-1] = True
+    masked = [np.ma.array(values, mask=mask) for mask in (first, first, last, False)]
+    one, same, other, none = map(digest_of, masked)
+    assert one == same
+    assert len({one, other, none}) == 3
+    assert none == digest_of(values)
+
+
 def test_a_frame_that_changed_in_place_has_another_digest():
     """What was found out about an object before says nothing of it once a cell or a column of it was changed."""
     frame = pd.DataFrame(np.arange(15_000.0).reshape(-1, 3), columns=["a", "b", "c"])

@@ -67,7 +67,7 @@ def _cell(value: Any, most: int, depth: int) -> bytes:  # noqa: PLR0911 - one li
         return _mapping(value, most, depth)
     text = scalar_text(value)
     if text is None and find(kind) in datasets.tables:
-        return _table(value)
+        return _table(value) if len(getattr(value, "shape", ())) != 1 else _column(value, most, depth)
     return _joined(kind.__name__, [(whole_repr(value) if text is None else text).encode(*_LOSSLESS)])
 
 
@@ -113,6 +113,18 @@ def _table(value: Any) -> bytes:
     describer = find(type(value))
     found = describer(value, Place("cell", "input")) if describer else ()
     return _joined("table", [each.digest.encode() for each in found if isinstance(each, records.Dataset)])
+
+
+def _column(value: Any, most: int, depth: int) -> bytes:
+    """Take all of a series or index, as of an array: as an argument it is a table, of which a sample would do."""
+    to_numpy = getattr(value, "to_numpy", None)
+    if to_numpy is None:  # an array of a class of its own
+        return _table(value)
+    labels = getattr(value, "index", None)
+    arrays = [to_numpy(), *([] if labels is None else [labels.to_numpy()])]
+    head = (str(value.dtype), whole_repr(value.name))
+    parts = [*(text.encode(*_LOSSLESS) for text in head), *(_array(each, most, depth + 1) for each in arrays)]
+    return _joined(type(value).__name__, parts)
 
 
 def _joined(what: str, parts: Iterable[bytes]) -> bytes:

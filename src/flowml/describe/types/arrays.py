@@ -131,8 +131,13 @@ def _is_number(value: Any) -> bool:
 
 def content(value: npt.NDArray[Any]) -> bytes:
     """Take an even sample of the elements, without a copy of the rest."""
+    import numpy as np
+
     values = datasets.sample(value)
-    return cells.content(values.ravel().tolist()) if values.dtype.hasobject else values.tobytes()
+    found = cells.content(values.ravel().tolist()) if values.dtype.hasobject else values.tobytes()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):  # which elements are hidden is content too
+        found += datasets.sample(np.ma.getmaskarray(value)).tobytes()
+    return found
 
 
 def _sparse(value: Any, place: Place) -> Iterator[records.Record]:
