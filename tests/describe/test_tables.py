@@ -141,6 +141,15 @@ def test_equal_content_has_an_equal_digest_and_one_changed_cell_another(make):
     assert first.schema == other.schema
 
 
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("gap", [None, float("nan")])
+def test_one_gap_in_many_rows_is_a_gap(kind, gap):
+    """A column with a value missing anywhere is not required, also where a sample of its rows is looked at."""
+    table = kind({"v": [1.0, gap, *[1.0] * 29_998], "whole": [1.0] * 30_000})
+    (found,) = describe.inputs({"x": table}, {})
+    assert [column["required"] for column in found.schema["mlflow_colspec"]] == [False, True]
+
+
 @pytest.mark.parametrize("length", [2, 300_000])
 @pytest.mark.parametrize("dtype", [int, object])
 def test_which_elements_of_an_array_are_masked_is_content(length, dtype):

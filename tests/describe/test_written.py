@@ -221,6 +221,21 @@ def test_what_cannot_be_written_in_its_format_is_told():
     assert "x-ray" not in param.value.partition("(")[0]
 
 
+@pytest.mark.parametrize("name", ["table.parquet", "table.feather"])
+def test_a_cell_without_an_end_is_told(name):
+    """Arrow would end the process: at lists that hold themselves, and at lists in lists without end."""
+    itself: list[Any] = []
+    itself.append(itself)
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    for cell in (itself, deep, {"deep": deep}):
+        frame = pd.DataFrame({"r": pd.Series([cell, [1]], dtype=object)})
+        found = describe.outputs(frame, "table", Annotated[Any, Artifact(name)])
+        (lost,) = [record for record in found if isinstance(record, records.Lost)]
+        assert "holds itself, or more than 100 levels" in lost.why
+
+
 @pytest.mark.parametrize("path", ["", " ", ".", "../a.csv", "a/../../b.csv", "/tmp/a.csv", "C:\\a.csv", "a\0b.csv"])
 def test_a_name_outside_the_artifacts_is_refused_when_the_marker_is_made(path):
     """The error names the value and an example of what would do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowml.describe.written import Formats, as_text, has_excel
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+
+
+_DEEPEST = 100  # lists in lists in a cell: Arrow recurses without looking
 
 
 def _bytes(write: Callable[[Any, io.BytesIO], object]) -> Callable[[Any], bytes]:
@@ -29,8 +32,23 @@ def _bytes(write: Callable[[Any, io.BytesIO], object]) -> Callable[[Any], bytes]
 def parquet(value: pd.DataFrame) -> bytes:
     """Give a frame's content as Parquet; it needs its column names to be text."""
     target = io.BytesIO()
-    _with_text_names(value).to_parquet(target)
+    _for_arrow(value).to_parquet(target)
     return target.getvalue()
+
+
+def _for_arrow(value: pd.DataFrame) -> pd.DataFrame:
+    """Give a frame as Arrow takes it: with names that are text, and cells that have an end.
+
+    Raises:
+        ValueError: If a cell holds itself, or goes too deep: Arrow would end the process.
+    """
+    for at, kind in enumerate(value.dtypes):
+        cells = value.iloc[:, at] if kind.kind == "O" else ()
+        if not all(_ends(cell, set(), set()) for cell in cells if isinstance(cell, list | tuple | Mapping)):
+            name = str(value.columns[at])
+            msg = f"a cell of the column {name!r} holds itself, or more than {_DEEPEST} levels"
+            raise ValueError(msg)
+    return _with_text_names(value)
 
 
 def _with_text_names(value: pd.DataFrame) -> pd.DataFrame:
@@ -39,12 +57,25 @@ def _with_text_names(value: pd.DataFrame) -> pd.DataFrame:
     return value.set_axis([str(name) for name in value.columns], axis="columns")
 
 
+def _ends(cell: Any, around: set[int], known: set[int]) -> bool:
+    """Tell whether a cell's lists and mappings end within so many levels; each is looked at once."""
+    if id(cell) in known:
+        return True
+    if id(cell) in around or len(around) > _DEEPEST:
+        return False
+    inner = {*around, id(cell)}
+    parts = cell.values() if isinstance(cell, Mapping) else cell
+    ends = all(_ends(part, inner, known) for part in parts if isinstance(part, list | tuple | Mapping))
+    known.add(id(cell))
+    return ends
+
+
 def _feather(value: pd.DataFrame, target: io.BytesIO) -> None:
     import pyarrow as pa
     from pyarrow import feather
 
     # By way of Arrow, for pandas itself writes no frame with an index of its own.
-    feather.write_feather(pa.Table.from_pandas(_with_text_names(value)), target)
+    feather.write_feather(pa.Table.from_pandas(_for_arrow(value)), target)
 
 
 def _npy(values: npt.NDArray[Any], target: io.BytesIO) -> None:

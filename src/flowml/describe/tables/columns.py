@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _VALUES_SEEN = 100  # of a list in a cell, to tell its type
 
 
+_MOST_LOOKED_AT = 100_000  # values of one column, for gaps
+
+
 class PandasColumns:
     """A frame's columns, each with the rows that are looked at.
 
@@ -44,7 +47,7 @@ class PandasColumns:
     def spec(self, at: int) -> tuple[Any, bool]:
         """Tell a column's MLflow type, and whether it has no gaps."""
         column = self.column(at)
-        return type_of(column), not any(_gaps(column))
+        return type_of(column), not (any(_gaps(column)) or _may_have_gaps(self._frame.iloc[:, at]))
 
     def content(self, at: int) -> bytes:
         """Give what its values are fingerprinted by."""
@@ -115,6 +118,15 @@ def _gaps(values: pd.Series[Any] | pd.Index[Any]) -> Iterable[bool]:
         return values.isna()
     except ArithmeticError:  # decimals that signal when they are compared
         return [item is None or item is pd.NA or item is pd.NaT or repr(item) == "nan" for item in values]
+
+
+def _may_have_gaps(values: pd.Series[Any]) -> bool:
+    """Tell whether any value may be missing: a sample may show none, and to look at very many takes too long."""
+    import numpy as np
+
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iub":
+        return False
+    return len(values) > _MOST_LOOKED_AT or bool(np.asarray(_gaps(values)).any())
 
 
 def numeric_type(kind: str, size: int) -> str:

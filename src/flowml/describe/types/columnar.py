@@ -60,7 +60,8 @@ class _PolarsColumns:
 
     def spec(self, at: int) -> tuple[Any, bool]:
         whole = self._frame.to_series(at)
-        return _polars_type(whole.dtype), whole.null_count() == 0
+        has_nan = whole.dtype.is_float() and bool(whole.is_nan().any())
+        return _polars_type(whole.dtype), whole.null_count() == 0 and not has_nan
 
     def content(self, at: int) -> bytes:
         column = self._column(at)
