@@ -1,7 +1,8 @@
 """A program whose tasks import for the first time while flowml sends, and each search for a module takes a while.
 
 Each round is a fork of its own. A round that hangs says where and fails; so does one in which a thread of flowml looks
-for a module. ``importing.py 200`` runs so many rounds.
+for a module. ``importing.py 200`` runs so many rounds,
+``importing.py 50 100`` those from the hundredth on.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def in_a_fork(seed: int) -> bool:
 
 
 if __name__ == "__main__":
-    failed = [seed for seed in range(int(sys.argv[1])) if not in_a_fork(seed)]
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0  # noqa: PLR2004 - an argument
+    failed = [seed for seed in range(first, first + int(sys.argv[1])) if not in_a_fork(seed)]
     sys.stdout.write(f"{sys.argv[1]} rounds, failed: {failed}\n")
     sys.exit(bool(failed))
