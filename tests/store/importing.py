@@ -134,7 +134,7 @@ def in_a_fork(seed: int) -> bool:
 
 
 if __name__ == "__main__":
-    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0  # noqa: PLR2004 - an argument
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     failed = [seed for seed in range(first, first + int(sys.argv[1])) if not in_a_fork(seed)]
     sys.stdout.write(f"{sys.argv[1]} rounds, failed: {failed}\n")
     sys.exit(bool(failed))

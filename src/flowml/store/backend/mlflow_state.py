@@ -85,7 +85,8 @@ def absolute(uri: str) -> str:
 def own_stack() -> list[ActiveRun]:
     """Return MLflow's own stack of this thread; only outside flowml's sessions."""
     stack = ACTIVE_RUN_STACK.get()
-    return list(stack.get()) if stack else []
+    runs: list[ActiveRun] = stack.get() if stack else []
+    return runs
 
 
 def ignore_inherited_run_id() -> None:

@@ -8,6 +8,7 @@ import pickletools
 import re
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ _owners: dict[str, list[str]] = {}  # top-level module → the distributions tha
 # One at a time: tasks that end together list the installed packages and follow references once, not once each.
 # Re-entrant: the garbage collector may end a generator task inside, which saves its model.
 _looking = threading.RLock()
+_PAUSES = (0.02, 0.1, 0.5)
 _PATIENCE = 30.0  # seconds that a task waits for another one's look; then it looks itself
 
 
@@ -46,14 +48,23 @@ def list_installed() -> None:
 
     The list serves `distributions_of` too.
     """
+    with looking():
+        if not _owners:
+            _owners.update({module: sorted(set(owners)) for module, owners in _by_module().items()})
+
+
+def _by_module() -> Mapping[str, list[str]]:
     import importlib_metadata  # the standard library's own in Python 3.10 misses packages without a top_level.txt
     from mlflow.utils import requirements_utils
 
-    with looking():
-        if not _owners:
+    for pause in _PAUSES:
+        try:
             requirements_utils.warn_dependency_requirement_mismatches(["mlflow"])
-            found: Mapping[str, list[str]] = PACKAGES_OF_MODULES.get() or importlib_metadata.packages_distributions()
-            _owners.update({module: sorted(set(owners)) for module, owners in found.items()})
+        except RuntimeError:  # of a dictionary that another thread, where the user logs a model, changes meanwhile
+            time.sleep(pause)
+        else:
+            return dict(PACKAGES_OF_MODULES.get() or importlib_metadata.packages_distributions())
+    return importlib_metadata.packages_distributions()
 
 
 def distributions_of(module: str) -> list[str]:
