@@ -77,10 +77,11 @@ def _store_of(client: MlflowClient) -> Any:
 
 @lru_cache(maxsize=16)
 def _revision_of(engine: Engine) -> str | None:
-    from alembic.migration import MigrationContext
+    from sqlalchemy import text
 
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return found
 
 
 def below(client: MlflowClient, run_id: str, experiment_id: str) -> list[RunRow]:
