@@ -69,9 +69,10 @@ def all_writers() -> list[Writer]:
 class Writer:
     """Sends what runs log to one MLflow store, in the order in which it was logged.
 
-    Nothing here makes the user's task wait. Records of a run wait a moment for others, so that a short task costs one
-    batch and a long one shows its metrics while it works; parameters wait for the run's end, because MLflow refuses a
-    second value for one and the user's own come first. While MLflow fails, everything waits and is tried again.
+    The user's task waits only where it asks for its run, or a gigabyte of files waits already. Records of a run wait a
+    moment for others, so that a short task costs one batch and a long one shows its metrics while it works; parameters
+    wait for the run's end, because MLflow refuses a second value for one and the user's own come first. While MLflow
+    fails, everything waits and is tried again.
 
     Args:
         client: MLflow's client for the store.
