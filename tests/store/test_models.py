@@ -458,3 +458,25 @@ def test_a_dead_object_is_forgotten(send):
 def test_values_that_cannot_be_remembered_are_unknown(value):
     """Asking for the logged model of any value at all is allowed."""
     assert identity.serialized_of(value) is None
+
+
+class Busy(linear_model.Ridge):
+    """A model whose state cannot be read while another thread adds to it."""
+
+    left = 0
+
+    def __getstate__(self):
+        if Busy.left:
+            Busy.left -= 1
+            msg = "dictionary changed size during iteration"
+            raise RuntimeError(msg)
+        return super().__getstate__()
+
+
+def test_a_model_is_saved_again_while_another_thread_imports(send, global_uri):
+    """What a library goes through may change meanwhile, which fails it; the model is not lost for that."""
+    model = Busy().fit(np.eye(3), [1.0, 2.0, 3.0])
+    Busy.left = 5
+    loaded = mlflow.pyfunc.load_model(f"models:/{send(log_model.save(record_of(model)))}")
+    assert Busy.left == 0
+    np.testing.assert_allclose(loaded.predict(np.eye(3)), model.predict(np.eye(3)))

@@ -8,6 +8,7 @@ import functools
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 _logger = logging.getLogger("flowml.store.models.log_model")
+_PAUSES = (0.1, 0.5, 2.0)  # seconds
 _INFERS_NOTHING = frozenset({"keras", "onnx"})  # MLflow, from an example, for these flavors
 
 
@@ -43,6 +45,20 @@ def write(record: records.Model, folder: Path) -> tuple[str, ...]:
     Raises:
         Exception: Whatever the model's library or MLflow raises when the model cannot be serialized.
     """
+    for pause in _PAUSES:
+        try:
+            return _write(record, folder)
+        except RuntimeError as error:
+            if "changed size during iteration" not in str(error):
+                raise
+            # Libraries go through what another thread, which imports or logs a model too, is adding to.
+            _logger.debug("Model %r is saved again", record.name, exc_info=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(pause)
+    return _write(record, folder)
+
+
+def _write(record: records.Model, folder: Path) -> tuple[str, ...]:
     list_installed()
     signature, example, notes = _interface_of(record)
     try:
