@@ -120,6 +120,7 @@ def test_each_candidate_is_a_model_that_loads_and_predicts(store: MlflowClient) 
     for run in runs_of(store, "fit"):
         (output,) = run.outputs.model_outputs
         model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+        assert model.metadata.signature, run.data.tags  # which say why, if it has none
         assert model.metadata.signature.inputs.input_names() == list(inputs.columns)
         assert np.mean(model.predict(inputs) == truth) > 0.95
         kind = run.data.params["candidate"].partition("(")[0]

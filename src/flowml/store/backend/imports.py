@@ -21,6 +21,7 @@ from functools import cache, partial, wraps
 from types import ModuleType
 from typing import Any
 
+from flowml import errors
 from flowml.patches import in_place
 from flowml.patches.mlflow import REGISTRY_STORES, SPARK_SESSION
 from flowml.patches.others import INITIALIZING
@@ -84,6 +85,22 @@ def import_patiently(name: str) -> ModuleType:
         except Exception:  # noqa: BLE001 - of a module that is there in part: ImportError, AttributeError, KeyError
             time.sleep(pause)
     return importlib.import_module(name)
+
+
+def is_disturbed(error: BaseException) -> bool:
+    """Tell whether a library went through what another thread, which imports or logs a model, was adding to."""
+    return isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
+
+
+def pass_on(error: BaseException) -> None:
+    """Raise again what must not be stopped, and what goes well when it is done again.
+
+    Raises:
+        BaseException: The error itself, if it is one of those.
+    """
+    if is_disturbed(error):
+        raise error
+    errors.pass_on(error)
 
 
 def _wait_for_others() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from flowml.errors import pass_on
+from flowml.store.backend.imports import pass_on
 
 if TYPE_CHECKING:
     from mlflow.types import ColSpec, Schema, TensorSpec

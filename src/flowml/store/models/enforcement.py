@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flowml.errors import pass_on
+from flowml.store.backend.imports import pass_on
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

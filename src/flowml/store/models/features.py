@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowml.errors import pass_on
+from flowml.store.backend.imports import pass_on
 
 _MADE_UP = re.compile(r"(Column_)?\d+")  # what LightGBM and CatBoost call the columns of an array
 

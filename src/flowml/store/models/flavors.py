@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import records
 from flowml.errors import pass_on
-from flowml.store.backend.imports import import_patiently
+from flowml.store.backend.imports import import_patiently, is_disturbed
 from flowml.store.models.enforcement import named
 from flowml.store.models.imports import list_installed
 from flowml.store.models.requirements import requirements_of
@@ -47,25 +47,24 @@ def write(record: records.Model, folder: Path) -> tuple[str, ...]:
     """
     for pause in _PAUSES:
         try:
-            return _write(record, folder)
+            return _write(record, folder, again=True)
         except RuntimeError as error:
-            if "changed size during iteration" not in str(error):
+            if not is_disturbed(error):
                 raise
-            # Libraries go through what another thread, which imports or logs a model too, is adding to.
             _logger.debug("Model %r is saved again", record.name, exc_info=True)
             shutil.rmtree(folder, ignore_errors=True)
             time.sleep(pause)
-    return _write(record, folder)
+    return _write(record, folder, again=False)
 
 
-def _write(record: records.Model, folder: Path) -> tuple[str, ...]:
+def _write(record: records.Model, folder: Path, *, again: bool) -> tuple[str, ...]:
     list_installed()
-    signature, example, notes = _interface_of(record)
+    signature, example, notes = _interface_of(record, again=again)
     try:
         _save(record, folder, signature, example)
     except BaseException as error:
         pass_on(error)
-        if signature is None and example is None:
+        if (signature is None and example is None) or (again and is_disturbed(error)):
             raise
         shutil.rmtree(folder, ignore_errors=True)
         _save(record, folder, None, None)  # it counts more than its description; a fault of its own is raised again
@@ -75,11 +74,13 @@ def _write(record: records.Model, folder: Path) -> tuple[str, ...]:
     return notes
 
 
-def _interface_of(record: records.Model) -> Interface:
+def _interface_of(record: records.Model, *, again: bool) -> Interface:
     try:
         return describe_interface(record.value, record.flavor, record.inputs)
-    except BaseException as error:  # noqa: BLE001 - of tables, as of pandas about text that Arrow cannot hold
+    except BaseException as error:
         pass_on(error)
+        if again and is_disturbed(error):
+            raise
         return Interface(notes=(f"no signature: the task's inputs cannot be looked at ({named(error)})",))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowml.errors import pass_on
+from flowml.store.backend.imports import pass_on
 from flowml.store.models.candidates import Candidate, candidates
 from flowml.store.models.column_types import column_specs, is_untyped, schema_of, untyped
 from flowml.store.models.enforcement import Predict, named, obstacle, obstacle_to_serving, refuses, survives
