@@ -92,7 +92,7 @@ def is_disturbed(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
 
 
-def pass_on(error: BaseException) -> None:
+def let_through(error: BaseException) -> None:
     """Raise again what must not be stopped, and what goes well when it is done again.
 
     Raises:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from flowml.store.backend.imports import pass_on
+from flowml.store.backend.imports import let_through
 
 if TYPE_CHECKING:
     from mlflow.types import ColSpec, Schema, TensorSpec
@@ -92,5 +92,5 @@ def _type_of(column: Any) -> Any:
     try:
         return infer_signature(column.rename("column")).inputs.inputs[0].type
     except BaseException as error:  # noqa: BLE001 - of values that MLflow has no type for
-        pass_on(error)
+        let_through(error)
         return AnyType()

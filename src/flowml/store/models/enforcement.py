@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flowml.store.backend.imports import pass_on
+from flowml.store.backend.imports import let_through
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -34,7 +34,7 @@ def obstacle(predict: Predict, signature: ModelSignature, rows: Any) -> str | No
     try:
         return _difference(predict, _handed(signature, rows), rows)
     except BaseException as error:  # noqa: BLE001 - MLflow refuses the data, or the model what MLflow made of it
-        pass_on(error)
+        let_through(error)
         return named(error)
 
 
@@ -49,7 +49,7 @@ def obstacle_to_serving(predict: Predict, signature: ModelSignature | None, exam
         received = infer_and_parse_data(sent, **({"schema": signature.inputs} if signature else {}))
         return _difference(predict, _handed(signature, received), example)
     except BaseException as error:  # noqa: BLE001 - MLflow refuses what it cannot write, the model what it then gets
-        pass_on(error)
+        let_through(error)
         return named(error)
 
 
@@ -61,7 +61,7 @@ def refuses(spec: ColSpec | TensorSpec, rows: Any) -> bool:
     try:
         validate_schema(rows[[spec.name]], Schema([spec]))
     except BaseException as error:  # noqa: BLE001 - MLflow's own errors, and those of pandas when it converts
-        pass_on(error)
+        let_through(error)
         return True
     return False
 
@@ -115,7 +115,7 @@ def _is_same(predicted: Any, expected: Any) -> bool:
             return bool(np.allclose(one, other, rtol=1e-4, equal_nan=True))
         return bool(np.all((one == other) | (pd.isna(one) & pd.isna(other))))
     except BaseException as error:  # noqa: BLE001 - of any type that a model's predictions may have
-        pass_on(error)
+        let_through(error)
         return True
 
 

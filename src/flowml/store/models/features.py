@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowml.store.backend.imports import pass_on
+from flowml.store.backend.imports import let_through
 
 _MADE_UP = re.compile(r"(Column_)?\d+")  # what LightGBM and CatBoost call the columns of an array
 
@@ -61,7 +61,7 @@ def takes_numbers_only(model: Any) -> bool:
 
         tags = get_tags(first).input_tags
     except BaseException as error:  # noqa: BLE001 - an older scikit-learn, or tags of any class of the user's
-        pass_on(error)
+        let_through(error)
         return False
     return not (tags.allow_nan or tags.string or tags.categorical)
 
@@ -74,7 +74,7 @@ def is_encoded_otherwise(model: Any, rows: Any) -> bool:
             if len(values) and not values.isin(known).any():
                 return True
     except BaseException as error:  # noqa: BLE001 - of values that cannot be compared, of a class of the user's
-        pass_on(error)
+        let_through(error)
     return False
 
 
@@ -95,7 +95,7 @@ def _first(model: Any, *attributes: str) -> Any:
             value = getattr(model, attribute)
             value = value() if callable(value) else value
         except BaseException as error:  # noqa: BLE001 - the next attribute may answer
-            pass_on(error)
+            let_through(error)
             continue
         if value is not None:
             return value

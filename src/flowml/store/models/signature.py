@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowml.store.backend.imports import pass_on
+from flowml.store.backend.imports import let_through
 from flowml.store.models.candidates import Candidate, candidates
 from flowml.store.models.column_types import column_specs, is_untyped, schema_of, untyped
 from flowml.store.models.enforcement import Predict, named, obstacle, obstacle_to_serving, refuses, survives
@@ -69,7 +69,7 @@ def describe_interface(model: Any, flavor: str, inputs: Mapping[str, Any]) -> In
         try:
             predicted = predict(candidate.rows)
         except BaseException as error:  # noqa: BLE001 - any library may raise anything: it was not fitted on this
-            pass_on(error)
+            let_through(error)
             refusal = f"it does not take the table among the task's inputs ({named(error)})"
             continue
         if is_encoded_otherwise(model, candidate.rows):
@@ -157,7 +157,7 @@ def _outputs(predicted: Any) -> Schema | None:
     try:
         return schema_of(predicted)
     except BaseException as error:  # noqa: BLE001 - outputs that MLflow has no type for
-        pass_on(error)
+        let_through(error)
         return None
 
 
@@ -166,7 +166,7 @@ def _obstacle_of_frame(predict: Predict, signature: ModelSignature, frame: Any) 
     try:
         predict(frame)
     except BaseException as error:  # noqa: BLE001 - it was fitted on an array
-        pass_on(error)
+        let_through(error)
         return None
     return obstacle(predict, signature, frame)
 
