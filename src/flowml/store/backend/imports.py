@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache, partial, wraps
+from itertools import chain, repeat
 from types import ModuleType
 from typing import Any
 
@@ -33,9 +34,10 @@ _OF_DATABASES = (
     "mlflow.store.model_registry.sqlalchemy_workspace_store",
 )
 _QUIET = 5.0  # seconds that a task waits for the imports of other threads
-_GLANCE = 0.02
+_GLANCES = (0.02, 0.05, 0.1, 0.2)  # between looks at all modules, each of which costs some milliseconds
 _PAUSES = (0.1, 0.5, 1.0)
 _waited_for: set[str] = set()  # modules
+_one_at_a_time = threading.RLock()
 
 
 def load(uri: str) -> None:
@@ -72,10 +74,23 @@ def import_patiently(name: str) -> ModuleType:
     """Import what saves a model, in the task's thread, when no other thread seems to be importing.
 
     Of two threads that import modules which need each other, Python fails one: that is this one, and it tries again.
+    Of tasks that save their first models at once, one imports and the others wait for it.
 
     Raises:
         ImportError: If it cannot be imported.
     """
+    there = sys.modules.get(name)
+    if there is not None and not is_importing(there):
+        return there
+    alone = _one_at_a_time.acquire(timeout=_QUIET)
+    try:
+        return _import_again(name)
+    finally:
+        if alone:
+            _one_at_a_time.release()
+
+
+def _import_again(name: str) -> ModuleType:
     for pause in _PAUSES:
         _wait_for_others()
         try:
@@ -106,10 +121,11 @@ def let_through(error: BaseException) -> None:
 def _wait_for_others() -> None:
     """Wait until no module is being imported; not again for one that runs a flow while it is."""
     until = time.monotonic() + _QUIET
+    glances = chain(_GLANCES, repeat(_GLANCES[-1]))
     while others := {name for name, module in list(sys.modules.items()) if is_importing(module)} - _waited_for:
         if time.monotonic() > until:
             _waited_for.update(others)
-        time.sleep(_GLANCE)
+        time.sleep(next(glances))
 
 
 def is_importing(module: ModuleType) -> bool:
