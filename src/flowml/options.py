@@ -20,6 +20,7 @@ Children: TypeAlias = Literal["all", "failed", "none"]
 OnError: TypeAlias = Literal["warn", "raise"]
 Write: TypeAlias = Literal["background", "sync"]
 Models: TypeAlias = Literal["auto", "marked"]
+ModelParams: TypeAlias = Literal["changed", "all"]
 
 AUTOLOG_LIBRARIES = {
     "sklearn": "sklearn",

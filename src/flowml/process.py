@@ -3,38 +3,63 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 import sys
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-TAGS = ("flowml.host", "flowml.machine", "flowml.pid", "flowml.process_started")
+TAG = "flowml.process"
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of Linux: the machine's own, not a container's
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What tells one process from all others.
+
+    Attributes:
+        pid: Its number.
+        host: The name of its machine.
+        machine: What is the same wherever a process's number means the same.
+        started: When it began, in a form that is good for comparing.
+    """
+
+    pid: int
+    host: str
+    machine: str
+    started: str
+
+    def is_gone(self) -> bool | None:
+        """Tell whether it has ended; None if it is on another machine or in another container."""
+        # A process that has the number by now began at another time.
+        return began(self.pid) != self.started if self.machine == _machine() else None
+
+
 def tags() -> Mapping[str, str]:
-    """Return the tags that tell of this process; none where it cannot be told apart from others."""
+    """Return the tag that tells of this process; none where it cannot be told apart from others."""
     return _tags(os.getpid())  # a forked child is another process
 
 
-def identity(told: Mapping[str, str]) -> tuple[str | None, ...]:
-    """Return what tells one process from all others."""
-    return tuple(told.get(tag) for tag in TAGS)
+def in_tags(tags: Mapping[str, str]) -> Process | None:
+    """Return the process that a run's tags tell of; None if they tell of none."""
+    try:
+        return Process(**json.loads(tags[TAG]))
+    except (KeyError, TypeError, ValueError):  # none, or somebody else's tag
+        return None
 
 
-def is_gone(told: Mapping[str, str]) -> bool | None:
+def is_gone(tags: Mapping[str, str]) -> bool | None:
     """Tell whether the process that a run's tags tell of has ended.
 
     Returns:
         None if that cannot be known here: they tell of none, or of one on another machine or in another container.
     """
-    pid, since = told.get("flowml.pid", ""), told.get("flowml.process_started")
-    if not pid.isdecimal() or not since or told.get("flowml.machine") != _machine():
-        return None
-    return began(int(pid)) != since  # a process that has the number by now began at another time
+    found = in_tags(tags)
+    return found.is_gone() if found else None
 
 
 @lru_cache(maxsize=1)
@@ -42,7 +67,7 @@ def _tags(pid: int) -> Mapping[str, str]:
     machine, since = _machine(), began(pid)
     if machine is None or since is None:
         return {}
-    return dict(zip(TAGS, (socket.gethostname(), machine, str(pid), since), strict=True))
+    return {TAG: json.dumps(asdict(Process(pid, socket.gethostname(), machine, since)))}
 
 
 @lru_cache(maxsize=1)

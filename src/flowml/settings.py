@@ -15,7 +15,7 @@ from pydantic_settings import (
 )
 
 from flowml.errors import SettingsError
-from flowml.options import Models, OnError, Write
+from flowml.options import ModelParams, Models, OnError, Write
 
 
 class Settings(BaseSettings):
@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     models: Models = Field(
         "auto",
         description='Log as models what can predict or has a `Model` marker ("auto"), or only the latter ("marked").',
+    )
+    model_params: ModelParams = Field(
+        "changed",
+        description="Hyper-parameters of a model that are parameters: those that are not its class's defaults, with "
+        'all in a file ("changed"), or each ("all").',
     )
     file_limit: ByteSize = Field(
         ByteSize(100_000_000),

@@ -53,9 +53,18 @@ def test_what_predicts_or_is_marked_is_a_model(client: MlflowClient) -> None:
     assert names(client) == ["again", "scaler"]
     run = run_of(client, "scale")
     assert run.data.params["return"] == "StandardScaler"
-    assert run.data.params["scale.with_mean"] == "True"
     assert client.list_artifacts(run.info.run_id) == []
-    assert run_of(client, "fit").data.params["scaler.with_mean"] == "True"
+    assert run_of(client, "fit").data.params["scaler"] == "StandardScaler"
+
+
+def test_the_setting_makes_each_hyper_parameter_a_parameter(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``model_params = "all"`` logs the defaults too, of what a task was given and of what it made."""
+    monkeypatch.setenv("FLOWML_MODEL_PARAMS", "all")
+    pipeline()
+    found = run_of(client, "fit").data.params
+    assert (found["scaler.with_mean"], found["fit.fit_intercept"]) == ("True", "True")
 
 
 @pytest.mark.parametrize("setting, expected", [("marked", ["scaler"]), ("all", None)])
@@ -70,5 +79,5 @@ def test_the_setting_says_which_models_are_logged(
         return
     pipeline()
     assert names(client) == expected
-    assert run_of(client, "fit").data.params["fit.fit_intercept"] == "True"
+    assert run_of(client, "fit").data.params["return"] == "LinearRegression"
     assert len(all_runs(client)) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Optional
 
 import catboost
@@ -129,7 +130,7 @@ def test_a_fitted_model_is_logged_with_its_flavor_and_hyper_parameters(flavor, m
     found = describe.outputs(value, "fit", None, {"X": X})
     [model] = models(found)
     assert model.value is value
-    assert (model.name, model.flavor) == ("fit", flavor)
+    assert model.flavor == flavor
     assert model.inputs["X"] is X
     assert expected.items() <= params(found).items()
 
@@ -156,7 +157,45 @@ def test_an_unfitted_estimator_is_no_model(estimator):
     """Only its settings are logged."""
     found = describe.outputs(estimator, "make")
     assert not models(found)
-    assert params(found)["return"] == f"{type(estimator).__name__} (not fitted)"
+    kind = type(estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator)
+    assert params(found)["return"].startswith(kind.__name__)
+    assert params(found)["return"].endswith(" (not fitted)")
+
+
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda: LogisticRegression().fit(X, Y), "LogisticRegression"),
+        (lambda: LogisticRegression(C=0.1, max_iter=2000).fit(X, Y), "LogisticRegression(C=1e-1, max_iter=2000)"),
+        (lambda: LogisticRegression(C=2.50, solver="saga").fit(X, Y), "LogisticRegression(C=25e-1, solver=saga)"),
+        (lambda: make_pipeline(PCA(2), LogisticRegression(C=3.0)).fit(X, Y), "LogisticRegression(C=3)"),
+        (
+            lambda: GridSearchCV(LogisticRegression(C=2.0), {"C": [1]}, cv=2).fit(X, Y),
+            "GridSearchCV(LogisticRegression(C=2), cv=2)",
+        ),
+        (lambda: xgboost.XGBClassifier(n_estimators=2).fit(X, Y), "XGBClassifier(n_estimators=2)"),
+        (MODELS["statsmodels"][1], "RegressionResultsWrapper"),
+    ],
+)
+def test_a_returned_model_is_named_by_what_it_is(make, name):
+    """By its type and the settings that are not its class's; MLflow takes no point in the name. An own name stays."""
+    value = make()
+    assert [model.name for model in models(describe.outputs(value, "fit"))] == [name]
+    assert [model.name for model in models(describe.outputs({"clf": value}, "fit"))] == ["clf"]
+    marker = options.Model("champion")
+    assert [model.name for model in models(describe.outputs(value, "fit", Annotated[object, marker]))] == ["champion"]
+
+
+def test_settings_that_are_the_defaults_are_in_a_file():
+    """With ``model_params="changed"`` what differs from the class is a parameter, and the file has all of a model's."""
+    value = make_pipeline(StandardScaler(), LogisticRegression(C=3.0)).fit(X, Y)
+    found = describe.outputs(value, "fit", model_params="changed")
+    assert params(found) == {"fit.logisticregression__C": "3.0"}
+    [file] = [record for record in found if isinstance(record, records.Text)]
+    assert file.path == "model_params/fit.json"
+    assert json.loads(file.text).items() >= {"logisticregression__C": "3.0", "standardscaler__copy": "True"}.items()
+    given = describe.inputs({"model": value}, {}, model_params="changed")
+    assert params(given) == {"model": "LogisticRegression(C=3.0)", "model.logisticregression__C": "3.0"}
 
 
 PREPARING = {
@@ -201,7 +240,8 @@ def test_what_cannot_predict_is_a_model_only_when_marked(make, expected):
 
     given = describe.inputs({"fit": value}, {})
     assert [r.value for r in given if isinstance(r, records.ModelInput)] == [value]
-    assert {"fit": type(value).__name__, **expected}.items() <= params(given).items()
+    assert params(given)["fit"].startswith(type(value).__name__)
+    assert expected.items() <= params(given).items()
 
 
 def test_a_transformer_of_no_known_library_is_a_model_when_marked():

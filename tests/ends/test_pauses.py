@@ -120,7 +120,7 @@ def test_a_suspended_flow_goes_on_in_its_run(client: MlflowClient) -> None:
     until(lambda: not open_runs(client), "no run is open", 20)
     assert differences(client, flow_run.id) == []
     assert flow_of(client).info.run_id == suspended.info.run_id
-    assert flow_of(client).data.tags["flowml.pid"] != suspended.data.tags["flowml.pid"]
+    assert flow_of(client).data.tags["flowml.process"] != suspended.data.tags["flowml.process"]
     parts = runs_of(client, "part")
     assert {parent_of(each) for each in parts} == {suspended.info.run_id}
     told = {key: value for key, value in flow_of(client).data.metrics.items() if key.startswith("part.")}

@@ -29,6 +29,7 @@ from flowml import flow, settings
 from flowml.ops.doctor import databases, disks, environment, leftovers, reach, runners, versions
 from flowml.ops.doctor.checks import CHECKS, examine
 from flowml.ops.doctor.findings import Finding, Place
+from flowml.process import TAG
 from flowml.store.backend import connection
 
 
@@ -241,12 +242,12 @@ def test_a_task_runner_that_does_not_start() -> None:
 def test_one_sqlite_file_for_many(client: MlflowClient) -> None:
     """A few processes of one host are fine; many are slow, and on several machines it breaks."""
     assert only(databases.sqlite).severity == "ok"
-    tags = {"flowml.host": "one", "flowml.machine": "m", "flowml.process_started": "then"}
+    told = {"host": "one", "machine": "m", "started": "then"}
     for pid in range(5):
-        client.create_run("0", tags={**tags, "flowml.pid": str(pid)})
+        client.create_run("0", tags={TAG: json.dumps({**told, "pid": pid})})
     found = only(databases.sqlite)
     assert (found.severity, found.message.startswith("5 processes write")) == ("warning", True)
-    client.create_run("0", tags={**tags, "flowml.host": "two", "flowml.pid": "1"})
+    client.create_run("0", tags={TAG: json.dumps({**told, "host": "two", "pid": 1})})
     found = next(iter(databases.sqlite(place())))
     assert (found.severity, "(one, two)" in found.message) == ("warning", True)
 

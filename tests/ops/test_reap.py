@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -27,7 +28,15 @@ from flowml.capture.engine.attempt import api
 from flowml.cli import app
 
 HOUR = 3_600_000
-GONE = {**process.tags(), "flowml.process_started": "before"}  # this process's number, of one that began earlier
+HERE = process.in_tags(process.tags())
+
+
+def tagged(**other: object) -> Mapping[str, str]:
+    """Return the tag of this process, but for what is given."""
+    return {process.TAG: json.dumps(asdict(HERE) | other)}
+
+
+GONE = tagged(started="before")  # this process's number, of one that began earlier
 
 
 @prefect.flow
@@ -67,7 +76,7 @@ def a_flows(client: MlflowClient, flow_run_id: str, **tags: str) -> Run:
     return open_run(client, {"flowml.kind": "flow", "prefect.flow_run_id": flow_run_id, **GONE_ELSEWHERE, **more})
 
 
-GONE_ELSEWHERE = {**GONE, "flowml.machine": "another"}
+GONE_ELSEWHERE = tagged(started="before", machine="another")
 
 
 def status(client: MlflowClient, run: Run) -> str:
@@ -214,16 +223,17 @@ def test_a_task_ends_with_its_flow(client: MlflowClient) -> None:
 def test_a_process_that_is_gone(client: MlflowClient) -> None:
     """A flow that Prefect takes for running is failed if its process has ended, with the tasks that ran in it."""
     code = "import json; from flowml import process; print(json.dumps(process.tags()))"
-    ended = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    tags = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    ended = process.in_tags(tags)
     flow_run_id = prefects_flow_run(Running())
-    root = open_run(client, {"flowml.kind": "flow", "prefect.flow_run_id": flow_run_id, **ended})
+    root = open_run(client, {"flowml.kind": "flow", "prefect.flow_run_id": flow_run_id, **tags})
     ids = {"prefect.flow_run_id": flow_run_id, "prefect.task_run_id": prefects_task_run(flow_run_id, Running())}
     task = open_run(client, {**ids, "flowml.kind": "task"}, under=root)
     by_hand = open_run(client, ids, under=task)
     ops.reap_runs(grace=0)
     assert [status(client, run) for run in (root, task, by_hand)] == ["FAILED"] * 3
     why = client.get_run(root.info.run_id).data.tags["flowml.closed"]
-    assert why == f"its process {ended['flowml.pid']} on {ended['flowml.host']} is gone while Prefect says Running"
+    assert why == f"its process {ended.pid} on {ended.host} is gone while Prefect says Running"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +273,9 @@ def test_a_background_task_outlives_its_flow(client: MlflowClient, *, deferred: 
     state = Running()
     state.state_details.deferred = deferred
     ids = {"prefect.flow_run_id": flow_run_id, "prefect.task_run_id": prefects_task_run(flow_run_id, state)}
-    task = open_run(client, {**ids, "flowml.kind": "task", **GONE_ELSEWHERE, "flowml.pid": "7"}, under=root)
+    task = open_run(
+        client, {**ids, "flowml.kind": "task", **tagged(started="before", machine="another", pid=7)}, under=root
+    )
     ops.reap_runs(grace=0)
     assert status(client, root) == "FINISHED"
     assert status(client, task) == ("RUNNING" if deferred else "FAILED")

@@ -27,7 +27,11 @@ def log(**values: Any) -> None:
     """
     if (session := _tracked()) is not None:
         with session.guard("log values"):
-            session.put(describe.named(values, models=settings.current().models, hidden=session.hidden))
+            wanted = settings.current()
+            found = describe.named(
+                values, models=wanted.models, model_params=wanted.model_params, hidden=session.hidden
+            )
+            session.put(found)
 
 
 def log_params(params: Mapping[str, Any] | None = None, **more: Any) -> None:

@@ -110,7 +110,8 @@ class Session:
     def log_inputs(self) -> None:
         """Log what the body is given."""
         with self.guard("log the inputs"):
-            self.put(describe.inputs(self.call.logged_arguments(), self.call.hints, self.hidden))
+            found, wanted = self.call.logged_arguments(), settings.current().model_params
+            self.put(describe.inputs(found, self.call.hints, self.hidden, model_params=wanted))
 
     def _renamed(self, param: records.Param) -> records.Param:
         """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""
@@ -139,8 +140,16 @@ class Session:
         if self._error is None and self._logs_outputs:
             with self.guard("log the outputs"):
                 name, hint = self.call.identity.owner, self.call.hints.get("return")
-                models, given = settings.current().models, self.call.arguments
-                found = describe.outputs(value, name, hint, given, models=models, hidden=self.hidden)
+                given, wanted = self.call.arguments, settings.current()
+                found = describe.outputs(
+                    value,
+                    name,
+                    hint,
+                    given,
+                    models=wanted.models,
+                    model_params=wanted.model_params,
+                    hidden=self.hidden,
+                )
                 self.put(self.run.new_of(found))
 
     def end(self) -> None:

@@ -20,13 +20,18 @@ _MOST_WRONG = 5  # values of one call that are named when they cannot be logged
 
 
 def named(
-    values: Mapping[str, Any], *, models: options.Models = "auto", hidden: Hidden | None = None
+    values: Mapping[str, Any],
+    *,
+    models: options.Models = "auto",
+    model_params: options.ModelParams = "all",
+    hidden: Hidden | None = None,
 ) -> list[records.Record]:
     """Describe values that the user logs by name, as in ``flowml.log(accuracy=0.9, confusion=figure)``.
 
     Args:
         values: Each value by the name it is to have.
         models: Which values are models: what can predict, or none of these.
+        model_params: Which hyper-parameters of models are parameters.
         hidden: Counts the secrets that are masked or left out.
 
     Returns:
@@ -34,7 +39,8 @@ def named(
     """
     found: list[records.Record] = []
     for name, value in values.items():
-        found += describe(value, Place(name, "output", name, prefix=name, models=models, hidden=hidden))
+        place = Place(name, "output", name, prefix=name, models=models, model_params=model_params, hidden=hidden)
+        found += describe(value, place)
     return fit_piece(found, "logged", values, hidden)
 
 

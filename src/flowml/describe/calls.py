@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flowml import options, records
@@ -28,7 +29,11 @@ from flowml.errors import pass_on
 
 
 def inputs(
-    arguments: Mapping[str, Any], annotations: Mapping[str, Any], hidden: Hidden | None = None
+    arguments: Mapping[str, Any],
+    annotations: Mapping[str, Any],
+    hidden: Hidden | None = None,
+    *,
+    model_params: options.ModelParams = "all",
 ) -> list[records.Record]:
     """Describe what a call was given.
 
@@ -36,6 +41,7 @@ def inputs(
         arguments: The bound arguments by name.
         annotations: The resolved annotations by argument name; some or all may be missing.
         hidden: Counts the secrets that are masked or left out.
+        model_params: Which hyper-parameters of models are parameters.
 
     Returns:
         The records, within MLflow's limits.
@@ -51,7 +57,7 @@ def inputs(
             marker = hints.marker_in(annotation)
             known_as = getattr(marker, "name", None) or name
             place = Place(known_as, "input", "", marker, annotation, arguments, known_as, beside=True, hidden=hidden)
-            found += describe(value, place)
+            found += describe(value, replace(place, model_params=model_params))
     return fit(apart(found), hidden=hidden)
 
 
@@ -62,6 +68,7 @@ def outputs(  # noqa: PLR0913 - each by its name
     inputs: Mapping[str, Any] | None = None,
     *,
     models: options.Models = "auto",
+    model_params: options.ModelParams = "all",
     hidden: Hidden | None = None,
 ) -> list[records.Record]:
     """Describe what a task returned.
@@ -72,6 +79,7 @@ def outputs(  # noqa: PLR0913 - each by its name
         annotation: The resolved annotation of the return value.
         inputs: What the task was given, by argument name; a model's signature and example come from it.
         models: Which values are models: what can predict and what has a marker, or the latter only.
+        model_params: Which hyper-parameters of models are parameters.
         hidden: Counts the secrets that are masked or left out.
 
     Returns:
@@ -79,7 +87,7 @@ def outputs(  # noqa: PLR0913 - each by its name
     """
     marker = hints.marker_in(annotation)
     place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True, models=models, hidden=hidden)
-    found = apart(describe(value, place))
+    found = apart(describe(value, replace(place, model_params=model_params)))
     return fit(found, overflow="outputs.json", changed_keys="output_keys.json", hidden=hidden)
 
 

@@ -67,6 +67,7 @@ class Place:
         hidden: Counts the secrets that are hidden.
         beside: Whether many numbers here are a target: given as an argument, or beside a table.
         models: Which values are models: what can predict and what has a marker, or the latter only.
+        model_params: Which hyper-parameters of models are parameters.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Place:
     depth: int = 0
     above: tuple[int, ...] = ()
     models: options.Models = "auto"
+    model_params: options.ModelParams = "all"
     beside: bool = False
     hidden: Hidden | None = None
 
@@ -151,6 +153,7 @@ class Place:
             depth=self.depth + 1,
             above=self.above if value is None else (*self.above, id(value)),
             models=self.models,
+            model_params=self.model_params,
             beside=beside,
             hidden=self.hidden,
         )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from flowml.describe.plain import as_text, plain
 from flowml.describe.text import as_json, full_name, short, type_name
+from flowml.errors import pass_on
 from flowml.secrets import is_secret_name, is_secret_number
 
 _MOST = 1_000
+_MOST_IN_LABEL = 80  # characters
 _NOTHING = frozenset({"None", "True", "False"})
 
 
@@ -46,11 +50,75 @@ def _settings(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def of_estimator(model: Any) -> Iterator[tuple[str, str]]:
     """Settings of an estimator in scikit-learn's manner, those of estimators inside it by their own names."""
+    yield from _settings(_values_of(model))
+
+
+def defaults_of(model: Any) -> frozenset[str]:
+    """Name the settings of an estimator that are as its class has them, those of estimators inside it too."""
+    values = _values_of(model)
+    return frozenset(name for name, value in values.items() if _is_default(name, value, {**values, "": model}))
+
+
+def label(model: Any) -> str:
+    """Name a model as one would tell it from others: ``LogisticRegression(C=0.1)``; a pipeline by its last step.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The name of its type, and the plain settings that are not its class's, as many as fit in a few words.
+    """
     try:
-        values = model.get_params(deep=True)
+        return _label(model)
+    except BaseException as error:  # noqa: BLE001 - get_params of a user's own estimator may raise anything
+        pass_on(error)
+        return type_name(type(model))
+
+
+def _label(model: Any) -> str:
+    steps = getattr(model, "steps", None)
+    if isinstance(steps, list) and steps and isinstance(steps[-1], tuple) and hasattr(steps[-1][-1], "predict"):
+        return _label(steps[-1][-1])
+    values, name = _values_of(model, deep=False), type_name(type(model))
+    own = {**values, "": model}
+    changed = [
+        f"{key}={_text(value)}"
+        for key, value in values.items()
+        if isinstance(value, (str, int, float)) and not is_secret_name(key) and not _is_default(key, value, own)
+    ]
+    if hasattr(type(values.get("estimator")), "get_params"):  # a search, a calibration, an ensemble of one kind
+        changed.insert(0, _label(values["estimator"]))
+    while len(", ".join(changed)) > _MOST_IN_LABEL:
+        changed.pop()
+    return f"{name}({', '.join(changed)})" if changed else name
+
+
+def _values_of(model: Any, *, deep: bool = True) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = model.get_params(deep=deep)
     except (AttributeError, TypeError):
-        values = {}
-    yield from _settings(values)
+        return {}
+    return values
+
+
+def _is_default(name: str, value: object, values: Mapping[str, object]) -> bool:
+    """Tell whether a setting is its class's default: that of the estimator which the name leads to."""
+    owner, _, own = name.rpartition("__")
+    holder = values.get(owner)
+    kind: Any = type(holder)
+    default = _defaults_of(kind).get(own, inspect.Parameter.empty)
+    # By their reprs: NaN is not equal to itself, arrays and estimators have no one answer.
+    return type(default) is type(value) and (default is value or short(default) == short(value))
+
+
+@lru_cache(maxsize=256)
+def _defaults_of(kind: Any) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for each in reversed(kind.__mro__[:-1]):  # a class that passes `**kwargs` on has the defaults of those it is of
+        with suppress(TypeError, ValueError):
+            parameters = inspect.signature(each.__init__).parameters
+            found |= {name: one.default for name, one in parameters.items()}
+    return found
 
 
 def _holds_estimator(value: Any) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from flowml import options, records
@@ -14,7 +17,9 @@ from flowml.describe.place import Place
 from flowml.describe.text import type_name, typed
 from flowml.describe.types import hyperparameters
 from flowml.errors import pass_on
+from flowml.storable import file_name
 
+_DECIMAL = re.compile(r"\d+\.\d+")
 _HyperParameters: TypeAlias = Callable[[Any], Iterable[tuple[str, str]]]
 
 
@@ -35,30 +40,55 @@ class _Family:
 
     def __call__(self, value: Any, place: Place) -> Iterator[records.Record]:
         if place.role == "input":
-            yield records.Param(place.label, type_name(type(value)))
-            yield from self.params(value, place)
+            yield records.Param(place.label, hyperparameters.label(value))
+            yield from self.params(value, place, is_model=False)
             yield records.ModelInput(place.name, value)
             return
+        is_model = False
         if not self.is_fitted(value):
-            yield records.Param(place.label, f"{type_name(type(value))} (not fitted)")
+            yield records.Param(place.label, f"{hyperparameters.label(value)} (not fitted)")
         elif place.models == "auto" and self.predicts(value):
-            yield records.Model(place.name, value, self.flavor, dict(place.inputs))
+            is_model = True
+            yield records.Model(_name_of(value, place), value, self.flavor, dict(place.inputs))
         else:  # a scaler, for one: of use inside what predicts, and a second to save
             yield records.Param(place.label, type_name(type(value)))
-        yield from self.params(value, place)
+        yield from self.params(value, place, is_model=is_model)
 
-    def params(self, value: Any, place: Place) -> Iterator[records.Record]:
+    def params(self, value: Any, place: Place, *, is_model: bool) -> Iterator[records.Record]:
         """Give the hyper-parameters; a model which cannot tell them is logged all the same."""
         below = replace(place, prefix=place.name)
+        shown: dict[str, str] = {}
+        defaults: frozenset[str] = frozenset()
         try:
+            if place.model_params == "changed" and self.settings is hyperparameters.of_estimator:
+                defaults = hyperparameters.defaults_of(value)
             for name, text in self.settings(value):
-                if hyperparameters.is_shown(name, text):
+                if not hyperparameters.is_shown(name, text):
+                    if place.hidden:
+                        place.hidden.note(below.key(name))
+                    continue
+                shown[name] = text
+                if name not in defaults:
                     yield records.Param(below.key(name), text)
-                elif place.hidden:
-                    place.hidden.note(below.key(name))
         except BaseException as error:  # noqa: BLE001 - get_params of a user's own estimator may raise anything
             pass_on(error)
             return
+        if is_model and not defaults.isdisjoint(shown):
+            yield records.Text(f"model_params/{file_name(place.name)}.json", json.dumps(shown, indent=2))
+
+
+def _name_of(value: Any, place: Place) -> str:
+    """Name a logged model: as its marker or its place in what was returned says, else as what it is."""
+    if not place.returned or inspect.isroutine(value):
+        return place.name
+    # MLflow takes no dots in the name: 0.1 is 1e-1.
+    return _DECIMAL.sub(lambda found: _without_point(found[0]), hyperparameters.label(value))
+
+
+def _without_point(number: str) -> str:
+    _, digits, exponent = Decimal(number).normalize().as_tuple()
+    whole = "".join(map(str, digits))
+    return f"{whole}e{exponent}" if exponent else whole
 
 
 _OWN = _Family("sklearn", hyperparameters.of_estimator)
@@ -74,9 +104,15 @@ def marked(value: Any, place: Place) -> list[records.Record] | None:
         return list(family(value, place))
     marker = place.marker if isinstance(place.marker, options.Model) else options.Model()
     model = records.Model(
-        place.name, value, family.flavor, dict(place.inputs), marker.register, marker.alias, tuple(marker.trust)
+        _name_of(value, place),
+        value,
+        family.flavor,
+        dict(place.inputs),
+        marker.register,
+        marker.alias,
+        tuple(marker.trust),
     )
-    return [model, *family.params(value, place)]
+    return [model, *family.params(value, place, is_model=True)]
 
 
 def _guessed(value: Any) -> _Family | None:
@@ -89,7 +125,7 @@ def _guessed(value: Any) -> _Family | None:
 def _estimator_like(value: Any, place: Place) -> Iterator[records.Record]:
     """An estimator of no known library: its settings, as nothing says how to save it."""
     yield records.Param(place.label, typed(value))
-    yield from _OWN.params(value, place)
+    yield from _OWN.params(value, place, is_model=False)
     if place.role == "input":
         yield records.ModelInput(place.name, value)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowml.ops.doctor.findings import Finding, Place
 from flowml.ops.runs import Runs
-from flowml.process import identity, is_gone
+from flowml.process import in_tags, is_gone
 from flowml.store.backend.connection import connect
 from flowml.store.backend.failures import explained
 
@@ -32,13 +32,13 @@ def sqlite(place: Place) -> Iterator[Finding]:
         return
     connection = connect()
     with explained(connection.uri):
-        recent = list(islice(Runs(connection.client).newest("tags.`flowml.pid` LIKE '%'", page=_RECENT), _RECENT))
+        recent = list(islice(Runs(connection.client).newest("tags.`flowml.process` LIKE '%'", page=_RECENT), _RECENT))
     findings = [*_machines(recent), *_processes(recent), *_log(path)]
     yield from findings or [Finding("ok", f"{path} is written by one machine and few processes")]
 
 
 def _machines(recent: list[Run]) -> Iterator[Finding]:
-    hosts = sorted({run.data.tags["flowml.host"] for run in recent if "flowml.host" in run.data.tags})
+    hosts = sorted({found.host for run in recent if (found := in_tags(run.data.tags))})
     if len(hosts) > 1:
         told = ", ".join(hosts[:5])
         message = (
@@ -49,7 +49,7 @@ def _machines(recent: list[Run]) -> Iterator[Finding]:
 
 def _processes(recent: list[Run]) -> Iterator[Finding]:
     tags = [run.data.tags for run in recent if run.info.status == "RUNNING"]
-    alive = {identity(one) for one in tags if is_gone(one) is not True}
+    alive = {in_tags(one) for one in tags if is_gone(one) is not True}
     if len(alive) > _MANY:
         yield Finding("warning", f"{len(alive)} processes write to one SQLite file: they wait for each other.", _MOVE)
 

@@ -58,7 +58,7 @@ def open_runs(_: Place) -> Iterator[Finding]:
     if not is_there():
         yield Finding("ok", "There are no runs yet")
         return
-    open_ones = _recent("attributes.status = 'RUNNING' and tags.`flowml.pid` LIKE '%'")
+    open_ones = _recent("attributes.status = 'RUNNING' and tags.`flowml.process` LIKE '%'")
     left = [run for run in open_ones if is_gone(run.data.tags)]
     if left:
         names = ", ".join(str(run.info.run_name) for run in left[:3])

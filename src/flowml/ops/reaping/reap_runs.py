@@ -73,7 +73,7 @@ class _Reaper:
         self._prefect = prefect
         self._grace = int(grace * 1000)
         self._dry_run = dry_run
-        self._gone: dict[tuple[str | None, ...], int] = {}  # processes, and when they were first seen to be gone
+        self._gone: dict[process.Process | None, int] = {}  # processes, and when they were first seen to be gone
         self._heard = (0, 0)  # when the last of them was, and the last news from before it
         self._heard_at = 0
 
@@ -94,8 +94,8 @@ class _Reaper:
         from flowml.capture.engine.attempt import api
 
         # The processes are looked at before Prefect is asked: its answer then holds all that they told it.
-        processes = {process.identity(run.data.tags): run.data.tags for run in known.values()}
-        gone = {identity: process.is_gone(tags) for identity, tags in processes.items()}
+        processes = {process.in_tags(run.data.tags) for run in known.values()}
+        gone: dict[process.Process | None, bool | None] = {each: each.is_gone() for each in processes if each}
         return Judge(
             runs=known,
             flows=self._prefect.flow_runs(_ids(known.values(), FLOW_RUN)),
@@ -116,7 +116,7 @@ class _Reaper:
             return False
         now = formats.now()
         for run in resting:
-            self._gone.setdefault(process.identity(judge.process_of(run)), now)
+            self._gone.setdefault(judge.process_of(run), now)
         latest = max(self._gone.values())
         heard = latest, min(latest, self._prefect.last_end_of_a_task())
         if heard != self._heard:

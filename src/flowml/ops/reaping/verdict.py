@@ -49,7 +49,7 @@ class Judge:
         flows: What Prefect says of their flow runs.
         tasks: What Prefect says of their task runs.
         api: The Prefect that was asked.
-        gone: Whether a process has ended, by its identity; None where that cannot be known.
+        gone: Whether a process has ended; None where that cannot be known.
         is_in_background: Tells whether a task run outlives the flow run it was called in.
     """
 
@@ -57,7 +57,7 @@ class Judge:
     flows: Mapping[str, State]
     tasks: Mapping[str, State]
     api: str
-    gone: Mapping[tuple[str | None, ...], bool | None]
+    gone: Mapping[process.Process | None, bool | None]
     is_in_background: Callable[[str], bool]
 
     def judge(self, run: Run) -> Verdict | None:
@@ -83,14 +83,14 @@ class Judge:
         """Tell whether a run is that of a flow, not of a task or opened by hand."""
         return run.data.tags.get("flowml.kind") == "flow"
 
-    def process_of(self, run: Run) -> Mapping[str, str]:
-        """Return the tags that tell of a run's process: its own, or those of the run above that is in the same one."""
+    def process_of(self, run: Run) -> process.Process | None:
+        """Return a run's process: the one its tag tells of, or that of the run above which is in the same one."""
         here: Run | None = run
         while here is not None:
-            if "flowml.pid" in here.data.tags:
-                return here.data.tags
+            if found := process.in_tags(here.data.tags):
+                return found
             here = self._above(here)
-        return {}
+        return None
 
     def _closed(self, run: Run) -> Verdict:
         ended = run.info.end_time or run.info.start_time
@@ -122,9 +122,10 @@ class Judge:
         state = self._state(run)
         if state and (state.type == "PAUSED" or (state.type in _WAITING and state.is_deployed)):
             return None  # another process is to go on with it
-        tags = self.process_of(run)
+        its_process = self.process_of(run)
         says = state.name if state else "nothing"
-        why = f"its process {tags.get('flowml.pid')} on {tags.get('flowml.host')} is gone while Prefect says {says}"
+        where = f"{its_process.pid} on {its_process.host}" if its_process else ""
+        why = f"its process {where} is gone while Prefect says {says}"
         status = "KILLED" if state and state.type == "CANCELLING" else "FAILED"
         return Verdict(status, why, says if state else None, None, None, by_process=True)
 
@@ -167,11 +168,11 @@ class Judge:
 
     def is_gone(self, run: Run) -> bool | None:
         """Tell whether a run's process has ended; None where that cannot be known."""
-        return self.gone.get(process.identity(self.process_of(run)))
+        return self.gone.get(self.process_of(run))
 
     def _together(self, run: Run, above: Run) -> bool:
         """Tell whether two runs are of one process."""
-        return process.identity(self.process_of(run)) == process.identity(self.process_of(above))
+        return self.process_of(run) == self.process_of(above)
 
 
 def _same(tags: Mapping[str, str], others: Mapping[str, str]) -> bool:

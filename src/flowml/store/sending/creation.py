@@ -190,7 +190,7 @@ def _reopened(client: MlflowClient, new: NewRun, experiment_id: str) -> MlflowRu
     client.update_run(run_id, status="RUNNING")
     set_aside(client, found[0])
     client.set_tag(run_id, "prefect.state", "Running")
-    for tag in (*process.TAGS, "flowml.attempt"):  # the last one says that the others are of this attempt
+    for tag in (process.TAG, "flowml.attempt"):  # the last one says that the others are of this attempt
         if tag in new.tags:
             client.set_tag(run_id, tag, new.tags[tag])
     return found[0]
