@@ -43,7 +43,7 @@ class Orchestrator(Protocol):
     def keep(self, run: store.Run) -> None:
         """Hear of it, to keep it where other machines look, once it is known."""
 
-    def hurry(self) -> AbstractContextManager[None]:
+    def publish_now(self) -> AbstractContextManager[None]:
         """Write the links while MLflow is waited for inside."""
 
     def wait_until_published(self) -> None:
@@ -82,7 +82,7 @@ class Nobody:
     def keep(self, run: store.Run) -> None:
         """Keep nothing."""
 
-    def hurry(self) -> AbstractContextManager[None]:
+    def publish_now(self) -> AbstractContextManager[None]:
         """Have nothing to write."""
         return nullcontext()
 

@@ -120,7 +120,7 @@ def flush(timeout: float | None = None) -> None:
         >>> flowml.log(rmse=0.2)
         >>> flowml.flush()
     """
-    with publisher.hurrying():
+    with publisher.publishing_now():
         store.flush_all(timeout)
     keeper.wait(PATIENCE)
 

@@ -207,8 +207,8 @@ class Session:
         if self._asking:
             self._asking.wait(PATIENCE)
         try:
-            hurry = self.call.orchestrator.hurry if self.run.is_outermost else nullcontext
-            with hurry(), self.guard("log everything", raising=raising):
+            publish_now = self.call.orchestrator.publish_now if self.run.is_outermost else nullcontext
+            with publish_now(), self.guard("log everything", raising=raising):
                 self.run.settle()
         finally:
             if self.run.is_outermost:

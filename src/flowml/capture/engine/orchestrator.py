@@ -71,9 +71,9 @@ class OfTask:
     def keep(self, run: store.Run) -> None:
         """Keep nothing: nobody on another machine asks for a task's run."""
 
-    def hurry(self) -> AbstractContextManager[None]:
+    def publish_now(self) -> AbstractContextManager[None]:
         """Write links while MLflow is waited for."""
-        return publisher.hurrying()
+        return publisher.publishing_now()
 
     def wait_until_published(self) -> None:
         """Wait for what is to be written to Prefect's API.
