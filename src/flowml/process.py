@@ -20,19 +20,19 @@ def tags() -> Mapping[str, str]:
     return _tags(os.getpid())  # a forked child is another process
 
 
-def identity(told: Mapping[str, str]) -> tuple[str | None, ...]:
+def identity(tags: Mapping[str, str]) -> tuple[str | None, ...]:
     """Return what tells one process from all others."""
-    return tuple(told.get(tag) for tag in TAGS)
+    return tuple(tags.get(tag) for tag in TAGS)
 
 
-def is_gone(told: Mapping[str, str]) -> bool | None:
+def is_gone(tags: Mapping[str, str]) -> bool | None:
     """Tell whether the process that a run's tags tell of has ended.
 
     Returns:
         None if that cannot be known here: they tell of none, or of one on another machine or in another container.
     """
-    pid, since = told.get("flowml.pid", ""), told.get("flowml.process_started")
-    if not pid.isdecimal() or not since or told.get("flowml.machine") != _machine():
+    pid, since = tags.get("flowml.pid", ""), tags.get("flowml.process_started")
+    if not pid.isdecimal() or not since or tags.get("flowml.machine") != _machine():
         return None
     return began(int(pid)) != since  # a process that has the number by now began at another time
 

@@ -87,16 +87,16 @@ class Session:
                 entered.enter_context(store.autologging(self.call.track.autolog if self.call.track else False))
             yield
 
-    def put(self, found: list[records.Record]) -> None:
+    def put(self, new_records: list[records.Record]) -> None:
         """Log records, and say in the user's log what is lost; a file takes the parameters beyond MLflow's room."""
-        found = [self._renamed(record) if isinstance(record, records.Param) else record for record in found]
+        new_records = [self._renamed(record) if isinstance(record, records.Param) else record for record in new_records]
         room = describe.MOST_PARAMS - len(self._params)
-        if sum(isinstance(record, records.Param) for record in found) > room:
+        if sum(isinstance(record, records.Param) for record in new_records) > room:
             self._overflows += 1
-            found = describe.fit(found, most_params=room, overflow=f"params/{self._overflows}.json")
-        self._params |= {record.key: record.value for record in found if isinstance(record, records.Param)}
-        self.run.put([*found, *self.hidden.records()])
-        for record in found:
+            new_records = describe.fit(new_records, most_params=room, overflow=f"params/{self._overflows}.json")
+        self._params |= {record.key: record.value for record in new_records if isinstance(record, records.Param)}
+        self.run.put([*new_records, *self.hidden.records()])
+        for record in new_records:
             if isinstance(record, records.Lost):
                 self.lost(record.what, record.why)
             elif isinstance(record, records.Remark):
@@ -223,12 +223,12 @@ class Session:
 
     def announce(self) -> records.Caller:
         """Tell calls in other processes of this run, which is created for it; that it has none, if it cannot be now."""
-        told = store.NO_RUN.as_caller()
+        caller = store.NO_RUN.as_caller()
         with self.guard("create the run", raising=False):
-            told = self.run.as_caller()
+            caller = self.run.as_caller()
         with self.guard("tell other processes of the run", raising=False):
-            self.call.orchestrator.announce(told)
-        return told
+            self.call.orchestrator.announce(caller)
+        return caller
 
     def _explain(self) -> None:
         """Log where the call comes from; what others must be asked for comes when they answer."""

@@ -118,8 +118,8 @@ def join(caller: records.Caller) -> Run:
     place = Place.at(connection)
     if caller.tag is None:
         return joined(place, caller.run, caller.children)
-    found = _started_by(connection, caller)
-    return joined(place, found, caller.children) if found else joined(place, caller.run)
+    its_run = _started_by(connection, caller)
+    return joined(place, its_run, caller.children) if its_run else joined(place, caller.run)
 
 
 def close_left_open(caller: records.Caller, end: End) -> None:
@@ -149,9 +149,9 @@ def _started_by(connection: Connection, caller: records.Caller) -> records.Curre
         connection.client.search_runs, [experiment_id], mine, order_by=["attributes.start_time DESC"], max_results=1
     )
     until = time.monotonic() + settings.current().timeout
-    while not (found := writer_of(connection).ask(search)) and time.monotonic() < until:
+    while not (its_run := writer_of(connection).ask(search)) and time.monotonic() < until:
         time.sleep(0.05)
-    return dataclasses.replace(caller.run, run_id=found[0].info.run_id, url=None) if found else None
+    return dataclasses.replace(caller.run, run_id=its_run[0].info.run_id, url=None) if its_run else None
 
 
 def _open_root(opening: _Opening, reached: Reached | None) -> Run:

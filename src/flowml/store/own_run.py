@@ -89,14 +89,14 @@ class JoinedRun:
         """Whether nothing above it in this process waits until all is in MLflow."""
         return True
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Hand the records to the store's writer, now or when it is known which store that is."""
         self._leave_to_parent()
-        found = list(found)
-        for record in found:
+        new_records = list(new_records)
+        for record in new_records:
             if isinstance(record, records.Digest):
                 digests.add(record, self.tell)
-        taken, problems = take_in(found, "" if self.place.is_open else self.connection.uri)
+        taken, problems = take_in(new_records, "" if self.place.is_open else self.connection.uri)
         out = self.out
         out.incoming.extend(taken)
         self.place.when_fixed(lambda connection: writer_of(connection).tell(out))
@@ -109,19 +109,19 @@ class JoinedRun:
         (root := self.out.root or self.out).losses.add(text)
         self.place.when_fixed(lambda connection: writer_of(connection).tell(root))
 
-    def tell(self, found: Iterable[records.Record]) -> None:
+    def tell(self, new_records: Iterable[records.Record]) -> None:
         """Log what became known of this very call, also after it was ended."""
-        self.put(found)
+        self.put(new_records)
 
-    def new_of(self, found: list[records.Record]) -> list[records.Record]:
+    def new_of(self, described: list[records.Record]) -> list[records.Record]:
         """Return those records that the user's code has not logged by hand already."""
-        return [record for record in found if not self.logged.has(record, self.stack.by_hand)]
+        return [record for record in described if not self.logged.has(record, self.stack.by_hand)]
 
     def active(self, say: Say) -> AbstractContextManager[None]:
         """Make this run the active one in this context."""
         return fluent.activated(PlainCalls(self, say))
 
-    def asked(self) -> JoinedRun:
+    def opened_run(self) -> JoinedRun:
         """Return itself: it is there."""
         return self
 

@@ -27,7 +27,7 @@ class Run(Protocol):
     def info(self) -> records.CurrentRun | None:
         """Which MLflow run it is; None when there is none. Waits until it is created."""
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Log records."""
 
     def active(self, say: Say) -> AbstractContextManager[None]:
@@ -36,7 +36,7 @@ class Run(Protocol):
     def note_loss(self, text: str) -> None:
         """Note on the outermost run what is lost of the call, and why."""
 
-    def new_of(self, found: list[records.Record]) -> list[records.Record]:
+    def new_of(self, described: list[records.Record]) -> list[records.Record]:
         """Return those records that the user's code has not logged by hand already."""
 
     @property
@@ -56,7 +56,7 @@ class Run(Protocol):
         Without a status it stays open. What comes after it was ended is told too, and a later status counts more.
         """
 
-    def tell(self, found: Iterable[records.Record]) -> None:
+    def tell(self, new_records: Iterable[records.Record]) -> None:
         """Log what became known of this very call, also after it was ended."""
 
     def settle(self) -> None:
@@ -72,7 +72,7 @@ class _NoRun:
     target = None
     own = None
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Log nothing."""
 
     def note_loss(self, text: str) -> None:
@@ -82,9 +82,9 @@ class _NoRun:
         """Leave MLflow's active run as it is."""
         return nullcontext()
 
-    def new_of(self, found: list[records.Record]) -> list[records.Record]:
+    def new_of(self, described: list[records.Record]) -> list[records.Record]:
         """Return them all: they are not logged anyway."""
-        return found
+        return described
 
     def as_caller(self) -> records.Caller:
         """Tell that nothing is tracked here."""
@@ -93,7 +93,7 @@ class _NoRun:
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """End nothing."""
 
-    def tell(self, found: Iterable[records.Record]) -> None:
+    def tell(self, new_records: Iterable[records.Record]) -> None:
         """Log nothing."""
 
     def settle(self) -> None:
@@ -125,9 +125,9 @@ class ParentsRun:
         """Which run the caller's is."""
         return self.parent.info
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Hand the records to the caller's run."""
-        self.parent.put(found)
+        self.parent.put(new_records)
 
     @property
     def is_outermost(self) -> bool:
@@ -137,7 +137,7 @@ class ParentsRun:
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """Leave it to the caller, also to tell of an error, which it may handle."""
 
-    def tell(self, found: Iterable[records.Record]) -> None:
+    def tell(self, new_records: Iterable[records.Record]) -> None:
         """Leave it to the caller."""
 
     def settle(self) -> None:

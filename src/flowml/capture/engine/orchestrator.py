@@ -117,7 +117,7 @@ class OfFlow(OfTask):
 
     def question(self) -> Callable[[], list[records.Record]] | None:
         """Return what asks Prefect's API by which deployment and schedule it runs."""
-        return partial(origin.asked, self._flow_run, self._name) if self._flow_run.deployment_id else None
+        return partial(origin.facts_from_api, self._flow_run, self._name) if self._flow_run.deployment_id else None
 
     def keep(self, run: store.Run) -> None:
         """Have Prefect's API keep which run it has."""

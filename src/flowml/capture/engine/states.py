@@ -85,7 +85,7 @@ def _concluded(engine: Any, watch: Watch, verdict: Verdict, proposed: State[Any]
 def _unheard(
     engine: Any,
     error: BaseException,
-    told: Verdict | None,
+    verdict_in_api: Verdict | None,
     state: State[Any],
     force: bool = False,  # noqa: ARG001, FBT001, FBT002 - set_state's
 ) -> Attempt | None:
@@ -96,7 +96,7 @@ def _unheard(
     if isinstance(error, Pause):
         verdict = Verdict(None if _is_flow(engine) else "KILLED", formats.now(), "Suspended")
     if isinstance(error, Abort):
-        verdict = told or Verdict("KILLED", formats.now(), "Aborted", error)
+        verdict = verdict_in_api or Verdict("KILLED", formats.now(), "Aborted", error)
     return _conclude(_watch_of(engine), verdict)
 
 
@@ -268,8 +268,8 @@ async def _set_state_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) ->
     try:
         state = await wrapped(*args, **kwargs)
     except BaseException as error:
-        told = await asyncio.to_thread(_verdict_in_api, engine, error) if isinstance(error, Abort) else None
-        await _settle_async(engine, _unheard(engine, error, told, *args, **kwargs))
+        verdict_in_api = await asyncio.to_thread(_verdict_in_api, engine, error) if isinstance(error, Abort) else None
+        await _settle_async(engine, _unheard(engine, error, verdict_in_api, *args, **kwargs))
         raise
     if state is not before:  # else the engine keeps one that was heard already
         await _settle_async(engine, _heard(engine, *args, **kwargs))

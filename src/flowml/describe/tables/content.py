@@ -49,12 +49,12 @@ def described(
     width = len(columns.names)
     specs = []
     for at in range(min(width, datasets.MOST_COLUMNS)):
-        found, is_whole = _looked_at(columns.spec, at, (datasets.UNKNOWN, False))
-        specs.append((columns.names[at], found, is_whole))
+        spec, is_whole = _looked_at(columns.spec, at, (datasets.UNKNOWN, False))
+        specs.append((columns.names[at], spec, is_whole))
     chosen = datasets.columns(width)
     digest = datasets.digest(*known, *(_looked_at(columns.content, at, b"") for at in chosen))
     profile = datasets.table_profile(length, width, looked_at)
-    if unknown := [datasets.column_name(name) for name, found, _ in specs if found == datasets.UNKNOWN]:
+    if unknown := [datasets.column_name(name) for name, spec, _ in specs if spec == datasets.UNKNOWN]:
         profile["unknown_columns"] = unknown
     if distribution.is_wanted(place):
         numbers = ((columns.names[at], _looked_at(columns.numbers, at, None)) for at in chosen)

@@ -168,13 +168,13 @@ def _built(value: Any) -> records.Dataset:
 def _about(value: Any, whole: Any, name: str, dtype: str) -> Iterator[bytes]:
     """Take a sample of the labels or weights, in the form that LightGBM gives them when it builds the Dataset."""
     with suppress(Exception):  # of any type that LightGBM takes, and of some that it does not
-        given = getattr(value, name, None)
-        if given is None and whole is not None:
-            given = getattr(whole, name)
-            given = None if given is None else [given[index] for index in value.used_indices]
-        if given is None:
+        numbers = getattr(value, name, None)
+        if numbers is None and whole is not None:
+            numbers = getattr(whole, name)
+            numbers = None if numbers is None else [numbers[index] for index in value.used_indices]
+        if numbers is None:
             return
-        sample = _sample(given, dtype)
+        sample = _sample(numbers, dtype)
         if name != "weight" or not (sample == 1).all():  # LightGBM forgets weights that are all 1
             yield name.encode() + sample.tobytes()
 

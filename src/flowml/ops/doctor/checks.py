@@ -86,15 +86,15 @@ def doctor(flow: str | None, *, as_json: bool) -> bool:
         LookupError: If there is no such flow.
     """
     loaded = load(flow) if flow else None
-    found = []
+    findings = []
     for finding in examine(loaded):
-        found.append(finding)
+        findings.append(finding)
         if not as_json:
             _print(finding)
-    errors, warnings = (sum(one.severity == kind for one in found) for kind in ("error", "warning"))
+    errors, warnings = (sum(one.severity == kind for one in findings) for kind in ("error", "warning"))
     if as_json:
-        told = [dataclasses.asdict(one) for one in found]
-        output.data({"errors": errors, "warnings": warnings, "findings": told})
+        as_dicts = [dataclasses.asdict(one) for one in findings]
+        output.data({"errors": errors, "warnings": warnings, "findings": as_dicts})
     else:
         output.say(f"{errors} errors, {warnings} warnings.")
     return not errors
@@ -102,12 +102,12 @@ def doctor(flow: str | None, *, as_json: bool) -> bool:
 
 def _print(finding: Finding) -> None:
     """Print a line for a program; for people, with the remedy below it."""
-    told = (finding.severity, finding.check, finding.message, finding.remedy)
+    cells = (finding.severity, finding.check, finding.message, finding.remedy)
     if not output.is_terminal():
-        output.rows((), [told])
+        output.rows((), [cells])
         return
     widths = len("warning"), max(map(len, CHECKS))
-    heads = [output.cell(text, width=width) for text, width in zip(told, widths, strict=False)]
+    heads = [output.cell(text, width=width) for text, width in zip(cells, widths, strict=False)]
     output.print_rich(*heads, output.cell(finding.message))
     if finding.remedy:
         output.print_rich(" " * (sum(widths) + 1), output.cell(f"-> {finding.remedy}"))

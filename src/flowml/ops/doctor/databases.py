@@ -40,9 +40,9 @@ def sqlite(place: Place) -> Iterator[Finding]:
 def _machines(recent: list[Run]) -> Iterator[Finding]:
     hosts = sorted({run.data.tags["flowml.host"] for run in recent if "flowml.host" in run.data.tags})
     if len(hosts) > 1:
-        told = ", ".join(hosts[:5])
+        listed = ", ".join(hosts[:5])
         message = (
-            f"Several hosts write to one SQLite file ({told}): on several machines, not just containers, it breaks."
+            f"Several hosts write to one SQLite file ({listed}): on several machines, not just containers, it breaks."
         )
         yield Finding("warning", message, _MOVE)
 

@@ -44,8 +44,8 @@ def disk(place: Place, *, little: int = LITTLE, none: int = NONE) -> Iterator[Fi
 
 def _finding(name: str, folder: Path, little: int, none: int) -> Finding:
     free = shutil.disk_usage(folder).free
-    told = f"{free / 2**30:.1f} GiB are free for {name} ({folder})"
+    room = f"{free / 2**30:.1f} GiB are free for {name} ({folder})"
     if free >= little:
-        return Finding("ok", told)
+        return Finding("ok", room)
     remedy = "Make room (`flowml delete` and `mlflow gc` remove old runs), or set FLOWML_HOME and TMPDIR elsewhere."
-    return Finding("error" if free < none else "warning", f"Only {told}.", remedy)
+    return Finding("error" if free < none else "warning", f"Only {room}.", remedy)

@@ -21,12 +21,12 @@ _NO_FILES = (
 
 def run_id(_: Place) -> Iterator[Finding]:
     """Look for a run that MLflow would resume in each process."""
-    told = os.environ.get("MLFLOW_RUN_ID")
-    if told:
+    its_id = os.environ.get("MLFLOW_RUN_ID")
+    if its_id:
         yield Finding(
             "warning",
-            f"MLFLOW_RUN_ID is set to {told!r}: MLflow resumes and renames that run wherever a run is started. flowml "
-            "ignores it in flows; what a script logs by itself goes there.",
+            f"MLFLOW_RUN_ID is set to {its_id!r}: MLflow resumes and renames that run wherever a run is started. "
+            "flowml ignores it in flows; what a script logs by itself goes there.",
             "unset MLFLOW_RUN_ID",
         )
     else:
@@ -36,8 +36,8 @@ def run_id(_: Place) -> Iterator[Finding]:
 def autologging(place: Place) -> Iterator[Finding]:
     """Look whether autologging is on for the whole process; with a flow, after its file has been loaded."""
     loaded: Any = sys.modules.get("mlflow.utils.autologging_utils")
-    told: dict[str, Any] = dict(getattr(loaded, "AUTOLOGGING_INTEGRATIONS", {}))
-    on = sorted(name for name, given in told.items() if given and not given.get("disable", False))
+    integrations: dict[str, Any] = dict(getattr(loaded, "AUTOLOGGING_INTEGRATIONS", {}))
+    on = sorted(name for name, options in integrations.items() if options and not options.get("disable", False))
     if on:
         yield Finding(
             "warning",

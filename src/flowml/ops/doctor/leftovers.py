@@ -71,13 +71,13 @@ def _lost() -> dict[str, set[str]]:
     """Return what runs say that is lost, by the name of the run; a flow's repeats what is said below it."""
     runs = _recent("tags.`flowml.kind` LIKE '%'") if is_there() else []
     ids = {run.info.run_id for run in runs}
-    found: dict[str, set[str]] = {}
+    losses_of: dict[str, set[str]] = {}
     for run in runs:
         tags = run.data.tags
         is_repeated = tags.get("mlflow.parentRunId") in ids
         if (texts := losses.in_tags(tags)) and not is_repeated:
-            found.setdefault(str(run.info.run_name), set()).update(texts)
-    return found
+            losses_of.setdefault(str(run.info.run_name), set()).update(texts)
+    return losses_of
 
 
 def _recent(mine: str) -> list[Run]:
@@ -91,9 +91,9 @@ def _weight(folder: Path) -> tuple[int, float]:
     size, last = 0, 0.0
     for file in [folder, *folder.rglob("*")]:
         try:
-            told = file.stat()
+            stat = file.stat()
         except OSError:  # it is being sent and removed at this moment, or another user's
             continue
-        last = max(last, told.st_mtime)
-        size += told.st_size if file.is_file() else 0
+        last = max(last, stat.st_mtime)
+        size += stat.st_size if file.is_file() else 0
     return size, time.time() - last

@@ -108,10 +108,10 @@ _SLIGHT, _MUCH = 3.0, 60.0  # seconds; the header has whole ones
 def clocks(place: Place) -> Iterator[Finding]:
     """Compare the time in each server's answers with the time here."""
     servers = {"Prefect's": place.api, "MLflow's": place.uri if place.uri.startswith("http") else None}
-    asked = {name: url for name, url in servers.items() if url}
-    if not asked:
+    urls = {name: url for name, url in servers.items() if url}
+    if not urls:
         yield Finding("ok", "There is no server with a clock of its own")
-    for name, url in asked.items():
+    for name, url in urls.items():
         ahead = _ahead(url)
         if ahead is None:
             yield Finding("ok", f"{name} server did not tell the time")
@@ -134,8 +134,8 @@ def _ahead(url: str) -> float | None:
         with closing(kind(parts.hostname or "", parts.port, timeout=5)) as connection:
             before = time.time()
             connection.request("GET", f"{parts.path.rstrip('/')}/health")
-            told = connection.getresponse().getheader("Date")
+            date = connection.getresponse().getheader("Date")
             here = (before + time.time()) / 2
     except (OSError, http.client.HTTPException):
         return None
-    return parsedate_to_datetime(told).timestamp() + 0.5 - here if told else None
+    return parsedate_to_datetime(date).timestamp() + 0.5 - here if date else None

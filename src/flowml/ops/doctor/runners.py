@@ -34,7 +34,7 @@ def task_runner(place: Place) -> Iterator[Finding]:
         return
     if place.api is None:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            told = {"MLflow": pool.submit(mlflow_problem, uri).result(_PATIENCE)}
+            problems = {"MLflow": pool.submit(mlflow_problem, uri).result(_PATIENCE)}
         where = "a worker process"
     elif prefect_problem(place.api):
         yield Finding("ok", "Not looked at: Prefect's API is not reached from here either")
@@ -43,12 +43,12 @@ def task_runner(place: Place) -> Iterator[Finding]:
         runner = _runner(place)
         where = type(runner).__name__
         try:
-            told = _ask(runner, uri)
+            problems = _ask(runner, uri)
         except Exception as error:  # noqa: BLE001 - of Prefect, of a cluster, of the system
             reason = (str(error) or type(error).__name__).partition("\n")[0][:300]
             yield Finding("error", f"No task runs under {where}: {type(error).__name__}: {reason}", "Start it first.")
             return
-    for name, problem in told.items():
+    for name, problem in problems.items():
         if problem:
             yield Finding("error", f"From inside {where}: {problem}", _REMEDY)
         else:
@@ -69,8 +69,8 @@ def _ask(runner: TaskRunner[Any], uri: str) -> dict[str, str | None]:
 
     @prefect.flow(name="flowml-doctor", task_runner=runner, persist_result=False, log_prints=False)
     def doctor() -> dict[str, str | None]:
-        told: dict[str, str | None] = look.submit(uri).result(timeout=_PATIENCE)
-        return told
+        problems: dict[str, str | None] = look.submit(uri).result(timeout=_PATIENCE)
+        return problems
 
     with _quiet():
         return doctor()

@@ -126,8 +126,8 @@ class Sender:
             ending.notify(is_closed=is_closed)
         return True
 
-    def _take_in(self, out: Outgoing, found: Iterable[records.Record]) -> None:
-        taken, problems = take_in(found, self._uri)
+    def _take_in(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
+        taken, problems = take_in(new_records, self._uri)
         out.incoming.extend(taken)
         out.sort()
         for problem in problems:
@@ -165,14 +165,14 @@ class Sender:
             out.losses.put_off(out, str(out.late))
         return ending
 
-    def _send_apart(self, out: Outgoing, found: Iterable[records.Record]) -> None:
+    def _send_apart(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
         """Send what was made at a run's end, apart from what its code logged: where this fails it is made anew.
 
         Raises:
             Exception: What MLflow raises.
         """
         run, apart = out.created.result(0), Outgoing(None, None)
-        taken, problems = take_in(found, self._uri)
+        taken, problems = take_in(new_records, self._uri)
         apart.incoming.extend(taken)
         apart.sort()
         try:

@@ -120,13 +120,13 @@ class Writer:
         with self._working:
             yield
 
-    def put(self, out: Outgoing, found: Iterable[records.Record]) -> None:
+    def put(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
         """Take records of a run; models are serialized and files copied here and now: later changes are not logged.
 
         Raises:
             TrackingError: If a model could not be serialized or a file not copied; the other records are taken.
         """
-        taken, problems = take_in(found, self._uri)
+        taken, problems = take_in(new_records, self._uri)
         out.incoming.extend(taken)
         self.tell(out)
         if problems:
