@@ -10,7 +10,7 @@ from flowml import settings
 from flowml.errors import SettingsError, TrackingError
 from flowml.ops import output
 from flowml.ops.doctor import databases, disks, environment, leftovers, reach, runners, versions
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.launch.loading import load
 from flowml.secrets import mask
 from flowml.store.backend.connection import tracking_uri
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import prefect
 
 
-Check = Callable[[Place], Iterable[Finding]]
+Check = Callable[[Setup], Iterable[Finding]]
 
 CHECKS: dict[str, Check] = {
     "versions": versions.versions,
@@ -55,16 +55,16 @@ def examine(flow: prefect.Flow[Any, Any] | None = None) -> Iterator[Finding]:
         yield Finding("error", str(error), "Mend it; until then flows are not tracked.", "settings")
         return
     server.find()
-    place = Place(PREFECT_API_URL.value(), tracking_uri(), flow)
+    setup = Setup(PREFECT_API_URL.value(), tracking_uri(), flow)
     with reach.impatient():
         for name, check in CHECKS.items():
-            for finding in _made(check, place):
+            for finding in _made(check, setup):
                 yield dataclasses.replace(finding, check=name)
 
 
-def _made(check: Check, place: Place) -> Iterator[Finding]:
+def _made(check: Check, setup: Setup) -> Iterator[Finding]:
     try:
-        yield from check(place)
+        yield from check(setup)
     except TrackingError:
         yield Finding("ok", "Not looked at: MLflow does not answer")
     except Exception as error:  # noqa: BLE001 - what one check stumbles over keeps no other from being made

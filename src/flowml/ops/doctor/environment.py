@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.secrets import mask
 
 _NO_FILES = (
@@ -19,7 +19,7 @@ _NO_FILES = (
 )
 
 
-def run_id(_: Place) -> Iterator[Finding]:
+def run_id(_: Setup) -> Iterator[Finding]:
     """Look for a run that MLflow would resume in each process."""
     its_id = os.environ.get("MLFLOW_RUN_ID")
     if its_id:
@@ -33,7 +33,7 @@ def run_id(_: Place) -> Iterator[Finding]:
         yield Finding("ok", "MLFLOW_RUN_ID is not set")
 
 
-def autologging(place: Place) -> Iterator[Finding]:
+def autologging(setup: Setup) -> Iterator[Finding]:
     """Look whether autologging is on for the whole process; with a flow, after its file has been loaded."""
     loaded: Any = sys.modules.get("mlflow.utils.autologging_utils")
     integrations: dict[str, Any] = dict(getattr(loaded, "AUTOLOGGING_INTEGRATIONS", {}))
@@ -46,19 +46,19 @@ def autologging(place: Place) -> Iterator[Finding]:
             "Turn it on for the tasks that need it: @task(track=Track(autolog=True)).",
         )
     else:
-        where = f"when {place.flow.name!r} is loaded" if place.flow else "here; name a flow to look at its file too"
+        where = f"when {setup.flow.name!r} is loaded" if setup.flow else "here; name a flow to look at its file too"
         yield Finding("ok", f"Autologging is off {where}")
 
 
-def file_store(place: Place) -> Iterator[Finding]:
+def file_store(setup: Setup) -> Iterator[Finding]:
     """Look whether runs are to be kept in plain folders, which MLflow refuses."""
-    if place.is_folder:
-        yield Finding("error", f"MLflow keeps no runs in plain folders any more: {mask(place.uri)}", _NO_FILES)
+    if setup.is_folder:
+        yield Finding("error", f"MLflow keeps no runs in plain folders any more: {mask(setup.uri)}", _NO_FILES)
     else:
-        yield Finding("ok", f"Runs are kept in {mask(place.uri)}")
+        yield Finding("ok", f"Runs are kept in {mask(setup.uri)}")
 
 
-def compiled(_: Place) -> Iterator[Finding]:
+def compiled(_: Setup) -> Iterator[Finding]:
     """Look whether the bytecode of Prefect and MLflow is kept, or each process has to make it anew."""
     import mlflow
     import prefect

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.runs import Runs
 from flowml.process import is_gone
 from flowml.store.backend.connection import connect, is_there
@@ -25,7 +25,7 @@ _RECENT = 500  # runs that are looked at
 _SCRATCH = re.compile(r"flowml-[a-z0-9_]{8}")  # as `store.scratch` names them
 
 
-def records(_: Place) -> Iterator[Finding]:
+def records(_: Setup) -> Iterator[Finding]:
     """Look for files that wait to be sent, and for runs that say that some of their records were lost."""
     there = (folder for folder in Path(tempfile.gettempdir()).glob("flowml-*") if _SCRATCH.fullmatch(folder.name))
     waiting = [(folder, *_weight(folder)) for folder in there]
@@ -53,7 +53,7 @@ def records(_: Place) -> Iterator[Finding]:
         )
 
 
-def open_runs(_: Place) -> Iterator[Finding]:
+def open_runs(_: Setup) -> Iterator[Finding]:
     """Look for open runs whose process is gone."""
     if not is_there():
         yield Finding("ok", "There are no runs yet")
