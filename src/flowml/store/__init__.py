@@ -1,6 +1,6 @@
 """The MLflow side: where runs are kept, opened, written and closed.
 
-Words: `open_run` and `Run` (what a call's records go to), `Place` (which store that is), `join` (a run of another
+Words: `open_run` and `Run` (what a call's records go to), `LazyStore` (which store that is), `join` (a run of another
 process), `watch` (hear of a run), `flush_all`. Below it: `sending`, `models`, `flow_end`, `by_hand`, `backend`.
 """
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flowml.store.backend.connection import Connection
     from flowml.store.by_hand.opened import Opened, Stack
-    from flowml.store.place import Place
+    from flowml.store.lazy_store import LazyStore
 
 
 _MOST_APART = 50  # runs in other experiments that a run leads to
@@ -29,7 +29,7 @@ _MOST_APART = 50  # runs in other experiments that a run leads to
 class Joined(Protocol):
     """A run in MLflow, as far as plain calls concern it."""
 
-    place: Place
+    store: LazyStore
     apart: list[tuple[str, str, str]]
 
     @property
@@ -134,12 +134,12 @@ class PlainCalls:
 
     def choosing_experiment(self) -> AbstractContextManager[None]:
         """Give the user's code time while it chooses an experiment."""
-        return self._run.nearest().place.being_named()
+        return self._run.nearest().store.being_named()
 
     def chose_experiment(self, name: str, experiment_id: str) -> None:
         """Say so if the flow's run was opened in another experiment already."""
         run = self._run.nearest()
-        if run.place.is_open or not self._is_in_this_store():
+        if run.store.is_open or not self._is_in_this_store():
             return
         try:
             info = run.info
@@ -155,7 +155,7 @@ class PlainCalls:
     def _is_in_this_store(self) -> bool:
         """Tell whether plain calls go to the store that the session's run is in."""
         try:
-            uri = self._run.nearest().place.connection.uri
+            uri = self._run.nearest().store.connection.uri
         except FlowmlError:
             return False
         now = mlflow_state.tracking_uri()
