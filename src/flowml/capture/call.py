@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 from flowml import records, store
 from flowml.capture.guard import Log
-from flowml.capture.verdict import Watch
+from flowml.capture.verdict import RunWatch
 from flowml.options import Track
 
 
 class Orchestrator(Protocol):
     """Who runs a call, as far as the call's session asks it something, or tells it something."""
 
-    def watch(self) -> Watch | None:
+    def run_watch(self) -> RunWatch | None:
         """Return where the verdict on this attempt comes in, if anywhere."""
 
     def failure(self, value: Any) -> BaseException | None:
@@ -53,7 +53,7 @@ class Orchestrator(Protocol):
 class Nobody:
     """Runs a call that is not tracked."""
 
-    def watch(self) -> None:
+    def run_watch(self) -> None:
         """Give no verdict."""
 
     def failure(self, value: Any) -> None:

@@ -49,13 +49,13 @@ class Session:
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
         self._overflows = 0
         self._is_watched = (
-            call.orchestrator.watch() is not None
+            call.orchestrator.run_watch() is not None
         )  # asked once: later its engine may be gone, its verdict given
 
     @classmethod
     def begin(cls, call: Call, *, inputs: bool = True, ahead: Ahead | None = None) -> Session:
         """Open the run and log the inputs, before the user's code can change them."""
-        caller, watch = current(), call.orchestrator.watch()
+        caller, watch = current(), call.orchestrator.run_watch()
         session = cls(call, store.NO_RUN, caller.said if caller else None)
         earlier = watch.session if watch and isinstance(watch.session, Session) else None
         if watch:

@@ -67,7 +67,7 @@ class Attempt(Protocol):
         """Tell which run it is, which is waited for."""
 
 
-class Watch:
+class RunWatch:
     """One run while one of the orchestrator's engines has it, which will give the verdict on each attempt.
 
     Attributes:
@@ -88,7 +88,7 @@ class Watch:
         self.settled: Attempt | None = None
 
 
-watched: WeakValueDictionary[UUID, Watch] = WeakValueDictionary()
+run_watches: WeakValueDictionary[UUID, RunWatch] = WeakValueDictionary()
 """The runs that an engine of this process has, by the orchestrator's id; the engines keep them alive."""
 
 

@@ -22,7 +22,7 @@ Found: TypeAlias = "dict[str, Stamp]"  # by path
 _MOST = 10_000  # files of one pattern
 
 
-class Watch:
+class FileWatch:
     """What is known of the files that are waited for.
 
     A file is told of when it is as it was at the look before: one that is being written is left until it is whole.

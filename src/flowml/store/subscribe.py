@@ -23,7 +23,7 @@ Opened = Callable[[records.CurrentRun], None]
 Ended = Callable[[records.Summary], None]
 
 
-def watch(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
+def watch_run(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
     """Have somebody told of a run of one's own; nobody waits for it, and it is told in the thread that sends.
 
     Args:

@@ -15,7 +15,7 @@ from flowml.capture.engine import origin
 from flowml.capture.guard import Log
 from flowml.capture.links import labels
 from flowml.capture.links.artifacts import Links, publisher
-from flowml.capture.verdict import Watch, watched
+from flowml.capture.verdict import RunWatch, run_watches
 
 
 class OfTask:
@@ -34,9 +34,9 @@ class OfTask:
         self._attempt = attempt
         self._links = Links(run.flow_run_id, run.id, log)
 
-    def watch(self) -> Watch | None:
+    def run_watch(self) -> RunWatch | None:
         """Return where Prefect's engine gives its verdict, if one of this process has the run."""
-        return watched.get(self._run.id)
+        return run_watches.get(self._run.id)
 
     def failure(self, value: Any) -> BaseException | None:
         """Return the error when the user's code returned a state that Prefect takes for a failure."""
@@ -66,7 +66,7 @@ class OfTask:
 
     def publish(self, run: store.Run) -> None:
         """Link it in Prefect's UI."""
-        self._links.watch(run)
+        self._links.link(run)
 
     def keep(self, run: store.Run) -> None:
         """Keep nothing: nobody on another machine asks for a task's run."""

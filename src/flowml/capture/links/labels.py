@@ -22,7 +22,7 @@ from prefect.context import FlowRunContext
 
 from flowml import records
 from flowml.capture import contexts
-from flowml.capture.verdict import watched
+from flowml.capture.verdict import run_watches
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -54,7 +54,7 @@ def settle(run: FlowRun | TaskRun) -> None:
 
 def _announced(label: Mapping[str, Any]) -> records.Caller | None:
     """Ask the session of this process that a label is of for its run, which may have to be created for it."""
-    watch = watched.get(UUID(label["of"]))
+    watch = run_watches.get(UUID(label["of"]))
     return watch.session.announce() if watch and watch.session else None
 
 
