@@ -128,7 +128,7 @@ class Session:
         """Log the outputs; a returned failure is one."""
         self.take_failure(value)
         self.log_outputs(value)
-        self.end()
+        self.ended()
 
     def take_failure(self, value: Any) -> None:
         """Note the error in what the body returned, where the orchestrator sees one."""
@@ -143,8 +143,8 @@ class Session:
                 found = describe.outputs(value, name, hint, given, models=models, hidden=self.hidden)
                 self.put(self.run.new_of(found))
 
-    def end(self) -> None:
-        """End the run of a body that returned."""
+    def ended(self) -> None:
+        """Conclude, now that the body has returned, if there is nobody to say how it ended."""
         self._leave(Verdict("FAILED" if self._error else "FINISHED", formats.now()))
 
     def failed(self, error: BaseException) -> bool:
@@ -166,7 +166,7 @@ class Session:
         return is_stop or self.waits_here
 
     def _leave(self, verdict: Verdict) -> None:
-        """End the run with its body, if there is nobody to say how it ended."""
+        """Conclude with the end of the body, if there is nobody to say how it ended."""
         if not self._is_watched:
             self.conclude(verdict)
 
@@ -186,7 +186,7 @@ class Session:
         return self.run.is_outermost
 
     def conclude(self, verdict: Verdict) -> None:
-        """End the run as the orchestrator says; a later verdict on the same attempt counts more."""
+        """Close the run as the orchestrator says; a later verdict on the same attempt counts more."""
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)

@@ -40,6 +40,8 @@ class Verdict:
 class Attempt(Protocol):
     """One attempt of a run, as it is told what the orchestrator says of it.
 
+    The verbs mean what they mean for a run: see `flowml.store.runs.Run`.
+
     Attributes:
         rests: Whether it is a generator's, whose consumer goes on.
     """

@@ -110,7 +110,7 @@ class JoinedRun:
         self.store.when_fixed(lambda connection: writer_of(connection).tell(root))
 
     def tell(self, new_records: Iterable[records.Record]) -> None:
-        """Log what became known of this very call, also after it was ended."""
+        """Log what became known of this very call, also after it was closed."""
         self.put(new_records)
 
     def new_of(self, described: list[records.Record]) -> list[records.Record]:
@@ -166,7 +166,7 @@ class JoinedRun:
         return caller_of(self.connection, self.info, self.children)
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:  # noqa: ARG002 - the one who opened it says when
-        """Leave ending it to whoever opened it."""
+        """Leave closing it to whoever opened it."""
         if self.is_outermost:
             fluent.end_what_was_left(self.stack, status or "FINISHED")
 
@@ -264,7 +264,7 @@ class OwnRun(JoinedRun):
             self.call_summary.add(child)
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
-        """End the run; those that the user's code left open are ended with the outermost."""
+        """Close the run; those that the user's code left open are ended with the outermost."""
         try:
             if self.is_outermost and status:
                 fluent.end_what_was_left(self.stack, status)

@@ -13,7 +13,11 @@ Say = Callable[[str], None]
 
 
 class Run(Protocol):
-    """Where the records of one call go."""
+    """Where the records of one call go.
+
+    A body ends, returned or failed. Its session then concludes: it takes the verdict and closes the run. To close a
+    run is to give it its status; that waits for nothing. To settle is to wait until all of it is in MLflow.
+    """
 
     @property
     def target(self) -> JoinedRun | None:
@@ -51,13 +55,13 @@ class Run(Protocol):
         """Whether nothing above it in this process waits until all is in MLflow."""
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
-        """End it with what is told about its end, at a time in milliseconds since 1970; does not wait.
+        """Close it with what is told about its end, at a time in milliseconds since 1970; does not wait.
 
-        Without a status it stays open. What comes after it was ended is told too, and a later status counts more.
+        Without a status it stays open. What comes after it was closed is told too, and a later status counts more.
         """
 
     def tell(self, new_records: Iterable[records.Record]) -> None:
-        """Log what became known of this very call, also after it was ended."""
+        """Log what became known of this very call, also after it was closed."""
 
     def settle(self) -> None:
         """Wait until all that was logged is in MLflow, if this is the outermost run of the process."""
@@ -91,7 +95,7 @@ class _NoRun:
         return records.Caller(None, "")
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
-        """End nothing."""
+        """Close nothing."""
 
     def tell(self, new_records: Iterable[records.Record]) -> None:
         """Log nothing."""

@@ -81,7 +81,7 @@ class OfTask:
         Raises:
             OrchestrationError: If it does not take it in time.
         """
-        self._links.settle()
+        self._links.wait()
 
 
 class OfFlow(OfTask):

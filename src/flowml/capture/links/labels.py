@@ -37,12 +37,12 @@ _kept: dict[UUID, str] = {}  # the label that Prefect's API keeps of each flow r
 
 
 def note(run: FlowRun | TaskRun, attempt: int, caller: records.Caller | None) -> None:
-    """Note the run of an attempt; without a caller, that it is not known yet: `settle` asks for it then."""
+    """Note the run of an attempt; without a caller, that it is not known yet: `complete` asks for it then."""
     fields = {_UNKNOWN: True} if caller is None else dataclasses.asdict(caller)
     _write(run, {"of": str(run.id), "attempt": attempt, "state": _state_id(run), **fields})
 
 
-def settle(run: FlowRun | TaskRun) -> None:
+def complete(run: FlowRun | TaskRun) -> None:
     """Have the run known before the labels leave this process, with a task or a flow that is sent elsewhere."""
     noted = run.labels.get(LABEL)
     if isinstance(noted, str) and _UNKNOWN in noted:
@@ -80,7 +80,7 @@ def keep_here() -> None:
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is not None and LABEL in run.labels:
-        settle(run)
+        complete(run)
         with get_client(sync_client=True) as client:
             keep(run, client)
 

@@ -105,8 +105,8 @@ def _create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
             _was_created(out, new, insert.run_id, experiment_id, None)
 
 
-def end(client: MlflowClient, run_id: str, closing: Closing) -> None:
-    """End a run; one that the user deleted meanwhile does not stay RUNNING for ever, and is deleted afterwards too.
+def close_run(client: MlflowClient, run_id: str, closing: Closing) -> None:
+    """Close a run; one that the user deleted meanwhile does not stay RUNNING for ever, and is deleted afterwards too.
 
     Raises:
         Exception: What MLflow raises, also of a run that was deleted.

@@ -118,9 +118,9 @@ class Sender:
             self._tell_losses(out)
             out.since = time.monotonic()
             return out.closed or not out.params
-        ending = self._end(out, closing)
+        ending = self._before_closing(out, closing)
         self._tell_losses(out)
-        is_closed = self._step(out, partial(creation.end, client, run_id, closing), is_vital=True)
+        is_closed = self._step(out, partial(creation.close_run, client, run_id, closing), is_vital=True)
         out.closing, out.closed, out.is_ending = None, True, False
         if ending:
             ending.notify(is_closed=is_closed)
@@ -133,7 +133,7 @@ class Sender:
         for problem in problems:
             out.note(problem)
 
-    def _end(self, out: Outgoing, closing: Closing) -> Ending | None:
+    def _before_closing(self, out: Outgoing, closing: Closing) -> Ending | None:
         """Do all that the end of a flow's run brings, but for closing it; None for another run."""
         if not closing.rolls_up or out.new is None:
             return None
@@ -246,7 +246,7 @@ class Sender:
             out.created.set_exception(problem)
         elif closing and not out.created.exception(0):
             self._tell_losses(out)
-            self._step(out, partial(creation.end, self._client, out.created.result(0).info.run_id, closing))
+            self._step(out, partial(creation.close_run, self._client, out.created.result(0).info.run_id, closing))
         return True
 
     def create(self, out: Outgoing) -> None:
