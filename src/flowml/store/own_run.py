@@ -20,7 +20,7 @@ from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.lazy_store import LazyStore
 from flowml.store.plain_calls import PlainCalls
 from flowml.store.sending import creation, digests
-from flowml.store.sending.intake import take_in
+from flowml.store.sending.intake import enqueue
 from flowml.store.sending.ledger import ledger_of
 from flowml.store.sending.queue import Closing, Created, Outgoing
 from flowml.store.sending.writer import writer_of
@@ -96,7 +96,7 @@ class JoinedRun:
         for record in new_records:
             if isinstance(record, records.Digest):
                 digests.add(record, self.tell)
-        taken, problems = take_in(new_records, "" if self.store.is_open else self.connection.uri)
+        taken, problems = enqueue(new_records, "" if self.store.is_open else self.connection.uri)
         out = self.out
         out.incoming.extend(taken)
         self.store.when_fixed(lambda connection: writer_of(connection).tell(out))

@@ -14,7 +14,7 @@ from flowml.store.sending.queue import Sendable
 from flowml.store.sending.staging import FileRecord, stage
 
 
-def take_in(new_records: Iterable[records.Record], uri: str) -> tuple[list[Sendable], list[TrackingError]]:
+def enqueue(new_records: Iterable[records.Record], uri: str) -> tuple[list[Sendable], list[TrackingError]]:
     """Take records in, in the user's thread: what changes later is not logged.
 
     Args:

@@ -17,7 +17,7 @@ from flowml.store.backend.retrying import is_unreachable
 from flowml.store.flow_end import orphans
 from flowml.store.flow_end.ending import EndedRun, Ending
 from flowml.store.sending import batches, cached, creation, ledger
-from flowml.store.sending.intake import take_in
+from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Outgoing, open_here
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class Sender:
         created, client = out.created.result(0), self._client
         info, run_id = created.info, created.info.run_id
         if out.closing and out.closing.call_summary:
-            self._step(out, partial(ledger.take_in, client, run_id, out.closing.call_summary), is_vital=True)
-            self._take_in(out, out.closing.call_summary.records())
+            self._step(out, partial(ledger.add_noted, client, run_id, out.closing.call_summary), is_vital=True)
+            self._enqueue(out, out.closing.call_summary.records())
             out.closing = dataclasses.replace(out.closing, call_summary=None, summarized=out.closing.call_summary)
         closing = out.closing
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
@@ -126,8 +126,8 @@ class Sender:
             ending.notify(is_closed=is_closed)
         return True
 
-    def _take_in(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
-        taken, problems = take_in(new_records, self._uri)
+    def _enqueue(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
+        taken, problems = enqueue(new_records, self._uri)
         out.incoming.extend(taken)
         out.sort()
         for problem in problems:
@@ -172,7 +172,7 @@ class Sender:
             Exception: What MLflow raises.
         """
         run, apart = out.created.result(0), Outgoing(None, None)
-        taken, problems = take_in(new_records, self._uri)
+        taken, problems = enqueue(new_records, self._uri)
         apart.incoming.extend(taken)
         apart.sort()
         try:

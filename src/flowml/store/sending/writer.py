@@ -21,7 +21,7 @@ from flowml.errors import TrackingError
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import pause
 from flowml.store.sending import answers
-from flowml.store.sending.intake import take_in
+from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Created, Outgoing
 from flowml.store.sending.scheduler import LINGER, Pass
 from flowml.store.sending.sender import LaterError, Sender
@@ -126,7 +126,7 @@ class Writer:
         Raises:
             TrackingError: If a model could not be serialized or a file not copied; the other records are taken.
         """
-        taken, problems = take_in(new_records, self._uri)
+        taken, problems = enqueue(new_records, self._uri)
         out.incoming.extend(taken)
         self.tell(out)
         if problems:
