@@ -26,7 +26,7 @@ _LONGEST_PAUSE = 15.0  # seconds between tries of a run that fails while others 
 
 
 @dataclass(slots=True, eq=False)
-class Pass:
+class SendPass:
     """One pass.
 
     Attributes:
