@@ -16,9 +16,9 @@ from flowml.store.backend.failures import without_credentials
 from flowml.store.by_hand import fluent
 from flowml.store.by_hand.logged import HeldParams, Logged
 from flowml.store.by_hand.opened import Stack
+from flowml.store.by_hand.plain_calls import PlainCalls
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.lazy_store import LazyStore
-from flowml.store.plain_calls import PlainCalls
 from flowml.store.sending import creation, digests
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.ledger import ledger_of

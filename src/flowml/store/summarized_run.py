@@ -11,10 +11,10 @@ from flowml.storable import clean
 from flowml.store.by_hand import fluent
 from flowml.store.by_hand.logged import HeldParams, Logged
 from flowml.store.by_hand.opened import Stack
+from flowml.store.by_hand.plain_calls import PlainCalls
 from flowml.store.flow_end.child_runs import INPUTS
 from flowml.store.flow_end.summary import SummarizedCall
 from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere
-from flowml.store.plain_calls import PlainCalls
 from flowml.store.sending.writer import writer_of
 
 _INPUTS = 5  # so many are noted, for thousands of children have few kinds of them

@@ -20,17 +20,34 @@ if TYPE_CHECKING:
 
     from flowml.store.backend.connection import Connection
     from flowml.store.by_hand.opened import Opened, Stack
-    from flowml.store.lazy_store import LazyStore
 
 
 _MOST_APART = 50  # runs in other experiments that a run leads to
 
 
+class Store(Protocol):
+    """The store of a run, as far as plain calls concern it; it may not be chosen yet."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be chosen."""
+
+    @property
+    def connection(self) -> Connection:
+        """The connection to it; asking chooses it."""
+
+    def being_named(self) -> AbstractContextManager[None]:
+        """Give the user's code time while it names a store."""
+
+
 class Joined(Protocol):
     """A run in MLflow, as far as plain calls concern it."""
 
-    store: LazyStore
     apart: list[tuple[str, str, str]]
+
+    @property
+    def store(self) -> Store:
+        """The store it is in, or will be."""
 
     @property
     def connection(self) -> Connection:
