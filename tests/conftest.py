@@ -20,7 +20,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flowml import faults, settings
-from flowml.store import place
+from flowml.store import lazy_store
 from flowml.store.backend import connection, embedded, mlflow_state
 
 
@@ -72,7 +72,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) 
     monkeypatch.chdir(tmp_path)
     settings.reload()
     yield tmp_path
-    place.fix_all()  # a call that was left early would choose its store seconds later, in another test
+    lazy_store.fix_all()  # a call that was left early would choose its store seconds later, in another test
     while mlflow.active_run():
         mlflow.end_run()
     forget_what_was_said_to_mlflow()

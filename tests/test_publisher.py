@@ -26,7 +26,7 @@ def test_what_was_put_off_comes_after_the_rest() -> None:
         publisher.add(lambda number=number: done.append(f"link {number}"), later=True)  # type: ignore[misc]
     publisher.add(fail)
     publisher.add(lambda: done.append("summary"))
-    with publisher.hurrying():
+    with publisher.publishing_now():
         go_on.set()
         assert publisher.wait(20) == 0
     assert done == ["summary", "link 0", "link 1", "link 2"]

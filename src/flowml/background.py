@@ -36,7 +36,7 @@ class Publisher:
         self._jobs: deque[Callable[[], None]] = deque()
         self._later: deque[Callable[[], None]] = deque()
         self._left = 0
-        self._hurried = 0
+        self._waited_for = 0
         self._changed = threading.Condition()
         self._is_working = False
 
@@ -45,7 +45,7 @@ class Publisher:
 
         Args:
             job: What is to be done.
-            later: Whether it is not to be in the way of the user's tasks: one is done a second, all when `hurrying`.
+            later: Whether it must not disturb the tasks: one such job is done a second, all in `publishing_now`.
         """
         with self._changed:
             self._left += 1
@@ -61,16 +61,16 @@ class Publisher:
             self._changed.notify_all()
 
     @contextmanager
-    def hurrying(self) -> Iterator[None]:
+    def publishing_now(self) -> Iterator[None]:
         """Have done at once what was put off, after what was not, while somebody waits anyway."""
         with self._changed:
-            self._hurried += 1
+            self._waited_for += 1
             self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
-                self._hurried -= 1
+                self._waited_for -= 1
 
     def wait(self, seconds: float) -> int:
         """Wait until all is done.
@@ -78,7 +78,7 @@ class Publisher:
         Returns:
             How much is left, after so many seconds.
         """
-        with self.hurrying(), self._changed:
+        with self.publishing_now(), self._changed:
             self._changed.wait_for(lambda: not self._left, seconds)
             return self._left
 
@@ -100,7 +100,7 @@ class Publisher:
         """Wait for a job; None if there is none and the thread is to end."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs or (self._later and self._hurried), _QUIET)
+                self._changed.wait_for(lambda: self._jobs or (self._later and self._waited_for), _QUIET)
                 if self._jobs or self._later:
                     return (self._jobs or self._later).popleft()
             self._idle()

@@ -17,7 +17,7 @@ from mlflow.tracking._tracking_service.client import TrackingServiceClient
 
 import flowml
 from flowml import Param, Track, flow, task
-from flowml.store import place
+from flowml.store import lazy_store
 from tests.runs import all_runs, flow_run, parent_of, run_of, runs_of
 
 
@@ -500,15 +500,15 @@ def test_an_experiment_that_takes_long_to_make_is_waited_for(
     client: MlflowClient, elsewhere: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The flow's run is not opened while ``set_experiment`` makes a database, however long that takes."""
-    monkeypatch.setattr(place, "_SECONDS", 1)
+    monkeypatch.setattr(lazy_store, "_SECONDS", 1)
     is_up = Event()
-    time_is_up = place.Place._time_is_up
+    time_is_up = lazy_store.LazyStore._time_is_up
 
-    def noted(self: place.Place) -> None:
+    def noted(self: lazy_store.LazyStore) -> None:
         time_is_up(self)
         is_up.set()
 
-    monkeypatch.setattr(place.Place, "_time_is_up", noted)
+    monkeypatch.setattr(lazy_store.LazyStore, "_time_is_up", noted)
     create = TrackingServiceClient.create_experiment
 
     def slowly(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -530,7 +530,7 @@ def test_a_flow_that_asks_for_nothing_is_seen_while_it_works(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some seconds its run is in MLflow, though no task has ended and nobody has asked for an id."""
-    monkeypatch.setattr(place, "_SECONDS", 0.05)
+    monkeypatch.setattr(lazy_store, "_SECONDS", 0.05)
 
     @flow
     def pipeline() -> str:

@@ -144,7 +144,7 @@ def test_each_marker_on_the_page_works_as_it_says(annotation, value, logged):
 def test_the_limits_on_the_page_are_those_of_the_code():
     """Each number in the table of limits is the constant that is used."""
     from flowml.describe import keys, limits, metrics, values
-    from flowml.describe.tables import datasets
+    from flowml.describe.tables import dataset_parts
     from flowml.describe.types import scalars
 
     numbers = [int(re.search(r"[\d,]+", row[1])[0].replace(",", "")) for row in rows("Limits")]
@@ -154,7 +154,7 @@ def test_the_limits_on_the_page_are_those_of_the_code():
         keys.LONGEST,
         metrics.MOST_POINTS,
         limits.MOST_POINTS,
-        datasets.MOST_COLUMNS,
+        dataset_parts.MOST_COLUMNS,
         scalars.LONGEST,
         values.DEEPEST,
     ]

@@ -28,19 +28,19 @@ from tests.ops.conftest import Said
 from flowml import flow, settings
 from flowml.ops.doctor import databases, disks, environment, leftovers, reach, runners, versions
 from flowml.ops.doctor.checks import CHECKS, examine
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.process import TAG
 from flowml.store.backend import connection
 
 
-def place(api: str | None = None) -> Place:
+def setup_here(api: str | None = None) -> Setup:
     """Say what is examined: the project's store, and the Prefect of the tests unless another is named."""
-    return Place(api or PREFECT_API_URL.value(), connection.tracking_uri())
+    return Setup(api or PREFECT_API_URL.value(), connection.tracking_uri())
 
 
-def only(check: Callable[[Place], Iterator[Finding]], at: Place | None = None) -> Finding:
+def only(check: Callable[[Setup], Iterator[Finding]], at: Setup | None = None) -> Finding:
     """Give the one finding of a check."""
-    (found,) = check(at or place())
+    (found,) = check(at or setup_here())
     return found
 
 
@@ -186,12 +186,12 @@ def test_a_file_store(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_prefects_api() -> None:
     """It is reached, or not, or it answers as the wrong fastapi makes it answer."""
     assert only(reach.prefect_api).severity == "ok"
-    found = only(reach.prefect_api, place(f"http://127.0.0.1:{closed_port()}/api"))
+    found = only(reach.prefect_api, setup_here(f"http://127.0.0.1:{closed_port()}/api"))
     assert (found.severity, "cannot be reached" in found.message) == ("error", True)
     with serving(status=422) as url, temporary_settings({PREFECT_API_URL: f"{url}/api"}):
         found = only(reach.prefect_api)
     assert (found.severity, "422" in found.message) == ("error", True)
-    found = only(reach.prefect_api, Place(None, connection.tracking_uri()))
+    found = only(reach.prefect_api, Setup(None, connection.tracking_uri()))
     assert (found.severity, found.remedy.startswith("flowml up")) == ("warning", True)
 
 
@@ -213,16 +213,16 @@ def test_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(300)
 def test_from_inside_a_worker() -> None:
     """A process of a real task runner reaches both; where MLflow is not to be reached from there, that is said."""
-    at = place()
+    at = setup_here()
     assert [(one.severity, one.message) for one in runners.task_runner(at)] == [
         ("ok", "Prefect is reached from inside ProcessPoolTaskRunner"),
         ("ok", "MLflow is reached from inside ProcessPoolTaskRunner"),
     ]
-    lost = Place(at.api, f"http://127.0.0.1:{closed_port()}")
+    lost = Setup(at.api, f"http://127.0.0.1:{closed_port()}")
     prefects, mlflows = runners.task_runner(lost)
     assert (prefects.severity, mlflows.severity) == ("ok", "error")
     assert mlflows.message.startswith("From inside ProcessPoolTaskRunner: MLflow at http://127.0.0.1:")
-    (alone,) = runners.task_runner(Place(None, at.uri))
+    (alone,) = runners.task_runner(Setup(None, at.uri))
     assert alone.message == "MLflow is reached from inside a worker process"
 
 
@@ -233,8 +233,8 @@ def test_a_task_runner_that_does_not_start() -> None:
     @flow(task_runner=DaskTaskRunner(address=f"tcp://127.0.0.1:{closed_port()}", client_kwargs={"timeout": "1s"}))
     def clustered() -> None: ...
 
-    at = place()
-    (found,) = runners.task_runner(Place(at.api, at.uri, clustered))
+    at = setup_here()
+    (found,) = runners.task_runner(Setup(at.api, at.uri, clustered))
     assert found.severity == "error"
     assert "No task runs under DaskTaskRunner" in found.message
 
@@ -248,7 +248,7 @@ def test_one_sqlite_file_for_many(client: MlflowClient) -> None:
     found = only(databases.sqlite)
     assert (found.severity, found.message.startswith("5 processes write")) == ("warning", True)
     client.create_run("0", tags={TAG: json.dumps({**told, "host": "two", "pid": 1})})
-    found = next(iter(databases.sqlite(place())))
+    found = next(iter(databases.sqlite(setup_here())))
     assert (found.severity, "(one, two)" in found.message) == ("warning", True)
 
 
@@ -268,7 +268,7 @@ def test_a_sqlite_file_without_a_log(project: Path, client: MlflowClient, monkey
 def test_a_clock_that_is_wrong(project: Path, ahead: float, severity: str) -> None:
     """A server whose clock is some seconds away is a warning, a minute or more an error."""
     with serving(ahead=ahead) as url:
-        found = only(reach.clocks, Place(f"{url}/api", connection.tracking_uri()))
+        found = only(reach.clocks, Setup(f"{url}/api", connection.tracking_uri()))
     assert found.severity == severity
     assert ahead == 0 or ("20 s behind" if ahead < 0 else "7200 s ahead") in found.message
 
@@ -276,9 +276,9 @@ def test_a_clock_that_is_wrong(project: Path, ahead: float, severity: str) -> No
 def test_a_full_disk(project: Path) -> None:
     """Where fewer bytes are free than are wanted, it is a warning, then an error."""
     everything = 2**70
-    assert {one.severity for one in disks.disk(place(), little=0, none=0)} == {"ok"}
-    assert {one.severity for one in disks.disk(place(), little=everything, none=0)} == {"warning"}
-    assert {one.severity for one in disks.disk(place(), little=everything, none=everything)} == {"error"}
+    assert {one.severity for one in disks.disk(setup_here(), little=0, none=0)} == {"ok"}
+    assert {one.severity for one in disks.disk(setup_here(), little=everything, none=0)} == {"warning"}
+    assert {one.severity for one in disks.disk(setup_here(), little=everything, none=everything)} == {"error"}
 
 
 def test_files_that_wait(project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +345,7 @@ def test_all_of_it(flowml: Callable[..., Said], monkeypatch: pytest.MonkeyPatch)
 def test_a_check_that_stumbles_stops_no_other(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be found out is said, and the next check is made."""
 
-    def stumbles(_: Place) -> Iterator[Finding]:
+    def stumbles(_: Setup) -> Iterator[Finding]:
         raise RuntimeError("no [luck]")
 
     monkeypatch.setattr("flowml.ops.doctor.checks.CHECKS", {"one": stumbles, "run id": environment.run_id})

@@ -17,8 +17,8 @@ from mlflow.tracking import fluent as mlflows
 from flowml import records
 from flowml.store.backend.connection import connect
 from flowml.store.by_hand import fluent
+from flowml.store.lazy_store import LazyStore
 from flowml.store.own_run import JoinedRun, joined
-from flowml.store.place import Place
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def stored(project: Path) -> MlflowClient:
 def run(client: MlflowClient, name: str) -> JoinedRun:
     """Make a run that a session may be of."""
     run_id = client.create_run("0", run_name=name).info.run_id
-    return joined(Place.at(connect()), records.CurrentRun(run_id, "0", run_id, None))
+    return joined(LazyStore.at(connect()), records.CurrentRun(run_id, "0", run_id, None))
 
 
 def active(mine: JoinedRun, say: Callable[[str], None] = print) -> AbstractContextManager[None]:

@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from flowml import records
 from flowml.store.models import identity, log_model
-from flowml.store.sending.intake import take_in
+from flowml.store.sending.intake import enqueue
 
 
 @pytest.fixture
@@ -398,7 +398,7 @@ class Panicking(BaseEstimator):
 
 def test_a_model_that_panics_costs_nothing_else_that_is_logged():
     """It is told as one that could not be serialized, and the rest is taken in."""
-    taken, problem = take_in([record_of(Panicking()), records.Param("a", "1")], "")
+    taken, problem = enqueue([record_of(Panicking()), records.Param("a", "1")], "")
     assert taken == [records.Param("a", "1")]
     assert "could not be serialized: Panic" in str(problem)
 

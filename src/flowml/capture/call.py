@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 from flowml import records, store
 from flowml.capture.guard import Log
-from flowml.capture.verdict import Watch
+from flowml.capture.verdict import RunWatch
 from flowml.options import Track
 
 
 class Orchestrator(Protocol):
     """Who runs a call, as far as the call's session asks it something, or tells it something."""
 
-    def watch(self) -> Watch | None:
+    def run_watch(self) -> RunWatch | None:
         """Return where the verdict on this attempt comes in, if anywhere."""
 
     def failure(self, value: Any) -> BaseException | None:
@@ -43,7 +43,7 @@ class Orchestrator(Protocol):
     def keep(self, run: store.Run) -> None:
         """Hear of it, to keep it where other machines look, once it is known."""
 
-    def hurry(self) -> AbstractContextManager[None]:
+    def publish_now(self) -> AbstractContextManager[None]:
         """Write the links while MLflow is waited for inside."""
 
     def wait_until_published(self) -> None:
@@ -53,7 +53,7 @@ class Orchestrator(Protocol):
 class Nobody:
     """Runs a call that is not tracked."""
 
-    def watch(self) -> None:
+    def run_watch(self) -> None:
         """Give no verdict."""
 
     def failure(self, value: Any) -> None:
@@ -82,7 +82,7 @@ class Nobody:
     def keep(self, run: store.Run) -> None:
         """Keep nothing."""
 
-    def hurry(self) -> AbstractContextManager[None]:
+    def publish_now(self) -> AbstractContextManager[None]:
         """Have nothing to write."""
         return nullcontext()
 

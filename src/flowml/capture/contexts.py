@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from prefect.context import ContextModel, FlowRunContext, TaskRunContext
 
-from flowml.capture.verdict import watched
+from flowml.capture.verdict import run_watches
 from flowml.patches.prefect import OUTER_CONTEXT
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ def is_left(run: TaskRun | FlowRun | None) -> bool:
     """Tell whether a run has left its context behind: it is over, or a generator that waits for its consumer."""
     if run is None:
         return False
-    watch = watched.get(run.id)
+    watch = run_watches.get(run.id)
     return _is_over(run) or bool(watch and watch.session and watch.session.rests)
 
 
 def _is_over(run: TaskRun | FlowRun) -> bool:
     """Tell whether Prefect's engine is done with a run; it is not yet while it calls the run's hooks."""
-    watch = watched.get(run.id)
+    watch = run_watches.get(run.id)
     return watch.is_over if watch else run.state is not None and run.state.is_final()
 
 

@@ -81,7 +81,7 @@ async def returned(session: Session, value: Any) -> None:
     session.take_failure(value)
     async with _failing(session):
         await _in_its_place(value, partial(session.log_outputs, value))
-    session.end()
+    session.ended()
     if session.waits_here:
         await asyncio.to_thread(session.settle)
 

@@ -82,9 +82,9 @@ def _tracked() -> Session | None:
     return None if session is None or session.run is store.NO_RUN else session
 
 
-def _put(session: Session, found: tuple[list[records.Record], Mapping[str, str]]) -> None:
+def _put(session: Session, described: tuple[list[records.Record], Mapping[str, str]]) -> None:
     """Log what there is, and say of each wrong value what is wrong."""
-    logged, wrong = found
+    logged, wrong = described
     session.put(logged)
     for what, why in wrong.items():
         session.lost(f"log {what}", why)
@@ -124,7 +124,7 @@ def flush(timeout: float | None = None) -> None:
         >>> flowml.log(rmse=0.2)
         >>> flowml.flush()
     """
-    with publisher.hurrying():
+    with publisher.publishing_now():
         store.flush_all(timeout)
     keeper.wait(PATIENCE)
 

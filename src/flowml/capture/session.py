@@ -49,13 +49,13 @@ class Session:
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
         self._overflows = 0
         self._is_watched = (
-            call.orchestrator.watch() is not None
+            call.orchestrator.run_watch() is not None
         )  # asked once: later its engine may be gone, its verdict given
 
     @classmethod
     def begin(cls, call: Call, *, inputs: bool = True, ahead: Ahead | None = None) -> Session:
         """Open the run and log the inputs, before the user's code can change them."""
-        caller, watch = current(), call.orchestrator.watch()
+        caller, watch = current(), call.orchestrator.run_watch()
         session = cls(call, store.NO_RUN, caller.said if caller else None)
         earlier = watch.session if watch and isinstance(watch.session, Session) else None
         if watch:
@@ -87,16 +87,16 @@ class Session:
                 entered.enter_context(store.autologging(self.call.track.autolog if self.call.track else False))
             yield
 
-    def put(self, found: list[records.Record]) -> None:
+    def put(self, new_records: list[records.Record]) -> None:
         """Log records, and say in the user's log what is lost; a file takes the parameters beyond MLflow's room."""
-        found = [self._renamed(record) if isinstance(record, records.Param) else record for record in found]
+        new_records = [self._renamed(record) if isinstance(record, records.Param) else record for record in new_records]
         room = describe.MOST_PARAMS - len(self._params)
-        if sum(isinstance(record, records.Param) for record in found) > room:
+        if sum(isinstance(record, records.Param) for record in new_records) > room:
             self._overflows += 1
-            found = describe.fit(found, most_params=room, overflow=f"params/{self._overflows}.json")
-        self._params |= {record.key: record.value for record in found if isinstance(record, records.Param)}
-        self.run.put([*found, *self.hidden.records()])
-        for record in found:
+            new_records = describe.fit(new_records, most_params=room, overflow=f"params/{self._overflows}.json")
+        self._params |= {record.key: record.value for record in new_records if isinstance(record, records.Param)}
+        self.run.put([*new_records, *self.hidden.records()])
+        for record in new_records:
             if isinstance(record, records.Lost):
                 self.lost(record.what, record.why)
             elif isinstance(record, records.Remark):
@@ -129,7 +129,7 @@ class Session:
         """Log the outputs; a returned failure is one."""
         self.take_failure(value)
         self.log_outputs(value)
-        self.end()
+        self.ended()
 
     def take_failure(self, value: Any) -> None:
         """Note the error in what the body returned, where the orchestrator sees one."""
@@ -152,8 +152,8 @@ class Session:
                 )
                 self.put(self.run.new_of(found))
 
-    def end(self) -> None:
-        """End the run of a body that returned."""
+    def ended(self) -> None:
+        """Conclude, now that the body has returned, if there is nobody to say how it ended."""
         self._leave(Verdict("FAILED" if self._error else "FINISHED", formats.now()))
 
     def failed(self, error: BaseException) -> bool:
@@ -175,7 +175,7 @@ class Session:
         return is_stop or self.waits_here
 
     def _leave(self, verdict: Verdict) -> None:
-        """End the run with its body, if there is nobody to say how it ended."""
+        """Conclude with the end of the body, if there is nobody to say how it ended."""
         if not self._is_watched:
             self.conclude(verdict)
 
@@ -195,7 +195,7 @@ class Session:
         return self.run.is_outermost
 
     def conclude(self, verdict: Verdict) -> None:
-        """End the run as the orchestrator says; a later verdict on the same attempt counts more."""
+        """Close the run as the orchestrator says; a later verdict on the same attempt counts more."""
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)
@@ -216,8 +216,8 @@ class Session:
         if self._asking:
             self._asking.wait(PATIENCE)
         try:
-            hurry = self.call.orchestrator.hurry if self.run.is_outermost else nullcontext
-            with hurry(), self.guard("log everything", raising=raising):
+            publish_now = self.call.orchestrator.publish_now if self.run.is_outermost else nullcontext
+            with publish_now(), self.guard("log everything", raising=raising):
                 self.run.settle()
         finally:
             if self.run.is_outermost:
@@ -232,12 +232,12 @@ class Session:
 
     def announce(self) -> records.Caller:
         """Tell calls in other processes of this run, which is created for it; that it has none, if it cannot be now."""
-        told = store.NO_RUN.as_caller()
+        caller = store.NO_RUN.as_caller()
         with self.guard("create the run", raising=False):
-            told = self.run.as_caller()
+            caller = self.run.as_caller()
         with self.guard("tell other processes of the run", raising=False):
-            self.call.orchestrator.announce(told)
-        return told
+            self.call.orchestrator.announce(caller)
+        return caller
 
     def _explain(self) -> None:
         """Log where the call comes from; what others must be asked for comes when they answer."""

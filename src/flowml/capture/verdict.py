@@ -40,6 +40,8 @@ class Verdict:
 class Attempt(Protocol):
     """One attempt of a run, as it is told what the orchestrator says of it.
 
+    The verbs mean what they mean for a run: see `flowml.store.runs.Run`.
+
     Attributes:
         rests: Whether it is a generator's, whose consumer goes on.
     """
@@ -67,7 +69,7 @@ class Attempt(Protocol):
         """Tell which run it is, which is waited for."""
 
 
-class Watch:
+class RunWatch:
     """One run while one of the orchestrator's engines has it, which will give the verdict on each attempt.
 
     Attributes:
@@ -88,7 +90,7 @@ class Watch:
         self.settled: Attempt | None = None
 
 
-watched: WeakValueDictionary[UUID, Watch] = WeakValueDictionary()
+run_watches: WeakValueDictionary[UUID, RunWatch] = WeakValueDictionary()
 """The runs that an engine of this process has, by the orchestrator's id; the engines keep them alive."""
 
 

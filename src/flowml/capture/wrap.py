@@ -64,22 +64,22 @@ def _generator(call: Call, body: Generator[Any, Any, Any]) -> Generator[Any, Any
     # The body runs in its consumer's context: the session is made active for each resume, never in between.
     session = Session.begin(call)
     resume: Callable[[Any], Any] = body.send
-    given: Any = None
+    sent: Any = None
     try:
         while True:
             with session.active():
-                value = resume(given)
+                value = resume(sent)
             session.yielded(value)
             try:
                 with _resting(session):
-                    given = yield value
+                    sent = yield value
                 resume = body.send
             except GeneratorExit:
                 with session.active():
                     body.close()
                 raise
             except BaseException as thrown:  # noqa: BLE001 - what the consumer throws belongs to the body
-                resume, given = body.throw, thrown
+                resume, sent = body.throw, thrown
     except StopIteration as stop:
         session.returned(stop.value)
         if session.waits_here:
@@ -97,22 +97,22 @@ def _generator(call: Call, body: Generator[Any, Any, Any]) -> Generator[Any, Any
 async def _async_generator(call: Call, body: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
     session = await event_loop.begun(call)
     resume: Callable[[Any], Any] = body.asend
-    given: Any = None
+    sent: Any = None
     try:
         while True:
             with session.active():
-                value = await resume(given)
+                value = await resume(sent)
             await event_loop.yielded(session, value)
             try:
                 with _resting(session):
-                    given = yield value
+                    sent = yield value
                 resume = body.asend
             except GeneratorExit:
                 with session.active():
                     await body.aclose()
                 raise
             except BaseException as thrown:  # noqa: BLE001 - what the consumer throws belongs to the body
-                resume, given = body.athrow, thrown
+                resume, sent = body.athrow, thrown
     except StopAsyncIteration:
         await event_loop.returned(session, None)
     except GeneratorExit:

@@ -164,8 +164,8 @@ def _pulled_there(there: DeploymentResponse) -> _Pulled | None:
 
 
 def _pulled(steps: list[dict[str, Any]]) -> _Pulled | None:
-    told = (_Pulled(kind, str(step[kind][key])) for step in steps for kind, key in _PLACES.items() if kind in step)
-    return next(told, None)
+    pulled = (_Pulled(kind, str(step[kind][key])) for step in steps for kind, key in _PLACES.items() if kind in step)
+    return next(pulled, None)
 
 
 def _same_place(one: str, other: str) -> bool:

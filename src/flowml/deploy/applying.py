@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import settings
 from flowml.capture.engine.origin import rule
-from flowml.deploy import parameters as given
+from flowml.deploy import parameters as flow_parameters
 from flowml.deploy import sources, tracking
 from flowml.deploy.finding import whereabouts
 from flowml.deploy.schedules import as_prefects
@@ -128,15 +128,15 @@ def _made(deployment: Deployment) -> RunnerDeployment:
         description=deployment.description,
     )
     # Prefect needs **kwargs to be given.
-    setattr(made, PARAMETER_SCHEMA.name.rpartition(".")[2], given.form_of(deployment.flow))
+    setattr(made, PARAMETER_SCHEMA.name.rpartition(".")[2], flow_parameters.form_of(deployment.flow))
     return made
 
 
 def _form(schedule: Any) -> str:
-    told = schedule.schedule.model_dump(mode="json")
-    if "rrule" in told:
-        told["rrule"] = rule(told["rrule"])
-    return json.dumps((told, schedule.parameters or {}, schedule.slug), sort_keys=True, default=str)
+    fields = schedule.schedule.model_dump(mode="json")
+    if "rrule" in fields:
+        fields["rrule"] = rule(fields["rrule"])
+    return json.dumps((fields, schedule.parameters or {}, schedule.slug), sort_keys=True, default=str)
 
 
 def _relative(file: Path, folder: Path) -> str:

@@ -16,9 +16,9 @@ from uuid import UUID
 
 from flowml.capture.engine.origin import BY, LOGICAL_DATE
 from flowml.deploy import api
-from flowml.deploy import parameters as given
+from flowml.deploy import parameters as flow_parameters
 from flowml.deploy.schedules import Time, between, by_its_clock, period
-from flowml.deploy.triggering import Started, told
+from flowml.deploy.triggering import Started, as_started
 from flowml.describe.text import fingerprint
 from flowml.errors import DeploymentError
 from flowml.ops.prefect_api import PAGE, explained, flow_runs
@@ -85,7 +85,9 @@ def plan(name: str, start: str, end: str) -> Plan:
             raise DeploymentError(msg)
         schema = deployment.parameter_openapi_schema or {}
         for one in deployment.schedules:
-            given.check_schema(schema, {**deployment.parameters, **_handed(schema, one, now)}, full_name, whole=True)
+            flow_parameters.check_schema(
+                schema, {**deployment.parameters, **_handed(schema, one, now)}, full_name, whole=True
+            )
         first, last = period(start, end, getattr(deployment.schedules[0].schedule, "timezone", None))
         made = Plan(full_name, deployment, between(deployment.schedules, first, min(last, now)))
         if made.times:
@@ -116,7 +118,7 @@ def backfill(plan: Plan, *, concurrency_limit: int, say: Callable[[datetime, Sta
             while waiting and len(running) < concurrency_limit:
                 scheduled = waiting.popleft()
                 running[_start(client, plan, scheduled)] = scheduled
-            for now in _told(client, list(running)):
+            for now in _as_started(client, list(running)):
                 if states.get(now.id) != now.state:
                     states[now.id] = now.state
                     say(running[now.id].moment, now)
@@ -129,7 +131,7 @@ def backfill(plan: Plan, *, concurrency_limit: int, say: Callable[[datetime, Sta
 
 
 def _start(client: SyncPrefectClient, plan: Plan, scheduled: Time) -> UUID:
-    moment, given = scheduled
+    moment, parameters = scheduled
     written = moment.isoformat()
     with explained():
         run = client.create_flow_run_from_deployment(
@@ -138,12 +140,12 @@ def _start(client: SyncPrefectClient, plan: Plan, scheduled: Time) -> UUID:
             tags=[TAG, f"{LOGICAL_DATE}:{written}"],
             labels={BY: "backfill", LOGICAL_DATE: written},
             # Two backfills at the same time start one run.
-            idempotency_key=f"{TAG} {plan.deployment.id} {written} {plan.tries[scheduled]} {fingerprint(given)}",
+            idempotency_key=f"{TAG} {plan.deployment.id} {written} {plan.tries[scheduled]} {fingerprint(parameters)}",
         )
     return run.id
 
 
-def _handed(schema: given.Schema, schedule: DeploymentSchedule, moment: datetime) -> dict[str, Any]:
+def _handed(schema: flow_parameters.Schema, schedule: DeploymentSchedule, moment: datetime) -> dict[str, Any]:
     """Return a schedule's own parameters, and that which a flow may have for the time, as a day if it takes days."""
     own = dict(schedule.parameters or {})
     wanted = schema.get("properties", {}).get("logical_date")
@@ -177,14 +179,14 @@ def _meant(run: FlowRun, meeting: list[Time], plan: Plan) -> Time | None:
     """Return which of the times of one moment a run is for: where schedules meet, that whose parameters it has."""
     if len(meeting) <= 1:
         return next(iter(meeting), None)
-    given = {one: plan.schedules[one].parameters or {} for one in meeting}
-    differing = {name for own in given.values() for name in own}
+    own_parameters = {one: plan.schedules[one].parameters or {} for one in meeting}
+    differing = {name for own in own_parameters.values() for name in own}
 
     def has(own: dict[str, Any]) -> bool:
         expected = {**plan.deployment.parameters, **own}
         return all(run.parameters.get(name) == expected.get(name) for name in differing)
 
-    return next((one for one, own in given.items() if has(own)), None)
+    return next((one for one, own in own_parameters.items() if has(own)), None)
 
 
 def _note(plan: Plan, scheduled: Time, run: FlowRun) -> None:
@@ -207,9 +209,9 @@ def _moment(text: Any) -> datetime:
         return datetime.min.replace(tzinfo=timezone.utc)
 
 
-def _told(client: SyncPrefectClient, ids: list[UUID]) -> Iterator[Started]:
+def _as_started(client: SyncPrefectClient, ids: list[UUID]) -> Iterator[Started]:
     """Return what runs are; one that somebody has deleted in Prefect is over, and not well."""
-    there = {run.id: told(run) for run in flow_runs(client, ids)}
+    there = {run.id: as_started(run) for run in flow_runs(client, ids)}
     for one in ids:
         gone = Started(one, name=str(one), state="Deleted", is_over=True, is_good=False, url=None)
         yield there.get(one, gone)

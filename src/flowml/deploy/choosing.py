@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowml.deploy import parameters as given
+from flowml.deploy import parameters as flow_parameters
 from flowml.deploy.deployment import Deployment
 from flowml.deploy.finding import entrypoint, in_places, whereabouts
 from flowml.deploy.schedules import chosen
@@ -131,7 +131,7 @@ def _changed(declared: Deployment | None, options: Options, flow: Any) -> Deploy
     said = {option: value for option, value in said.items() if value is not None}
     if options.param:
         before = declared.parameters if declared else {}
-        said["parameters"] = {**before, **given.read(options.param, given.schema_of(flow))}
+        said["parameters"] = {**before, **flow_parameters.read(options.param, flow_parameters.schema_of(flow))}
     if declared:
         return dataclasses.replace(declared, **said) if said else declared
     return Deployment(flow, str(options.name), **said)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowml.deploy import parameters as given
+from flowml.deploy import parameters as flow_parameters
 from flowml.deploy.schedules import as_prefects
 from flowml.errors import DeploymentError
 
@@ -78,9 +78,9 @@ class Deployment:
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             msg = f"concurrency_limit={limit!r} cannot be: it is how many runs there may be at once, 1 or more."
             raise DeploymentError(msg)
-        given.check(self.flow, self.parameters, whole=not all(own))
+        flow_parameters.check(self.flow, self.parameters, whole=not all(own))
         for parameters in filter(None, own):
-            given.check(self.flow, {**self.parameters, **parameters}, whole=True)
+            flow_parameters.check(self.flow, {**self.parameters, **parameters}, whole=True)
 
     @property
     def full_name(self) -> str:

@@ -70,7 +70,7 @@ def _entry(deployment: Deployment) -> dict[str, Any]:
 
 
 def _schedule(schedule: Any) -> dict[str, Any]:
-    told = {key: value for key, value in schedule.schedule.model_dump(mode="json").items() if value is not None}
-    told |= {"active": schedule.active is not False}
-    told |= {"parameters": schedule.parameters} if schedule.parameters else {}
-    return told | ({"slug": schedule.slug} if schedule.slug else {})
+    fields = {key: value for key, value in schedule.schedule.model_dump(mode="json").items() if value is not None}
+    fields |= {"active": schedule.active is not False}
+    fields |= {"parameters": schedule.parameters} if schedule.parameters else {}
+    return fields | ({"slug": schedule.slug} if schedule.slug else {})

@@ -45,8 +45,8 @@ def Cron(cron: str, /, *, timezone: str | None = None, **options: Any) -> Schedu
     try:
         CronSchedule(cron=cron)
     except ValueError:
-        told = "write minute, hour, day of month, month and day of week, such as '0 2 * * *' for two o'clock each night"
-        msg = f"{cron!r} is no cron expression: {told}."
+        hint = "write minute, hour, day of month, month and day of week, such as '0 2 * * *' for two o'clock each night"
+        msg = f"{cron!r} is no cron expression: {hint}."
         raise DeploymentError(msg) from None
     return schedules.Cron(cron, timezone=timezone, **options)
 
@@ -114,8 +114,8 @@ def RRule(rrule: str, /, *, timezone: str | None = None, **options: Any) -> Sche
         RRuleSchedule(rrule=rrule)
     except (ValueError, KeyError, AttributeError) as error:
         why = re.search(r"Invalid RRule string .*?: (.*?)(?: \[type=|$)", str(error), re.DOTALL)
-        told = f" ({why[1]})" if why else ""
-        msg = f"{rrule!r} is no recurrence rule{told}; write it as RFC 5545 does: 'FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=6'."
+        reason = f" ({why[1]})" if why else ""
+        msg = f"{rrule!r} is no recurrence rule{reason}; write it as RFC 5545 does: 'FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=6'."
         raise DeploymentError(msg) from None
     return schedules.RRule(rrule, timezone=timezone or "UTC", **options)
 
@@ -127,11 +127,11 @@ def chosen(cron: str | None, interval: str | None, rrule: str | None, timezone: 
         DeploymentError: If they name several, or one that makes no sense.
     """
     named = {"--cron": cron, "--interval": interval, "--rrule": rrule}
-    given = [name for name, value in named.items() if value is not None]
-    if len(given) > 1:
-        msg = f"A deployment gets one schedule here, not {' and '.join(given)}; declare several in the flow's file."
+    options = [name for name, value in named.items() if value is not None]
+    if len(options) > 1:
+        msg = f"A deployment gets one schedule here, not {' and '.join(options)}; declare several in the flow's file."
         raise DeploymentError(msg)
-    if timezone is not None and not given:
+    if timezone is not None and not options:
         msg = f"--timezone {timezone} needs --cron, --interval or --rrule: it says whose clock they mean."
         raise DeploymentError(msg)
     if cron is not None:
@@ -218,16 +218,16 @@ def between(schedules: Iterable[Any], first: datetime, last: datetime) -> dict[T
     Raises:
         DeploymentError: If there are too many.
     """
-    found: dict[Time, Any] = {}
+    schedule_of: dict[Time, Any] = {}
     for schedule in schedules:
-        since, given = first, json.dumps(schedule.parameters or {}, sort_keys=True, default=str)
+        since, parameters = first, json.dumps(schedule.parameters or {}, sort_keys=True, default=str)
         while since <= last and (some := _some(schedule.schedule, since, last)):
-            found = {**dict.fromkeys((Time(one, given) for one in some), schedule), **found}
+            schedule_of = {**dict.fromkeys((Time(one, parameters) for one in some), schedule), **schedule_of}
             since = max(some) + _TICK
-            if len(found) > _MOST:
+            if len(schedule_of) > _MOST:
                 msg = f"There are more than {_MOST} scheduled times in that period; take a shorter one."
                 raise DeploymentError(msg)
-    return {time: found[time] for time in sorted(found)}
+    return {time: schedule_of[time] for time in sorted(schedule_of)}
 
 
 def _some(schedule: Any, first: datetime, last: datetime) -> list[datetime]:

@@ -56,19 +56,19 @@ def variables(deployment: Deployment) -> dict[str, Any]:
     Raises:
         DeploymentError: If one is a password.
     """
-    given = dict(deployment.job_variables.get("env") or {})
-    for name, value in given.items():
+    declared = dict(deployment.job_variables.get("env") or {})
+    for name, value in declared.items():
         if name in _PASSWORDS and not str(value).startswith(("secret:", "{{")):
             msg = f"{name} of job_variables is a password, which Prefect would show to everybody. Give the name of a "
             msg += 'Secret block of Prefect\'s, "secret:NAME", or set the variable where the worker runs.'
             raise DeploymentError(msg)
-    return {name: _referred(value) if isinstance(value, str) else value for name, value in given.items()}
+    return {name: _referred(value) if isinstance(value, str) else value for name, value in declared.items()}
 
 
 def secrets_of(deployment: Deployment) -> list[str]:
     """Return the names of the Secret blocks that a deployment refers to."""
-    told = [deployment.tracking_uri, deployment.registry_uri, *(deployment.job_variables.get("env") or {}).values()]
-    return [one.removeprefix("secret:") for one in told if isinstance(one, str) and one.startswith("secret:")]
+    values = [deployment.tracking_uri, deployment.registry_uri, *(deployment.job_variables.get("env") or {}).values()]
+    return [one.removeprefix("secret:") for one in values if isinstance(one, str) and one.startswith("secret:")]
 
 
 def only_here(deployment: Deployment) -> str | None:

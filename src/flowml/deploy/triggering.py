@@ -12,7 +12,7 @@ from flowml.capture.engine.origin import BY
 from flowml.capture.links import labels
 from flowml.capture.links.urls import page_of
 from flowml.deploy import api
-from flowml.deploy import parameters as given
+from flowml.deploy import parameters as flow_parameters
 from flowml.ops.prefect_api import explained
 
 if TYPE_CHECKING:
@@ -59,11 +59,13 @@ def trigger(name: str, parameters: Iterable[str] = ()) -> Started:
     with api.server() as client:
         full_name, deployment = api.named(client, name)
         schema = deployment.parameter_openapi_schema or {}
-        found = given.read(parameters, schema)
-        given.check_schema(schema, {**deployment.parameters, **found}, full_name, whole=True)
+        values = flow_parameters.read(parameters, schema)
+        flow_parameters.check_schema(schema, {**deployment.parameters, **values}, full_name, whole=True)
         with explained():
-            run = client.create_flow_run_from_deployment(deployment.id, parameters=found, labels={BY: "flowml trigger"})
-        return told(run)
+            run = client.create_flow_run_from_deployment(
+                deployment.id, parameters=values, labels={BY: "flowml trigger"}
+            )
+        return as_started(run)
 
 
 def watch(run_id: UUID, say: Callable[[Started], None]) -> Started:
@@ -83,7 +85,7 @@ def watch(run_id: UUID, say: Callable[[Started], None]) -> Started:
     with api.server() as client:
         while True:
             with explained():
-                run = told(client.read_flow_run(run_id))
+                run = as_started(client.read_flow_run(run_id))
             if run.state != before:
                 say(run)
                 before = run.state
@@ -92,7 +94,7 @@ def watch(run_id: UUID, say: Callable[[Started], None]) -> Started:
             time.sleep(1)
 
 
-def told(run: FlowRun) -> Started:
+def as_started(run: FlowRun) -> Started:
     """Return what a run is, as people want to know it."""
     state = run.state
     is_over = bool(state and state.is_final())

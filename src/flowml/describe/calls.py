@@ -110,8 +110,8 @@ def yielded(
     marker = hints.marker_in(annotation)
     if isinstance(marker, options.Skip):
         return []
-    given = marker.name if isinstance(marker, options.Metric) else None
-    place = Place(given or name, "output", name, marker, annotation, prefix=given or "", hidden=hidden)
+    chosen = marker.name if isinstance(marker, options.Metric) else None
+    place = Place(chosen or name, "output", name, marker, annotation, prefix=chosen or "", hidden=hidden)
     found: list[records.Record] = []
     try:
         if isinstance(value, Mapping):

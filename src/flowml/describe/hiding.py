@@ -9,7 +9,7 @@ from flowml import options
 from flowml.describe import metrics
 from flowml.describe.dispatch import by_structure, find, part_by_part
 from flowml.describe.place import DEEPEST, Place
-from flowml.describe.tables.datasets import tables
+from flowml.describe.tables.dataset_parts import tables
 from flowml.secrets import is_secret_name, is_secret_number
 
 _MOST = 10_000  # numbers of one value that are looked at

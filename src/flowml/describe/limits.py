@@ -22,7 +22,7 @@ _MOST_STEPS = 2**63 - 1
 
 
 def fit(
-    found: Iterable[records.Record],
+    new_records: Iterable[records.Record],
     *,
     most_params: int = MOST_PARAMS,
     overflow: str = "inputs.json",
@@ -36,7 +36,7 @@ def fit(
     full in two files among the artifacts. What is within the limits stays as it is, so fitting twice is harmless.
 
     Args:
-        found: The records.
+        new_records: The records.
         most_params: How many parameters may stand in the table.
         overflow: The JSON file for long values and for parameters beyond the limit, by key.
         changed_keys: The JSON file for the original of each key that was changed.
@@ -46,24 +46,24 @@ def fit(
         The records to log.
     """
     fitting = _Fitting(most_params, overflow, changed_keys)
-    fitted = fitting.fit(found)
+    fitted = fitting.fit(new_records)
     if hidden:
         hidden.add(fitting.masked())
     return fitted
 
 
 def fit_piece(
-    found: Iterable[records.Record], folder: str, names: Iterable[object], hidden: Hidden | None = None
+    new_records: Iterable[records.Record], folder: str, names: Iterable[object], hidden: Hidden | None = None
 ) -> list[records.Record]:
     """Fit what is logged in pieces: each piece has files of its own, so that none overwrites another's."""
     stem = f"{folder}/{fingerprint(chr(0).join(map(str, names)))}"
-    return fit(apart(found), overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json", hidden=hidden)
+    return fit(apart(new_records), overflow=f"{stem}.json", changed_keys=f"{stem}_keys.json", hidden=hidden)
 
 
-def apart(found: Iterable[records.Record]) -> Iterator[records.Record]:
+def apart(new_records: Iterable[records.Record]) -> Iterator[records.Record]:
     """Give a parameter that has another value already a key of its own: MLflow keeps one value for each."""
     values: dict[str, str] = {}
-    for record in found:
+    for record in new_records:
         if isinstance(record, records.Param):
             key = key_apart(record, values)
             values[key] = record.value
@@ -99,8 +99,8 @@ class _Fitting:
         self.tags: dict[str, records.Tag] = {}
         self.others: list[records.Record] = []
 
-    def fit(self, found: Iterable[records.Record]) -> list[records.Record]:
-        for record in found:
+    def fit(self, new_records: Iterable[records.Record]) -> list[records.Record]:
+        for record in new_records:
             self._take(record)
         return self._result()
 
@@ -142,14 +142,14 @@ class _Fitting:
             self.whole.pop(key, None)
         if len(value) > mlflow_limits.PARAM:
             self.whole[key] = value
-            told = f"{len(value):,} characters, sha256:{fingerprint(value)}, whole in {self.overflow}"
-            value = f"{value[:_PREVIEW]}… ({told})"
+            summary = f"{len(value):,} characters, sha256:{fingerprint(value)}, whole in {self.overflow}"
+            value = f"{value[:_PREVIEW]}… ({summary})"
         self.params[key] = value
 
     def _lost(self, lost: records.Lost) -> None:
-        told = records.Lost(_text(lost.name), mask(clean(_text(lost.what))), mask(clean(_text(lost.why))))
-        self._take(records.Tag(f"flowml.not_logged.{told.name}", f"could not {told.what}: {told.why}"))
-        self.others.append(told)
+        fitted = records.Lost(_text(lost.name), mask(clean(_text(lost.what))), mask(clean(_text(lost.why))))
+        self._take(records.Tag(f"flowml.not_logged.{fitted.name}", f"could not {fitted.what}: {fitted.why}"))
+        self.others.append(fitted)
 
     def _metric(self, metric: records.Metric) -> None:
         number = _float(metric.value)

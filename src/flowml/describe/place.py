@@ -139,8 +139,8 @@ class Place:
         """
         marker = marker_in(annotation)
         inherited = _INHERITED.get(type(self.marker))
-        given = getattr(marker, "name", None)
-        name = given or self.key(part)
+        chosen = getattr(marker, "name", None)
+        name = chosen or self.key(part)
         return Place(
             name,
             self.role,
@@ -148,7 +148,7 @@ class Place:
             marker or inherited,
             annotation,
             self.inputs,
-            "" if bare and not given else name,
+            "" if bare and not chosen else name,
             returned=False,
             depth=self.depth + 1,
             above=self.above if value is None else (*self.above, id(value)),

@@ -82,6 +82,6 @@ async def deliver(event: Event) -> None:
 
 
 def _arguments(event: Event) -> dict[str, Any]:
-    told: dict[str, Any] = {"resource": dict(event.about), "payload": dict(event.payload)}
-    told["related"] = [dict(one) for one in event.related]
-    return told | ({"id": event.known_by} if event.known_by else {})
+    body: dict[str, Any] = {"resource": dict(event.about), "payload": dict(event.payload)}
+    body["related"] = [dict(one) for one in event.related]
+    return body | ({"id": event.known_by} if event.known_by else {})

@@ -22,7 +22,7 @@ Found: TypeAlias = "dict[str, Stamp]"  # by path
 _MOST = 10_000  # files of one pattern
 
 
-class Watch:
+class FileWatch:
     """What is known of the files that are waited for.
 
     A file is told of when it is as it was at the look before: one that is being written is left until it is whole.
@@ -51,18 +51,18 @@ class Watch:
         if time.monotonic() - self._read > thresholds.FRESH:
             self._patterns, self._read = await asyncio.to_thread(_patterns), time.monotonic()
         for pattern in self._patterns:
-            found = await asyncio.to_thread(_found, pattern)
+            stamps = await asyncio.to_thread(_found, pattern)
             if pattern not in self._told:
-                self._say(f"Watching {pattern}; files there already: {len(found)}.")
-                self._told[pattern] = found
-            before, self._seen[pattern] = self._seen.get(pattern, {}), found
-            for path, stamp in sorted(found.items()):
+                self._say(f"Watching {pattern}; files there already: {len(stamps)}.")
+                self._told[pattern] = stamps
+            before, self._seen[pattern] = self._seen.get(pattern, {}), stamps
+            for path, stamp in sorted(stamps.items()):
                 if self._told[pattern].get(path) != stamp and before.get(path) == stamp:
                     await deliver(_event(pattern, path, stamp, is_new=path not in self._told[pattern]))
                     self._told[pattern][path] = stamp
                     self._say(f"Told: {path}")
                     self._keep()
-            self._told[pattern] = {path: stamp for path, stamp in self._told[pattern].items() if path in found}
+            self._told[pattern] = {path: stamp for path, stamp in self._told[pattern].items() if path in stamps}
         if self._is_first:  # later they are kept: Prefect makes a deployment's automations anew when it is applied
             self._told = {pattern: self._told[pattern] for pattern in self._patterns}
             self._is_first = False
@@ -81,13 +81,13 @@ class Watch:
 def _patterns() -> list[str]:
     """Return the patterns that deployments wait for."""
     prefix = vocabulary.files("")
-    asked = thresholds.read()
-    found = {
+    wanted = thresholds.read()
+    labels = {
         one.labels[vocabulary.ID]
-        for one in asked
+        for one in wanted
         if one.event == vocabulary.FILE_CHANGED and vocabulary.ID in one.labels
     }
-    return sorted(vocabulary.unlabel(known.removeprefix(prefix)) for known in found if known.startswith(prefix))
+    return sorted(vocabulary.unlabel(known.removeprefix(prefix)) for known in labels if known.startswith(prefix))
 
 
 def _found(pattern: str) -> Found:
@@ -106,13 +106,16 @@ def _stamps(paths: Iterable[str]) -> Iterator[tuple[str, Stamp]]:
 
 def _event(pattern: str, path: str, stamp: Stamp, *, is_new: bool) -> Event:
     about = {vocabulary.ID: vocabulary.files(pattern), vocabulary.NAME: Path(path).name}
-    told = {"path": path, "pattern": pattern, "change": "appeared" if is_new else "changed", "size": stamp[1]}
-    return Event(vocabulary.FILE_CHANGED, about, told, same=f"{pattern} {path} {stamp}")
+    payload = {"path": path, "pattern": pattern, "change": "appeared" if is_new else "changed", "size": stamp[1]}
+    return Event(vocabulary.FILE_CHANGED, about, payload, same=f"{pattern} {path} {stamp}")
 
 
 def _read(kept: Path) -> dict[str, Found]:
     try:
-        told: Mapping[str, Mapping[str, list[int]]] = json.loads(kept.read_text())
+        told_before: Mapping[str, Mapping[str, list[int]]] = json.loads(kept.read_text())
     except (OSError, ValueError):
         return {}
-    return {pattern: {path: (stamp[0], stamp[1]) for path, stamp in found.items()} for pattern, found in told.items()}
+    return {
+        pattern: {path: (stamp[0], stamp[1]) for path, stamp in stamps.items()}
+        for pattern, stamps in told_before.items()
+    }

@@ -38,10 +38,10 @@ def judged(
         return
     attempt = f"{notification.run_id} {notification.tags.get('flowml.attempt', '1')}"
     flow = vocabulary.label(notification.tags.get("prefect.flow_name", ""))
-    asked = thresholds.asked({vocabulary.METRIC_BREACHED, *_ABOUT_DATASETS})
+    wanted = thresholds.asked_for({vocabulary.METRIC_BREACHED, *_ABOUT_DATASETS})
     mine = {
         (one.event, one.labels[vocabulary.ID], one.labels[vocabulary.LIMIT]): one
-        for one in asked
+        for one in wanted
         if vocabulary.ID in one.labels
         and vocabulary.LIMIT in one.labels
         and one.labels.get(vocabulary.FLOW, flow) == flow
@@ -82,15 +82,15 @@ def _change(
     now, before = datasets(name)
     if now is None or before is None:
         return None
-    told = {"dataset": name, "digest": now.digest, "digest_before": before.digest, "run_id_before": before.run_id}
+    payload = {"dataset": name, "digest": now.digest, "digest_before": before.digest, "run_id_before": before.run_id}
     if one.event == vocabulary.DATASET_CHANGED:
-        return told if now.digest != before.digest else None
+        return payload if now.digest != before.digest else None
     if not drift.is_profiled(now.profile):
         msg = "OnDataset(%r) cannot see a drift: annotate what makes it with Dataset(%r, profile=True)."
         _logger.warning(msg, name, name)
         return None
-    found = drift.drift(before.profile, now.profile)
+    drifted = drift.drift(before.profile, now.profile)
     most = float(one.labels[vocabulary.LIMIT].rpartition(" ")[2])
-    if found is None or found[1] <= most:
+    if drifted is None or drifted[1] <= most:
         return None
-    return {**told, "column": found[0], "drift": round(found[1], 4), "limit": most}
+    return {**payload, "column": drifted[0], "drift": round(drifted[1], 4), "limit": most}

@@ -38,7 +38,7 @@ class Asked:
     labels: Mapping[str, str]
 
 
-def asked(events: Collection[str]) -> list[Asked]:
+def asked_for(events: Collection[str]) -> list[Asked]:
     """Return what deployments ask for of these events, as it was at most `FRESH` seconds ago.
 
     Where Prefect does not answer, it is what was read last; where it has no server, nothing is asked for.
@@ -46,13 +46,13 @@ def asked(events: Collection[str]) -> list[Asked]:
     with noted_settings() as api:
         if api is None:
             return []
-        when, found = _read.get(api, (0.0, ()))
+        when, thresholds = _read.get(api, (0.0, ()))
         if time.monotonic() - when > FRESH or not when:
             now = _read_patiently()
             if now is not None:
                 _read[api] = (time.monotonic(), now)
-                found = now
-    return [one for one in found if one.event in events]
+                thresholds = now
+    return [one for one in thresholds if one.event in events]
 
 
 def forget() -> None:

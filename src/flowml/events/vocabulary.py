@@ -140,8 +140,8 @@ def registered(
         DEPLOYMENT: deployment,
     }
     uri = f"models:/{facts['model']}/{facts['version']}"
-    told = {"model": facts["model"], "version": facts["version"], "model_uri": uri, **payload}
-    return Event(MODEL_REGISTERED, about, told, related, _same(facts), delivery)
+    full_payload = {"model": facts["model"], "version": facts["version"], "model_uri": uri, **payload}
+    return Event(MODEL_REGISTERED, about, full_payload, related, _same(facts), delivery)
 
 
 def promoted(
@@ -163,9 +163,9 @@ def promoted(
     """
     made = registered(facts, payload, related, deployment)
     about = {**made.about, ALIAS: label(facts["alias"])}
-    told = {**made.payload, "alias": facts["alias"], "alias_uri": f"models:/{facts['model']}@{facts['alias']}"}
+    full_payload = {**made.payload, "alias": facts["alias"], "alias_uri": f"models:/{facts['model']}@{facts['alias']}"}
     same = _same(facts)
-    return Event(MODEL_PROMOTED, about, told, related, f"{same} {facts['alias']}" if same else None, delivery)
+    return Event(MODEL_PROMOTED, about, full_payload, related, f"{same} {facts['alias']}" if same else None, delivery)
 
 
 def _same(facts: Mapping[str, str]) -> str | None:

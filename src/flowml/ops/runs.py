@@ -102,7 +102,7 @@ class Runs:
         mine = f"attributes.status = 'RUNNING' and attributes.start_time < {started_before}"
         for run in self.search(mine):
             carried = [run.data.tags[tag] for tag in (FLOW_RUN, TASK_RUN) if tag in run.data.tags]
-            if carried and all(is_id(told) for told in carried):
+            if carried and all(is_id(prefect_id) for prefect_id in carried):
                 yield run.info.run_id
 
     def with_those_above(self, run_ids: Iterable[str]) -> dict[str, Run]:
@@ -111,10 +111,10 @@ class Runs:
         wanted = _above(known.values()) - known.keys()
         tried: set[str] = set()
         while wanted:
-            found = {run.info.run_id: run for run in self.some(wanted)}
-            known |= found
+            above = {run.info.run_id: run for run in self.some(wanted)}
+            known |= above
             tried |= wanted
-            wanted = _above(found.values()) - known.keys() - tried
+            wanted = _above(above.values()) - known.keys() - tried
         return known
 
     def close(self, run_id: str, status: str, ended: int, tags: Mapping[str, str]) -> bool:
@@ -158,5 +158,5 @@ def quoted(text: str) -> str | None:
 
 
 def _above(runs: Iterable[Run]) -> set[str]:
-    told = {run.data.tags.get("mlflow.parentRunId", "") for run in runs}
-    return {run_id for run_id in told if run_id.isalnum()}  # anybody can set the tag, to anything
+    parents = {run.data.tags.get("mlflow.parentRunId", "") for run in runs}
+    return {run_id for run_id in parents if run_id.isalnum()}  # anybody can set the tag, to anything

@@ -78,8 +78,8 @@ def path() -> Path:
 def read() -> Stack | None:
     """Return what the file says, be its servers alive or not; None if there is none that can be read."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        told = json.loads(path().read_text(encoding="utf-8"))
-        return Stack(**{**told, "prefect": _server(told["prefect"]), "mlflow": _server(told["mlflow"])})
+        fields = json.loads(path().read_text(encoding="utf-8"))
+        return Stack(**{**fields, "prefect": _server(fields["prefect"]), "mlflow": _server(fields["mlflow"])})
     return None
 
 
@@ -106,10 +106,10 @@ def write(stack: Stack) -> None:
 
 def remove(stack: Stack) -> None:
     """Remove the file, if it is still about these servers."""
-    told = read()
-    if told is None or told.id == stack.id:
+    stored = read()
+    if stored is None or stored.id == stack.id:
         path().unlink(missing_ok=True)
 
 
-def _server(told: dict[str, str | dict[str, object]]) -> Server:
-    return Server(**{**told, "process": Process(**told["process"])})  # type: ignore[arg-type]
+def _server(fields: dict[str, str | dict[str, object]]) -> Server:
+    return Server(**{**fields, "process": Process(**fields["process"])})  # type: ignore[arg-type]

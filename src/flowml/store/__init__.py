@@ -1,7 +1,7 @@
 """The MLflow side: where runs are kept, opened, written and closed.
 
-Words: `open_run` and `Run` (what a call's records go to), `Place` (which store that is), `join` (a run of another
-process), `watch` (hear of a run), `flush_all`. Below it: `sending`, `models`, `flow_end`, `by_hand`, `backend`.
+Words: `open_run` and `Run` (what a call's records go to), `LazyStore` (which store that is), `join` (a run of another
+process), `watch_run` (hear of a run), `flush_all`. Below it: `sending`, `models`, `flow_end`, `by_hand`, `backend`.
 """
 
 from flowml.store.backend.connection import Reach, Reached, load, reaching
@@ -10,7 +10,7 @@ from flowml.store.flow_end.orphans import STOPPING, End
 from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.process_end import flush_all
 from flowml.store.runs import NO_RUN, Run
-from flowml.store.subscribe import begin_attempt, command, model_page, unsent, watch, when_known
+from flowml.store.subscribe import begin_attempt, command, model_page, unsent, watch_run, when_known
 
 __all__ = [
     "NO_RUN",
@@ -30,6 +30,6 @@ __all__ = [
     "open_run",
     "reaching",
     "unsent",
-    "watch",
+    "watch_run",
     "when_known",
 ]

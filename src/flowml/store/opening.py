@@ -17,8 +17,8 @@ from flowml.store.backend.urls import NOTE
 from flowml.store.by_hand import active, fluent
 from flowml.store.destination import Destination
 from flowml.store.flow_end.orphans import End, close_with_those_below
+from flowml.store.lazy_store import LazyStore
 from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere, joined
-from flowml.store.place import Place
 from flowml.store.runs import NO_RUN, ParentsRun, Run
 from flowml.store.sending.queue import NewRun, Outgoing
 from flowml.store.sending.writer import writer_of
@@ -64,16 +64,16 @@ def open_run(  # noqa: PLR0913 - each is given by its name
 def _open_below(opening: _Opening, parent: Run) -> Run:
     is_flow, experiment = opening.identity.kind == "flow", opening.experiment
     under = parent.target
-    if under is None or under.place.has_failed:
+    if under is None or under.store.has_failed:
         return NO_RUN
     # A flow that another process calls keeps its run: Prefect's runner closes it by that.
     if under.children != "all" and (under.own or not is_flow):
         over = _users_run_over(under)  # asked now: that run may be over when this one is opened, if it ever is
-        return SummarizedRun(under, opening.identity, partial(opening.create, under.place, under, over=over))
+        return SummarizedRun(under, opening.identity, partial(opening.create, under.store, under, over=over))
     if is_flow and experiment:
-        place = under.place
-        return opening.create(place, under, lambda: place.connection.experiment_id(experiment))
-    return opening.create(under.place, under, over=_users_run_over(under))
+        store = under.store
+        return opening.create(store, under, lambda: store.connection.experiment_id(experiment))
+    return opening.create(under.store, under, over=_users_run_over(under))
 
 
 def _users_run_over(under: JoinedRun) -> Outgoing | None:
@@ -82,7 +82,7 @@ def _users_run_over(under: JoinedRun) -> Outgoing | None:
     A run that is open around the caller itself is further out: the call hangs under its caller.
     """
     users = active.innermost_of_users()
-    if users is None or users in under.stack.around or under.place.is_open:
+    if users is None or users in under.stack.around or under.store.is_open:
         return None
     own, info = under.info, users.run.info
     if (
@@ -93,7 +93,7 @@ def _users_run_over(under: JoinedRun) -> Outgoing | None:
         return None
     if under.own:
         under.own.also_below(str(info.run_id))
-    return joined(under.place, records.CurrentRun(info.run_id, info.experiment_id, own.root_run_id, None)).out
+    return joined(under.store, records.CurrentRun(info.run_id, info.experiment_id, own.root_run_id, None)).out
 
 
 def _outgoing_of(run: Run | None) -> Outgoing | None:
@@ -115,11 +115,11 @@ def join(caller: records.Caller) -> Run:
     if caller.run is None:
         return NO_RUN
     connection = connect(caller.tracking_uri, caller.registry_uri)
-    place = Place.at(connection)
+    store = LazyStore.at(connection)
     if caller.tag is None:
-        return joined(place, caller.run, caller.children)
-    found = _started_by(connection, caller)
-    return joined(place, found, caller.children) if found else joined(place, caller.run)
+        return joined(store, caller.run, caller.children)
+    its_run = _started_by(connection, caller)
+    return joined(store, its_run, caller.children) if its_run else joined(store, caller.run)
 
 
 def close_left_open(caller: records.Caller, end: End) -> None:
@@ -149,21 +149,21 @@ def _started_by(connection: Connection, caller: records.Caller) -> records.Curre
         connection.client.search_runs, [experiment_id], mine, order_by=["attributes.start_time DESC"], max_results=1
     )
     until = time.monotonic() + settings.current().timeout
-    while not (found := writer_of(connection).ask(search)) and time.monotonic() < until:
+    while not (its_run := writer_of(connection).ask(search)) and time.monotonic() < until:
         time.sleep(0.05)
-    return dataclasses.replace(caller.run, run_id=found[0].info.run_id, url=None) if found else None
+    return dataclasses.replace(caller.run, run_id=its_run[0].info.run_id, url=None) if its_run else None
 
 
 def _open_root(opening: _Opening, reached: Reached | None) -> Run:
     outer = fluent.users_run() if settings.current().adopt_active_run and uses_mlflows_own() else None
     if outer is not None:
         run_id, experiment_id = outer.info.run_id, outer.info.experiment_id
-        place = Place.at(connect())
-        users = joined(place, records.CurrentRun(run_id, experiment_id, run_id, None))
-        return opening.create(place, users, lambda: experiment_id, is_root=True)
+        store = LazyStore.at(connect())
+        users = joined(store, records.CurrentRun(run_id, experiment_id, run_id, None))
+        return opening.create(store, users, lambda: experiment_id, is_root=True)
     strict = (opening.track.on_error or settings.on_error()) == "raise"
     destination = Destination(opening.experiment, opening.identity.owner, strict=strict, reached=reached)
-    return opening.create(Place(destination), None, destination.experiment_id, is_root=True)
+    return opening.create(LazyStore(destination), None, destination.experiment_id, is_root=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class _Opening:
 
     def create(
         self,
-        place: Place,
+        store: LazyStore,
         above: JoinedRun | None,
         experiment: Callable[[], str] | None = None,
         *,
@@ -187,7 +187,7 @@ class _Opening:
         """Let the sender create it: under a run, or in the experiment that is asked for then.
 
         Args:
-            place: The store.
+            store: The store.
             above: The run of the call that it was made in.
             experiment: Asked for the experiment, where it is not that of the run above.
             is_root: Whether it is the outermost call's.
@@ -212,7 +212,7 @@ class _Opening:
             follows=None if is_flow else self.follows,
         )
         root = (above.out.root or above.out) if above and above.own else None
-        return OwnRun(place, Outgoing(new, root), above, identity=identity, children=self.track.children)
+        return OwnRun(store, Outgoing(new, root), above, identity=identity, children=self.track.children)
 
 
 def _way_back(identity: records.Identity) -> Mapping[str, str]:

@@ -16,11 +16,11 @@ from flowml.store.backend.failures import without_credentials
 from flowml.store.by_hand import fluent
 from flowml.store.by_hand.logged import HeldParams, Logged
 from flowml.store.by_hand.opened import Stack
+from flowml.store.by_hand.plain_calls import PlainCalls
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
-from flowml.store.place import Place
-from flowml.store.plain_calls import PlainCalls
+from flowml.store.lazy_store import LazyStore
 from flowml.store.sending import creation, digests
-from flowml.store.sending.intake import take_in
+from flowml.store.sending.intake import enqueue
 from flowml.store.sending.ledger import ledger_of
 from flowml.store.sending.queue import Closing, Created, Outgoing
 from flowml.store.sending.writer import writer_of
@@ -38,15 +38,15 @@ class JoinedRun:
     """A run that another process opened, and will close.
 
     Args:
-        place: The store it is in.
+        store: The store it is in.
         out: What it has to send.
         children: Which of its children get runs.
     """
 
     held: HeldParams | None = None
 
-    def __init__(self, place: Place, out: Outgoing, children: Children = "all") -> None:
-        self.place = place
+    def __init__(self, store: LazyStore, out: Outgoing, children: Children = "all") -> None:
+        self.store = store
         self.out = out
         self.children = children
         self._sends_in = os.getpid()
@@ -55,7 +55,7 @@ class JoinedRun:
         self.logged = Logged()
         self.apart: list[tuple[str, str, str]] = []  # the user's runs below it in other experiments: name and ids
         self._active_run: ActiveRun | None = None
-        self._said = place.said()
+        self._said = store.said()
 
     @property
     def target(self) -> JoinedRun:
@@ -70,7 +70,7 @@ class JoinedRun:
     @property
     def connection(self) -> Connection:
         """The connection to its store; asking chooses the store, where that is still open."""
-        return self.place.connection
+        return self.store.connection
 
     @property
     def info(self) -> records.CurrentRun | None:
@@ -82,24 +82,24 @@ class JoinedRun:
     @property
     def is_known(self) -> bool:
         """Whether it is created, so that nobody has to wait to know which it is."""
-        return not self.place.is_open and self.out.created.done()
+        return not self.store.is_open and self.out.created.done()
 
     @property
     def is_outermost(self) -> bool:
         """Whether nothing above it in this process waits until all is in MLflow."""
         return True
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Hand the records to the store's writer, now or when it is known which store that is."""
         self._leave_to_parent()
-        found = list(found)
-        for record in found:
+        new_records = list(new_records)
+        for record in new_records:
             if isinstance(record, records.Digest):
                 digests.add(record, self.tell)
-        taken, problems = take_in(found, "" if self.place.is_open else self.connection.uri)
+        taken, problems = enqueue(new_records, "" if self.store.is_open else self.connection.uri)
         out = self.out
         out.incoming.extend(taken)
-        self.place.when_fixed(lambda connection: writer_of(connection).tell(out))
+        self.store.when_fixed(lambda connection: writer_of(connection).tell(out))
         if problems:
             raise TrackingError.of(problems)
 
@@ -107,21 +107,21 @@ class JoinedRun:
         """Note on the outermost run what is lost of this call, and why."""
         self._leave_to_parent()
         (root := self.out.root or self.out).losses.add(text)
-        self.place.when_fixed(lambda connection: writer_of(connection).tell(root))
+        self.store.when_fixed(lambda connection: writer_of(connection).tell(root))
 
-    def tell(self, found: Iterable[records.Record]) -> None:
-        """Log what became known of this very call, also after it was ended."""
-        self.put(found)
+    def tell(self, new_records: Iterable[records.Record]) -> None:
+        """Log what became known of this very call, also after it was closed."""
+        self.put(new_records)
 
-    def new_of(self, found: list[records.Record]) -> list[records.Record]:
+    def new_of(self, described: list[records.Record]) -> list[records.Record]:
         """Return those records that the user's code has not logged by hand already."""
-        return [record for record in found if not self.logged.has(record, self.stack.by_hand)]
+        return [record for record in described if not self.logged.has(record, self.stack.by_hand)]
 
     def active(self, say: Say) -> AbstractContextManager[None]:
         """Make this run the active one in this context."""
         return fluent.activated(PlainCalls(self, say))
 
-    def asked(self) -> JoinedRun:
+    def opened_run(self) -> JoinedRun:
         """Return itself: it is there."""
         return self
 
@@ -166,7 +166,7 @@ class JoinedRun:
         return caller_of(self.connection, self.info, self.children)
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:  # noqa: ARG002 - the one who opened it says when
-        """Leave ending it to whoever opened it."""
+        """Leave closing it to whoever opened it."""
         if self.is_outermost:
             fluent.end_what_was_left(self.stack, status or "FINISHED")
 
@@ -202,7 +202,7 @@ class OwnRun(JoinedRun):
     """A run of its own in MLflow.
 
     Args:
-        place: The store it is in.
+        store: The store it is in.
         out: What it has to send; the run is created with the rest.
         above: The run it hangs under; None for a root.
         identity: Whose it is; a flow's carries its children's metrics.
@@ -211,20 +211,20 @@ class OwnRun(JoinedRun):
 
     def __init__(
         self,
-        place: Place,
+        store: LazyStore,
         out: Outgoing,
         above: JoinedRun | None,
         *,
         identity: records.Identity,
         children: Children,
     ) -> None:
-        super().__init__(place, out, children)
+        super().__init__(store, out, children)
         self._tag = identity.tag
         self.call_summary = CallSummary() if children != "all" else None
         self._above = above
         self._is_flow = identity.kind == "flow"
         self.held = HeldParams() if identity.retries else None
-        place.when_fixed(lambda connection: writer_of(connection).tell(out))
+        store.when_fixed(lambda connection: writer_of(connection).tell(out))
 
     @property
     def own(self) -> OwnRun:
@@ -264,7 +264,7 @@ class OwnRun(JoinedRun):
             self.call_summary.add(child)
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
-        """End the run; those that the user's code left open are ended with the outermost."""
+        """Close the run; those that the user's code left open are ended with the outermost."""
         try:
             if self.is_outermost and status:
                 fluent.end_what_was_left(self.stack, status)
@@ -275,11 +275,11 @@ class OwnRun(JoinedRun):
             if status:
                 self.out.is_ending = True
                 out, closing = self.out, Closing(status, ended, self._is_flow, self.call_summary)
-                self.place.when_fixed(lambda connection: writer_of(connection).close(out, closing))
+                self.store.when_fixed(lambda connection: writer_of(connection).close(out, closing))
             if self.is_outermost:
-                self.place.fix()
+                self.store.fix()
             else:
-                self.place.fix_unless_named(self._said)
+                self.store.fix_unless_named(self._said)
 
     def _by_hand(self, status: records.Status | None) -> list[records.Record]:
         """Return what is known at the end of what the user's code logged by hand."""
@@ -317,8 +317,8 @@ def is_elsewhere(run: JoinedRun) -> bool:
     return run.own is None or run.own.pid != os.getpid()
 
 
-def joined(place: Place, info: records.CurrentRun, children: Children = "all") -> JoinedRun:
+def joined(store: LazyStore, info: records.CurrentRun, children: Children = "all") -> JoinedRun:
     """Return a run that exists already, to hang others under."""
     out = Outgoing(None, None)
     out.created.set_result(Created(None, info))
-    return JoinedRun(place, out, children)
+    return JoinedRun(store, out, children)

@@ -8,7 +8,7 @@ import os
 
 from flowml import settings
 from flowml.errors import TrackingError
-from flowml.store import place
+from flowml.store import lazy_store
 from flowml.store.sending import digests
 from flowml.store.sending.writer import all_writers
 
@@ -24,7 +24,7 @@ def flush_all(patience: float | None = None) -> None:
     Raises:
         TrackingError: If something is not sent yet; the other stores are waited for all the same.
     """
-    place.fix_all()
+    lazy_store.fix_all()
     digests.wait(settings.current().timeout if patience is None else patience)
     problem: TrackingError | None = None
     for writer in all_writers():

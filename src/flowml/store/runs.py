@@ -13,7 +13,11 @@ Say = Callable[[str], None]
 
 
 class Run(Protocol):
-    """Where the records of one call go."""
+    """Where the records of one call go.
+
+    A body ends, returned or failed. Its session then concludes: it takes the verdict and closes the run. To close a
+    run is to give it its status; that waits for nothing. To settle is to wait until all of it is in MLflow.
+    """
 
     @property
     def target(self) -> JoinedRun | None:
@@ -27,7 +31,7 @@ class Run(Protocol):
     def info(self) -> records.CurrentRun | None:
         """Which MLflow run it is; None when there is none. Waits until it is created."""
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Log records."""
 
     def active(self, say: Say) -> AbstractContextManager[None]:
@@ -36,7 +40,7 @@ class Run(Protocol):
     def note_loss(self, text: str) -> None:
         """Note on the outermost run what is lost of the call, and why."""
 
-    def new_of(self, found: list[records.Record]) -> list[records.Record]:
+    def new_of(self, described: list[records.Record]) -> list[records.Record]:
         """Return those records that the user's code has not logged by hand already."""
 
     @property
@@ -51,13 +55,13 @@ class Run(Protocol):
         """Whether nothing above it in this process waits until all is in MLflow."""
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
-        """End it with what is told about its end, at a time in milliseconds since 1970; does not wait.
+        """Close it with what is told about its end, at a time in milliseconds since 1970; does not wait.
 
-        Without a status it stays open. What comes after it was ended is told too, and a later status counts more.
+        Without a status it stays open. What comes after it was closed is told too, and a later status counts more.
         """
 
-    def tell(self, found: Iterable[records.Record]) -> None:
-        """Log what became known of this very call, also after it was ended."""
+    def tell(self, new_records: Iterable[records.Record]) -> None:
+        """Log what became known of this very call, also after it was closed."""
 
     def settle(self) -> None:
         """Wait until all that was logged is in MLflow, if this is the outermost run of the process."""
@@ -72,7 +76,7 @@ class _NoRun:
     target = None
     own = None
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Log nothing."""
 
     def note_loss(self, text: str) -> None:
@@ -82,18 +86,18 @@ class _NoRun:
         """Leave MLflow's active run as it is."""
         return nullcontext()
 
-    def new_of(self, found: list[records.Record]) -> list[records.Record]:
+    def new_of(self, described: list[records.Record]) -> list[records.Record]:
         """Return them all: they are not logged anyway."""
-        return found
+        return described
 
     def as_caller(self) -> records.Caller:
         """Tell that nothing is tracked here."""
         return records.Caller(None, "")
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
-        """End nothing."""
+        """Close nothing."""
 
-    def tell(self, found: Iterable[records.Record]) -> None:
+    def tell(self, new_records: Iterable[records.Record]) -> None:
         """Log nothing."""
 
     def settle(self) -> None:
@@ -125,9 +129,9 @@ class ParentsRun:
         """Which run the caller's is."""
         return self.parent.info
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Hand the records to the caller's run."""
-        self.parent.put(found)
+        self.parent.put(new_records)
 
     @property
     def is_outermost(self) -> bool:
@@ -137,7 +141,7 @@ class ParentsRun:
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """Leave it to the caller, also to tell of an error, which it may handle."""
 
-    def tell(self, found: Iterable[records.Record]) -> None:
+    def tell(self, new_records: Iterable[records.Record]) -> None:
         """Leave it to the caller."""
 
     def settle(self) -> None:

@@ -23,7 +23,7 @@ Opened = Callable[[records.CurrentRun], None]
 Ended = Callable[[records.Summary], None]
 
 
-def watch(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
+def watch_run(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
     """Have somebody told of a run of one's own; nobody waits for it, and it is told in the thread that sends.
 
     Args:
@@ -38,10 +38,10 @@ def watch(run: Run, opened: Opened | None, ended: Ended | None = None) -> None:
 
 
 def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
-    place = run.place  # not the run: it would hold what waits for it, and that the run, in a cycle
+    store = run.store  # not the run: it would hold what waits for it, and that the run, in a cycle
 
     def with_page(info: records.CurrentRun) -> records.CurrentRun:
-        connection = place.connection
+        connection = store.connection
         return dataclasses.replace(info, url=connection.page_of(info.experiment_id, info.run_id))
 
     if opened:
@@ -67,11 +67,11 @@ def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
     if target is None or run.is_known:
         tell(run.as_caller())
         return
-    place, children = target.place, target.children  # not the run, as above
+    store, children = target.store, target.children  # not the run, as above
 
     def tell_created(created: Future[Created]) -> None:
         if not created.exception(0):
-            tell(caller_of(place.connection, created.result(0).info, children))
+            tell(caller_of(store.connection, created.result(0).info, children))
 
     target.out.created.add_done_callback(tell_created)
 

@@ -11,10 +11,10 @@ from flowml.storable import clean
 from flowml.store.by_hand import fluent
 from flowml.store.by_hand.logged import HeldParams, Logged
 from flowml.store.by_hand.opened import Stack
+from flowml.store.by_hand.plain_calls import PlainCalls
 from flowml.store.flow_end.child_runs import INPUTS
 from flowml.store.flow_end.summary import SummarizedCall
 from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere
-from flowml.store.plain_calls import PlainCalls
 from flowml.store.sending.writer import writer_of
 
 _INPUTS = 5  # so many are noted, for thousands of children have few kinds of them
@@ -53,9 +53,9 @@ class SummarizedRun:
         """Which MLflow run it is; asking opens it."""
         return self._open().info
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Keep the records until it is known what becomes of them."""
-        self._found += found
+        self._found += new_records
 
     def note_loss(self, text: str) -> None:
         """Note on the outermost run what is lost of this call, and why."""
@@ -65,11 +65,11 @@ class SummarizedRun:
         """Make it the active run; it is opened when something asks for that."""
         return fluent.activated(PlainCalls(self, say))
 
-    def new_of(self, found: list[records.Record]) -> list[records.Record]:
+    def new_of(self, described: list[records.Record]) -> list[records.Record]:
         """Return those records that the user's code has not logged by hand already."""
-        return [record for record in found if not self.logged.has(record, self.stack.by_hand)]
+        return [record for record in described if not self.logged.has(record, self.stack.by_hand)]
 
-    def asked(self) -> JoinedRun:
+    def opened_run(self) -> JoinedRun:
         """Open it, for somebody asks for it."""
         return self._open()
 
@@ -124,10 +124,10 @@ class SummarizedRun:
         owner, name = clean(identity.owner), clean(identity.name)
         return SummarizedCall(owner, name, status, seconds, params, metrics, identity.tag[1], inputs)
 
-    def tell(self, found: Iterable[records.Record]) -> None:
+    def tell(self, new_records: Iterable[records.Record]) -> None:
         """Log what became known of this very call, if it got a run."""
         if self._run is not None:
-            self._run.tell(found)
+            self._run.tell(new_records)
 
     def settle(self) -> None:
         """Leave the waiting to the run above; where that is another process's, get a run if its end was earlier."""

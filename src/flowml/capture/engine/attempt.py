@@ -161,11 +161,11 @@ def _page(tag: str, kind: urls.Kind, its_id: UUID) -> dict[str, str]:
 def _inputs(run: TaskRun) -> dict[str, str]:
     """Name the runs that a task run was given results of, as Prefect knows them; of very many, some from all over."""
     ids = {
-        str(given.id): None
+        str(result.id): None
         for name, inputs in run.task_inputs.items()
         if name != "__parents__"  # the task that it was called in
-        for given in inputs
-        if isinstance(given, TaskRunResult | FlowRunResult)
+        for result in inputs
+        if isinstance(result, TaskRunResult | FlowRunResult)
     }
     step = max(1, -(-len(ids) // _MOST_INPUTS))
     return {INPUTS: ",".join(list(ids)[::step])} if ids else {}

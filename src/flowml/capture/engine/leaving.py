@@ -28,7 +28,7 @@ def _serialize(wrapped: Any, context: Any, args: Any, kwargs: Any) -> Any:
     run = context.task_run if isinstance(context, TaskRunContext) else context.flow_run
     if run is None:
         return wrapped(*args, **kwargs)
-    _safely(lambda: labels.settle(run))
+    _safely(lambda: labels.complete(run))
     sent = wrapped(*args, **kwargs)
     _safely(lambda: _address(sent, run))
     return sent

@@ -15,7 +15,7 @@ from flowml.capture.engine import origin
 from flowml.capture.guard import Log
 from flowml.capture.links import labels
 from flowml.capture.links.artifacts import Links, publisher
-from flowml.capture.verdict import Watch, watched
+from flowml.capture.verdict import RunWatch, run_watches
 
 
 class OfTask:
@@ -34,9 +34,9 @@ class OfTask:
         self._attempt = attempt
         self._links = Links(run.flow_run_id, run.id, log)
 
-    def watch(self) -> Watch | None:
+    def run_watch(self) -> RunWatch | None:
         """Return where Prefect's engine gives its verdict, if one of this process has the run."""
-        return watched.get(self._run.id)
+        return run_watches.get(self._run.id)
 
     def failure(self, value: Any) -> BaseException | None:
         """Return the error when the user's code returned a state that Prefect takes for a failure."""
@@ -66,14 +66,14 @@ class OfTask:
 
     def publish(self, run: store.Run) -> None:
         """Link it in Prefect's UI."""
-        self._links.watch(run)
+        self._links.link(run)
 
     def keep(self, run: store.Run) -> None:
         """Keep nothing: nobody on another machine asks for a task's run."""
 
-    def hurry(self) -> AbstractContextManager[None]:
+    def publish_now(self) -> AbstractContextManager[None]:
         """Write links while MLflow is waited for."""
-        return publisher.hurrying()
+        return publisher.publishing_now()
 
     def wait_until_published(self) -> None:
         """Wait for what is to be written to Prefect's API.
@@ -81,7 +81,7 @@ class OfTask:
         Raises:
             OrchestrationError: If it does not take it in time.
         """
-        self._links.settle()
+        self._links.wait()
 
 
 class OfFlow(OfTask):
@@ -117,7 +117,7 @@ class OfFlow(OfTask):
 
     def question(self) -> Callable[[], list[records.Record]] | None:
         """Return what asks Prefect's API by which deployment and schedule it runs."""
-        return partial(origin.asked, self._flow_run, self._name) if self._flow_run.deployment_id else None
+        return partial(origin.facts_from_api, self._flow_run, self._name) if self._flow_run.deployment_id else None
 
     def keep(self, run: store.Run) -> None:
         """Have Prefect's API keep which run it has."""

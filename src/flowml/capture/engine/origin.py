@@ -47,13 +47,13 @@ def known(run: FlowRun, started: int, *, goes_on: bool) -> list[records.Record]:
 
 def logical_date(run: FlowRun) -> str | None:
     """Return the scheduled time that a run is for: of a backfill that which it makes up for."""
-    told = run.labels.get(LOGICAL_DATE)
-    if told is not None:
-        return str(told)
+    date = run.labels.get(LOGICAL_DATE)
+    if date is not None:
+        return str(date)
     return _written(run.expected_start_time) if run.auto_scheduled and run.expected_start_time else None
 
 
-def asked(run: FlowRun, flow_name: str) -> list[records.Record]:
+def facts_from_api(run: FlowRun, flow_name: str) -> list[records.Record]:
     """Ask Prefect's API for the rest: the deployment's name and schedule, and who started the run.
 
     Raises:
@@ -73,8 +73,8 @@ def asked(run: FlowRun, flow_name: str) -> list[records.Record]:
 
 
 def _by(run: FlowRun) -> str | None:
-    if told := run.labels.get(BY):
-        return str(told)
+    if starter := run.labels.get(BY):
+        return str(starter)
     kind = run.created_by.type if run.created_by else None
     if run.auto_scheduled or kind == "SCHEDULE":
         return "schedule"

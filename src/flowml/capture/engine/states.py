@@ -27,7 +27,7 @@ from flowml.capture.engine import hooks
 from flowml.capture.engine.attempt import Beginning, call_of_flow, call_of_task
 from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off
-from flowml.capture.verdict import Attempt, Verdict, Watch, watched
+from flowml.capture.verdict import Attempt, RunWatch, Verdict, run_watches
 from flowml.patches import wrapped
 
 P = ParamSpec("P")
@@ -70,7 +70,7 @@ def _heard(engine: Any, state: State[Any], force: bool = False) -> Attempt | Non
     return session
 
 
-def _concluded(engine: Any, watch: Watch, verdict: Verdict, proposed: State[Any]) -> Attempt | None:
+def _concluded(engine: Any, watch: RunWatch, verdict: Verdict, proposed: State[Any]) -> Attempt | None:
     run, is_flow = _run_of(engine), _is_flow(engine)
     attempt = run.run_count - (not is_flow and run.state.is_running())  # a task run counts the next one already
     called = watch.session is not None and watch.session.number == attempt
@@ -85,7 +85,7 @@ def _concluded(engine: Any, watch: Watch, verdict: Verdict, proposed: State[Any]
 def _unheard(
     engine: Any,
     error: BaseException,
-    told: Verdict | None,
+    verdict_in_api: Verdict | None,
     state: State[Any],
     force: bool = False,  # noqa: ARG001, FBT001, FBT002 - set_state's
 ) -> Attempt | None:
@@ -96,7 +96,7 @@ def _unheard(
     if isinstance(error, Pause):
         verdict = Verdict(None if _is_flow(engine) else "KILLED", formats.now(), "Suspended")
     if isinstance(error, Abort):
-        verdict = told or Verdict("KILLED", formats.now(), "Aborted", error)
+        verdict = verdict_in_api or Verdict("KILLED", formats.now(), "Aborted", error)
     return _conclude(_watch_of(engine), verdict)
 
 
@@ -115,7 +115,7 @@ def _cancelled(engine: Any) -> Attempt | None:
     return _conclude(_watch_of(engine), Verdict("KILLED", formats.now(), "Cancelled"))
 
 
-def _conclude(watch: Watch, verdict: Verdict) -> Attempt | None:
+def _conclude(watch: RunWatch, verdict: Verdict) -> Attempt | None:
     session = watch.session
     if session is None or (verdict.retried and watch.retried is session):
         return None  # a delayed retry is told twice: when it is decided, and when it begins
@@ -198,11 +198,11 @@ def _run_of(engine: Any) -> Any:
     return engine.flow_run if _is_flow(engine) else engine.task_run
 
 
-def _watch_of(engine: Any) -> Watch:
+def _watch_of(engine: Any) -> RunWatch:
     """Return the engine's own watch; kept on the engine, to go with it."""
-    watch: Watch | None = vars(engine).get("_flowml_watch")
+    watch: RunWatch | None = vars(engine).get("_flowml_watch")
     if watch is None:
-        watch = engine._flowml_watch = watched[_run_of(engine).id] = Watch()  # noqa: SLF001 - flowml's own
+        watch = engine._flowml_watch = run_watches[_run_of(engine).id] = RunWatch()  # noqa: SLF001 - flowml's own
         if _is_flow(engine) and getattr(engine.flow, "track", None):
             hooks.detach(engine.flow)
     return watch
@@ -268,8 +268,8 @@ async def _set_state_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) ->
     try:
         state = await wrapped(*args, **kwargs)
     except BaseException as error:
-        told = await asyncio.to_thread(_verdict_in_api, engine, error) if isinstance(error, Abort) else None
-        await _settle_async(engine, _unheard(engine, error, told, *args, **kwargs))
+        verdict_in_api = await asyncio.to_thread(_verdict_in_api, engine, error) if isinstance(error, Abort) else None
+        await _settle_async(engine, _unheard(engine, error, verdict_in_api, *args, **kwargs))
         raise
     if state is not before:  # else the engine keeps one that was heard already
         await _settle_async(engine, _heard(engine, *args, **kwargs))
@@ -302,7 +302,7 @@ async def _pause_async(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
 @_safely
 def _paused(state: State[Any], flow_run_id: UUID | None) -> None:
     """Tag the run of a flow that waits inside its body until it is resumed."""
-    watch = watched.get(flow_run_id) if flow_run_id else None
+    watch = run_watches.get(flow_run_id) if flow_run_id else None
     if watch and watch.session and state.is_paused():
         watch.session.tell({"prefect.state": state.name or "Paused"})
 

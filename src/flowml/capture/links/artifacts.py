@@ -66,7 +66,7 @@ class Links:
         self._summary_id: UUID | None = None
         self._settings: SettingsContext | None = None
 
-    def watch(self, run: store.Run) -> None:
+    def link(self, run: store.Run) -> None:
         """Link a run that was just opened, as soon as it is known which it is."""
         if run is store.NO_RUN or self._is_full():
             return
@@ -75,7 +75,7 @@ class Links:
         if not self._task_run_id:
             self._run = run
         opened = None if self._goes_on else self._opened
-        store.watch(run, opened, None if self._task_run_id else self._ended)
+        store.watch_run(run, opened, None if self._task_run_id else self._ended)
 
     def keep(self, flow_run: FlowRun, attempt: int, caller: records.Caller) -> None:
         """Have Prefect's API keep which run a flow run has, for flows that it starts and for who closes its runs."""
@@ -95,7 +95,7 @@ class Links:
         in_force = self._settings or get_settings_context()
         keeper.add(keep)
 
-    def settle(self) -> None:
+    def wait(self) -> None:
         """Wait for what is to be written, if this is the outermost call of the process; tell if MLflow has not all.
 
         Raises:

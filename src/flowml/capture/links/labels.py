@@ -22,7 +22,7 @@ from prefect.context import FlowRunContext
 
 from flowml import records
 from flowml.capture import contexts
-from flowml.capture.verdict import watched
+from flowml.capture.verdict import run_watches
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -37,24 +37,24 @@ _kept: dict[UUID, str] = {}  # the label that Prefect's API keeps of each flow r
 
 
 def note(run: FlowRun | TaskRun, attempt: int, caller: records.Caller | None) -> None:
-    """Note the run of an attempt; without a caller, that it is not known yet: `settle` asks for it then."""
-    told = {_UNKNOWN: True} if caller is None else dataclasses.asdict(caller)
-    _write(run, {"of": str(run.id), "attempt": attempt, "state": _state_id(run), **told})
+    """Note the run of an attempt; without a caller, that it is not known yet: `complete` asks for it then."""
+    fields = {_UNKNOWN: True} if caller is None else dataclasses.asdict(caller)
+    _write(run, {"of": str(run.id), "attempt": attempt, "state": _state_id(run), **fields})
 
 
-def settle(run: FlowRun | TaskRun) -> None:
+def complete(run: FlowRun | TaskRun) -> None:
     """Have the run known before the labels leave this process, with a task or a flow that is sent elsewhere."""
     noted = run.labels.get(LABEL)
     if isinstance(noted, str) and _UNKNOWN in noted:
-        told = json.loads(noted)
-        caller = _announced(told)
-        del told[_UNKNOWN]
-        _write(run, {**told, **dataclasses.asdict(caller or records.Caller(None, ""))})
+        label = json.loads(noted)
+        caller = _announced(label)
+        del label[_UNKNOWN]
+        _write(run, {**label, **dataclasses.asdict(caller or records.Caller(None, ""))})
 
 
-def _announced(told: Mapping[str, Any]) -> records.Caller | None:
+def _announced(label: Mapping[str, Any]) -> records.Caller | None:
     """Ask the session of this process that a label is of for its run, which may have to be created for it."""
-    watch = watched.get(UUID(told["of"]))
+    watch = run_watches.get(UUID(label["of"]))
     return watch.session.announce() if watch and watch.session else None
 
 
@@ -80,22 +80,22 @@ def keep_here() -> None:
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is not None and LABEL in run.labels:
-        settle(run)
+        complete(run)
         with get_client(sync_client=True) as client:
             keep(run, client)
 
 
 def is_tracked(run: FlowRun | TaskRun) -> bool:
     """Tell whether this very attempt has begun to be tracked; a flow that was suspended begins the same one again."""
-    told = _noted(run)
-    begins = run.state is not None and run.state.is_running() and told.get("state") != _state_id(run)
-    return told.get("attempt") == run.run_count and not begins
+    label = _noted(run)
+    begins = run.state is not None and run.state.is_running() and label.get("state") != _state_id(run)
+    return label.get("attempt") == run.run_count and not begins
 
 
 def _noted(run: FlowRun | TaskRun) -> Mapping[str, Any]:
     noted = run.labels.get(LABEL)
-    told: Mapping[str, Any] = json.loads(noted) if isinstance(noted, str) else {}
-    return told if told.get("of") == str(run.id) else {}  # Prefect's API copies a flow's labels to its tasks
+    label: Mapping[str, Any] = json.loads(noted) if isinstance(noted, str) else {}
+    return label if label.get("of") == str(run.id) else {}  # Prefect's API copies a flow's labels to its tasks
 
 
 def _state_id(run: FlowRun | TaskRun) -> str:
@@ -107,8 +107,8 @@ def address(sent: dict[str, Any], caller: records.Caller | None) -> None:
 
     The run itself need not be: a generator's context stays set while its consumer goes on.
     """
-    told = json.dumps(dataclasses.asdict(caller) if caller else None)
-    sent["labels"] = {**sent.get("labels", {}), SENDER: told}
+    label = json.dumps(dataclasses.asdict(caller) if caller else None)
+    sent["labels"] = {**sent.get("labels", {}), SENDER: label}
 
 
 def calling(run: FlowRun | TaskRun) -> records.Caller | None:
@@ -126,17 +126,17 @@ def caller_here(own_id: UUID) -> records.Caller | None:
     """
     for run in contexts.runs_around():
         if SENDER in run.labels:
-            told = json.loads(str(run.labels[SENDER]))
-            return _caller_in(told) if told else None
-        if run.id != own_id and (found := calling(run)):
-            return found
+            label = json.loads(str(run.labels[SENDER]))
+            return _caller_in(label) if label else None
+        if run.id != own_id and (caller := calling(run)):
+            return caller
     return None
 
 
 def caller_of_flow(run: FlowRun) -> records.Caller | None:
     """Find who called a flow where no session of this process says so: here, or in the process of another flow."""
-    if found := caller_here(run.id):
-        return found
+    if caller := caller_here(run.id):
+        return caller
     # A flow that was left behind here has a task run stand for this one too, but did not call it.
     is_of_one_here = any(other.id != run.id for other in contexts.flow_runs_around())
     return None if is_of_one_here or run.parent_task_run_id is None else _caller_by_deployment(run.parent_task_run_id)
@@ -146,10 +146,12 @@ def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
     """Ask Prefect's API for the flow that started this one; a task run stands in it for this flow run."""
     with get_client(sync_client=True) as client:
         stand_in = client.read_task_run(stand_in_id)
-    found = caller_in_api(stand_in.flow_run_id) if stand_in.flow_run_id else None
+    caller = caller_in_api(stand_in.flow_run_id) if stand_in.flow_run_id else None
     starters = stand_in.task_inputs.get("__parents__", [])
     started_by = next((starter.id for starter in starters if isinstance(starter, TaskRunResult)), None)
-    return dataclasses.replace(found, tag=("prefect.task_run_id", str(started_by))) if found and started_by else found
+    if caller is None or not started_by:
+        return caller
+    return dataclasses.replace(caller, tag=("prefect.task_run_id", str(started_by)))
 
 
 def caller_in_api(flow_run_id: UUID) -> records.Caller | None:
@@ -167,11 +169,11 @@ def caller_of(run: FlowRun | TaskRun) -> records.Caller | None:
 def _told(noted: Any) -> records.Caller | None:
     if not isinstance(noted, str):
         return None
-    told = json.loads(noted)
-    return _announced(told) if _UNKNOWN in told else _caller_in(told)
+    label = json.loads(noted)
+    return _announced(label) if _UNKNOWN in label else _caller_in(label)
 
 
-def _caller_in(told: Mapping[str, Any]) -> records.Caller:
-    run = records.CurrentRun(**told["run"]) if told["run"] else None
-    tag = tuple(told["tag"]) if told["tag"] else None
-    return records.Caller(run, told["tracking_uri"], told["registry_uri"], tag, told["children"])
+def _caller_in(label: Mapping[str, Any]) -> records.Caller:
+    run = records.CurrentRun(**label["run"]) if label["run"] else None
+    tag = tuple(label["tag"]) if label["tag"] else None
+    return records.Caller(run, label["tracking_uri"], label["registry_uri"], tag, label["children"])

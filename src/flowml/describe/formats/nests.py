@@ -16,7 +16,7 @@ from flowml.describe.formats import tabular
 from flowml.describe.hiding import hides_item
 from flowml.describe.place import Hidden, Place
 from flowml.describe.plain import plain
-from flowml.describe.tables import datasets
+from flowml.describe.tables import dataset_parts
 from flowml.describe.text import key_text, type_name, typed
 from flowml.describe.values import describe
 from flowml.describe.written import Formats, as_text
@@ -131,7 +131,7 @@ def _item(key: str, value: Any, left: list[int], above: tuple[int, ...]) -> Any:
 
 def _in_short(value: Any) -> str:
     """Show a value as an argument is shown: credentials by their type alone."""
-    if find(type(value)) in datasets.tables:
+    if find(type(value)) in dataset_parts.tables:
         return typed(value)
     found = [record for record in describe(value, Place("value", "input")) if isinstance(record, records.Param)]
     return found[0].value if found else type_name(type(value))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flowml import records
 from flowml.describe.dispatch import find
 from flowml.describe.place import DEEPEST, Place
-from flowml.describe.tables import datasets
+from flowml.describe.tables import dataset_parts
 from flowml.describe.text import scalar_text, whole_repr
 from flowml.errors import pass_on
 
@@ -66,7 +66,7 @@ def _cell(value: Any, most: int, depth: int) -> bytes:  # noqa: PLR0911 - one li
     if isinstance(value, Mapping):
         return _mapping(value, most, depth)
     text = scalar_text(value)
-    if text is None and find(kind) in datasets.tables:
+    if text is None and find(kind) in dataset_parts.tables:
         return _table(value) if len(getattr(value, "shape", ())) != 1 else _column(value, most, depth)
     return _joined(kind.__name__, [(whole_repr(value) if text is None else text).encode(*_LOSSLESS)])
 

@@ -10,7 +10,7 @@ from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.formats import tabular
 from flowml.describe.metrics import number, sampled
 from flowml.describe.place import Place
-from flowml.describe.tables import cells, datasets
+from flowml.describe.tables import cells, dataset_parts
 from flowml.describe.text import short, type_name
 from flowml.describe.types.scalars import scalar, text
 from flowml.describe.values import describe
@@ -55,7 +55,7 @@ def _array(value: npt.NDArray[Any], place: Place) -> Iterator[records.Record]:
         content=content(value),
         size=value.nbytes,
     )
-    yield from datasets.saved(place, ".npz", lambda: tabular.npz(value), _REMEDY)
+    yield from dataset_parts.saved(place, ".npz", lambda: tabular.npz(value), _REMEDY)
 
 
 _REMEDY = "Give it a type without Python objects: array.astype(float) or array.astype(str)."
@@ -85,8 +85,8 @@ def _dataset(  # noqa: PLR0913 - each by its name
         "features_nbytes": size,
         **more,
     }
-    fingerprint = datasets.digest(dtype, str(tuple(shape)), content)
-    return records.Dataset(place.name, place.role, fingerprint, kind, datasets.tensorspec(dtype, shape), profile)
+    fingerprint = dataset_parts.digest(dtype, str(tuple(shape)), content)
+    return records.Dataset(place.name, place.role, fingerprint, kind, dataset_parts.tensorspec(dtype, shape), profile)
 
 
 def numbers(values: Sequence[Any], place: Place) -> records.Record | None:
@@ -103,7 +103,7 @@ def numbers(values: Sequence[Any], place: Place) -> records.Record | None:
 
 def looked_at(values: Sequence[Any]) -> Sequence[Any]:
     """Take all values of a short list, of a long one an even sample."""
-    chosen = datasets.cells(len(values))
+    chosen = dataset_parts.cells(len(values))
     return values if len(chosen) == len(values) else [values[index] for index in chosen]
 
 
@@ -133,10 +133,10 @@ def content(value: npt.NDArray[Any]) -> bytes:
     """Take an even sample of the elements, without a copy of the rest."""
     import numpy as np
 
-    values = datasets.sample(value)
+    values = dataset_parts.sample(value)
     found = cells.content(values.ravel().tolist()) if values.dtype.hasobject else values.tobytes()
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):  # which elements are hidden is content too
-        found += datasets.sample(np.ma.getmaskarray(value)).tobytes()
+        found += dataset_parts.sample(np.ma.getmaskarray(value)).tobytes()
     return found
 
 
@@ -149,12 +149,12 @@ def _sparse(value: Any, place: Place) -> Iterator[records.Record]:
         return
     stored = [getattr(value, name, None) for name in ("data", "indices", "indptr", "row", "col", "offsets")]
     parts = [content(part) for part in stored if isinstance(part, np.ndarray) and not part.dtype.hasobject]
-    if not parts and value.nnz <= datasets.MOST_CELLS:
+    if not parts and value.nnz <= dataset_parts.MOST_CELLS:
         whole = value.tocoo()
         parts = [content(whole.data), *map(content, whole.coords)]
     size = sum(part.nbytes for part in stored if isinstance(part, np.ndarray))
     kind = f"scipy.sparse.{type(value).__name__}"
-    fingerprint = datasets.digest(*parts).encode()
+    fingerprint = dataset_parts.digest(*parts).encode()
     yield _dataset(
         place,
         kind,
@@ -164,7 +164,7 @@ def _sparse(value: Any, place: Place) -> Iterator[records.Record]:
         size=size,
         num_stored=int(value.nnz),
     )
-    yield from datasets.saved(place, ".npz", lambda: tabular.sparse_npz(value), _REMEDY)
+    yield from dataset_parts.saved(place, ".npz", lambda: tabular.sparse_npz(value), _REMEDY)
 
 
 def _tensor(value: Any, place: Place) -> Iterator[records.Record]:
@@ -185,12 +185,12 @@ def _tensor(value: Any, place: Place) -> Iterator[records.Record]:
     else:
         import numpy as np
 
-        chosen = np.unravel_index(np.asarray(sampled(tensor.numel(), datasets.MOST_ROWS)), tuple(tensor.shape))
+        chosen = np.unravel_index(np.asarray(sampled(tensor.numel(), dataset_parts.MOST_ROWS)), tuple(tensor.shape))
         sample = tensor[tuple(torch.as_tensor(axis, device=tensor.device) for axis in chosen)].cpu()
         content = (sample if sample.dtype != torch.bfloat16 else sample.float()).numpy().tobytes()
     size = tensor.numel() * tensor.element_size()
     yield _dataset(place, "torch.Tensor", dtype=dtype, shape=tuple(tensor.shape), content=content, size=size)
-    yield from datasets.saved(place, ".npz", lambda: tabular.npz(tensor.cpu().numpy()), _TENSOR_REMEDY)
+    yield from dataset_parts.saved(place, ".npz", lambda: tabular.npz(tensor.cpu().numpy()), _TENSOR_REMEDY)
 
 
 _TENSOR_REMEDY = "Give it a type and layout that NumPy has: tensor.float().to_dense()."
@@ -200,7 +200,7 @@ def _load_numpy() -> None:
     import numpy as np
 
     register(np.generic, _number)
-    datasets.register_table(np.ndarray, _array)
+    dataset_parts.register_table(np.ndarray, _array)
 
 
 def _load_scipy() -> None:
@@ -208,13 +208,13 @@ def _load_scipy() -> None:
 
     for family in csr_matrix.__mro__:  # matrices and arrays have the oldest one in common, which has no public name
         if family.__module__.startswith("scipy.sparse") and not issubclass(family, csr_matrix):
-            datasets.register_table(family, _sparse)
+            dataset_parts.register_table(family, _sparse)
 
 
 def _load_torch() -> None:
     import torch
 
-    datasets.register_table(torch.Tensor, _tensor)
+    dataset_parts.register_table(torch.Tensor, _tensor)
 
 
 def register_all() -> None:

@@ -13,7 +13,7 @@ from flowml import options, records
 from flowml.describe.dispatch import register_lazy
 from flowml.describe.formats import tabular
 from flowml.describe.place import Place
-from flowml.describe.tables import datasets
+from flowml.describe.tables import dataset_parts
 from flowml.describe.text import type_name
 from flowml.describe.types import arrays
 from flowml.describe.values import describe
@@ -27,21 +27,21 @@ def _matrix(value: Any, place: Place) -> Iterator[records.Record]:
     """A DMatrix: its size, columns, and an even sample of its rows with their labels and weights."""
     length, width, stored = int(value.num_row()), int(value.num_col()), int(value.num_nonmissing())
     names, types = value.feature_names, value.feature_types
-    is_small = max(length, stored) <= datasets.MOST_CELLS
-    chosen = range(length) if is_small else datasets.rows(length, stored // max(1, length))
+    is_small = max(length, stored) <= dataset_parts.MOST_CELLS
+    chosen = range(length) if is_small else dataset_parts.rows(length, stored // max(1, length))
     content = _rows(value, None if is_small else chosen)
-    fingerprint = datasets.digest(str((length, width, stored)), str(names), str(types), *content)
+    fingerprint = dataset_parts.digest(str((length, width, stored)), str(names), str(types), *content)
     if names:
         kinds = types or ["float"] * len(names)
         full = stored == length * width
-        columns = zip(names[: datasets.MOST_COLUMNS], kinds, strict=False)
-        schema = datasets.colspec((name, _TYPES.get(kind, "float"), full) for name, kind in columns)
+        columns = zip(names[: dataset_parts.MOST_COLUMNS], kinds, strict=False)
+        schema = dataset_parts.colspec((name, _TYPES.get(kind, "float"), full) for name, kind in columns)
     else:
-        schema = datasets.tensorspec("float32", (length, width))
-    profile = {**datasets.table_profile(length, width, len(chosen)), "num_stored": stored}
+        schema = dataset_parts.tensorspec("float32", (length, width))
+    profile = {**dataset_parts.table_profile(length, width, len(chosen)), "num_stored": stored}
     kind = f"xgboost.{type_name(type(value))}"
     yield records.Dataset(place.name, place.role, fingerprint, kind, schema, profile)
-    yield from datasets.saved(place, ".npz", lambda: tabular.sparse_npz(value.get_data()), _REMEDY)
+    yield from dataset_parts.saved(place, ".npz", lambda: tabular.sparse_npz(value.get_data()), _REMEDY)
 
 
 _REMEDY = "Return the table that it was made of with Dataset(save=True) instead."
@@ -90,7 +90,7 @@ def _dataset(value: Any, place: Place) -> Iterator[records.Record]:
         found,
         name=place.name,
         role=place.role,
-        digest=datasets.digest(*parts),
+        digest=dataset_parts.digest(*parts),
         kind="lightgbm.Dataset",
         profile=found.profile if chosen is None else sizes,
     )
@@ -109,8 +109,8 @@ def _values(value: Any, place: Place) -> tuple[records.Dataset, list[records.Rec
         known = tables[0] if len(tables) == 1 else _joined(tables)
         if _is_rows(value.data):  # of which the table is a sample
             length, width = len(value.data), len(value.data[0])
-            profile = {**known.profile, **datasets.table_profile(length, width, known.profile["num_rows"])}
-            known = replace(known, digest=datasets.digest(str(length), known.digest), profile=profile)
+            profile = {**known.profile, **dataset_parts.table_profile(length, width, known.profile["num_rows"])}
+            known = replace(known, digest=dataset_parts.digest(str(length), known.digest), profile=profile)
     else:  # a file, or a sequence that reads one
         known = _untold(value, str([getattr(record, "value", "") for record in found]))
     with suppress(TypeError):
@@ -125,7 +125,7 @@ def _parts(raw: Any) -> list[Any]:
     if _is_rows(raw):
         import pandas as pd
 
-        return [pd.DataFrame([raw[index] for index in datasets.rows(len(raw), len(raw[0]))])]
+        return [pd.DataFrame([raw[index] for index in dataset_parts.rows(len(raw), len(raw[0]))])]
     return raw[:MOST_PARTS]
 
 
@@ -135,7 +135,7 @@ def _is_rows(raw: Any) -> bool:
 
 def _joined(tables: list[records.Dataset]) -> records.Dataset:
     profile = {name: sum(table.profile[name] for table in tables) for name in ("num_rows", "num_elements")}
-    return replace(tables[0], digest=datasets.digest(*(table.digest for table in tables)), profile=profile)
+    return replace(tables[0], digest=dataset_parts.digest(*(table.digest for table in tables)), profile=profile)
 
 
 def _untold(value: Any, text: str) -> records.Dataset:
@@ -145,36 +145,36 @@ def _untold(value: Any, text: str) -> records.Dataset:
     if not any(isinstance(part, str) for part in raw):
         with suppress(Exception):
             profile = {"num_rows": sum(map(len, raw))}
-    return records.Dataset("", "input", datasets.digest(text, str(profile)), "lightgbm.Dataset", {}, profile)
+    return records.Dataset("", "input", dataset_parts.digest(text, str(profile)), "lightgbm.Dataset", {}, profile)
 
 
 def _built(value: Any) -> records.Dataset:
     """Describe a Dataset that was never seen with its values: its size and names are left."""
     if LIGHTGBM_HANDLE.of(value) is None:  # no method says so without an error
-        return records.Dataset("", "input", datasets.digest("nothing"), "lightgbm.Dataset", {}, {})
+        return records.Dataset("", "input", dataset_parts.digest("nothing"), "lightgbm.Dataset", {}, {})
     length, width = int(value.num_data()), int(value.num_feature())
     names = value.feature_name if isinstance(value.feature_name, list) else []
     named = bool(names) and names != [f"Column_{number}" for number in range(width)]
     schema = (
-        datasets.colspec((name, "double", False) for name in names[: datasets.MOST_COLUMNS])
+        dataset_parts.colspec((name, "double", False) for name in names[: dataset_parts.MOST_COLUMNS])
         if named
-        else datasets.tensorspec("float64", (length, width))
+        else dataset_parts.tensorspec("float64", (length, width))
     )
-    digest = datasets.digest(str((length, width)), str(names))
-    profile = datasets.table_profile(length, width, length)
+    digest = dataset_parts.digest(str((length, width)), str(names))
+    profile = dataset_parts.table_profile(length, width, length)
     return records.Dataset("", "input", digest, "lightgbm.Dataset", schema, profile)
 
 
 def _about(value: Any, whole: Any, name: str, dtype: str) -> Iterator[bytes]:
     """Take a sample of the labels or weights, in the form that LightGBM gives them when it builds the Dataset."""
     with suppress(Exception):  # of any type that LightGBM takes, and of some that it does not
-        given = getattr(value, name, None)
-        if given is None and whole is not None:
-            given = getattr(whole, name)
-            given = None if given is None else [given[index] for index in value.used_indices]
-        if given is None:
+        numbers = getattr(value, name, None)
+        if numbers is None and whole is not None:
+            numbers = getattr(whole, name)
+            numbers = None if numbers is None else [numbers[index] for index in value.used_indices]
+        if numbers is None:
             return
-        sample = _sample(given, dtype)
+        sample = _sample(numbers, dtype)
         if name != "weight" or not (sample == 1).all():  # LightGBM forgets weights that are all 1
             yield name.encode() + sample.tobytes()
 
@@ -185,15 +185,15 @@ def _sample(values: Any, dtype: str) -> Any:
 
     found = values.to_numpy() if hasattr(values, "to_numpy") else values
     if not isinstance(found, np.ndarray):
-        chosen = datasets.cells(len(found))
+        chosen = dataset_parts.cells(len(found))
         found = np.asarray(found if len(chosen) == len(found) else [found[index] for index in chosen])
-    return datasets.sample(found).astype(dtype).ravel()
+    return dataset_parts.sample(found).astype(dtype).ravel()
 
 
 def _loads(name: str, describer: Callable[[Any, Place], Iterator[records.Record]]) -> Callable[[], None]:
     def load() -> None:
         module, _, kind = name.rpartition(".")
-        datasets.register_table(getattr(sys.modules[module], kind), describer)
+        dataset_parts.register_table(getattr(sys.modules[module], kind), describer)
 
     return load
 

@@ -10,8 +10,7 @@ from flowml import options, records
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.formats import tabular
 from flowml.describe.place import Place
-from flowml.describe.tables import cells, columns, datasets
-from flowml.describe.tables import content as tables
+from flowml.describe.tables import by_column, cells, columns, dataset_parts
 from flowml.describe.text import type_name
 from flowml.describe.types.scalars import only_type
 from flowml.describe.written import written
@@ -27,10 +26,10 @@ def _polars(value: pl.DataFrame, place: Place, kind: str = "polars.DataFrame") -
         yield from written(value, place, tabular.of_polars())
         return
     length, width = value.shape
-    rows = datasets.rows(length, min(width, datasets.MOST_COLUMNS))
+    rows = dataset_parts.rows(length, min(width, dataset_parts.MOST_COLUMNS))
     known = (str(value.shape), str(value.dtypes), str(value.columns))
-    yield tables.described(place, kind, length, len(rows), _PolarsColumns(value, rows), *known)
-    yield from datasets.saved(place, ".parquet", lambda: tabular.of_polars()[".parquet"](value), _POLARS_REMEDY)
+    yield by_column.described(place, kind, length, len(rows), _PolarsColumns(value, rows), *known)
+    yield from dataset_parts.saved(place, ".parquet", lambda: tabular.of_polars()[".parquet"](value), _POLARS_REMEDY)
 
 
 _POLARS_REMEDY = (
@@ -116,7 +115,7 @@ def _arrow(value: pa.Table, place: Place, kind: str = "") -> Iterator[records.Re
         yield from _arrow_file(value, place)
         return
     yield _arrow_table(value, place, kind or f"pyarrow.{type(value).__name__}")
-    yield from datasets.saved(
+    yield from dataset_parts.saved(
         place, ".parquet", lambda: tabular.of_arrow()[".parquet"](_as_table(value)), _ARROW_REMEDY
     )
 
@@ -142,10 +141,10 @@ def _as_table(value: Any) -> pa.Table:
 
 def _arrow_table(value: Any, place: Place, kind: str) -> records.Dataset:
     length, width = value.num_rows, value.num_columns
-    looked_at = len(datasets.rows(length, min(width, datasets.MOST_COLUMNS)))
+    looked_at = len(dataset_parts.rows(length, min(width, dataset_parts.MOST_COLUMNS)))
     types = "\n".join(f"{field.name} {field.type}" for field in value.schema)
     columns = _ArrowColumns(value, looked_at)
-    return tables.described(place, kind, length, looked_at, columns, str((length, width)), types)
+    return by_column.described(place, kind, length, looked_at, columns, str((length, width)), types)
 
 
 class _ArrowColumns:
@@ -223,14 +222,14 @@ def _hugging_face(value: Any, place: Place) -> Iterator[records.Record]:
     if isinstance(place.marker, options.Artifact):
         yield from _arrow_file(value.with_format("arrow")[:], place)
         return
-    schema = datasets.colspec((name, _arrow_type(field.pa_type), True) for name, field in _flat(value.features))
-    profile = datasets.table_profile(value.num_rows, len(value.column_names), value.num_rows)
-    fingerprint = datasets.digest(str(getattr(value, "_fingerprint", "")), str(value.num_rows))
+    schema = dataset_parts.colspec((name, _arrow_type(field.pa_type), True) for name, field in _flat(value.features))
+    profile = dataset_parts.table_profile(value.num_rows, len(value.column_names), value.num_rows)
+    fingerprint = dataset_parts.digest(str(getattr(value, "_fingerprint", "")), str(value.num_rows))
     yield records.Dataset(place.name, place.role, fingerprint, "datasets.Dataset", schema, profile)
 
 
 def _flat(features: Any) -> Iterator[tuple[str, Any]]:
-    for name, feature in list(features.items())[: datasets.MOST_COLUMNS]:
+    for name, feature in list(features.items())[: dataset_parts.MOST_COLUMNS]:
         if hasattr(feature, "pa_type"):
             yield name, feature
 
@@ -238,22 +237,22 @@ def _flat(features: Any) -> Iterator[tuple[str, Any]]:
 def _load_polars() -> None:
     import polars as pl
 
-    datasets.register_table(pl.DataFrame, _polars)
-    datasets.register_table(pl.Series, _polars_series)
+    dataset_parts.register_table(pl.DataFrame, _polars)
+    dataset_parts.register_table(pl.Series, _polars_series)
     register(pl.LazyFrame, only_type)
 
 
 def _load_arrow() -> None:
     import pyarrow as pa
 
-    datasets.register_table(pa.Table, _arrow)
-    datasets.register_table(pa.RecordBatch, _arrow)
-    datasets.register_table(pa.ChunkedArray, _arrow_column)
-    datasets.register_table(pa.Array, _arrow_column)
+    dataset_parts.register_table(pa.Table, _arrow)
+    dataset_parts.register_table(pa.RecordBatch, _arrow)
+    dataset_parts.register_table(pa.ChunkedArray, _arrow_column)
+    dataset_parts.register_table(pa.Array, _arrow_column)
 
 
 def _load_hugging_face() -> None:
-    datasets.register_table(sys.modules["datasets.arrow_dataset"].Dataset, _hugging_face)
+    dataset_parts.register_table(sys.modules["datasets.arrow_dataset"].Dataset, _hugging_face)
 
 
 def register_all() -> None:

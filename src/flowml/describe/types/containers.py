@@ -13,7 +13,7 @@ from flowml.describe import hints, metrics
 from flowml.describe.dispatch import find, lists, part_by_part, register, register_abstract
 from flowml.describe.place import Place
 from flowml.describe.plain import MOST_ITEMS, plain
-from flowml.describe.tables import datasets
+from flowml.describe.tables import dataset_parts
 from flowml.describe.text import as_json, cut, scalar_text, short, type_name
 from flowml.describe.types import arrays
 from flowml.describe.types.scalars import only_type, text
@@ -34,7 +34,7 @@ def mapping(value: Any, place: Place) -> Iterator[records.Record]:
     hint = hints.of_item(place.annotation)
     items = dict.items(value) if is_dict else value.items()
     shown = list(islice(items, MOST_KEYS))
-    beside = datasets.any_table(item for _, item in shown)
+    beside = dataset_parts.any_table(item for _, item in shown)
     for key, item in shown:
         yield from describe(item, place.child(key, value, annotation=hint, beside=beside))
     if count > MOST_KEYS:
@@ -65,7 +65,7 @@ def tuple_(value: Any, place: Place) -> Iterator[records.Record]:
         return
     annotations = [hints.of_element(place.annotation, index) for index in range(len(items))]
     only = _only_mapping(items, annotations) if place.returned else None
-    beside = datasets.any_table(items)
+    beside = dataset_parts.any_table(items)
     for index, (item, hint) in enumerate(zip(items, annotations, strict=True)):
         yield from describe(item, place.element(index, value, annotation=hint, bare=index == only, beside=beside))
 
@@ -90,7 +90,7 @@ def _elements(items: Any, value: Any, place: Place) -> Iterator[records.Record]:
         yield records.Param(place.label, cut(f"{type_name(type(value))} of {_length(value):,}: {names}"))
         return
     shown = list(items[:MOST_ITEMS])
-    rows = {_height(item) for item in shown if datasets.any_table([item])}
+    rows = {_height(item) for item in shown if dataset_parts.any_table([item])}
     parts = 0
     for index, item in enumerate(shown):
         below = place.element(index, value, annotation=hints.of_element(place.annotation, index), beside=bool(rows))

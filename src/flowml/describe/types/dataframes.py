@@ -9,7 +9,7 @@ from flowml import options, records
 from flowml.describe.dispatch import register, register_lazy
 from flowml.describe.formats import tabular
 from flowml.describe.place import Place
-from flowml.describe.tables import cells, content, datasets
+from flowml.describe.tables import by_column, cells, dataset_parts
 from flowml.describe.tables.columns import PandasColumns, is_hashed_whole
 from flowml.describe.text import short, type_name
 from flowml.describe.types.scalars import scalar
@@ -36,19 +36,19 @@ def frame(value: pd.DataFrame, place: Place) -> Iterator[records.Record]:
 
 def _saved(value: pd.DataFrame, place: Place, kind: str) -> Iterator[records.Record]:
     yield described(value, place, kind)
-    yield from datasets.saved(place, ".parquet", lambda: tabular.parquet(value), REMEDY)
+    yield from dataset_parts.saved(place, ".parquet", lambda: tabular.parquet(value), REMEDY)
 
 
 def described(value: pd.DataFrame, place: Place, kind: str) -> records.Dataset:
     """Describe a frame, or what was made one."""
     length, width = value.shape
-    chosen = datasets.rows(length, width)
+    chosen = dataset_parts.rows(length, width)
     rows = None if len(chosen) == length else list(chosen)
     types = "\n".join(map(_dtype_name, value.dtypes.iloc[:_MOST_NAMES]))
     names = "\n".join(map(short, value.columns[:_MOST_NAMES]))
     index = _content_of_index(value.index if rows is None else value.index[rows])
     columns = PandasColumns(value, rows)
-    return content.described(place, kind, length, len(chosen), columns, str((length, width)), types, names, index)
+    return by_column.described(place, kind, length, len(chosen), columns, str((length, width)), types, names, index)
 
 
 def _dtype_name(dtype: Any) -> str:
@@ -94,9 +94,9 @@ def _missing(value: Any, place: Place) -> Iterator[records.Record]:
 def _load() -> None:
     import pandas as pd
 
-    datasets.register_table(pd.DataFrame, frame)
-    datasets.register_table(pd.Series, series)
-    datasets.register_table(pd.Index, _index)
+    dataset_parts.register_table(pd.DataFrame, frame)
+    dataset_parts.register_table(pd.Series, series)
+    dataset_parts.register_table(pd.Index, _index)
     register(pd.Timestamp, scalar)
     register(type(pd.NA), _missing)
     register(type(pd.NaT), _missing)

@@ -12,7 +12,7 @@ from flowml.describe import hints
 from flowml.describe.dispatch import Describer, part_by_part, register, register_lazy, register_shape
 from flowml.describe.formats import nests
 from flowml.describe.place import Place
-from flowml.describe.tables import datasets
+from flowml.describe.tables import dataset_parts
 from flowml.describe.text import type_name
 from flowml.describe.types.scalars import secret
 from flowml.describe.values import describe
@@ -28,7 +28,7 @@ def _describer(names: Callable[[type], Iterable[str]]) -> Describer:
         for name in names(kind):
             with suppress(AttributeError):  # a field that was never set
                 items[name] = object.__getattribute__(value, name)
-        beside = datasets.any_table(items.values())
+        beside = dataset_parts.any_table(items.values())
         for name, item in items.items():
             yield from describe(item, place.child(name, value, annotation=annotations.get(name), beside=beside))
         if not items and place.shows_empty:
@@ -43,7 +43,7 @@ def _pydantic(value: Any, place: Place) -> Iterator[records.Record]:
     fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
     if not fields and place.shows_empty:
         yield records.Param(place.label, f"{type_name(type(value))}()")
-    beside = datasets.any_table(fields.values())
+    beside = dataset_parts.any_table(fields.values())
     for name, item in fields.items():
         yield from describe(item, place.child(name, value, annotation=annotations.get(name), beside=beside))
 

@@ -173,8 +173,8 @@ def of_statsmodels(results: Any) -> Iterator[tuple[str, str]]:
 def of_prophet(model: Any) -> Iterator[tuple[str, str]]:
     """What a forecast was set up with, the seasonalities and regressors that were added included."""
     own = type(model).__mro__[-2]  # Prophet itself: a subclass may take other arguments
-    given = {name: getattr(model, name, None) for name in inspect.signature(own).parameters}
-    yield from _settings({name: value for name, value in given.items() if isinstance(value, (str, int, float))})
+    arguments = {name: getattr(model, name, None) for name in inspect.signature(own).parameters}
+    yield from _settings({name: value for name, value in arguments.items() if isinstance(value, (str, int, float))})
     yield from _settings(
         {
             "country_holidays": model.country_holidays,

@@ -118,8 +118,8 @@ async def _body(request: Request) -> bytes:
 def _read(body: bytes, delivery: str, client: MlflowClient) -> Event | None:
     """Make an event of a message; None of one that says nothing for Prefect."""
     try:
-        told = json.loads(body)
-        sort, data = f"{told['entity']}.{told['action']}", told["data"]
+        message = json.loads(body)
+        sort, data = f"{message['entity']}.{message['action']}", message["data"]
         facts = {name: str(data[name]) for name in ("name", "version")} if sort in EVENTS else {}
         alias = str(data["alias"]) if sort == "model_version_alias.created" else ""
     except (ValueError, KeyError, TypeError):

@@ -37,13 +37,13 @@ def register(client: MlflowClient, url: str, secret: str) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    told: dict[str, Any] = {"url": url, "events": list(EVENTS), "secret": secret}
+    fields: dict[str, Any] = {"url": url, "events": list(EVENTS), "secret": secret}
     try:
         there = _there(client)
         if there is None:
-            client.create_webhook(NAME, description="Tells flowml of new versions and aliases.", **told)
+            client.create_webhook(NAME, description="Tells flowml of new versions and aliases.", **fields)
             return "created"
-        client.update_webhook(there, status="ACTIVE", **told)
+        client.update_webhook(there, status="ACTIVE", **fields)
     except MlflowException as error:
         shown = mask(client.tracking_uri)
         if error.error_code == "INVALID_PARAMETER_VALUE":

@@ -51,13 +51,13 @@ class Guard:
             RefusedError: If it is not signed, signed with another secret, old, or was taken before.
         """
         delivery, timestamp = headers.get(DELIVERY, ""), headers.get(TIMESTAMP, "")
-        given = headers.get(SIGNATURE, "")
-        if not (given and delivery and timestamp) or len(delivery) > _LONGEST_ID:
+        signature = headers.get(SIGNATURE, "")
+        if not (signature and delivery and timestamp) or len(delivery) > _LONGEST_ID:
             msg = f"not signed: {SIGNATURE}, {TIMESTAMP} and {DELIVERY} are needed"
             raise RefusedError(msg)
         signed = f"{delivery}.{timestamp}.".encode() + body
         own = base64.b64encode(hmac.new(self._secret, signed, hashlib.sha256).digest()).decode()
-        if not hmac.compare_digest(f"{_VERSION},{own}".encode(), given.encode()):
+        if not hmac.compare_digest(f"{_VERSION},{own}".encode(), signature.encode()):
             msg = "signed with another secret"
             raise RefusedError(msg)
         age = self._clock() - int(timestamp) if timestamp.isascii() and timestamp.isdigit() else OLDEST + 1

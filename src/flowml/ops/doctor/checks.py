@@ -10,7 +10,7 @@ from flowml import settings
 from flowml.errors import SettingsError, TrackingError
 from flowml.ops import output
 from flowml.ops.doctor import databases, disks, environment, leftovers, reach, runners, versions
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.launch.loading import load
 from flowml.secrets import mask
 from flowml.store.backend.connection import tracking_uri
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import prefect
 
 
-Check = Callable[[Place], Iterable[Finding]]
+Check = Callable[[Setup], Iterable[Finding]]
 
 CHECKS: dict[str, Check] = {
     "versions": versions.versions,
@@ -55,16 +55,16 @@ def examine(flow: prefect.Flow[Any, Any] | None = None) -> Iterator[Finding]:
         yield Finding("error", str(error), "Mend it; until then flows are not tracked.", "settings")
         return
     server.find()
-    place = Place(PREFECT_API_URL.value(), tracking_uri(), flow)
+    setup = Setup(PREFECT_API_URL.value(), tracking_uri(), flow)
     with reach.impatient():
         for name, check in CHECKS.items():
-            for finding in _made(check, place):
+            for finding in _made(check, setup):
                 yield dataclasses.replace(finding, check=name)
 
 
-def _made(check: Check, place: Place) -> Iterator[Finding]:
+def _made(check: Check, setup: Setup) -> Iterator[Finding]:
     try:
-        yield from check(place)
+        yield from check(setup)
     except TrackingError:
         yield Finding("ok", "Not looked at: MLflow does not answer")
     except Exception as error:  # noqa: BLE001 - what one check stumbles over keeps no other from being made
@@ -86,15 +86,15 @@ def doctor(flow: str | None, *, as_json: bool) -> bool:
         LookupError: If there is no such flow.
     """
     loaded = load(flow) if flow else None
-    found = []
+    findings = []
     for finding in examine(loaded):
-        found.append(finding)
+        findings.append(finding)
         if not as_json:
             _print(finding)
-    errors, warnings = (sum(one.severity == kind for one in found) for kind in ("error", "warning"))
+    errors, warnings = (sum(one.severity == kind for one in findings) for kind in ("error", "warning"))
     if as_json:
-        told = [dataclasses.asdict(one) for one in found]
-        output.data({"errors": errors, "warnings": warnings, "findings": told})
+        as_dicts = [dataclasses.asdict(one) for one in findings]
+        output.data({"errors": errors, "warnings": warnings, "findings": as_dicts})
     else:
         output.say(f"{errors} errors, {warnings} warnings.")
     return not errors
@@ -102,12 +102,12 @@ def doctor(flow: str | None, *, as_json: bool) -> bool:
 
 def _print(finding: Finding) -> None:
     """Print a line for a program; for people, with the remedy below it."""
-    told = (finding.severity, finding.check, finding.message, finding.remedy)
+    cells = (finding.severity, finding.check, finding.message, finding.remedy)
     if not output.is_terminal():
-        output.rows((), [told])
+        output.rows((), [cells])
         return
     widths = len("warning"), max(map(len, CHECKS))
-    heads = [output.cell(text, width=width) for text, width in zip(told, widths, strict=False)]
+    heads = [output.cell(text, width=width) for text, width in zip(cells, widths, strict=False)]
     output.print_rich(*heads, output.cell(finding.message))
     if finding.remedy:
         output.print_rich(" " * (sum(widths) + 1), output.cell(f"-> {finding.remedy}"))

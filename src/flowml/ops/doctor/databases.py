@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.runs import Runs
 from flowml.process import in_tags, is_gone
 from flowml.store.backend.connection import connect
@@ -23,11 +23,11 @@ _RECENT = 500  # runs that are looked at
 _MOVE = "Use a server (`flowml up`, `mlflow server`), or PostgreSQL: FLOWML_TRACKING_URI=postgresql://..."
 
 
-def sqlite(place: Place) -> Iterator[Finding]:
+def sqlite(setup: Setup) -> Iterator[Finding]:
     """Look which processes and machines write to a SQLite store, and how it is kept."""
-    path = Path(place.uri.removeprefix("sqlite:///"))
-    if not place.uri.startswith("sqlite:///") or not path.exists():
-        is_file = place.uri.startswith("sqlite:///")
+    path = Path(setup.uri.removeprefix("sqlite:///"))
+    if not setup.uri.startswith("sqlite:///") or not path.exists():
+        is_file = setup.uri.startswith("sqlite:///")
         yield Finding("ok", "There is no SQLite file yet" if is_file else "MLflow's store is no SQLite file")
         return
     connection = connect()
@@ -40,9 +40,9 @@ def sqlite(place: Place) -> Iterator[Finding]:
 def _machines(recent: list[Run]) -> Iterator[Finding]:
     hosts = sorted({found.host for run in recent if (found := in_tags(run.data.tags))})
     if len(hosts) > 1:
-        told = ", ".join(hosts[:5])
+        listed = ", ".join(hosts[:5])
         message = (
-            f"Several hosts write to one SQLite file ({told}): on several machines, not just containers, it breaks."
+            f"Several hosts write to one SQLite file ({listed}): on several machines, not just containers, it breaks."
         )
         yield Finding("warning", message, _MOVE)
 

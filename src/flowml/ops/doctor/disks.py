@@ -10,24 +10,24 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from flowml import settings
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.store.backend import embedded
 
 LITTLE, NONE = 2 * 2**30, 200 * 2**20  # bytes
 
 
-def disk(place: Place, *, little: int = LITTLE, none: int = NONE) -> Iterator[Finding]:
+def disk(setup: Setup, *, little: int = LITTLE, none: int = NONE) -> Iterator[Finding]:
     """Look at the folders of the database, of the artifacts, and of what waits to be sent.
 
     Args:
-        place: What is examined.
+        setup: What is examined.
         little: Fewer free bytes than this are a warning.
         none: Fewer than this are an error.
     """
     folders = {"temporary files": Path(tempfile.gettempdir()), "flowml's folder": settings.home_folder()}
-    if place.uri.startswith("sqlite:///"):
-        folders["MLflow's database"] = Path(place.uri.removeprefix("sqlite:///")).parent
-    if place.uri == embedded.default_uri() and embedded.artifact_root().startswith("file:"):
+    if setup.uri.startswith("sqlite:///"):
+        folders["MLflow's database"] = Path(setup.uri.removeprefix("sqlite:///")).parent
+    if setup.uri == embedded.default_uri() and embedded.artifact_root().startswith("file:"):
         folders["artifacts"] = Path(unquote(urlsplit(embedded.artifact_root()).path))
     seen: dict[int, str] = {}
     for name, folder in folders.items():
@@ -44,8 +44,8 @@ def disk(place: Place, *, little: int = LITTLE, none: int = NONE) -> Iterator[Fi
 
 def _finding(name: str, folder: Path, little: int, none: int) -> Finding:
     free = shutil.disk_usage(folder).free
-    told = f"{free / 2**30:.1f} GiB are free for {name} ({folder})"
+    room = f"{free / 2**30:.1f} GiB are free for {name} ({folder})"
     if free >= little:
-        return Finding("ok", told)
+        return Finding("ok", room)
     remedy = "Make room (`flowml delete` and `mlflow gc` remove old runs), or set FLOWML_HOME and TMPDIR elsewhere."
-    return Finding("error" if free < none else "warning", f"Only {told}.", remedy)
+    return Finding("error" if free < none else "warning", f"Only {room}.", remedy)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.secrets import mask
 
 _NO_FILES = (
@@ -19,25 +19,25 @@ _NO_FILES = (
 )
 
 
-def run_id(_: Place) -> Iterator[Finding]:
+def run_id(_: Setup) -> Iterator[Finding]:
     """Look for a run that MLflow would resume in each process."""
-    told = os.environ.get("MLFLOW_RUN_ID")
-    if told:
+    its_id = os.environ.get("MLFLOW_RUN_ID")
+    if its_id:
         yield Finding(
             "warning",
-            f"MLFLOW_RUN_ID is set to {told!r}: MLflow resumes and renames that run wherever a run is started. flowml "
-            "ignores it in flows; what a script logs by itself goes there.",
+            f"MLFLOW_RUN_ID is set to {its_id!r}: MLflow resumes and renames that run wherever a run is started. "
+            "flowml ignores it in flows; what a script logs by itself goes there.",
             "unset MLFLOW_RUN_ID",
         )
     else:
         yield Finding("ok", "MLFLOW_RUN_ID is not set")
 
 
-def autologging(place: Place) -> Iterator[Finding]:
+def autologging(setup: Setup) -> Iterator[Finding]:
     """Look whether autologging is on for the whole process; with a flow, after its file has been loaded."""
     loaded: Any = sys.modules.get("mlflow.utils.autologging_utils")
-    told: dict[str, Any] = dict(getattr(loaded, "AUTOLOGGING_INTEGRATIONS", {}))
-    on = sorted(name for name, given in told.items() if given and not given.get("disable", False))
+    integrations: dict[str, Any] = dict(getattr(loaded, "AUTOLOGGING_INTEGRATIONS", {}))
+    on = sorted(name for name, options in integrations.items() if options and not options.get("disable", False))
     if on:
         yield Finding(
             "warning",
@@ -46,19 +46,19 @@ def autologging(place: Place) -> Iterator[Finding]:
             "Turn it on for the tasks that need it: @task(track=Track(autolog=True)).",
         )
     else:
-        where = f"when {place.flow.name!r} is loaded" if place.flow else "here; name a flow to look at its file too"
+        where = f"when {setup.flow.name!r} is loaded" if setup.flow else "here; name a flow to look at its file too"
         yield Finding("ok", f"Autologging is off {where}")
 
 
-def file_store(place: Place) -> Iterator[Finding]:
+def file_store(setup: Setup) -> Iterator[Finding]:
     """Look whether runs are to be kept in plain folders, which MLflow refuses."""
-    if place.is_folder:
-        yield Finding("error", f"MLflow keeps no runs in plain folders any more: {mask(place.uri)}", _NO_FILES)
+    if setup.is_folder:
+        yield Finding("error", f"MLflow keeps no runs in plain folders any more: {mask(setup.uri)}", _NO_FILES)
     else:
-        yield Finding("ok", f"Runs are kept in {mask(place.uri)}")
+        yield Finding("ok", f"Runs are kept in {mask(setup.uri)}")
 
 
-def compiled(_: Place) -> Iterator[Finding]:
+def compiled(_: Setup) -> Iterator[Finding]:
     """Look whether the bytecode of Prefect and MLflow is kept, or each process has to make it anew."""
     import mlflow
     import prefect

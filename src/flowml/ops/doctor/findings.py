@@ -29,7 +29,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Setup:
     """What is examined.
 
     Attributes:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.runs import Runs
 from flowml.process import is_gone
 from flowml.store.backend.connection import connect, is_there
@@ -25,7 +25,7 @@ _RECENT = 500  # runs that are looked at
 _SCRATCH = re.compile(r"flowml-[a-z0-9_]{8}")  # as `store.scratch` names them
 
 
-def records(_: Place) -> Iterator[Finding]:
+def records(_: Setup) -> Iterator[Finding]:
     """Look for files that wait to be sent, and for runs that say that some of their records were lost."""
     there = (folder for folder in Path(tempfile.gettempdir()).glob("flowml-*") if _SCRATCH.fullmatch(folder.name))
     waiting = [(folder, *_weight(folder)) for folder in there]
@@ -53,7 +53,7 @@ def records(_: Place) -> Iterator[Finding]:
         )
 
 
-def open_runs(_: Place) -> Iterator[Finding]:
+def open_runs(_: Setup) -> Iterator[Finding]:
     """Look for open runs whose process is gone."""
     if not is_there():
         yield Finding("ok", "There are no runs yet")
@@ -71,13 +71,13 @@ def _lost() -> dict[str, set[str]]:
     """Return what runs say that is lost, by the name of the run; a flow's repeats what is said below it."""
     runs = _recent("tags.`flowml.kind` LIKE '%'") if is_there() else []
     ids = {run.info.run_id for run in runs}
-    found: dict[str, set[str]] = {}
+    losses_of: dict[str, set[str]] = {}
     for run in runs:
         tags = run.data.tags
         is_repeated = tags.get("mlflow.parentRunId") in ids
         if (texts := losses.in_tags(tags)) and not is_repeated:
-            found.setdefault(str(run.info.run_name), set()).update(texts)
-    return found
+            losses_of.setdefault(str(run.info.run_name), set()).update(texts)
+    return losses_of
 
 
 def _recent(mine: str) -> list[Run]:
@@ -91,9 +91,9 @@ def _weight(folder: Path) -> tuple[int, float]:
     size, last = 0, 0.0
     for file in [folder, *folder.rglob("*")]:
         try:
-            told = file.stat()
+            stat = file.stat()
         except OSError:  # it is being sent and removed at this moment, or another user's
             continue
-        last = max(last, told.st_mtime)
-        size += told.st_size if file.is_file() else 0
+        last = max(last, stat.st_mtime)
+        size += stat.st_size if file.is_file() else 0
     return size, time.time() - last

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from flowml.errors import FlowmlError
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.prefect_api import START_IT
 from flowml.ops.prefect_states import connected
 from flowml.secrets import mask
@@ -23,34 +23,34 @@ _KNOCK = 5.0  # seconds
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # else MLflow tries for minutes
 
 
-def prefect_api(place: Place) -> Iterator[Finding]:
+def prefect_api(setup: Setup) -> Iterator[Finding]:
     """Ask Prefect's API for its health, and for what needs its database."""
-    if place.api is None:
+    if setup.api is None:
         yield Finding(
             "warning",
             "No Prefect server is configured: each flow starts one of its own, and so does each worker process.",
             "flowml up, or set PREFECT_API_URL to a server that runs.",
         )
         return
-    problem = prefect_problem(place.api)
+    problem = prefect_problem(setup.api)
     if problem:
         yield Finding("error", problem, "Start it (`flowml up`), or set PREFECT_API_URL to one that runs.")
     else:
-        yield Finding("ok", f"Prefect's API answers at {without_credentials(place.api)}")
+        yield Finding("ok", f"Prefect's API answers at {without_credentials(setup.api)}")
 
 
-def mlflow(place: Place) -> Iterator[Finding]:
+def mlflow(setup: Setup) -> Iterator[Finding]:
     """Ask MLflow for an experiment."""
-    if place.is_folder:
+    if setup.is_folder:
         return  # the check of the file store says so
-    if not is_there() or _is_unmade(place.uri):
-        yield Finding("ok", f"{mask(place.uri)} does not exist yet; the first run makes it")
+    if not is_there() or _is_unmade(setup.uri):
+        yield Finding("ok", f"{mask(setup.uri)} does not exist yet; the first run makes it")
         return
     problem = mlflow_problem(None)
     if problem:
         yield Finding("error", problem)  # says what to do
     else:
-        yield Finding("ok", f"MLflow answers at {mask(place.uri)}")
+        yield Finding("ok", f"MLflow answers at {mask(setup.uri)}")
 
 
 def prefect_problem(api: str) -> str | None:
@@ -105,13 +105,13 @@ def impatient() -> Iterator[None]:
 _SLIGHT, _MUCH = 3.0, 60.0  # seconds; the header has whole ones
 
 
-def clocks(place: Place) -> Iterator[Finding]:
+def clocks(setup: Setup) -> Iterator[Finding]:
     """Compare the time in each server's answers with the time here."""
-    servers = {"Prefect's": place.api, "MLflow's": place.uri if place.uri.startswith("http") else None}
-    asked = {name: url for name, url in servers.items() if url}
-    if not asked:
+    servers = {"Prefect's": setup.api, "MLflow's": setup.uri if setup.uri.startswith("http") else None}
+    urls = {name: url for name, url in servers.items() if url}
+    if not urls:
         yield Finding("ok", "There is no server with a clock of its own")
-    for name, url in asked.items():
+    for name, url in urls.items():
         ahead = _ahead(url)
         if ahead is None:
             yield Finding("ok", f"{name} server did not tell the time")
@@ -134,8 +134,8 @@ def _ahead(url: str) -> float | None:
         with closing(kind(parts.hostname or "", parts.port, timeout=5)) as connection:
             before = time.time()
             connection.request("GET", f"{parts.path.rstrip('/')}/health")
-            told = connection.getresponse().getheader("Date")
+            date = connection.getresponse().getheader("Date")
             here = (before + time.time()) / 2
     except (OSError, http.client.HTTPException):
         return None
-    return parsedate_to_datetime(told).timestamp() + 0.5 - here if told else None
+    return parsedate_to_datetime(date).timestamp() + 0.5 - here if date else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import prefect
 from prefect.settings import PREFECT_API_URL
 
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.doctor.reach import mlflow_problem, prefect_problem
 from flowml.store.backend.failures import without_credentials
 
@@ -26,39 +26,39 @@ _PATIENCE = 180.0  # seconds; a worker process imports Prefect and MLflow first
 _REMEDY = "Workers need the address, the credentials and the way there: set the variables where they start."
 
 
-def task_runner(place: Place) -> Iterator[Finding]:
+def task_runner(setup: Setup) -> Iterator[Finding]:
     """Ask in a worker process of the flow's task runner, or of a process pool where no flow is named."""
-    uri = without_credentials(place.uri)
-    if place.is_folder:
+    uri = without_credentials(setup.uri)
+    if setup.is_folder:
         yield Finding("ok", "Not looked at: runs cannot be kept in a folder")
         return
-    if place.api is None:
+    if setup.api is None:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            told = {"MLflow": pool.submit(mlflow_problem, uri).result(_PATIENCE)}
+            problems = {"MLflow": pool.submit(mlflow_problem, uri).result(_PATIENCE)}
         where = "a worker process"
-    elif prefect_problem(place.api):
+    elif prefect_problem(setup.api):
         yield Finding("ok", "Not looked at: Prefect's API is not reached from here either")
         return
     else:
-        runner = _runner(place)
+        runner = _runner(setup)
         where = type(runner).__name__
         try:
-            told = _ask(runner, uri)
+            problems = _ask(runner, uri)
         except Exception as error:  # noqa: BLE001 - of Prefect, of a cluster, of the system
             reason = (str(error) or type(error).__name__).partition("\n")[0][:300]
             yield Finding("error", f"No task runs under {where}: {type(error).__name__}: {reason}", "Start it first.")
             return
-    for name, problem in told.items():
+    for name, problem in problems.items():
         if problem:
             yield Finding("error", f"From inside {where}: {problem}", _REMEDY)
         else:
             yield Finding("ok", f"{name} is reached from inside {where}")
 
 
-def _runner(place: Place) -> TaskRunner[Any]:
+def _runner(setup: Setup) -> TaskRunner[Any]:
     from prefect.task_runners import ProcessPoolTaskRunner
 
-    return place.flow.task_runner if place.flow else ProcessPoolTaskRunner(max_workers=1)
+    return setup.flow.task_runner if setup.flow else ProcessPoolTaskRunner(max_workers=1)
 
 
 def _ask(runner: TaskRunner[Any], uri: str) -> dict[str, str | None]:
@@ -69,8 +69,8 @@ def _ask(runner: TaskRunner[Any], uri: str) -> dict[str, str | None]:
 
     @prefect.flow(name="flowml-doctor", task_runner=runner, persist_result=False, log_prints=False)
     def doctor() -> dict[str, str | None]:
-        told: dict[str, str | None] = look.submit(uri).result(timeout=_PATIENCE)
-        return told
+        problems: dict[str, str | None] = look.submit(uri).result(timeout=_PATIENCE)
+        return problems
 
     with _quiet():
         return doctor()

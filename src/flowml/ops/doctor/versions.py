@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from flowml.ops.doctor.findings import Finding, Place
+from flowml.ops.doctor.findings import Finding, Setup
 from flowml.patches import mlflow, others, prefect
 
 
@@ -37,7 +37,7 @@ PAIRS = (
 )
 
 
-def versions(_: Place) -> Iterator[Finding]:
+def versions(_: Setup) -> Iterator[Finding]:
     """Compare what is installed with the pairs that are known to fail, and with what flowml requires."""
     known = [name for pair in PAIRS for name in (pair.one, pair.other)]
     wrong = [Finding("error", _told(pair), pair.remedy) for pair in PAIRS if _is_bad(pair)]
@@ -50,7 +50,7 @@ def versions(_: Place) -> Iterator[Finding]:
         yield Finding("ok", f"Python {platform.python_version()}, {there}")
 
 
-def private_names(_: Place) -> Iterator[Finding]:
+def private_names(_: Setup) -> Iterator[Finding]:
     """List the private names of other libraries that flowml uses, and say what is lost without those that are gone."""
     names = (*prefect.NAMES, *mlflow.NAMES, *others.NAMES)
     gone = [name for name in names if not name.is_there()]

@@ -79,8 +79,8 @@ def _waiting(flow: str) -> RenderableType:
 
 def _line(guide: str, node: Node) -> tuple[object, ...]:
     run = node.run
-    told = f"{guide}{facts.name_of(run)}", facts.state_of(run), facts.took(run)
-    return (*told, ", ".join(facts.remarks_of(run, node.attempts)), facts.metrics_text(run))
+    cells = f"{guide}{facts.name_of(run)}", facts.state_of(run), facts.took(run)
+    return (*cells, ", ".join(facts.remarks_of(run, node.attempts)), facts.metrics_text(run))
 
 
 def _grouped(lines: list[tuple[str, Node]]) -> Iterator[tuple[object, ...]]:

@@ -29,20 +29,20 @@ def parameters(flow: prefect.Flow[Any, Any], words: Iterable[str]) -> dict[str, 
     declared = inspect.signature(flow.fn).parameters
     names = [name for name, one in declared.items() if one.kind in _NAMED]
     takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in declared.values())
-    hints, given = hints_of(flow.fn), dict[str, Any]()
+    hints, values = hints_of(flow.fn), dict[str, Any]()
     for name, text in split(words, example=names[0] if names else "n").items():
         if name not in names and not takes_any:
             hint = nearest_or_some(name, names) if names else "It has none."
             msg = f"the flow {flow.name!r} has no parameter {name!r}. {hint}"
             raise LookupError(msg)
-        given[name] = _value(name, text, hints.get(name, Any))
-    missing = [name for name in names if declared[name].default is inspect.Parameter.empty and name not in given]
+        values[name] = _value(name, text, hints.get(name, Any))
+    missing = [name for name in names if declared[name].default is inspect.Parameter.empty and name not in values]
     if missing:
         wanted = " ".join(f"--param {name}=..." for name in missing)
         msg = f"the flow {flow.name!r} needs {', '.join(map(repr, missing))}: {wanted}"
         raise LookupError(msg)
-    _check(flow, given)
-    return given
+    _check(flow, values)
+    return values
 
 
 def split(words: Iterable[str], *, example: str) -> dict[str, str]:
@@ -59,17 +59,17 @@ def split(words: Iterable[str], *, example: str) -> dict[str, str]:
         >>> split(["rows=10", "query=a=b"], example="rows")
         {'rows': '10', 'query': 'a=b'}
     """
-    given: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
             msg = f"--param cannot be {word!r}: it is a name and a value, as in --param {example}=3."
             raise LookupError(msg)
-        if name in given:
+        if name in texts:
             msg = f"the parameter {name!r} is given twice."
             raise LookupError(msg)
-        given[name] = text
-    return given
+        texts[name] = text
+    return texts
 
 
 def readings(text: str, *, is_free: bool) -> list[Any]:
@@ -104,13 +104,13 @@ def _value(name: str, text: str, hint: Any) -> Any:
     raise LookupError(msg)
 
 
-def _check(flow: prefect.Flow[Any, Any], given: Mapping[str, Any]) -> None:
+def _check(flow: prefect.Flow[Any, Any], values: Mapping[str, Any]) -> None:
     """Let the flow itself look at all of them together, as it will when it is called."""
     from prefect.exceptions import ParameterTypeError
 
     if flow.should_validate_parameters:
         try:
-            flow.validate_parameters(dict(given))
+            flow.validate_parameters(dict(values))
         except ParameterTypeError as error:
             msg = f"the flow {flow.name!r} does not take these parameters: {error}"
             raise LookupError(msg) from None

@@ -34,21 +34,21 @@ def run(entry: str, words: Sequence[str], *, watch: bool) -> bool:
         LookupError: If there is no such flow, or it cannot be called so.
     """
     flow = load(entry)
-    given = parameters(flow, words)
+    arguments = parameters(flow, words)
     seen = watched(flow.name) if watch and output.is_terminal() else nullcontext()
     with seen:
-        state = _state(flow, given)
+        state = _state(flow, arguments)
     summary(flow.name, state, own_run(flow.name))
     return state == "Completed"
 
 
-def _state(flow: prefect.Flow[Any, Any], given: dict[str, Any]) -> str:
+def _state(flow: prefect.Flow[Any, Any], arguments: dict[str, Any]) -> str:
     """Call it; return the name of the state that it ended in, which for a failure Prefect has logged."""
     try:
         if flow.isgenerator:  # Prefect gives its values and no state
-            asyncio.run(_exhaust(flow(**given))) if flow.isasync else list(flow(**given))
+            asyncio.run(_exhaust(flow(**arguments))) if flow.isasync else list(flow(**arguments))
             return "Completed"
-        ended: Any = flow(**given, return_state=True)
+        ended: Any = flow(**arguments, return_state=True)
         state = asyncio.run(_awaited(ended)) if flow.isasync else ended
     except KeyboardInterrupt:
         return "Crashed"

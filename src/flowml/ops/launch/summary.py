@@ -41,8 +41,8 @@ def summary(flow: str, state: str, run: Run | None) -> None:
         output.say(f"Flow     {flow}: {state}; MLflow holds no run of it.")
         return
     connection = connect()
-    told = facts.state_of(run) if run.info.status != "RUNNING" else state
-    output.say(f"Flow     {flow} / {facts.name_of(run)}: {told} in {facts.took(run)}")
+    ended_as = facts.state_of(run) if run.info.status != "RUNNING" else state
+    output.say(f"Flow     {flow} / {facts.name_of(run)}: {ended_as} in {facts.took(run)}")
     tasks = counted(connection, run)
     if tasks:
         output.say(f"Runs     {', '.join(f'{count} {name}' for name, count in tasks.most_common())}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from flowml import settings
-from flowml.events.files import Watch
+from flowml.events.files import FileWatch
 from flowml.ops.output import say
 from flowml.ops.prefect_api import address
 from flowml.store.backend.failures import without_credentials
@@ -29,7 +29,7 @@ def run(every: float) -> None:
 
 
 async def _watch(every: float) -> None:
-    watch, failed = Watch(settings.home_folder() / "watched.json", say), False
+    watch, failed = FileWatch(settings.home_folder() / "watched.json", say), False
     while True:
         try:
             await watch.look()

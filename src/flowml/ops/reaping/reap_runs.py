@@ -155,7 +155,7 @@ class _Reaper:
 
 
 def _ids(runs: Iterable[Run], tag: str) -> set[str]:
-    return {told for run in runs if is_id(told := run.data.tags.get(tag, ""))}
+    return {number for run in runs if is_id(number := run.data.tags.get(tag, ""))}
 
 
 def _written(moment: int) -> str:
@@ -205,5 +205,5 @@ def _add(runs: Runs, earlier: Run, state: State, at: str) -> None:
 
 
 def _attempt(run: Run) -> int:
-    told = run.data.tags.get("flowml.attempt", "")
-    return int(told) if told.isdecimal() else 1
+    number = run.data.tags.get("flowml.attempt", "")
+    return int(number) if number.isdecimal() else 1

@@ -107,8 +107,8 @@ class Judge:
                 return None
             which = "task run" if task_id else "flow run"
             return Verdict("KILLED", f"its {which} does not exist in Prefect any more", None, None, run.info.start_time)
-        told = tags.get("flowml.attempt", "")
-        attempt = int(told) if told.isdecimal() else state.attempt
+        number = tags.get("flowml.attempt", "")
+        attempt = int(number) if number.isdecimal() else state.attempt
         if task_id and attempt < state.attempt:
             why = f"Prefect is at attempt {state.attempt}; this is attempt {attempt}"
             return Verdict("FAILED", why, state.name, state.since, state.since, superseded=True)

@@ -27,8 +27,8 @@ def down() -> Stack | None:
 def stop(stack: Stack) -> None:
     """Stop these servers and forget them."""
     with suppress(OSError):  # a full disk keeps nothing running
-        told = state.read()
-        if told and told.id == stack.id:
+        stored = state.read()
+        if stored and stored.id == stack.id:
             state.write(dataclasses.replace(stack, ready=False))  # flows find them no more, `up` sees who ended them
     processes.stop([server.process for server in stack.servers], stack.id)
     state.remove(stack)

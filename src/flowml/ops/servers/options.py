@@ -68,11 +68,11 @@ def choose(wanted: Wanted, say: Say) -> Choice:
     Raises:
         SettingsError: If an option or setting cannot be.
     """
-    given = settings.current()
-    host = wanted.host or given.host
+    configured = settings.current()
+    host = wanted.host or configured.host
     prefect_db, mlflow_db = _prefect_database(wanted.prefect_db), _mlflow_database(wanted.mlflow_db, say)
-    prefect = _port("prefect", host, wanted.prefect_port or given.prefect_port, say, but=set())
-    mlflow = _port("mlflow", host, wanted.mlflow_port or given.mlflow_port, say, but={prefect.number})
+    prefect = _port("prefect", host, wanted.prefect_port or configured.prefect_port, say, but=set())
+    mlflow = _port("mlflow", host, wanted.mlflow_port or configured.mlflow_port, say, but={prefect.number})
     return Choice(
         home=settings.home_folder(),
         host=host,
@@ -105,10 +105,10 @@ def make_folder() -> Path:
 
 def _mlflow_database(wanted: str | None, say: Say) -> str:
     """Choose what MLflow shows: the option, what flows were told if it is a database, the embedded store."""
-    told = settings.resolved(settings.current().tracking_uri) or os.environ.get("MLFLOW_TRACKING_URI")
-    if told and told.startswith(_DATABASES):
-        told = _database(told, Path.cwd())
-    chosen = _database(wanted, Path.cwd()) if wanted else told
+    flows_use = settings.resolved(settings.current().tracking_uri) or os.environ.get("MLFLOW_TRACKING_URI")
+    if flows_use and flows_use.startswith(_DATABASES):
+        flows_use = _database(flows_use, Path.cwd())
+    chosen = _database(wanted, Path.cwd()) if wanted else flows_use
     if wanted and not str(chosen).startswith(_DATABASES):
         msg = (
             f"--mlflow-db cannot be {mask(wanted)!r}: it is a file, or a database such as postgresql://user@host/name."
@@ -116,8 +116,8 @@ def _mlflow_database(wanted: str | None, say: Say) -> str:
         raise SettingsError(msg, setting="mlflow_db", value=mask(wanted))
     if not chosen or not chosen.startswith(_DATABASES):
         chosen = embedded.default_uri()
-    if told and told != chosen:
-        say(f"Flows do not write to the database of this MLflow server: they are told to use {mask(told)}.")
+    if flows_use and flows_use != chosen:
+        say(f"Flows do not write to the database of this MLflow server: they are told to use {mask(flows_use)}.")
     check(chosen, "MLflow", "mlflow_db")
     return chosen
 
@@ -129,14 +129,14 @@ def _prefect_database(wanted: str | None) -> str:
     return chosen
 
 
-def _database(given: str, folder: Path) -> str:
+def _database(written: str, folder: Path) -> str:
     """Make a database's URI of a URI or a file's path; a file's is absolute."""
-    if "://" not in given:
-        given = f"sqlite:///{Path(given).expanduser()}"
-    scheme, _, rest = given.partition("://")
+    if "://" not in written:
+        written = f"sqlite:///{Path(written).expanduser()}"
+    scheme, _, rest = written.partition("://")
     if scheme == "sqlite":
         return f"sqlite:///{(folder / rest[1:]).resolve()}"
-    return f"postgresql://{rest}" if scheme == "postgres" else given
+    return f"postgresql://{rest}" if scheme == "postgres" else written
 
 
 def _port(name: str, host: str, wanted: int | None, say: Say, *, but: set[int]) -> Port:

@@ -89,8 +89,8 @@ class Run:
         """
         while self.stack is not None:
             if dead := self.stack.dead():
-                told = state.read()
-                if told and told.id == self.stack.id and told.ready:
+                stored = state.read()
+                if stored and stored.id == self.stack.id and stored.ready:
                     raise health.died(dead[0])
                 return
             time.sleep(0.5)
@@ -108,22 +108,22 @@ class Run:
             port.give_back()
         self._kept = ()
 
-    def _start(self, given: Choice) -> None:
-        self._kept = given.kept
-        database = given.mlflow_db
-        prefects_home = given.home / "prefect"
+    def _start(self, choice: Choice) -> None:
+        self._kept = choice.kept
+        database = choice.mlflow_db
+        prefects_home = choice.home / "prefect"
         prefects_home.mkdir(exist_ok=True)
         first = self._launch(
-            servers.prefect(given.host, given.prefect_port, database=given.prefect_db, home=prefects_home)
+            servers.prefect(choice.host, choice.prefect_port, database=choice.prefect_db, home=prefects_home)
         )
         if database.startswith("sqlite:///"):
             with explained(database):
                 embedded.prepare(database)  # before the server and a flow both do; meanwhile Prefect starts
         second = self._launch(
-            servers.mlflow(given.host, given.mlflow_port, database=database, artifacts=given.artifacts)
+            servers.mlflow(choice.host, choice.mlflow_port, database=database, artifacts=choice.artifacts)
         )
         self.stack = Stack(
-            id=self._mark, prefect=first, mlflow=second, database=database, artifacts=given.artifacts, host=given.host
+            id=self._mark, prefect=first, mlflow=second, database=database, artifacts=choice.artifacts, host=choice.host
         )
         state.write(self.stack)
 

@@ -55,5 +55,5 @@ def _no_mlflow(uri: str) -> str:
 
 def _no_prefect(tags: dict[str, str]) -> str:
     api = tags.get("prefect.api")
-    told = f"the run was made with a Prefect that has no pages ({api})" if api else "the run is not one of Prefect's"
-    return f"{told}. Start a server with `flowml up`, and later runs have a page."
+    why = f"the run was made with a Prefect that has no pages ({api})" if api else "the run is not one of Prefect's"
+    return f"{why}. Start a server with `flowml up`, and later runs have a page."

@@ -117,26 +117,26 @@ def restore(flow_run: str) -> int:
 
 def _find(runs: Runs, flow_run: str, uri: str, *, deleted: bool) -> Run:
     """Find the one run of a flow run; one to bring back may be active, if deleting it was broken off."""
-    found = list(_candidates(runs, flow_run, deleted=deleted))
-    others = [] if found else list(_candidates(runs, flow_run, deleted=not deleted))
+    matching = list(_candidates(runs, flow_run, deleted=deleted))
+    others = [] if matching else list(_candidates(runs, flow_run, deleted=not deleted))
     if others and not deleted:
         msg = f"the flow run {flow_run!r} is deleted already; `flowml restore` brings it back."
         raise LookupError(msg)
-    found = found or others
-    if not found:
+    matching = matching or others
+    if not matching:
         msg = f"MLflow at {mask(uri)} holds no run of a flow run {flow_run!r}"
         msg += "; name its id or its name in Prefect, or its run's id in MLflow."
         raise LookupError(msg)
-    if len(found) > 1:
-        ids = ", ".join(run.info.run_id for run in found[:10])
-        msg = f"{len(found)} runs are of a flow run {flow_run!r}; name one by its id in MLflow: {ids}."
+    if len(matching) > 1:
+        ids = ", ".join(run.info.run_id for run in matching[:10])
+        msg = f"{len(matching)} runs are of a flow run {flow_run!r}; name one by its id in MLflow: {ids}."
         raise LookupError(msg)
-    if found[0].data.tags.get("flowml.kind") != "flow":
-        above = found[0].data.tags.get("flowml.root_run_id")
+    if matching[0].data.tags.get("flowml.kind") != "flow":
+        above = matching[0].data.tags.get("flowml.root_run_id")
         hint = f"; its outermost flow's is {above}" if above else ""
         msg = f"the run {flow_run} is not a flow's{hint}."
         raise LookupError(msg)
-    return found[0]
+    return matching[0]
 
 
 def _candidates(runs: Runs, flow_run: str, *, deleted: bool) -> Iterator[Run]:

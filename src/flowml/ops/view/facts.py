@@ -56,8 +56,8 @@ def state_of(run: Run) -> str:
     if run.info.status == "RUNNING":
         paused = run.data.tags.get("prefect.state")
         return paused if paused in {"Paused", "Suspended"} else "Running"
-    told = run.data.tags.get("prefect.state") if "flowml.kind" in run.data.tags else None
-    return str(told or _STATES.get(run.info.status, run.info.status))
+    prefect_state = run.data.tags.get("prefect.state") if "flowml.kind" in run.data.tags else None
+    return str(prefect_state or _STATES.get(run.info.status, run.info.status))
 
 
 def seconds_of(run: Run) -> float:
@@ -85,9 +85,9 @@ def own_metrics(run: Run) -> dict[str, float]:
 def metrics_text(run: Run, most: int = _KEY) -> str:
     """Return the first metrics in a line; those of a flow's tasks where it has none of its own."""
     shown = own_metrics(run) or dict(sorted(run.data.metrics.items()))
-    told = [f"{key}={value:.4g}" for key, value in list(shown.items())[:most]]
-    left = len(shown) - len(told)
-    return "  ".join([*told, f"+{left} more"] if left else told)
+    texts = [f"{key}={value:.4g}" for key, value in list(shown.items())[:most]]
+    left = len(shown) - len(texts)
+    return "  ".join([*texts, f"+{left} more"] if left else texts)
 
 
 def remarks_of(run: Run, attempts: int = 1) -> list[str]:
@@ -99,12 +99,12 @@ def remarks_of(run: Run, attempts: int = 1) -> list[str]:
     """
     tags = run.data.tags
     attempt = tags.get("flowml.attempt", "1")
-    told = [f"attempt {attempt}" + (f" of {attempts}" if attempts > 1 else "")]
-    told = told if attempts > 1 or attempt != "1" else []
-    told += ["superseded"] if tags.get("flowml.superseded") == "true" else []
-    told += ["cached"] if tags.get("flowml.cached") == "true" else []
-    told += ["rolled back"] if "flowml.rolled_back" in tags else []
-    return told if "flowml.kind" in tags else ["opened by hand"]
+    remarks = [f"attempt {attempt}" + (f" of {attempts}" if attempts > 1 else "")]
+    remarks = remarks if attempts > 1 or attempt != "1" else []
+    remarks += ["superseded"] if tags.get("flowml.superseded") == "true" else []
+    remarks += ["cached"] if tags.get("flowml.cached") == "true" else []
+    remarks += ["rolled back"] if "flowml.rolled_back" in tags else []
+    return remarks if "flowml.kind" in tags else ["opened by hand"]
 
 
 def as_data(connection: Connection, run: Run) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def as_data(connection: Connection, run: Run) -> dict[str, Any]:
         "status": run.info.status,
         "started": started(run).isoformat(timespec="milliseconds"),
         "seconds": round(seconds_of(run), 3),
-        "attempt": int(told) if (told := tags.get("flowml.attempt", "1")).isdecimal() else 1,
+        "attempt": int(attempt) if (attempt := tags.get("flowml.attempt", "1")).isdecimal() else 1,
         "superseded": tags.get("flowml.superseded") == "true",
         "cached": tags.get("flowml.cached") == "true",
         "error": tags.get("flowml.error"),

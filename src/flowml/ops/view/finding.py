@@ -65,18 +65,18 @@ def _by_id(runs: Runs, named: str, *, whole: bool) -> Found | None:
     match = f"= '{named}'" if whole else f"LIKE '{named}%'"
     kinds = [f"attributes.run_id {match}", f"tags.`{FLOW_RUN}` {match} and {_FLOWS}"]
     kinds += [f"tags.`{TASK_RUN}` {match} and tags.`flowml.kind` = 'task'"]
-    found: dict[str, Run] = {}
+    by_id: dict[str, Run] = {}
     for mine in kinds:
         for run in islice(runs.newest(mine, page=20), 20):  # of a task run's attempts the newest
-            tags, told = run.data.tags, run.info.run_id
+            tags, its_id = run.data.tags, run.info.run_id
             if not mine.startswith("attributes"):
-                told = tags.get(TASK_RUN) or tags[FLOW_RUN]
-            found.setdefault(told, run)
-    if len({run.info.run_id for run in found.values()}) > 1:
-        ids = ", ".join(sorted(found)[:10])
+                its_id = tags.get(TASK_RUN) or tags[FLOW_RUN]
+            by_id.setdefault(its_id, run)
+    if len({run.info.run_id for run in by_id.values()}) > 1:
+        ids = ", ".join(sorted(by_id)[:10])
         msg = f"several runs have ids that begin with {named!r}: {ids}. Give more of it."
         raise LookupError(msg)
-    return next((Found(run) for run in found.values()), None)
+    return next((Found(run) for run in by_id.values()), None)
 
 
 def _by_name(runs: Runs, named: str) -> Found | None:

@@ -70,14 +70,14 @@ def _outermost(runs: Runs, found: Iterable[Run]) -> Iterator[Run]:
 
 def _line(connection: Connection, run: Run) -> tuple[object, ...]:
     pages = facts.pages(connection, run)
-    told = (facts.name_of(run), facts.owner_of(run), facts.state_of(run))
+    named = (facts.name_of(run), facts.owner_of(run), facts.state_of(run))
     took, metrics = facts.took(run), facts.metrics_text(run)
     if not output.is_terminal():
         began = facts.started(run).isoformat(timespec="seconds")
-        return (*told, began, took, metrics, pages.prefect or "-", pages.mlflow or "-")
+        return (*named, began, took, metrics, pages.prefect or "-", pages.mlflow or "-")
     began = facts.started(run).astimezone().strftime("%m-%d %H:%M:%S")
     links = [output.cell("open" if page else "-", link=page) for page in (pages.prefect, pages.mlflow)]
-    return (*told, began, took, metrics, *links)
+    return (*named, began, took, metrics, *links)
 
 
 def _no_run_of(connection: Connection, flow: str) -> str:

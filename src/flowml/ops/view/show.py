@@ -79,5 +79,5 @@ def _line(guide: str, node: Node) -> tuple[object, ...]:
 
 
 def _as_data(connection: Connection, node: Node) -> dict[str, Any]:
-    told = {**facts.as_data(connection, node.run), "attempts": node.attempts}
-    return {**told, "children": [_as_data(connection, child) for child in node.children]}
+    fields = {**facts.as_data(connection, node.run), "attempts": node.attempts}
+    return {**fields, "children": [_as_data(connection, child) for child in node.children]}

@@ -197,8 +197,8 @@ def in_force() -> tuple[str, str | None]:
     from mlflow.tracking import is_tracking_uri_set
 
     wanted = settings.current()
-    if told := settings.resolved(wanted.tracking_uri):
-        uri = told
+    if wanted_uri := settings.resolved(wanted.tracking_uri):
+        uri = wanted_uri
     elif is_tracking_uri_set() and mlflow.get_tracking_uri() != _chosen:
         uri = mlflow.get_tracking_uri()
     elif _chosen is None and mlflow_state.is_in_use():

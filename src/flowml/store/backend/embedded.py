@@ -50,17 +50,17 @@ def artifacts(uri: str, experiment: str) -> str | None:
     return f"{root.rstrip('/')}/{folder}"
 
 
-def artifact_root(given: str | None = None) -> str:
+def artifact_root(typed: str | None = None) -> str:
     """Return the URI of the folder or bucket that holds the artifacts of each experiment in a folder of its own.
 
     Args:
-        given: The folder or bucket, as somebody typed it here. Default: the setting, else a folder in `home`.
+        typed: The folder or bucket, as somebody typed it here. Default: the setting, else a folder in `home`.
     """
-    wanted = given or settings.current().artifacts
+    wanted = typed or settings.current().artifacts
     if wanted and "://" in wanted:
         return wanted
     folder = Path(wanted).expanduser() if wanted else settings.home_folder() / "artifacts"
-    return ((Path.cwd() if given else settings.project_folder()) / folder).resolve().as_uri()
+    return ((Path.cwd() if typed else settings.project_folder()) / folder).resolve().as_uri()
 
 
 def beside_its_server(place: str, uri: str) -> str | None:

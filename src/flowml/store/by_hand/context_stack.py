@@ -63,9 +63,9 @@ def context_stack(original: Any) -> Any:
         """MLflow's stack where no session is active, the runs that the user's code opened where one is."""
 
         def get(self) -> Any:
-            given = _in_place_of_the_stack.get()
-            if given is not None:
-                return given
+            replacement = _in_place_of_the_stack.get()
+            if replacement is not None:
+                return replacement
             return original.get() if active.here() is None else Runs(active.visible())
 
         def set(self, value: Any) -> None:

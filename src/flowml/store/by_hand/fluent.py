@@ -115,12 +115,12 @@ def open_in_place_of(deleted: ActiveRun) -> ActiveRun:
     """
     from mlflow import MlflowClient
 
-    given = {}
+    options = {}
     with suppress(Exception):  # of MLflow: then it is MLflow's to choose
         experiment = MlflowClient().get_experiment(deleted.info.experiment_id)
-        given = {"experiment_id": experiment.experiment_id} if experiment.lifecycle_stage == "active" else {}
+        options = {"experiment_id": experiment.experiment_id} if experiment.lifecycle_stage == "active" else {}
     with stack_of([]):
-        run: ActiveRun = in_place.original("start_run")(**given)
+        run: ActiveRun = in_place.original("start_run")(**options)
     return run
 
 
@@ -141,34 +141,34 @@ def _start_run(original: Callable[..., ActiveRun], *args: Any, **kwargs: Any) ->
         return original(*args, **kwargs)
     ignore_inherited_run_id()
     try:
-        given = in_place.signature(original).bind_partial(*args, **kwargs).arguments
+        arguments = in_place.signature(original).bind_partial(*args, **kwargs).arguments
     except TypeError:
         return original(*args, **kwargs)  # which says what is wrong
     # A nested run goes under the run around it in threads too; what MLflow refuses, it refuses in the same thread only.
-    is_nested = given.get("nested") and not given.get("parent_run_id")
+    is_nested = arguments.get("nested") and not arguments.get("parent_run_id")
     opened = active.visible() if is_nested else active.visible_to_mlflow()
     with stack_of(Runs(opened)):
-        if opened or given.get("run_id") or given.get("parent_run_id"):
-            return original(**given)
-        is_apart = _lead_upwards(given)
-        run = original(**given)
+        if opened or arguments.get("run_id") or arguments.get("parent_run_id"):
+            return original(**arguments)
+        is_apart = _lead_upwards(arguments)
+        run = original(**arguments)
     if is_apart and (session := active.here()):
         session.opened_apart(run)
     return run
 
 
-def _lead_upwards(given: dict[str, Any]) -> bool:
+def _lead_upwards(arguments: dict[str, Any]) -> bool:
     """Say in a new run's tags which run it is under; tell whether that is in another experiment."""
     try:
         above = active.run_above()
-        own_experiment = given.get("experiment_id") or _experiment_here()
+        own_experiment = arguments.get("experiment_id") or _experiment_here()
     except Exception:  # noqa: BLE001 - of MLflow: what is wrong comes from its own call, if it is asked for
         return False
     if above is None:
         return False
     is_near = str(own_experiment) == str(above.info.experiment_id)
-    given["experiment_id"] = own_experiment
-    given["tags"] = {_PARENT if is_near else ELSEWHERE: above.info.run_id, **(given.get("tags") or {})}
+    arguments["experiment_id"] = own_experiment
+    arguments["tags"] = {_PARENT if is_near else ELSEWHERE: above.info.run_id, **(arguments.get("tags") or {})}
     return not is_near
 
 
@@ -177,9 +177,9 @@ def _experiment_here() -> str:
 
     What was chosen before the flow, or in the environment of a worker, may be less than the flow's ``Track`` says.
     """
-    session, own, asked = active.here(), active.own_run(), GET_EXPERIMENT_ID.get()
-    if asked and (session is None or own is None or session.by_hand.experiment_named != experiment_named()):
-        return str(asked())
+    session, own, choose_experiment = active.here(), active.own_run(), GET_EXPERIMENT_ID.get()
+    if choose_experiment and (session is None or own is None or session.by_hand.experiment_named != experiment_named()):
+        return str(choose_experiment())
     if own is None:
         msg = "MLflow does not say which experiment is active"
         raise RuntimeError(msg)

@@ -107,14 +107,14 @@ def _log_batch(  # noqa: PLR0913, PLR0917 - MLflow's own signature
     **more: Any,
 ) -> Any:
     metrics, tags = list(metrics or ()), list(tags or ())
-    given = list(params or ())
+    all_params = list(params or ())
     one = functools.partial(_log_one, do)
-    sent = [param for param in given if not _is_held(session, one, run_id, param.key, param.value)]
-    if given and not (sent or metrics or tags):
+    sent = [param for param in all_params if not _is_held(session, one, run_id, param.key, param.value)]
+    if all_params and not (sent or metrics or tags):
         return _done_already(args, more)
     run_id, answer = _done(session, lambda to: do(to, metrics, sent, tags, *args, **more), run_id)
-    found = _numbers((metric.key, metric.value) for metric in metrics)
-    session.logged.note(found, [(param.key, str(param.value)) for param in sent], session.by_hand, run_id)
+    numbers = _numbers((metric.key, metric.value) for metric in metrics)
+    session.logged.note(numbers, [(param.key, str(param.value)) for param in sent], session.by_hand, run_id)
     return answer
 
 
@@ -170,19 +170,19 @@ def _is_held(session: Here, do: Do, run_id: str, key: str, value: Any) -> bool:
     return False
 
 
-def _numbers(found: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, float]]:
-    for key, value in found:
+def _numbers(metrics: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, float]]:
+    for key, value in metrics:
         try:
             yield key, float(value)
         except (TypeError, ValueError):  # MLflow takes more than float does
             continue
 
 
-def _note_model(given: dict[str, Any], answer: Any) -> None:
+def _note_model(arguments: dict[str, Any], answer: Any) -> None:
     """Remember which object was logged as which model; its argument is ``sk_model`` or the like."""
     from flowml.store.backend.mlflow_state import absolute, tracking_uri
 
     model_id = getattr(answer, "model_id", None)
-    for name, value in given.items():
+    for name, value in arguments.items():
         if model_id and name.endswith("model") and not isinstance(value, str):
             identity.note_logged(value, absolute(tracking_uri()), str(model_id))

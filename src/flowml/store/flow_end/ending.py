@@ -166,8 +166,8 @@ class Ending:
         return urls.of_run(self._client.get_run(above).info.experiment_id, above) if above else None
 
     def _state(self) -> str:
-        told = self._run.data.tags.get("prefect.state") if self._run else None
-        return told or self._ended.status.title()
+        prefect_state = self._run.data.tags.get("prefect.state") if self._run else None
+        return prefect_state or self._ended.status.title()
 
     def _seconds(self) -> float:
         began = self._run.info.start_time if self._run else self._ended.ended

@@ -72,7 +72,7 @@ def of(children: Sequence[ChildRun]) -> Graph:
     group_of = {child.id: (child.owner, child.is_flow) for child in children}
     edges: dict[tuple[int, int], None] = {}
     for key, group in kept.items():
-        for source in {group_of.get(given) for child in group for given in child.inputs}:
+        for source in {group_of.get(source_id) for child in group for source_id in child.inputs}:
             if source in numbers and source != key:
                 edges[numbers[source], numbers[key]] = None
     nodes = tuple(_node(name, group, is_flow=is_flow) for (name, is_flow), group in kept.items())

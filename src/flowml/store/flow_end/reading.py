@@ -46,14 +46,14 @@ def dataset_of(ended: Notification, name: str) -> tuple[LoggedDataset | None, Lo
 
 def _latest(ended: Notification, wanted: str, name: str) -> LoggedDataset | None:
     with _reading():
-        found: Iterable[Any] = ended.client.search_runs(
+        runs: Iterable[Any] = ended.client.search_runs(
             [ended.experiment_id], wanted, order_by=["attributes.start_time DESC"], max_results=1
         )
-    for run in found:
-        for given in run.inputs.dataset_inputs:
-            if given.dataset.name == name:
-                profile = given.dataset.profile or "{}"
-                return LoggedDataset(given.dataset.digest, profile, run.info.run_id, run.info.start_time)
+    for run in runs:
+        for dataset_input in run.inputs.dataset_inputs:
+            if dataset_input.dataset.name == name:
+                profile = dataset_input.dataset.profile or "{}"
+                return LoggedDataset(dataset_input.dataset.digest, profile, run.info.run_id, run.info.start_time)
     return None
 
 

@@ -138,8 +138,8 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
 
 
 def _tell(client: mlflow.MlflowClient, run: Run, model: LoggedModel, kind: Kind, facts: Mapping[str, str]) -> None:
-    told = {**facts, "model_id": str(model.model_id), "name": str(model.name)}
-    notify(Notification(kind, client, run.info.experiment_id, run.info.run_id, run.data.tags, told))
+    all_facts = {**facts, "model_id": str(model.model_id), "name": str(model.name)}
+    notify(Notification(kind, client, run.info.experiment_id, run.info.run_id, run.data.tags, all_facts))
 
 
 def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) -> LoggedModel | None:

@@ -111,8 +111,8 @@ def _described(candidate: Candidate, features: Features, flavor: str, predict: P
     if signature is None:
         notes.append(f"no signature: {_why(candidate, reason)}")
     elif anything := [str(spec.name) for spec in signature.inputs.inputs if is_untyped(spec)]:
-        told = f"MLflow has no type that surely takes what the model was fitted on{f' ({reason})' * bool(reason)}"
-        notes.append(f"columns of any type: {', '.join(anything)}; {told}")
+        why_any = f"MLflow has no type that surely takes what the model was fitted on{f' ({reason})' * bool(reason)}"
+        notes.append(f"columns of any type: {', '.join(anything)}; {why_any}")
     unserved = obstacle_to_serving(predict, signature, candidate.example)
     if unserved:
         notes.append(f"no input example: from JSON the model does not get what it takes ({unserved})")

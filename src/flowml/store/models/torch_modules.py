@@ -77,8 +77,8 @@ def _check_rows(traced: Path) -> None:
     import torch
 
     program = torch.export.load(traced)
-    [given] = [node for node in program.graph.nodes if node.name == program.graph_signature.user_inputs[0]]
-    rows = given.meta["val"].shape[0]
+    [input_node] = [node for node in program.graph.nodes if node.name == program.graph_signature.user_inputs[0]]
+    rows = input_node.meta["val"].shape[0]
     if isinstance(rows, int):
         reason = f"its graph would take exactly {rows} rows"
         raise ValueError(reason)  # noqa: TRY004 - the number is wrong, not its type

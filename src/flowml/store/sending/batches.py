@@ -109,7 +109,7 @@ def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
     from mlflow.entities import LoggedModelInput
 
     datasets = [_dataset_input(run_id, record) for record in out.inputs if isinstance(record, records.Dataset)]
-    ids = {given.ids.get(client.tracking_uri) for given in out.inputs if isinstance(given, Serialized)}
+    ids = {model.ids.get(client.tracking_uri) for model in out.inputs if isinstance(model, Serialized)}
     linked: list[LoggedModelInput] = [LoggedModelInput(model_id) for model_id in sorted(filter(None, ids))]
     with _taking_away(out.inputs):
         if datasets or linked:

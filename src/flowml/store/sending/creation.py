@@ -105,8 +105,8 @@ def _create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
             _was_created(out, new, insert.run_id, experiment_id, None)
 
 
-def end(client: MlflowClient, run_id: str, closing: Closing) -> None:
-    """End a run; one that the user deleted meanwhile does not stay RUNNING for ever, and is deleted afterwards too.
+def close_run(client: MlflowClient, run_id: str, closing: Closing) -> None:
+    """Close a run; one that the user deleted meanwhile does not stay RUNNING for ever, and is deleted afterwards too.
 
     Raises:
         Exception: What MLflow raises, also of a run that was deleted.
@@ -144,14 +144,14 @@ def _above(new: NewRun) -> records.CurrentRun | None:
 
 def _leading(new: NewRun, experiment_id: str) -> dict[str, str]:
     """Return the tags that lead to other runs; MLflow's UI nests a run in another experiment nowhere."""
-    above, told = _above(new), {}
+    above, tags = _above(new), {}
     if above:
-        told["mlflow.parentRunId" if above.experiment_id == experiment_id else ELSEWHERE] = above.run_id
+        tags["mlflow.parentRunId" if above.experiment_id == experiment_id else ELSEWHERE] = above.run_id
     if above and above.experiment_id == experiment_id and not new.is_root:
-        told["flowml.root_run_id"] = above.root_run_id
+        tags["flowml.root_run_id"] = above.root_run_id
     if earlier := id_of(new.follows):
-        told["flowml.previous_run_id"] = earlier
-    return told
+        tags["flowml.previous_run_id"] = earlier
+    return tags
 
 
 def _insert_of(out: Outgoing, new: NewRun, above: records.CurrentRun) -> sql_insert.RunInsert:
@@ -208,8 +208,8 @@ def set_aside(client: MlflowClient, run: Run) -> None:
         with suppress(Exception):  # of any store of artifacts; the tags say the same in short
             _move_traceback(client, run, attempt)
     for name in _OF_AN_ATTEMPT:
-        if (told := tags.get(f"flowml.{name}")) is not None:
-            client.set_tag(run_id, f"flowml.{attempt}.{name}", told)
+        if (value := tags.get(f"flowml.{name}")) is not None:
+            client.set_tag(run_id, f"flowml.{attempt}.{name}", value)
             client.delete_tag(run_id, f"flowml.{name}")
 
 

@@ -95,8 +95,8 @@ class _Reading:
             name = os.fsencode(member.name)
             content = self.file(member.path, lambda changed: changed <= record.changed)
             whole.update(len(name).to_bytes(8, "big") + name + content.digest())
-        told = f"{size(sum(member.size for member in members))} in {len(members):,} files"
-        return {"size": told, "sha256": whole.hexdigest()}
+        total = f"{size(sum(member.size for member in members))} in {len(members):,} files"
+        return {"size": total, "sha256": whole.hexdigest()}
 
     def _look_at_the_clock(self) -> None:
         if time.monotonic() > self._until:

@@ -14,11 +14,11 @@ from flowml.store.sending.queue import Sendable
 from flowml.store.sending.staging import FileRecord, stage
 
 
-def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], list[TrackingError]]:
+def enqueue(new_records: Iterable[records.Record], uri: str) -> tuple[list[Sendable], list[TrackingError]]:
     """Take records in, in the user's thread: what changes later is not logged.
 
     Args:
-        found: What a call logged.
+        new_records: What a call logged.
         uri: The tracking URI of the store it is for.
 
     Returns:
@@ -28,7 +28,7 @@ def take_in(found: Iterable[records.Record], uri: str) -> tuple[list[Sendable], 
     taken: list[Sendable] = []
     files: list[FileRecord] = []
     problems: list[TrackingError] = []
-    for record in found:
+    for record in new_records:
         match record:
             case records.Text() | records.Blob() | records.File():
                 files.append(record)

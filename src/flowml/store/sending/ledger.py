@@ -52,7 +52,7 @@ def ledger_of(uri: str, info: records.CurrentRun, pid: int) -> Ledger:  # noqa: 
     return Ledger(info)
 
 
-def take_in(client: MlflowClient, run_id: str, call_summary: CallSummary) -> None:
+def add_noted(client: MlflowClient, run_id: str, call_summary: CallSummary) -> None:
     """Count the children that other processes noted, and take their notes away."""
     for key, text in client.get_run(run_id).data.tags.items():
         if key.startswith(_NOTED):

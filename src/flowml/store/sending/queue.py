@@ -147,10 +147,10 @@ class Outgoing:
                 case (records.Metric(key), _) as taken:
                     self.own_metrics.add(key)
                     self.metrics.append(taken)
-                case records.Dataset() | Serialized() as given:
-                    self.inputs.append(given)
-                case records.ByHand() | records.Hidden() as told:
-                    self._regard(told)
+                case records.Dataset() | Serialized() as model_or_dataset:
+                    self.inputs.append(model_or_dataset)
+                case records.ByHand() | records.Hidden() as by_hand_or_hidden:
+                    self._regard(by_hand_or_hidden)
                 case records.Reused() as reused:
                     self.reused.append(reused)
                 case SavedModel() as model:
@@ -158,11 +158,11 @@ class Outgoing:
                 case Scratch() as files:
                     self.files.append(files)
 
-    def _regard(self, told: records.ByHand | records.Hidden) -> None:
-        if isinstance(told, records.ByHand):
-            self._leave_out(told)
+    def _regard(self, by_hand_or_hidden: records.ByHand | records.Hidden) -> None:
+        if isinstance(by_hand_or_hidden, records.ByHand):
+            self._leave_out(by_hand_or_hidden)
         else:
-            self.secrets[told.call] = told.count
+            self.secrets[by_hand_or_hidden.call] = by_hand_or_hidden.count
             self.tags["flowml.masked_secrets"] = str(sum(self.secrets.values()))
 
     def _leave_out(self, by_hand: records.ByHand) -> None:

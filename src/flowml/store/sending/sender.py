@@ -17,7 +17,7 @@ from flowml.store.backend.retrying import is_unreachable
 from flowml.store.flow_end import orphans
 from flowml.store.flow_end.ending import EndedRun, Ending
 from flowml.store.sending import batches, cached, creation, ledger
-from flowml.store.sending.intake import take_in
+from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Outgoing, open_here
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class Sender:
         created, client = out.created.result(0), self._client
         info, run_id = created.info, created.info.run_id
         if out.closing and out.closing.call_summary:
-            self._step(out, partial(ledger.take_in, client, run_id, out.closing.call_summary), is_vital=True)
-            self._take_in(out, out.closing.call_summary.records())
+            self._step(out, partial(ledger.add_noted, client, run_id, out.closing.call_summary), is_vital=True)
+            self._enqueue(out, out.closing.call_summary.records())
             out.closing = dataclasses.replace(out.closing, call_summary=None, summarized=out.closing.call_summary)
         closing = out.closing
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
@@ -118,22 +118,22 @@ class Sender:
             self._tell_losses(out)
             out.since = time.monotonic()
             return out.closed or not out.params
-        ending = self._end(out, closing)
+        ending = self._before_closing(out, closing)
         self._tell_losses(out)
-        is_closed = self._step(out, partial(creation.end, client, run_id, closing), is_vital=True)
+        is_closed = self._step(out, partial(creation.close_run, client, run_id, closing), is_vital=True)
         out.closing, out.closed, out.is_ending = None, True, False
         if ending:
             ending.notify(is_closed=is_closed)
         return True
 
-    def _take_in(self, out: Outgoing, found: Iterable[records.Record]) -> None:
-        taken, problems = take_in(found, self._uri)
+    def _enqueue(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
+        taken, problems = enqueue(new_records, self._uri)
         out.incoming.extend(taken)
         out.sort()
         for problem in problems:
             out.note(problem)
 
-    def _end(self, out: Outgoing, closing: Closing) -> Ending | None:
+    def _before_closing(self, out: Outgoing, closing: Closing) -> Ending | None:
         """Do all that the end of a flow's run brings, but for closing it; None for another run."""
         if not closing.rolls_up or out.new is None:
             return None
@@ -165,14 +165,14 @@ class Sender:
             out.losses.put_off(out, str(out.late))
         return ending
 
-    def _send_apart(self, out: Outgoing, found: Iterable[records.Record]) -> None:
+    def _send_apart(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
         """Send what was made at a run's end, apart from what its code logged: where this fails it is made anew.
 
         Raises:
             Exception: What MLflow raises.
         """
         run, apart = out.created.result(0), Outgoing(None, None)
-        taken, problems = take_in(found, self._uri)
+        taken, problems = enqueue(new_records, self._uri)
         apart.incoming.extend(taken)
         apart.sort()
         try:
@@ -246,7 +246,7 @@ class Sender:
             out.created.set_exception(problem)
         elif closing and not out.created.exception(0):
             self._tell_losses(out)
-            self._step(out, partial(creation.end, self._client, out.created.result(0).info.run_id, closing))
+            self._step(out, partial(creation.close_run, self._client, out.created.result(0).info.run_id, closing))
         return True
 
     def create(self, out: Outgoing) -> None:

@@ -21,18 +21,18 @@ FileRecord = records.Text | records.Blob | records.File
 _CANNOT = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EBADF}
 
 
-def stage(found: Sequence[FileRecord]) -> tuple[Scratch, dict[str, OSError]]:
+def stage(files: Sequence[FileRecord]) -> tuple[Scratch, dict[str, OSError]]:
     """Copy files aside.
 
     Args:
-        found: What to copy.
+        files: What to copy.
 
     Returns:
         The folder, laid out as the artifacts will be, and the error of each file that was not copied, by its name.
     """
     scratch = Scratch()
     staging = _Staging(scratch.path)
-    for record in found:
+    for record in files:
         staging.take(record)
     scratch.weigh()
     return scratch, staging.missing

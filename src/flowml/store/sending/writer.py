@@ -21,9 +21,9 @@ from flowml.errors import TrackingError
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import pause
 from flowml.store.sending import answers
-from flowml.store.sending.intake import take_in
+from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Created, Outgoing
-from flowml.store.sending.scheduler import LINGER, Pass
+from flowml.store.sending.send_pass import LINGER, SendPass
 from flowml.store.sending.sender import LaterError, Sender
 
 if TYPE_CHECKING:
@@ -120,13 +120,13 @@ class Writer:
         with self._working:
             yield
 
-    def put(self, out: Outgoing, found: Iterable[records.Record]) -> None:
+    def put(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
         """Take records of a run; models are serialized and files copied here and now: later changes are not logged.
 
         Raises:
             TrackingError: If a model could not be serialized or a file not copied; the other records are taken.
         """
-        taken, problems = take_in(found, self._uri)
+        taken, problems = enqueue(new_records, self._uri)
         out.incoming.extend(taken)
         self.tell(out)
         if problems:
@@ -303,7 +303,7 @@ class Writer:
         self, *, force: bool = False, of: Outgoing | None = None, last: bool = False
     ) -> Mapping[Outgoing, TrackingError]:
         side_by_side = self._uri.startswith("http")
-        one = Pass(self._sender, self._waiting, self._at_work, self._was_sent, self._create_wanted, side_by_side)
+        one = SendPass(self._sender, self._waiting, self._at_work, self._was_sent, self._create_wanted, side_by_side)
         failed = replace(one, force=force, of=of, last=last).run()
         self._failures, self._next_try = 0, 0.0
         return failed

@@ -26,7 +26,7 @@ _LONGEST_PAUSE = 15.0  # seconds between tries of a run that fails while others 
 
 
 @dataclass(slots=True, eq=False)
-class Pass:
+class SendPass:
     """One pass.
 
     Attributes:
@@ -125,7 +125,7 @@ class Pass:
         new = out.new
         if new is not None and (new.follows or (new.above and not new.above.created.done())):
             return False
-        models = out.models or any(isinstance(given, Serialized) for given in out.inputs)
+        models = out.models or any(isinstance(record, Serialized) for record in out.inputs)
         return not models and not (out.closing and (out.closing.rolls_up or out.closing.call_summary))
 
     def _waits_for_its_children(self, out: Outgoing) -> bool:

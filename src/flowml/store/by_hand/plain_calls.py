@@ -20,17 +20,34 @@ if TYPE_CHECKING:
 
     from flowml.store.backend.connection import Connection
     from flowml.store.by_hand.opened import Opened, Stack
-    from flowml.store.place import Place
 
 
 _MOST_APART = 50  # runs in other experiments that a run leads to
 
 
+class Store(Protocol):
+    """The store of a run, as far as plain calls concern it; it may not be chosen yet."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be chosen."""
+
+    @property
+    def connection(self) -> Connection:
+        """The connection to it; asking chooses it."""
+
+    def being_named(self) -> AbstractContextManager[None]:
+        """Give the user's code time while it names a store."""
+
+
 class Joined(Protocol):
     """A run in MLflow, as far as plain calls concern it."""
 
-    place: Place
     apart: list[tuple[str, str, str]]
+
+    @property
+    def store(self) -> Store:
+        """The store it is in, or will be."""
 
     @property
     def connection(self) -> Connection:
@@ -46,7 +63,7 @@ class Joined(Protocol):
     def id_if_created(self) -> str | None:
         """Return its id, if it was created."""
 
-    def put(self, found: Iterable[records.Record]) -> None:
+    def put(self, new_records: Iterable[records.Record]) -> None:
         """Log to it."""
 
 
@@ -57,7 +74,7 @@ class Source(Protocol):
     logged: Logged
     held: HeldParams | None
 
-    def asked(self) -> Joined:
+    def opened_run(self) -> Joined:
         """Return the run itself, which may be opened for being asked for."""
 
     def nearest(self) -> Joined:
@@ -94,7 +111,7 @@ class PlainCalls:
         if self._run.stack.replacement is not None:
             return self._run.stack.replacement
         try:
-            return self._run.asked().active_run()
+            return self._run.opened_run().active_run()
         except FlowmlError:
             return None
         except Exception as error:
@@ -110,36 +127,36 @@ class PlainCalls:
         """Tell whether its own run was deleted meanwhile."""
         from mlflow.exceptions import MlflowException
 
-        run = self._run.asked()
+        run = self._run.opened_run()
         try:
-            found = run.connection.client.get_run(run.id_if_created() or "")
+            in_mlflow = run.connection.client.get_run(run.id_if_created() or "")
         except MlflowException as error:
             return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
-        return bool(found.info.lifecycle_stage == "deleted")
+        return bool(in_mlflow.info.lifecycle_stage == "deleted")
 
     def other_run(self) -> str:
         """Return the id of the run that takes the place of its own, which was deleted; made as MLflow alone would."""
         stack = self._run.stack
         if stack.replacement is None:
-            stack.replacement = fluent.open_in_place_of(self._run.asked().active_run())
+            stack.replacement = fluent.open_in_place_of(self._run.opened_run().active_run())
             stack.take(opened(stack.replacement, mlflow_state.tracking_uri()))
         return str(stack.replacement.info.run_id)
 
     def opened_apart(self, run: ActiveRun) -> None:
         """Lead from the own run to one of the user's in another experiment, which MLflow's UI nests nowhere."""
-        own = self._run.asked()
+        own = self._run.opened_run()
         if len(own.apart) < _MOST_APART:
             own.apart.append((str(run.info.run_name or run.info.run_id), run.info.experiment_id, run.info.run_id))
             own.put([records.Tag(f"{mlflow_state.APART}{run.info.run_id}", run.info.experiment_id)])
 
     def choosing_experiment(self) -> AbstractContextManager[None]:
         """Give the user's code time while it chooses an experiment."""
-        return self._run.nearest().place.being_named()
+        return self._run.nearest().store.being_named()
 
     def chose_experiment(self, name: str, experiment_id: str) -> None:
         """Say so if the flow's run was opened in another experiment already."""
         run = self._run.nearest()
-        if run.place.is_open or not self._is_in_this_store():
+        if run.store.is_open or not self._is_in_this_store():
             return
         try:
             info = run.info
@@ -155,7 +172,7 @@ class PlainCalls:
     def _is_in_this_store(self) -> bool:
         """Tell whether plain calls go to the store that the session's run is in."""
         try:
-            uri = self._run.nearest().place.connection.uri
+            uri = self._run.nearest().store.connection.uri
         except FlowmlError:
             return False
         now = mlflow_state.tracking_uri()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flowml import records
 from flowml.describe.place import Place
-from flowml.describe.tables import datasets, distribution
+from flowml.describe.tables import dataset_parts, distribution
 from flowml.errors import pass_on
 
 if TYPE_CHECKING:
@@ -48,18 +48,18 @@ def described(
     """
     width = len(columns.names)
     specs = []
-    for at in range(min(width, datasets.MOST_COLUMNS)):
-        found, is_whole = _looked_at(columns.spec, at, (datasets.UNKNOWN, False))
-        specs.append((columns.names[at], found, is_whole))
-    chosen = datasets.columns(width)
-    digest = datasets.digest(*known, *(_looked_at(columns.content, at, b"") for at in chosen))
-    profile = datasets.table_profile(length, width, looked_at)
-    if unknown := [datasets.column_name(name) for name, found, _ in specs if found == datasets.UNKNOWN]:
+    for at in range(min(width, dataset_parts.MOST_COLUMNS)):
+        spec, is_whole = _looked_at(columns.spec, at, (dataset_parts.UNKNOWN, False))
+        specs.append((columns.names[at], spec, is_whole))
+    chosen = dataset_parts.columns(width)
+    digest = dataset_parts.digest(*known, *(_looked_at(columns.content, at, b"") for at in chosen))
+    profile = dataset_parts.table_profile(length, width, looked_at)
+    if unknown := [dataset_parts.column_name(name) for name, spec, _ in specs if spec == dataset_parts.UNKNOWN]:
         profile["unknown_columns"] = unknown
     if distribution.is_wanted(place):
         numbers = ((columns.names[at], _looked_at(columns.numbers, at, None)) for at in chosen)
         profile |= distribution.of_columns(numbers)
-    return records.Dataset(place.name, place.role, digest, kind, datasets.colspec(specs), profile)
+    return records.Dataset(place.name, place.role, digest, kind, dataset_parts.colspec(specs), profile)
 
 
 def _looked_at(look: Callable[[int], T], at: int, otherwise: T) -> T:

@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 _SECONDS = 10.0  # after which a call that has asked for nothing is sent all the same, to be seen while it works
 
 
-_open: WeakSet[Place] = WeakSet()
+_open: WeakSet[LazyStore] = WeakSet()
 
 
 class Choice(Protocol):
@@ -42,10 +42,10 @@ class Choice(Protocol):
         """Tell whether `connect` needs to import nothing, and may be called in the background."""
 
 
-class Place:
+class LazyStore:
     """Which MLflow store the runs of an outermost call go to.
 
-    It is chosen when something first needs it: an id is asked for, a task ends that did more than name a place, the
+    It is chosen when something first needs it: an id is asked for, a task ends that did more than name a store, the
     call ends, or ten seconds have passed. Until then what is logged waits here, and ``mlflow.set_tracking_uri`` and
     ``mlflow.set_experiment`` in the call's first lines, or in a task that does only that, choose for all of it.
 
@@ -68,8 +68,8 @@ class Place:
             self._wind_up()
 
     @classmethod
-    def at(cls, connection: Connection) -> Place:
-        """Return a place that is chosen already."""
+    def at(cls, connection: Connection) -> LazyStore:
+        """Return one that is chosen already."""
         return cls(None, connection)
 
     @property
@@ -106,7 +106,7 @@ class Place:
                     self._clock.cancel()
                 try:
                     connection = self._choice.connect()
-                except Exception as error:  # noqa: BLE001 - a place that nobody can choose is no place for anybody
+                except Exception as error:  # noqa: BLE001 - a store that nobody can choose is no store for anybody
                     faults.note(error)
                     text = faults.explain(error) if faults.is_own(error) else f"{type(error).__name__}: {error}."
                     self._problem = problem = error if isinstance(error, FlowmlError) else FlowmlError(text)
@@ -138,7 +138,7 @@ class Place:
         return choice.said() if choice else None
 
     def fix_unless_named(self, before: object) -> None:
-        """Choose for good, unless the task that has ended named another place.
+        """Choose for good, unless the task that has ended named another store.
 
         Args:
             before: What was named when it began.
@@ -160,7 +160,7 @@ class Place:
 
     @contextmanager
     def being_named(self) -> Iterator[None]:
-        """Give the user's code time while it names a place: MLflow may have to make a whole database for that."""
+        """Give the user's code time while it names a store: MLflow may have to make a whole database for that."""
         self._being_named += 1
         try:
             yield
@@ -178,7 +178,7 @@ class Place:
 
     def _wind_up(self) -> None:
         self._clock = threading.Timer(_SECONDS, self._time_is_up)
-        self._clock.name, self._clock.daemon = "flowml-place", True
+        self._clock.name, self._clock.daemon = "flowml-lazy-store", True
         self._clock.start()
 
     def _time_is_up(self) -> None:
@@ -190,9 +190,9 @@ class Place:
 
 
 def fix_all() -> None:
-    """Choose the places of all calls of this process, whose records are to be sent now."""
-    for place in list(_open):
-        place.fix_quietly()
+    """Choose the stores of all calls of this process, whose records are to be sent now."""
+    for store in list(_open):
+        store.fix_quietly()
 
 
 if hasattr(os, "register_at_fork"):
