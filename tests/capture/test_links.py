@@ -102,7 +102,9 @@ def test_the_flows_run_has_a_note_with_its_tasks(linked: MlflowClient) -> None:
     assert f"[Flow run in Prefect](https://prefect.example.com/ui/runs/flow-run/{at})" in head
     scored, flaked = run_of(linked, "score"), runs_of(linked, "flaky")[1]
     rows = rows_of("\n".join(note))
-    assert [row[1:4] for row in rows] == [["Completed", "1", ""]] * 2 + [["Completed", "2", ""], ["Failed", "1", ""]]
+    assert [row[1:4] for row in rows] == [["Failed", "1", ""], *[["Completed", "1", ""]] * 2, ["Completed", "2", ""]]
+    assert any(re.fullmatch(r"\* \[broken-\w+\]\(#.*\) failed: ValueError: never &#124; ever", line) for line in note)
+    rows = [*rows[1:], rows[0]]
     assert rows[1][0].endswith(f"](#{page(scored).partition('#')[2]})")
     assert rows[1][5] == "auc 0.3"
     task_run_id = scored.data.tags["prefect.task_run_id"]

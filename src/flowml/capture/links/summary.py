@@ -21,7 +21,7 @@ def write(
         page_of: Finds the page of a registered model's version.
     """
     lines = list(_about(summary, command))
-    metrics = {key: number(value) for key, value in sorted(summary.metrics.items())}
+    metrics = {key: number(value) for key, value in summary.metrics.items()}
     lines += _table("Metrics", ("Metric", "Value"), metrics)
     lines += _table("Parameters", ("Parameter", "Value"), dict(sorted(summary.params.items())))
     if summary.models:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from flowml.store.backend import embedded
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from sqlalchemy import Engine
+    from mlflow.entities import DatasetInput
+    from sqlalchemy import Connection, Engine, Select
 
 COLUMNS = {
     "SqlRun": "run_uuid name source_type source_name entry_point_name user_id status start_time end_time deleted_time "
@@ -42,6 +44,9 @@ class RunRow:
         ended: When it ended, likewise; None if it has not.
         tags: Its tags.
         metrics: The last value of each of its metrics.
+        params: Its parameters, where they were asked for.
+        datasets: What it read and made.
+        models: The ids of the models that it logged.
     """
 
     run_id: str
@@ -51,6 +56,9 @@ class RunRow:
     ended: int | None
     tags: dict[str, str]
     metrics: dict[str, float]
+    params: Mapping[str, str] = field(default_factory=dict)
+    datasets: list[DatasetInput] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
 
 
 def serves(client: MlflowClient) -> bool:
@@ -120,4 +128,51 @@ def below(client: MlflowClient, run_id: str, experiment_id: str) -> list[RunRow]
         for its_id, key, value, is_nan in connection.execute(last):
             if its_id in found:
                 found[its_id].metrics[key] = math.nan if is_nan else value
+        _add_links(connection, of_them, found)
     return list(found.values())
+
+
+def _add_links(connection: Connection, of_them: Select[Any], found: Mapping[str, RunRow]) -> None:
+    """Add what runs read, made and logged."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.store.tracking.dbmodels import models
+    from sqlalchemy import select
+
+    link: Any = models.SqlInput.__table__.c
+    dataset: Any = models.SqlDataset.__table__.c
+    tag: Any = models.SqlInputTag.__table__.c
+    kind = (dataset.dataset_source_type, dataset.dataset_source, dataset.dataset_schema, dataset.dataset_profile)
+    datasets = (
+        select(link.destination_id, dataset.name, dataset.digest, *kind, tag.name, tag.value)
+        .join_from(models.SqlInput, models.SqlDataset, link.source_id == dataset.dataset_uuid)
+        .outerjoin(models.SqlInputTag, tag.input_uuid == link.input_uuid)
+        .where(link.destination_type == "RUN", link.destination_id.in_(of_them))
+    )
+    for its_id, *of_dataset, key, value in connection.execute(datasets):
+        if its_id in found:
+            tags = [InputTag(key, value)] if key else []
+            found[its_id].datasets.append(DatasetInput(Dataset(*of_dataset), tags))
+    made = select(link.source_id, link.destination_id).where(
+        link.source_type == "RUN_OUTPUT", link.destination_type == "MODEL_OUTPUT", link.source_id.in_(of_them)
+    )
+    for its_id, model_id in connection.execute(made):
+        if its_id in found:
+            found[its_id].models.append(model_id)
+
+
+def params_of(client: MlflowClient, run_ids: Collection[str]) -> Mapping[str, Mapping[str, str]]:
+    """Read the parameters of runs, by the run's id.
+
+    Raises:
+        Exception: What the database raises.
+    """
+    from mlflow.store.tracking.dbmodels import models
+    from sqlalchemy import select
+
+    param: Any = models.SqlParam.__table__.c
+    found: dict[str, dict[str, str]] = {}
+    with engine_of(client).connect() as connection:
+        wanted = select(param.run_uuid, param.key, param.value).where(param.run_uuid.in_(list(run_ids)))
+        for run_id, key, value in connection.execute(wanted):
+            found.setdefault(run_id, {})[key] = value
+    return found

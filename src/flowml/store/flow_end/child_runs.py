@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
-from flowml.storable import legal_key
 from flowml.store.backend import sql_tables
 from flowml.store.backend.mlflow_state import APART
 from flowml.store.backend.paging import paged
 from flowml.store.flow_end import losses
-from flowml.store.flow_end.summary import name_above, summary
 from flowml.store.models.registry import versions_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
 
     from flowml.store.flow_end.summary import CallSummary
 
@@ -29,6 +27,9 @@ _logger = logging.getLogger(__name__)
 
 INPUTS = "prefect.task_inputs"
 """The tag with the ids of the runs that a task run was given results of."""
+
+EACH = 20
+"""So many calls of one task or flow are each shown by themselves; of more there is a summary."""
 
 _OWN = "flowml."  # metrics such as how late a run was
 
@@ -56,6 +57,10 @@ class ChildRun:
         by_hand: Whether the user's code opened it.
         experiment_id: Its experiment, if it is another than that of the run above.
         losses: What another process says that it lost.
+        error: Why it failed: the error's type, and what it says.
+        params: Its parameters, of what was called a few times.
+        datasets: What it read and made.
+        logged_models: The ids of the models that it logged.
     """
 
     id: str
@@ -76,13 +81,19 @@ class ChildRun:
     by_hand: bool = False
     experiment_id: str | None = None
     losses: tuple[str, ...] = ()
+    error: tuple[str, str] = ("", "")
+    params: Mapping[str, str] = field(default_factory=dict)
+    datasets: tuple[DatasetInput, ...] = ()
+    logged_models: tuple[str, ...] = ()
 
 
 def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun]:
     """Read the runs right below a run, of each attempt, oldest first."""
     if sql_tables.serves(client):
         try:
-            return [_of(row) for row in sql_tables.below(client, run_id, experiment_id)]
+            children = [_of(row) for row in sql_tables.below(client, run_id, experiment_id)]
+            params = sql_tables.params_of(client, [child.run_id or "" for child in repeated(children)])
+            return [replace(child, params=params.get(child.run_id or "", {})) for child in children]
         except Exception as error:
             # Of the database: from MLflow's call it is known whether it may pass.
             _logger.debug("child runs could not be read from the tables", exc_info=error)
@@ -112,7 +123,16 @@ def read_apart(client: MlflowClient, tags: Mapping[str, str]) -> list[ChildRun]:
 def _row_of(run: Run) -> sql_tables.RunRow:
     info, data = run.info, run.data
     return sql_tables.RunRow(
-        info.run_id, info.run_name, info.status, info.start_time, info.end_time, data.tags, data.metrics
+        info.run_id,
+        info.run_name,
+        info.status,
+        info.start_time,
+        info.end_time,
+        data.tags,
+        data.metrics,
+        data.params,
+        list(run.inputs.dataset_inputs) if run.inputs else [],
+        [made.model_id for made in run.outputs.model_outputs] if run.outputs else [],
     )
 
 
@@ -128,6 +148,7 @@ def _of(run: sql_tables.RunRow) -> ChildRun:
         is_flow=kind == "flow",
         by_hand=kind is None,
         losses=tuple(losses.in_tags(tags)),
+        error=(tags.get("flowml.error_type", ""), tags.get("flowml.error", "")),
         status=run.status,
         state=tags.get("prefect.state") or run.status.title(),
         started=run.started,
@@ -139,6 +160,9 @@ def _of(run: sql_tables.RunRow) -> ChildRun:
         models=versions_in(tags),
         run_id=run.run_id,
         page=tags.get(f"prefect.{kind}_run_url") if kind else None,
+        params=run.params,
+        datasets=tuple(run.datasets),
+        logged_models=tuple(run.models),
     )
 
 
@@ -172,27 +196,10 @@ def last_attempts(children: Iterable[ChildRun]) -> list[ChildRun]:
     return list(found.values())
 
 
-def rolled_up(children: Iterable[ChildRun], own: Collection[str]) -> list[records.Metric]:
-    """Return the last metrics of the children that finished, as ``<task>.<metric>``.
-
-    What the parent logged itself under such a name, one of ``own``, stays.
-
-    Where several children of one task have the metric (a mapped task), it is their `summary`. Results that came from a
-    cache are counted, as ``<task>.cached``.
-    """
-    found: defaultdict[str, list[float]] = defaultdict(list)
-    cached: Counter[str] = Counter()
+def repeated(children: Iterable[ChildRun]) -> list[ChildRun]:
+    """Return the runs of what was called several times, but not too often to show each call."""
+    groups: defaultdict[tuple[str, bool], list[ChildRun]] = defaultdict(list)
     for child in children:
-        if child.status != "FINISHED":
-            continue
-        if child.cached:
-            cached[f"{legal_key(child.owner)}.cached"] += 1
-        for key, value in child.metrics.items():
-            found[name_above(child.owner, key, child.metrics)].append(value)
-    found |= {name: [float(count)] for name, count in cached.items()}
-    return [
-        metric
-        for name, values in found.items()
-        if name not in own
-        for metric in ([records.Metric(name, values[0])] if len(values) == 1 else summary(name, values))
-    ]
+        if child.run_id and not child.by_hand:
+            groups[child.owner, child.is_flow].append(child)
+    return [child for group in groups.values() if 1 < len(last_attempts(group)) <= EACH for child in group]

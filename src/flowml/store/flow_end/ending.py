@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from mlflow.entities import DatasetInput
 
 from flowml import mlflow_limits, records
 from flowml.store.backend import urls
 from flowml.store.backend.mlflow_state import ELSEWHERE
 from flowml.store.backend.notifications import Notification, Subscriber, notify
 from flowml.store.backend.urls import NOTE
-from flowml.store.flow_end import child_runs, graph, losses, note
+from flowml.store.flow_end import child_runs, graph, losses, note, rollup
 from flowml.store.flow_end.losses import Losses
 from flowml.store.flow_end.summary import CallSummary
 from flowml.store.models import registry
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_DIGEST = "flowml.note_digest"  # of the note that flowml wrote, to tell it from one that somebody wrote or changed
+_SEAL = re.compile(r"\n\n<!-- flowml ([0-9a-f]{16}) -->\Z")  # tells a note of flowml's from one that was changed
 _ELSEWHERE = "flowml.note"  # the note, where somebody's own stands in its place
 _FOLDER = "flow"
+_MOST_NAMES = 50  # runs that get another name at a flow's end: each is a request
+_MOST_LINKS = 50  # datasets, and models
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Ending:
         self._run: Run | None = None
         self._all: list[child_runs.ChildRun] = []
         self._children: list[child_runs.ChildRun] = []
+        self._labels: Mapping[str, str] = {}
+        self._names: dict[str, tuple[str, str]] = {}
         self._metrics: list[records.Metric] = []
 
     def read(self) -> None:
@@ -87,7 +94,35 @@ class Ending:
             for text in child.losses:
                 self._ended.losses.add(f"{child.name}: {text}")
         summed_up = child_runs.summed_up(self._ended.summarized)
-        self._children = child_runs.last_attempts([*self._all, *apart, *summed_up])
+        children = child_runs.last_attempts([*self._all, *apart, *summed_up])
+        self._labels = rollup.labels([*self._all, *apart])
+        self._children = [replace(each, name=rollup.renamed(each, self._labels.get(each.id))) for each in children]
+        self._names = {
+            child.run_id: (name, child.name)
+            for child in self._all
+            if child.run_id and (name := rollup.renamed(child, self._labels.get(child.id))) != child.name
+        }
+
+    def names(self) -> Mapping[str, tuple[str, str]]:
+        """Return the names that runs of tasks get, and those that they had, by the run's id."""
+        return dict(list(self._names.items())[:_MOST_NAMES])
+
+    def links(self) -> tuple[list[DatasetInput], list[str]]:
+        """Return the datasets that came in from outside, and the models that came out: what the run lacks of them."""
+        inputs, outputs = (self._run.inputs, self._run.outputs) if self._run else (None, None)
+        known = {given.dataset.digest for given in inputs.dataset_inputs} if inputs else set()
+        logged = {made.model_id for made in outputs.model_outputs} if outputs else set()
+        came_in, made_here = dict[str, DatasetInput](), set[str]()
+        for child in sorted(self._all, key=lambda child: child.started):
+            by_role = [(each, "output" in {tag.value for tag in each.tags}) for each in child.datasets]
+            for each, is_output in by_role:
+                if not is_output and each.dataset.digest not in made_here:
+                    came_in.setdefault(each.dataset.digest, each)
+            made_here |= {each.dataset.digest for each, is_output in by_role if is_output}
+        # What was made last first: pages show the first ones.
+        made = dict.fromkeys(model for child in reversed(self._all) for model in child.logged_models)
+        datasets = [each for digest, each in came_in.items() if digest not in known]
+        return datasets[:_MOST_LINKS], [model for model in made if model not in logged][:_MOST_LINKS]
 
     def graph(self) -> list[records.Record]:
         """Return the graph as a picture, and as text that other tools draw; nothing if there is nothing to draw."""
@@ -103,7 +138,7 @@ class Ending:
         """Return the children's metrics, which models were registered, and the note."""
         if self._run is None:
             return []
-        self._metrics = child_runs.rolled_up(self._all, self._ended.own_metrics)
+        self._metrics = rollup.rolled_up(self._all, self._labels, self._ended.own_metrics)
         tags = self._note(self._run.data.tags)
         if models := self._models():
             tags[registry.TAG] = registry.as_tag(models)
@@ -116,13 +151,15 @@ class Ending:
         """Tell what the run holds now."""
         run = self._run
         data = run.data if run else None
+        own = {key: data.metrics[key] for key in sorted(data.metrics)} if data else {}
+        below = sorted(self._metrics, key=lambda metric: metric.key)
         return records.Summary(
             run=self._info,
             name=(run.info.run_name if run else None) or self._info.run_id,
             state=self._state(),
             seconds=self._seconds(),
             params=dict(data.params) if data else {},
-            metrics=({**data.metrics} if data else {}) | {each.key: each.value for each in self._metrics},
+            metrics=own | {each.key: each.value for each in below},
             models=self._models(),
             problems=tuple(self._ended.losses.texts()),
         )
@@ -156,9 +193,9 @@ class Ending:
         head = note.Head(experiment_id, self._state(), self._seconds(), tags, page, self._page_above(tags))
         text = note.write(head, self._children)
         before = tags.get(NOTE, "").strip()
-        if before and _digest(before) != tags.get(_DIGEST):
+        if before and not _is_ours(before):
             return {_ELSEWHERE: text}
-        return {NOTE: text, _DIGEST: _digest(text)}
+        return {NOTE: f"{text}\n\n<!-- flowml {_digest(text)} -->"}
 
     def _page_above(self, tags: dict[str, str]) -> str | None:
         """Return the page of the run that this one was called in, if that is in another experiment."""
@@ -172,6 +209,12 @@ class Ending:
     def _seconds(self) -> float:
         began = self._run.info.start_time if self._run else self._ended.ended
         return max(0.0, (self._ended.ended - began) / 1000)
+
+
+def _is_ours(text: str) -> bool:
+    """Tell whether flowml wrote a note, and nobody changed it since."""
+    seal = _SEAL.search(text)
+    return seal is not None and seal[1] == _digest(text[: seal.start()])
 
 
 def _digest(text: str) -> str:

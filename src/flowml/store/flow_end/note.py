@@ -14,6 +14,7 @@ from flowml.store.flow_end.child_runs import ChildRun
 
 _ALONE = 10  # so many calls of one task have a row each; more have one for all, and one for each that failed
 _FAILED = 5  # of those the first
+_TOLD = 3  # failures with their errors above the table, most of which MLflow folds away
 _METRICS = 4  # in a row
 _HEADING = ("Task", "State", "Attempts", "Cached", "Duration", "Metrics", "Prefect")
 _ROOM = mlflow_limits.TAG - 200  # what is left is for the last line
@@ -51,7 +52,8 @@ def write(head: Head, children: Sequence[ChildRun]) -> str:
     Returns:
         Markdown.
     """
-    lines = list(_about(head))
+    failed = [child for child in children if _has_failed(child)]
+    lines = list(_about(head, failed))
     if not children:
         return "\n".join(lines)
     lines += ["", *markdown.rows([_apart(_HEADING)])]
@@ -74,7 +76,7 @@ def _apart(row: Sequence[str]) -> list[str]:
     return [*(f"{cell}{_GAP}" if cell else "" for cell in cells), last]
 
 
-def _about(head: Head) -> Iterator[str]:
+def _about(head: Head, failed: Sequence[ChildRun]) -> Iterator[str]:
     tags, link = head.tags, markdown.link
     parts = [f"**{markdown.text(head.state)}** after {duration(head.seconds)}"]
     if url := tags.get("prefect.flow_run_url"):
@@ -89,9 +91,20 @@ def _about(head: Head) -> Iterator[str]:
     if head.above:
         parts.append(link("Called by", head.above))
     yield " · ".join(parts)
-    if error := tags.get("flowml.error_type"):
+    own = (tags.get("flowml.error_type", ""), tags.get("flowml.error", ""))
+    if failed or own[0]:
         yield ""
-        yield f"{markdown.text(error)}: {markdown.text(tags.get('flowml.error', ''), most=300)}"
+    for child in failed[:_TOLD]:
+        yield f"* {_link(head.experiment_id, child)} failed: {_error(child.error)}"
+    if len(failed) > _TOLD:
+        yield f"* … and {len(failed) - _TOLD:,} more failed."
+    if own[0] and own not in {child.error for child in failed[:_TOLD]}:
+        yield f"* {_error(own)}"
+
+
+def _error(error: tuple[str, str]) -> str:
+    kind, text = error
+    return f"{markdown.text(kind)}: {markdown.text(text, most=300)}" if kind else "it does not say why"
 
 
 def _rows(experiment_id: str, children: Sequence[ChildRun]) -> Iterator[tuple[list[str], int]]:
@@ -99,20 +112,28 @@ def _rows(experiment_id: str, children: Sequence[ChildRun]) -> Iterator[tuple[li
     groups: defaultdict[tuple[str, bool], list[ChildRun]] = defaultdict(list)
     for child in children:
         groups[child.owner, child.is_flow].append(child)
-    for (owner, _), group in groups.items():
+    for (owner, _), group in sorted(groups.items(), key=lambda each: not any(map(_has_failed, each[1]))):
         if len(group) <= _ALONE:
-            for child in group:
+            for child in sorted(group, key=lambda child: not _has_failed(child)):
                 yield _row(experiment_id, child), 1
         else:
             yield _row_of_many(owner, group), len(group)
-            for child in [child for child in group if child.status == "FAILED"][:_FAILED]:
+            for child in [child for child in group if _has_failed(child)][:_FAILED]:
                 yield _row(experiment_id, child), 0
 
 
-def _row(experiment_id: str, child: ChildRun) -> list[str]:
+def _has_failed(child: ChildRun) -> bool:
+    return child.status == "FAILED"
+
+
+def _link(experiment_id: str, child: ChildRun) -> str:
     page = urls.of_run(child.experiment_id or experiment_id, child.run_id) if child.run_id else None
+    return markdown.link(child.name, page, most=60)
+
+
+def _row(experiment_id: str, child: ChildRun) -> list[str]:
     return [
-        markdown.link(child.name, page, most=60),
+        _link(experiment_id, child),
         markdown.text(child.state),
         str(child.attempt),
         "yes" if child.cached else "",

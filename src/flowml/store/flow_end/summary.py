@@ -14,6 +14,8 @@ from threading import RLock
 from flowml import records
 from flowml.storable import file_name, legal_key
 
+_MANY = 100  # values of which percentiles say more than the others
+
 
 @dataclass(frozen=True, slots=True)
 class SummarizedCall:
@@ -78,26 +80,23 @@ def name_above(owner: str, key: str, keys: Container[str]) -> str:
 
 
 def summary(name: str, values: Sequence[float]) -> list[records.Metric]:
-    """Sum up many values as ``.min``, ``.mean``, ``.p50``, ``.p95`` and ``.max``; leave out those that are not finite.
+    """Sum up many values as ``.min``, ``.mean`` and ``.max``, from a hundred on with ``.p50`` and ``.p95``.
 
     Args:
         name: What the values are.
         values: The values, in any order.
 
     Returns:
-        The metrics; none if no value is finite. A percentile is the nearest rank: the smallest value that at least so
-        many percent of the values do not exceed.
+        The metrics of the values that are finite; none if none is. A percentile is the nearest rank: the smallest value
+        that at least so many percent of the values do not exceed.
     """
     ranked = sorted(value for value in values if abs(value) < sys.float_info.max)  # MLflow gives it for infinity
     if not ranked:
         return []
-    found = {
-        "min": ranked[0],
-        "mean": math.fsum(value / len(ranked) for value in ranked),  # their sum may be too large for a float
-        "p50": _nearest_rank(ranked, 50),
-        "p95": _nearest_rank(ranked, 95),
-        "max": ranked[-1],
-    }
+    found = {"min": ranked[0], "mean": math.fsum(value / len(ranked) for value in ranked)}  # a sum may be no float
+    if len(ranked) >= _MANY:
+        found |= {"p50": _nearest_rank(ranked, 50), "p95": _nearest_rank(ranked, 95)}
+    found["max"] = ranked[-1]
     return [records.Metric(f"{name}.{part}", value) for part, value in found.items()]
 
 

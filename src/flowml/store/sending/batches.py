@@ -6,7 +6,8 @@ Each function takes away what it has sent, so that after a failure only the rest
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,17 +46,38 @@ class Batch:
         return bool(self.metrics or self.params or self.tags)
 
 
-def next_batch(out: Outgoing, *, with_params: bool) -> Batch:
-    """Return the next metrics and tags, and parameters too if it is time for them."""
-    from mlflow.entities import Metric, Param, RunTag
+def next_batch(out: Outgoing, *, with_params: bool, uri: str = "") -> Batch:
+    """Return the next metrics and tags, and parameters too if it is time for them.
+
+    Args:
+        out: The run.
+        with_params: Whether it has ended, so that its parameters and what its metrics are about are known.
+        uri: The store, in which the model that it evaluated has an id.
+    """
+    from mlflow.entities import Param, RunTag
 
     out.tags = tags_of(out.tags)
     params = list(out.params.items())[: mlflow_limits.BATCH_PARAMS] if with_params else []
     return Batch(
-        [Metric(metric.key, metric.value, taken, metric.step) for metric, taken in out.metrics[:_METRICS]],
+        _metrics(out, out.metrics[:_METRICS], out.evaluated.model_id(uri) if with_params else None),
         [Param(key, clean(value)) for key, value in params],
         [RunTag(*tag) for tag in list(out.tags.items())[: mlflow_limits.BATCH_TAGS]],
     )
+
+
+def _metrics(out: Outgoing, taken: Iterable[tuple[records.Metric, int]], model_id: str | None) -> list[Metric]:
+    """Make metrics of MLflow's; of a model those that can be compared: MLflow makes a model's NaN 0.0."""
+    from mlflow.entities import Metric
+
+    name, digest = out.evaluated.dataset
+    found = []
+    for metric, time in taken:
+        if model_id and math.isfinite(metric.value) and not metric.key.startswith("system/"):
+            found.append(Metric(metric.key, metric.value, time, metric.step, model_id, name, digest))
+            out.evaluated.metrics.pop(metric.key, None)
+        else:
+            found.append(Metric(metric.key, metric.value, time, metric.step))
+    return found
 
 
 def take_away(out: Outgoing, batch: Batch) -> None:
@@ -74,7 +96,7 @@ def send_batch(client: MlflowClient, run_id: str, out: Outgoing, *, with_params:
         Exception: What MLflow raises; of what it refuses for good, the first, when all the rest is sent.
     """
     refused: Exception | None = None
-    while batch := next_batch(out, with_params=with_params):
+    while batch := next_batch(out, with_params=with_params, uri=client.tracking_uri):
         try:
             client.log_batch(run_id, batch.metrics, batch.params, batch.tags)
         except Exception as error:
@@ -84,6 +106,14 @@ def send_batch(client: MlflowClient, run_id: str, out: Outgoing, *, with_params:
         take_away(out, batch)
     if refused:
         raise refused
+
+
+def send_to_model(client: MlflowClient, run_id: str, out: Outgoing) -> None:
+    """Let the model that a run was given have the metrics that the run sent before it ended, too."""
+    model_id, early = out.evaluated.model_id(client.tracking_uri), list(out.evaluated.metrics.values())
+    metrics = [metric for metric in _metrics(out, early, model_id) if metric.model_id] if model_id else []
+    for start in range(0, len(metrics), mlflow_limits.BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + mlflow_limits.BATCH])
 
 
 def _send_one_by_one(client: MlflowClient, run_id: str, batch: Batch) -> Exception | None:
@@ -137,6 +167,8 @@ def send_files(client: MlflowClient, run: Created, out: Outgoing) -> None:
     while out.files:
         try:
             _upload(client, run, str(out.files[0].path))
+            if out.root and out.new:
+                out.root.figures.keep(out.new.name, out.files[0].path)
         except Exception as error:
             if may_pass(error):
                 raise

@@ -156,7 +156,14 @@ def _leading(new: NewRun, experiment_id: str) -> dict[str, str]:
 
 def _insert_of(out: Outgoing, new: NewRun, above: records.CurrentRun) -> sql_insert.RunInsert:
     batch = batches.next_batch(out, with_params=out.closing is not None)
-    has_more = out.inputs or out.files or out.models or out.reused or len(out.metrics) > len(batch.metrics)
+    has_more = (
+        out.evaluated.models
+        or out.inputs
+        or out.files
+        or out.models
+        or out.reused
+        or len(out.metrics) > len(batch.metrics)
+    )
     closing = None if has_more or not _is_plain(out.closing) else out.closing
     return sql_insert.RunInsert(
         new.name, new.started, batches.tags_of({**new.tags, **_leading(new, above.experiment_id)}), batch, closing

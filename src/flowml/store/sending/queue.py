@@ -19,6 +19,7 @@ from flowml.store.backend.scratch import Scratch
 from flowml.store.flow_end.losses import Losses
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
+from flowml.store.sending.figures import Figures
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -92,6 +93,40 @@ class Closing:
 
 
 @dataclass(eq=False)
+class Evaluated:
+    """What a run's metrics are about: the model that it was given, if it was one, and the dataset.
+
+    Attributes:
+        models: The models that it was given.
+        datasets: Names and digests of the datasets that it was given.
+        makes_models: Whether it made models: its metrics may be about these then.
+        metrics: The last one of each name, with the time it was taken.
+    """
+
+    models: list[Serialized] = field(default_factory=list)
+    datasets: dict[str, str] = field(default_factory=dict)
+    makes_models: bool = False
+    metrics: dict[str, tuple[records.Metric, int]] = field(default_factory=dict)
+
+    def add(self, given: records.Dataset | Serialized) -> None:
+        """Note what the run was given, or made."""
+        if isinstance(given, Serialized):
+            self.models.append(given)
+        elif given.role == "input":
+            self.datasets[given.name] = given.digest
+
+    def model_id(self, uri: str) -> str | None:
+        """Return the id of the one model that it was given, in a store; None if it is not about one."""
+        ids = {model.ids.get(uri) for model in self.models}
+        return ids.pop() if len(ids) == 1 and not self.makes_models else None
+
+    @property
+    def dataset(self) -> tuple[str | None, str | None]:
+        """Name and digest of the one dataset that it was given; nothing if there are several."""
+        return next(iter(self.datasets.items())) if len(self.datasets) == 1 else (None, None)
+
+
+@dataclass(eq=False)
 class Outgoing:
     """What one run has to send.
 
@@ -114,6 +149,7 @@ class Outgoing:
     models: list[SavedModel] = field(default_factory=list)
     reused: list[records.Reused] = field(default_factory=list)
     own_metrics: set[str] = field(default_factory=set)  # their names
+    evaluated: Evaluated = field(default_factory=Evaluated)
     secrets: dict[str, int] = field(default_factory=dict)  # how many were masked or left out, by call
     failures: int = 0  # in a row
     next_try: float = 0.0  # when it is tried again
@@ -124,6 +160,7 @@ class Outgoing:
     problems: list[TrackingError] = field(default_factory=list)  # what could not be sent
     runs_around_tasks: set[str] = field(default_factory=set)  # the user's, which tasks of this flow hang under
     subscribers: list[Subscriber] = field(default_factory=list)  # notified of this run alone
+    figures: Figures = field(default_factory=Figures)  # of the tasks of an outermost run
     is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
     _losses: Losses = field(init=False, repr=False)
 
@@ -147,14 +184,17 @@ class Outgoing:
                 case (records.Metric(key), _) as taken:
                     self.own_metrics.add(key)
                     self.metrics.append(taken)
+                    self.evaluated.metrics[key] = taken
                 case records.Dataset() | Serialized() as model_or_dataset:
                     self.inputs.append(model_or_dataset)
+                    self.evaluated.add(model_or_dataset)
                 case records.ByHand() | records.Hidden() as by_hand_or_hidden:
                     self._regard(by_hand_or_hidden)
                 case records.Reused() as reused:
                     self.reused.append(reused)
                 case SavedModel() as model:
                     self.models.append(model)
+                    self.evaluated.makes_models = True
                 case Scratch() as files:
                     self.files.append(files)
 
@@ -195,6 +235,7 @@ class Outgoing:
         for model in self.models:
             model.discard()
         self.files, self.models = [], []
+        self.figures.remove()
 
     def note(self, problem: TrackingError) -> None:
         """Note what could not be sent, where the outermost flow will tell it."""

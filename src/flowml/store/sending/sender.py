@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import faults, records
 from flowml.errors import TrackingError
+from flowml.storable import clean
 from flowml.store.backend import sql_tables
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
@@ -22,6 +23,7 @@ from flowml.store.sending.queue import Closing, Outgoing, open_here
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 _logger = logging.getLogger(__name__)
 
@@ -113,6 +115,8 @@ class Sender:
         self._step(out, partial(batches.send_inputs, client, run_id, out))
         self._step(out, partial(batches.send_files, client, created, out), is_of_files=True)
         self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
+        if closing:
+            self._step(out, partial(batches.send_to_model, client, run_id, out))
         self._step(out, partial(cached.link, client, run_id, out, info.experiment_id))
         if closing is None:
             self._tell_losses(out)
@@ -159,7 +163,10 @@ class Sender:
             lost = partial(orphans.close_lost_tasks, client, info, has_failed=failed, ended=closing.ended)
             self._step(out, partial(lost, at_work=at_work))
         self._step(out, ending.read)
-        self._step(out, lambda: self._send_apart(out, ending.graph()))
+        self._step(out, lambda: self._send_apart(out, [*ending.graph(), *out.figures.records()]))
+        out.figures.remove()
+        self._step(out, lambda: self._link(info.run_id, *ending.links()))
+        self._step(out, lambda: self._rename(ending.names()))
         self._step(out, lambda: self._send_apart(out, ending.results()))
         if out.late:  # these steps may be that, too
             out.losses.put_off(out, str(out.late))
@@ -182,6 +189,23 @@ class Sender:
             apart.discard()
         if problems:
             raise TrackingError.of(problems)
+
+    def _link(self, run_id: str, datasets: list[DatasetInput], models: list[str]) -> None:
+        """Link what a flow's tasks read and made to the run of the flow."""
+        from mlflow.entities import LoggedModelOutput
+
+        if datasets:
+            self._client.log_inputs(run_id, datasets=datasets)
+        if models:
+            self._client.log_outputs(run_id, models=[LoggedModelOutput(model_id, step=0) for model_id in models])
+
+    def _rename(self, names: Mapping[str, tuple[str, str]]) -> None:
+        """Name the runs of tasks by what tells them apart; the name that they had stays in a tag."""
+        from mlflow.entities import RunTag
+
+        for run_id, (name, before) in names.items():
+            tags = {"mlflow.runName": name, "prefect.task_run_name": before}
+            self._client.log_batch(run_id, tags=[RunTag(key, clean(value)) for key, value in tags.items()])
 
     def _tell_losses(self, out: Outgoing) -> None:
         """Tag the run with what was lost of it and below it, if that is not what its tag says."""
