@@ -63,6 +63,7 @@ class Model:
     register: str | None = None
     alias: str | None = None
     trust: tuple[str, ...] = ()
+    is_named: bool = False  # whether the user's marker names it
 
 
 @dataclass(frozen=True, slots=True)

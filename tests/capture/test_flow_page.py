@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import mlflow
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from sklearn.linear_model import Ridge
 from tests.runs import run_of, runs_of
 
 import flowml
-from flowml import flow, task
+from flowml import Model, flow, task
 
 ROWS = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "y": [0.0, 1.0, 2.0, 3.5]})
 
@@ -155,3 +157,45 @@ def test_metrics_that_a_long_evaluation_logs_on_its_way_are_the_models_too(clien
     (model,) = client.search_logged_models([run_of(client, "evaluating").info.experiment_id])
     assert {metric.key: metric.value for metric in model.metrics} == {"early": 1.0, "late": 2.0}
     assert run_of(client, "evaluate_slowly").data.metrics == {"early": 1.0, "late": 2.0}
+
+
+def test_a_registered_version_says_where_it_is_from_and_how_good_it_is(client: MlflowClient) -> None:
+    """Its description has the task, the flow, their pages, and the metrics that the model had by then, by dataset."""
+
+    @task
+    def register(model: Ridge) -> Annotated[Ridge, Model("champion", register="ridge")]:
+        return model
+
+    @flow
+    def choosing() -> None:
+        model = fit(ROWS, 1.0)
+        evaluate(model, ROWS)
+        register(model)
+
+    choosing()
+    version = client.get_model_version("ridge", "1")
+    assert version.description.startswith("champion by the task [register](http")
+    assert "of the flow [choosing](http" in version.description
+    experiment = run_of(client, "choosing").info.experiment_id
+    names = {model.name for model in client.search_logged_models([experiment])}
+    assert names == {"Ridge", "champion"}
+
+
+def test_the_name_in_a_marker_counts_for_a_model_that_was_logged_before(client: MlflowClient) -> None:
+    """MLflow cannot rename a model: it is there under both names, and once under each."""
+
+    @task
+    def choose(model: Ridge) -> Annotated[Ridge, Model("champion")]:
+        return model
+
+    @task
+    def again(model: Ridge) -> Annotated[Ridge, Model()]:
+        return model
+
+    @flow
+    def choosing() -> None:
+        again(choose(choose(fit(ROWS, 1.0))))
+
+    choosing()
+    found = client.search_logged_models([run_of(client, "choosing").info.experiment_id])
+    assert sorted(model.name for model in found) == ["Ridge", "champion"]

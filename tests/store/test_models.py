@@ -329,6 +329,9 @@ def test_an_alias_moves_to_the_newest_version(client, send):
     for _ in range(2):
         send(log_model.save(record_of(small_model(), register="moved", alias="champion")))
     assert client.get_model_version_by_alias("moved", "champion").version == 2
+    first, second = (client.get_model_version("moved", number) for number in ("1", "2"))
+    assert "flowml.alias" not in first.tags
+    assert second.tags["flowml.alias"] == "champion"
 
 
 def test_registering_does_not_need_the_global_tracking_uri(client, send, tmp_path, monkeypatch):

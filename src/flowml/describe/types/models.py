@@ -111,6 +111,7 @@ def marked(value: Any, place: Place) -> list[records.Record] | None:
         marker.register,
         marker.alias,
         tuple(marker.trust),
+        is_named=bool(marker.name),
     )
     return [model, *family.params(value, place, is_model=True)]
 

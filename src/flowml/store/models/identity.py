@@ -29,12 +29,14 @@ class Serialized:
 
     Attributes:
         content: The object's fingerprint at that moment; None if it has none.
+        name: What flowml logs it as; None where somebody else logged it.
         ids: The logged model's id in each store that has it, by tracking URI.
         begun: Logged models whose files are not there yet, by tracking URI and run.
     """
 
-    def __init__(self, content: str | None) -> None:
+    def __init__(self, content: str | None, name: str | None = None) -> None:
         self.content = content
+        self.name = name
         self.ids: dict[str, str] = {}
         self.begun: dict[tuple[str, str], LoggedModel] = {}
         self._holders = 0
@@ -92,13 +94,20 @@ def serialized_of(value: object) -> Serialized | None:
     return found.serialized if found is not None and found.reference() is value else None
 
 
-def unchanged_or_new(value: object) -> Serialized:
-    """Give what this very object was serialized as, if it still is the same, or else something to serialize it to."""
+def unchanged_or_new(value: object, name: str | None = None, *, is_wanted: bool = False) -> Serialized:
+    """Give what this very object was serialized as, if it still is the same, or else something to serialize it to.
+
+    Args:
+        value: The object.
+        name: What it is to be logged as.
+        is_wanted: Whether the user chose the name: under another one it is logged again, as MLflow cannot rename it.
+    """
     content = _fingerprint_of(value)
     with _lock:
         found = serialized_of(value)
-        if found is None or content is None or found.content != content:
-            found = Serialized(content)
+        is_other = is_wanted and found is not None and found.name not in {None, name}
+        if found is None or content is None or found.content != content or is_other:
+            found = Serialized(content, name)
             _remember(value, found)
         return found
 
@@ -154,7 +163,7 @@ def _keep_what_was_sent() -> None:
     _lock = Lock()
     for key, entry in list(_known.items()):
         if entry.serialized.ids:
-            sent = Serialized(entry.serialized.content)
+            sent = Serialized(entry.serialized.content, entry.serialized.name)
             sent.ids = dict(entry.serialized.ids)
             _known[key] = _Known(entry.reference, sent)
         else:

@@ -80,9 +80,9 @@ def save(record: records.Model, *, uri: str = "") -> SavedModel:
         with mlflow_muted():
             notes = write(record, folder)
 
-    serialized = unchanged_or_new(record.value)
-    serialized.hold(uri, write_quietly)
     name = _NOT_IN_NAMES.sub("_", record.name) or "model"
+    serialized = unchanged_or_new(record.value, name, is_wanted=record.is_named)
+    serialized.hold(uri, write_quietly)
     for note in notes:
         _logger.info("Model %r: %s.", name, note)
     return SavedModel(

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from flowml import mlflow_limits, records
+from flowml import markdown, mlflow_limits, records
+from flowml.formats import number
 
 if TYPE_CHECKING:
     import mlflow
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 TAG = "flowml.registered_models"
 """The tag with the versions that were registered in a run and in those below it."""
 
+_ALIAS_TAG = "flowml.alias"
+_MOST_METRICS = 20  # in a version's description
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _VERSIONS_TAG = "mlflow.modelVersions"  # where MLflow's UI looks for the versions made from a logged model
 
@@ -41,15 +44,45 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         if error.error_code != _EXISTS:
             raise
     source = _source(client, logged)
-    tags = {"flowml.run_id": run_id} | ({"flowml.alias": alias} if alias else {})
+    tags = {"flowml.run_id": run_id} | ({_ALIAS_TAG: alias} if alias else {})
     version = _made_before(client, name, source, run_id) or client.create_model_version(
-        name, source, run_id=run_id, tags=tags, model_id=logged.model_id
+        name,
+        source,
+        run_id=run_id,
+        tags=tags,
+        model_id=logged.model_id,
+        description=_description(client, logged, run_id),
     )
     made = [*json.loads(logged.tags.get(_VERSIONS_TAG, "[]")), {"name": name, "version": version.version}]
     client.set_logged_model_tags(logged.model_id, {_VERSIONS_TAG: json.dumps(made)})
     if alias:
-        client.set_registered_model_alias(name, alias, version.version)
+        _move(client, name, alias, str(version.version))
     return str(version.version)
+
+
+def _move(client: mlflow.MlflowClient, name: str, alias: str, version: str) -> None:
+    """Give a version the alias; the version that had it loses the tag that says so."""
+    before = str(client.get_registered_model(name).aliases.get(alias, ""))
+    client.set_registered_model_alias(name, alias, version)
+    if before and before != version and client.get_model_version(name, before).tags.get(_ALIAS_TAG) == alias:
+        client.delete_model_version_tag(name, before, _ALIAS_TAG)
+
+
+def _description(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) -> str:
+    """Say where a version comes from and how good it is."""
+    tags = client.get_run(run_id).data.tags
+    task, flow = tags.get("prefect.task_name"), tags.get("prefect.flow_name")
+    parts = [markdown.text(logged.name)]
+    if task:
+        parts.append(f"by the task {markdown.link(task, tags.get('prefect.task_run_url'))}")
+    if flow:
+        parts.append(f"of the flow {markdown.link(flow, tags.get('prefect.flow_run_url'))}")
+    lines = [" ".join(parts)]
+    metrics = {(each.key, each.dataset_name or ""): each.value for each in logged.metrics or []}
+    if metrics:
+        cells = [(markdown.text(key), number(value), markdown.text(data)) for (key, data), value in metrics.items()]
+        lines += ["", *markdown.rows([("Metric", "Value", "Dataset"), *cells[:_MOST_METRICS]])]
+    return "\n".join(lines)
 
 
 def versions_in(tags: Mapping[str, str]) -> tuple[records.RegisteredModel, ...]:

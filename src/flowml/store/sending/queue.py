@@ -16,10 +16,10 @@ from flowml.errors import TrackingError
 from flowml.storable import numbered
 from flowml.store.backend.notifications import Subscriber
 from flowml.store.backend.scratch import Scratch
+from flowml.store.flow_end.figures import Figures
 from flowml.store.flow_end.losses import Losses
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
-from flowml.store.sending.figures import Figures
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
