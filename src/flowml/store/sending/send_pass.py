@@ -13,16 +13,12 @@ from functools import partial
 from flowml.errors import TrackingError
 from flowml.store.backend.retrying import pause
 from flowml.store.models.identity import Serialized
+from flowml.store.sending import timing
 from flowml.store.sending.queue import Outgoing
 from flowml.store.sending.sender import LaterError, Sender, StoreGoneError
 
-LINGER = 1.0
-"""Seconds that records wait for company before they are sent on their own."""
-
 _AT_A_TIME = 4  # runs that are sent to a server side by side
-_LONGEST = 600.0  # seconds that one group is waited for; what hangs for longer is tried again
 _IN_A_GROUP = 16  # so many before others may have their turn, a fork among them
-_LONGEST_PAUSE = 15.0  # seconds between tries of a run that fails while others do not
 
 
 @dataclass(slots=True, eq=False)
@@ -116,7 +112,9 @@ class SendPass:
         return self.force and self.of in {None, out.root or out}
 
     def _is_due(self, out: Outgoing) -> bool:
-        return bool(self.force or out.closing or not out.created.done() or time.monotonic() - out.since >= LINGER)
+        return bool(
+            self.force or out.closing or not out.created.done() or time.monotonic() - out.since >= timing.LINGER
+        )
 
     @staticmethod
     def _is_free(out: Outgoing) -> bool:
@@ -150,7 +148,7 @@ class SendPass:
         except StoreGoneError as gone:
             self._gone.append(gone)
         except LaterError as later:  # this run's own; those of other flows need not wait for it
-            out.put_off(pause(out.failures + 1, _LONGEST_PAUSE))
+            out.put_off(pause(out.failures + 1, timing.LONGEST_PAUSE))
             self._failed[root] = later.problem
         else:
             out.failures, out.next_try = 0, 0.0
@@ -183,6 +181,6 @@ def _together(jobs: list[Callable[[], None]]) -> None:
             break
         started.append(helper)
     work()
-    until = time.monotonic() + _LONGEST
+    until = time.monotonic() + timing.LONGEST_GROUP
     for helper in started:
         helper.join(max(0.0, until - time.monotonic()))

@@ -20,10 +20,10 @@ from flowml import faults, records, settings
 from flowml.errors import TrackingError
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import pause
-from flowml.store.sending import answers
+from flowml.store.sending import answers, timing
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Created, Outgoing
-from flowml.store.sending.send_pass import LINGER, SendPass
+from flowml.store.sending.send_pass import SendPass
 from flowml.store.sending.sender import LaterError, Sender
 
 if TYPE_CHECKING:
@@ -38,13 +38,7 @@ _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Job: TypeAlias = "tuple[Callable[[], Any], Future[Any]]"
 
-_QUIET = 0.02  # seconds without news, after which a task is taken to be in its body: sending then disturbs it least
-_HOLD = 0.5  # seconds after which news are sent all the same
 _MANY = 200  # ended runs, from which on they are sent without waiting for a quiet moment: each takes some 25 KB
-_REST = 5.0  # seconds that a fork waits for what is being sent, and sending for a fork
-_IDLE = 60.0  # seconds after which the sender looks up, where it has nothing to do
-_LONGEST_PAUSE = 15.0  # seconds between tries while MLflow cannot be reached
-_LONGEST_AWAITED = 2.0  # the same while somebody waits
 
 
 _writers: WeakSet[Writer] = WeakSet()
@@ -103,10 +97,10 @@ class Writer:
     def rest(self) -> None:
         """Send nothing until `go_on`: a process that is forked in the middle of a write cannot open the database.
 
-        Waits for what is being sent, at most `_REST` seconds.
+        Waits for what is being sent, at most `timing.FORK` seconds.
         """
         self._may_work.clear()
-        self._resting = self._working.acquire(timeout=_REST)
+        self._resting = self._working.acquire(timeout=timing.FORK)
 
     def go_on(self) -> None:
         """Go on after `rest`."""
@@ -116,7 +110,7 @@ class Writer:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        self._may_work.wait(_REST)
+        self._may_work.wait(timing.FORK)
         with self._working:
             yield
 
@@ -181,7 +175,7 @@ class Writer:
             except TrackingError:
                 if is_last or not result.done():
                     raise
-                time.sleep(max(0.0, min(pause(failures, _LONGEST_AWAITED), until - time.monotonic())))
+                time.sleep(max(0.0, min(pause(failures, timing.LONGEST_PAUSE_AWAITED), until - time.monotonic())))
             else:
                 return
 
@@ -240,7 +234,7 @@ class Writer:
     def _work(self) -> None:
         while True:
             try:
-                self._take(self._told.get(timeout=LINGER / 2 if self._waiting else _IDLE))
+                self._take(self._told.get(timeout=timing.LINGER / 2 if self._waiting else timing.IDLE))
             except queue.Empty:
                 pass
             else:
@@ -259,11 +253,11 @@ class Writer:
 
     def _hold(self) -> None:
         """Take what comes in until nothing does: one Python thread works at a time, and Prefect's begins a task."""
-        until = time.monotonic() + _HOLD
+        until = time.monotonic() + timing.HOLD
         came = True
         while came and time.monotonic() < until:
             if not self._is_behind():
-                self._asked.wait(_QUIET)
+                self._asked.wait(timing.QUIET)
             self._asked.clear()
             came = False
             with suppress(queue.Empty):
@@ -292,7 +286,7 @@ class Writer:
             if not isinstance(error, LaterError):
                 faults.tell("send to MLflow", error, _logger, level=logging.WARNING)
             self._failures += 1
-            self._next_try = time.monotonic() + pause(self._failures, _LONGEST_PAUSE)
+            self._next_try = time.monotonic() + pause(self._failures, timing.LONGEST_PAUSE)
 
     def _send_all(self, of: Outgoing | None, *, last: bool) -> None:
         failed = self._send_due(force=True, of=of, last=last)

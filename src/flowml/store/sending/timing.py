@@ -1,0 +1,27 @@
+"""How long sending waits, in seconds: each figure with its reason."""
+
+from __future__ import annotations
+
+LINGER = 1.0
+"""Records wait so long for company before they are sent on their own: few calls take many."""
+
+QUIET = 0.02
+"""After so long without news a task is taken to be in its body: sending then disturbs it least."""
+
+HOLD = 0.5
+"""After so long news are sent all the same, where no such quiet moment comes."""
+
+IDLE = 60.0
+"""After so long the sender looks up, where it has nothing to do; news wake it earlier."""
+
+FORK = 5.0
+"""So long a fork waits for what is being sent, and sending for a fork: neither may hang on the other."""
+
+LONGEST_GROUP = 600.0
+"""So long one group of runs is waited for; what hangs for longer is tried again."""
+
+LONGEST_PAUSE = 15.0
+"""At most so long between tries, while MLflow cannot be reached, and of a run that fails while others do not."""
+
+LONGEST_PAUSE_AWAITED = 2.0
+"""The same while somebody waits, whose time runs out."""
