@@ -129,19 +129,19 @@ def test_the_only_flow_needs_no_name(flowml: Flowml, project: Path, monkeypatch:
 
 
 WRONG = {
-    ("worc.py:training",): "there is no file worc.py. Did you mean 'work.py'?",
-    ("worc:training",): "there is no module 'worc', nor a file",
+    ("worc.py:training",): "There is no file worc.py. Did you mean 'work.py'?",
+    ("worc:training",): "There is no module 'worc', nor a file",
     (".:training",): "'.' names neither a file nor a module",
     ("work.py:trainin",): "work.py has no flow 'trainin'. Did you mean 'training'?",
     ("work.py",): "work.py defines 4 flows; name one: work.py:training, ",
     ("empty.py",): "empty.py defines no flow",
-    ("work.py:training",): "the flow 'training' needs 'n': --param n=...",
+    ("work.py:training",): "The flow 'training' needs 'n': --param n=...",
     ("work.py:training", "-p", "n=3", "-p", "nmes=[]"): "has no parameter 'nmes'. Did you mean 'names'?",
-    ("work.py:training", "-p", "n=x"): "the parameter 'n' cannot be 'x': Input should be a valid integer",
-    ("work.py:training", "-p", "n=1", "-p", "kind=c"): "the parameter 'kind' cannot be 'c': Input should be 'a' or 'b'",
-    ("work.py:training", "-p", "n=1", "-p", "split={}"): "the parameter 'split' cannot be '{}': share: Field required",
+    ("work.py:training", "-p", "n=x"): "The parameter 'n' cannot be 'x': Input should be a valid integer",
+    ("work.py:training", "-p", "n=1", "-p", "kind=c"): "The parameter 'kind' cannot be 'c': Input should be 'a' or 'b'",
+    ("work.py:training", "-p", "n=1", "-p", "split={}"): "The parameter 'split' cannot be '{}': share: Field required",
     ("work.py:training", "-p", "n"): "--param cannot be 'n': it is a name and a value, as in --param n=3",
-    ("work.py:training", "-p", "n=1", "-p", "n=2"): "the parameter 'n' is given twice",
+    ("work.py:training", "-p", "n=1", "-p", "n=2"): "The parameter 'n' is given twice",
 }
 
 

@@ -30,7 +30,7 @@ def connected() -> Connection:
         TrackingError: If it cannot be reached.
     """
     if not is_there():
-        msg = f"there is no store at {embedded.default_uri()} yet; run a flow first."
+        msg = f"There is no store at {embedded.default_uri()} yet; run a flow first."
         raise LookupError(msg)
     return connect()
 

@@ -48,12 +48,12 @@ def has_browser() -> bool:
 
 def _no_mlflow(uri: str) -> str:
     return (
-        f"no MLflow server is known that shows {mask(uri)}. "
+        f"No MLflow server is known that shows {mask(uri)}. "
         "Start one with `flowml up`, or name it: FLOWML_MLFLOW_UI_URL=http://..."
     )
 
 
 def _no_prefect(tags: dict[str, str]) -> str:
     api = tags.get("prefect.api")
-    told = f"the run was made with a Prefect that has no pages ({api})" if api else "the run is not one of Prefect's"
+    told = f"The run was made with a Prefect that has no pages ({api})" if api else "The run is not one of Prefect's"
     return f"{told}. Start a server with `flowml up`, and later runs have a page."

@@ -30,7 +30,7 @@ def compare(named: Sequence[str], *, diff: bool, as_json: bool) -> None:
     """
     if len(named) < _FEWEST:
         msg = (
-            f"it takes two runs or more to compare; there is only {named[0]!r}." if named else "name two runs or more."
+            f"It takes two runs or more to compare; there is only {named[0]!r}." if named else "Name two runs or more."
         )
         raise LookupError(msg)
     connection = connected()

@@ -74,7 +74,7 @@ def _by_id(runs: Runs, named: str, *, whole: bool) -> Found | None:
             found.setdefault(told, run)
     if len({run.info.run_id for run in found.values()}) > 1:
         ids = ", ".join(sorted(found)[:10])
-        msg = f"several runs have ids that begin with {named!r}: {ids}. Give more of it."
+        msg = f"Several runs have ids that begin with {named!r}: {ids}. Give more of it."
         raise LookupError(msg)
     return next((Found(run) for run in found.values()), None)
 
