@@ -7,7 +7,7 @@ import sys
 from typing import Literal
 
 from flowml.ops import output
-from flowml.ops.runs import connected
+from flowml.ops.runs import reading
 from flowml.ops.view import facts
 from flowml.ops.view.finding import find
 from flowml.secrets import mask
@@ -24,12 +24,12 @@ def browse(named: str, *, where: Literal["prefect", "mlflow"]) -> None:
         LookupError: If there is no such run, or no server that has a page of it.
         TrackingError: If MLflow cannot be reached.
     """
-    connection = connected()
-    found = find(connection, named)
-    pages = facts.pages(connection, found.run)
+    store = reading()
+    found = find(store, named)
+    pages = facts.pages(store, found.run)
     address = pages.prefect if where == "prefect" else pages.mlflow
     if address is None:
-        raise LookupError(_no_prefect(found.run.data.tags) if where == "prefect" else _no_mlflow(connection.uri))
+        raise LookupError(_no_prefect(found.run.data.tags) if where == "prefect" else _no_mlflow(store.uri))
     output.say(address)
     if found.note:
         output.note(found.note)
