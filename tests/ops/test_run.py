@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL
 from tests.ops.conftest import Said
-from tests.runs import run_of
+from tests.runs import run_of, runs_of
 
 from flowml.cli.exit_codes import exit_on_error
 
@@ -126,6 +126,49 @@ def test_the_only_flow_needs_no_name(flowml: Flowml, project: Path, monkeypatch:
     assert "other / " in flowml("run", "others:other").out
     for name in ("only", "others"):
         sys.modules.pop(name)
+
+
+CALLING = """
+import asyncio
+from flowml import flow
+
+@flow
+def training(n: int = 1) -> float:
+    return n / 2
+
+@flow
+def outer() -> float:
+    return training(5)
+
+@flow
+async def waiting() -> float:
+    return 1.0
+
+training()
+asyncio.run(waiting())
+"""
+
+
+@pytest.mark.usefixtures("project")
+def test_a_file_that_calls_its_flow_runs_it_once(client: MlflowClient, flowml: Flowml) -> None:
+    """The call in the file is the run, whose summary is told; parameters make another one, and a subflow is none."""
+    Path("calling.py").write_text(CALLING)
+    for name in ("training", "waiting"):
+        said = flowml("run", f"calling.py:{name}")
+        assert (said.code, f"Flow     {name} / " in said.out) == (0, True)
+        assert f"calling.py calls {name} itself when it is loaded, so it runs once." in said.err
+        assert len(runs_of(client, name)) == 1
+        sys.modules.pop("calling")
+        for run in runs_of(client, "training") + runs_of(client, "waiting"):
+            client.delete_run(run.info.run_id)
+    said = flowml("run", "calling.py:training", "-p", "n=4")
+    assert "once more with these parameters" in said.err
+    assert [run.data.params["n"] for run in runs_of(client, "training")] == ["1", "4"]
+    sys.modules.pop("calling")
+    said = flowml("run", "calling.py:outer")
+    assert (said.code, "calls outer" in said.err) == (0, False)
+    assert len(runs_of(client, "outer")) == 1
+    sys.modules.pop("calling")
 
 
 WRONG = {
