@@ -24,9 +24,10 @@ class Calls:
         if id(flow) not in self._returned:
             return None
         returned = self._returned[id(flow)][1]
-        if inspect.iscoroutine(returned) or inspect.isgenerator(returned):
-            begun = inspect.getcoroutinestate if inspect.iscoroutine(returned) else inspect.getgeneratorstate
-            return "Completed" if begun(returned).endswith("_CLOSED") else None
+        if inspect.iscoroutine(returned):
+            return "Completed" if inspect.getcoroutinestate(returned) == inspect.CORO_CLOSED else None
+        if inspect.isgenerator(returned):
+            return "Completed" if inspect.getgeneratorstate(returned) == inspect.GEN_CLOSED else None
         if inspect.isasyncgen(returned):
             return "Completed" if returned.ag_frame is None else None
         return _named(returned)
@@ -37,7 +38,8 @@ def noted() -> Iterator[Calls]:
     """Note the flows that are called while the body of the ``with`` loads a file."""
     import prefect
 
-    made, original = Calls(), prefect.Flow.__call__
+    flows: Any = prefect.Flow
+    made, original = Calls(), flows.__call__
 
     @wraps(original)
     def call(flow: Any, *args: Any, **kwargs: Any) -> Any:
@@ -47,11 +49,11 @@ def noted() -> Iterator[Calls]:
             made.note(flow, returned)
         return returned
 
-    prefect.Flow.__call__ = call  # type: ignore[method-assign] - for as long as the file is loaded, in this command alone
+    flows.__call__ = call  # for as long as the file is loaded, in this command alone
     try:
         yield made
     finally:
-        prefect.Flow.__call__ = original  # type: ignore[method-assign]
+        flows.__call__ = original
 
 
 def _is_outside() -> bool:
