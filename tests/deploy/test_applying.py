@@ -46,7 +46,7 @@ def test_a_text_stays_one_where_a_text_may_be() -> None:
 
 def test_a_parameter_is_given_once() -> None:
     """Of two values for one parameter neither is taken, as by ``flowml run``."""
-    with pytest.raises(DeploymentError, match="the parameter 'rows' is given twice"):
+    with pytest.raises(DeploymentError, match="The parameter 'rows' is given twice"):
         read(["rows=1", "rows=2"], schema_of(counting))
 
 

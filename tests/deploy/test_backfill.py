@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.states import Completed, Failed
 
 from flowml.deploy.backfill import backfill, plan
+from flowml.deploy.schedules import Time
 from flowml.deploy.triggering import Started
 
 FLOW = """
@@ -40,7 +40,7 @@ def test_a_run_has_its_schedules_day_and_parameters(
     run("deploy", "daily.py", "--work-pool", pool)
     given: list[dict[str, Any]] = []
 
-    def say(_: datetime, now: Started) -> None:
+    def say(_: Time, now: Started) -> None:
         if not now.is_over:
             with get_client(sync_client=True) as prefect:
                 given.append(prefect.read_flow_run(now.id).parameters)
@@ -60,9 +60,9 @@ def test_schedules_that_meet_are_a_run_each_where_they_give_other_parameters(
     period = (f"{own}/meeting", "2026-01-01", "2026-01-01")
     planned = run("backfill", period[0], "--from", period[1], "--to", period[2], "--dry-run")
     assert "has 3 scheduled times in that period: 3 to run" in planned
-    assert '2025-12-31T23:30:00+00:00  {"region": "west"}' in planned
+    assert '2026-01-01T00:30:00+01:00  {"region": "west"}' in planned
 
-    def say(_: datetime, now: Started) -> None:
+    def say(_: Time, now: Started) -> None:
         if not now.is_over:
             finish(now.id, "north")
 

@@ -92,11 +92,22 @@ def automations(own: str) -> int:
 def test_deployments_are_listed(flows: Path, pool: str, own: str, run: Command) -> None:
     """``flowml deployments`` names each with its schedule and who runs it, and as JSON too."""
     run("deploy", str(flows), "--work-pool", pool)
-    assert f"{own}/nightly" in run("deployments")
+    lines = [line.split("\t") for line in run("deployments").splitlines()]
+    (line,) = [line for line in lines if line[0] == f"{own}/nightly"]
+    assert (line[1], line[3]) == ("0 2 * * * (Europe/Berlin)", f"work pool {pool} (away)")
     rows = {row["name"]: row for row in json.loads(run("deployments", "--json"))}
     nightly = rows[f"{own}/nightly"]
     assert nightly["schedules"] == ["0 2 * * * (Europe/Berlin)"]
     assert (nightly["work_pool"], nightly["paused"], nightly["ready"]) == (pool, False, False)
+
+
+def test_resuming_says_when_nobody_is_there(flows: Path, pool: str, own: str, run: Command) -> None:
+    """A schedule that goes on starts nothing while no worker asks for its runs."""
+    run("deploy", f"{flows}:greeting", "--work-pool", pool)
+    run("pause", f"{own}/nightly")
+    said = run("resume", f"{own}/nightly")
+    assert f"{own}/nightly runs again as scheduled." in said
+    assert f"no worker of the pool {pool} asks for its runs now" in said
 
 
 @pytest.mark.parametrize(
@@ -199,7 +210,7 @@ def test_backfill_tells_the_times(flows: Path, pool: str, own: str, run: Command
     said = run("backfill", f"{own}/nightly", "--from", "2026-03-28", "--to", "2026-03-30", "--dry-run")
     assert "has 3 scheduled times in that period: 3 to run" in said
     first, _, last = (line.strip() for line in said.splitlines()[1:])  # the second has no 02:00
-    assert (first, last) == ("2026-03-28T01:00:00+00:00", "2026-03-30T00:00:00+00:00")
+    assert (first, last) == ("2026-03-28T02:00:00+01:00", "2026-03-30T02:00:00+02:00")
 
 
 def test_tracking_travels_with_a_deployment(

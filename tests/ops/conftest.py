@@ -35,7 +35,7 @@ def flowml(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         capsys.readouterr()
         code = 0
         try:
-            app.app(list(words), result_action="return_value")
+            app.main(words)
         except SystemExit as ended:
             code = int(ended.code or 0)
         said = capsys.readouterr()

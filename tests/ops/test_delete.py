@@ -138,7 +138,7 @@ def test_twice_is_once(client: MlflowClient, capsys: pytest.CaptureFixture[str])
     outer()
     with pytest.raises(SystemExit):
         flowml("restore", "the-outer-one")
-    assert "no run that `flowml delete` deleted with the-outer-one" in capsys.readouterr().err
+    assert "No run that `flowml delete` deleted with the-outer-one" in capsys.readouterr().err
     flowml("delete", "the-outer-one", "--yes")
     with pytest.raises(SystemExit):
         flowml("delete", "the-outer-one", "--yes")

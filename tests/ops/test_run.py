@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL
 from tests.ops.conftest import Said
-from tests.runs import run_of
+from tests.runs import run_of, runs_of
 
 from flowml.cli.exit_codes import exit_on_error
 
@@ -128,20 +128,63 @@ def test_the_only_flow_needs_no_name(flowml: Flowml, project: Path, monkeypatch:
         sys.modules.pop(name)
 
 
+CALLING = """
+import asyncio
+from flowml import flow
+
+@flow
+def training(n: int = 1) -> float:
+    return n / 2
+
+@flow
+def outer() -> float:
+    return training(5)
+
+@flow
+async def waiting() -> float:
+    return 1.0
+
+training()
+asyncio.run(waiting())
+"""
+
+
+@pytest.mark.usefixtures("project")
+def test_a_file_that_calls_its_flow_runs_it_once(client: MlflowClient, flowml: Flowml) -> None:
+    """The call in the file is the run, whose summary is told; parameters make another one, and a subflow is none."""
+    Path("calling.py").write_text(CALLING)
+    for name in ("training", "waiting"):
+        said = flowml("run", f"calling.py:{name}")
+        assert (said.code, f"Flow     {name} / " in said.out) == (0, True)
+        assert f"calling.py calls {name} itself when it is loaded, so it runs once." in said.err
+        assert len(runs_of(client, name)) == 1
+        sys.modules.pop("calling")
+        for run in runs_of(client, "training") + runs_of(client, "waiting"):
+            client.delete_run(run.info.run_id)
+    said = flowml("run", "calling.py:training", "-p", "n=4")
+    assert "once more with these parameters" in said.err
+    assert [run.data.params["n"] for run in runs_of(client, "training")] == ["1", "4"]
+    sys.modules.pop("calling")
+    said = flowml("run", "calling.py:outer")
+    assert (said.code, "calls outer" in said.err) == (0, False)
+    assert len(runs_of(client, "outer")) == 1
+    sys.modules.pop("calling")
+
+
 WRONG = {
-    ("worc.py:training",): "there is no file worc.py. Did you mean 'work.py'?",
-    ("worc:training",): "there is no module 'worc', nor a file",
+    ("worc.py:training",): "There is no file worc.py. Did you mean 'work.py'?",
+    ("worc:training",): "There is no module 'worc', nor a file",
     (".:training",): "'.' names neither a file nor a module",
     ("work.py:trainin",): "work.py has no flow 'trainin'. Did you mean 'training'?",
     ("work.py",): "work.py defines 4 flows; name one: work.py:training, ",
     ("empty.py",): "empty.py defines no flow",
-    ("work.py:training",): "the flow 'training' needs 'n': --param n=...",
+    ("work.py:training",): "The flow 'training' needs 'n': --param n=...",
     ("work.py:training", "-p", "n=3", "-p", "nmes=[]"): "has no parameter 'nmes'. Did you mean 'names'?",
-    ("work.py:training", "-p", "n=x"): "the parameter 'n' cannot be 'x': Input should be a valid integer",
-    ("work.py:training", "-p", "n=1", "-p", "kind=c"): "the parameter 'kind' cannot be 'c': Input should be 'a' or 'b'",
-    ("work.py:training", "-p", "n=1", "-p", "split={}"): "the parameter 'split' cannot be '{}': share: Field required",
+    ("work.py:training", "-p", "n=x"): "The parameter 'n' cannot be 'x': Input should be a valid integer",
+    ("work.py:training", "-p", "n=1", "-p", "kind=c"): "The parameter 'kind' cannot be 'c': Input should be 'a' or 'b'",
+    ("work.py:training", "-p", "n=1", "-p", "split={}"): "The parameter 'split' cannot be '{}': share: Field required",
     ("work.py:training", "-p", "n"): "--param cannot be 'n': it is a name and a value, as in --param n=3",
-    ("work.py:training", "-p", "n=1", "-p", "n=2"): "the parameter 'n' is given twice",
+    ("work.py:training", "-p", "n=1", "-p", "n=2"): "The parameter 'n' is given twice",
 }
 
 

@@ -141,7 +141,7 @@ def test_an_ambiguous_beginning_is_refused(history: MlflowClient, flowml: Flowml
     start = next(one[:8] for one in ids if sum(other[:8] == one[:8] for other in ids) > 1)  # they begin with the time
     said = flowml("show", start)
     assert said.code == 2
-    assert said.err.startswith(f"flowml: several runs have ids that begin with '{start}'")
+    assert said.err.startswith(f"flowml: Several runs have ids that begin with '{start}'")
 
 
 def test_wrong_words(history: MlflowClient, flowml: Flowml) -> None:

@@ -105,6 +105,20 @@ def test_a_second_start_finds_the_first(running: tuple[Project, str]) -> None:
     assert urls(again.stdout) == urls(said)
 
 
+def test_options_that_come_too_late_are_named(running: tuple[Project, str]) -> None:
+    """What cannot be changed while the servers run is said, not passed over."""
+    again = running[0].flowml("up", "--detach", "--mlflow-port", "5999", "--artifacts", "elsewhere")
+    assert again.returncode == 0
+    assert "--artifacts --mlflow-port changes nothing now" in again.stdout
+
+
+def test_it_says_what_it_waits_for(running: tuple[Project, str]) -> None:
+    """Each server with its address and its log."""
+    project, said = running
+    logs = [project.folder / ".flowml" / "logs" / f"{name}.log" for name in ("prefect", "mlflow")]
+    assert all(f"its log is {log}" in said for log in logs)
+
+
 def test_status_is_for_people_and_programs(running: tuple[Project, str]) -> None:
     """It ends with 0, has the line that the command ``prefect`` needs, and says what wins over the servers."""
     project, said = running

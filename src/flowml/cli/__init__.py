@@ -1,4 +1,5 @@
 """The command ``flowml``: every command, a file for each group.
 
-Words: `app` (the program), `runs`, `deployments`, `servers` (the groups), `exit_codes`.
+Words: `app` (the program); `runs`, `local_servers`, `deployments`, `listeners`, `upkeep` (its groups); `servers` and
+`deployments_view` (how two of them look in the terminal); `durations` and `exit_codes`.
 """

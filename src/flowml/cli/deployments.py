@@ -11,13 +11,10 @@ from flowml.cli.exit_codes import exit_on_error
 
 Texts = Annotated[tuple[str, ...], cyclopts.Parameter(negative="", show_default=False)]
 
-
-def attach(app: cyclopts.App) -> None:
-    """Give the command ``flowml`` those about deployments."""
-    for command in (deploy, serve, deployments, trigger, pause, resume, backfill):
-        app.command(command)
+app = cyclopts.App()
 
 
+@app.command
 def deploy(  # noqa: PLR0913 - each is an option of the command line
     *flows: str,
     name: str | None = None,
@@ -77,6 +74,7 @@ def deploy(  # noqa: PLR0913 - each is an option of the command line
         run_deploy(list(flows), options, export_only=export, replace=replace)
 
 
+@app.command
 def serve(*flows: str, limit: int | None = None, replace: bool = False) -> None:
     """Serve flows with the deployments that they declare, from one process, until Ctrl-C.
 
@@ -91,6 +89,7 @@ def serve(*flows: str, limit: int | None = None, replace: bool = False) -> None:
         run_serve(list(flows), limit=limit, replace=replace)
 
 
+@app.command
 def deployments(*, json: bool = False) -> None:
     """List the deployments: when each runs next, and who runs it.
 
@@ -103,6 +102,7 @@ def deployments(*, json: bool = False) -> None:
         run_deployments(as_json=json)
 
 
+@app.command
 def trigger(deployment: str, /, *, param: Texts = (), watch: bool = False) -> None:
     """Start a run of a deployment now.
 
@@ -117,6 +117,7 @@ def trigger(deployment: str, /, *, param: Texts = (), watch: bool = False) -> No
         sys.exit(0 if run_trigger(deployment, list(param), watch=watch) else 1)
 
 
+@app.command
 def pause(deployment: str, /) -> None:
     """Pause a deployment's schedules.
 
@@ -129,6 +130,7 @@ def pause(deployment: str, /) -> None:
         run_pause(deployment)
 
 
+@app.command
 def resume(deployment: str, /) -> None:
     """Let a paused deployment's schedules go on.
 
@@ -141,6 +143,7 @@ def resume(deployment: str, /) -> None:
         run_resume(deployment)
 
 
+@app.command
 def backfill(
     deployment: str,
     /,

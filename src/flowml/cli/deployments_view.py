@@ -7,16 +7,16 @@ import sys
 from datetime import datetime
 
 from rich.console import Console
-from rich.table import Table
 
 from flowml.deploy import choosing, deploying, listing, triggering
 from flowml.deploy.backfill import Plan, backfill, plan
 from flowml.deploy.choosing import Options
 from flowml.deploy.deployment import Deployment
 from flowml.deploy.export import export
-from flowml.deploy.schedules import as_prefects
+from flowml.deploy.schedules import Time, as_prefects, by_its_clock
 from flowml.deploy.tracking import only_here
 from flowml.errors import DeploymentError
+from flowml.ops import output
 
 _NOBODY = "nobody has begun it: is it served (`flowml serve`), or does a worker of its pool run?"
 
@@ -80,14 +80,18 @@ def run_deployments(*, as_json: bool) -> None:
     if not rows:
         _console().print("There are no deployments. Make some: flowml serve, or flowml deploy")
         return
-    table = Table("deployment", "schedule", "next run", "run by")
-    table.columns[0].no_wrap = True
-    for row in rows:
-        when = "; ".join(row.schedules) or "when asked to"
-        upcoming = row.next_run.astimezone().strftime("%Y-%m-%d %H:%M:%S") if row.next_run else ""
-        by = f"work pool {row.work_pool}" if row.work_pool else "flowml serve"
-        table.add_row(row.name, when, "paused" if row.is_paused else upcoming, by + ("" if row.is_ready else " (away)"))
-    _console().print(table, soft_wrap=False)
+    output.rows(("deployment", "schedule", "next run", "run by"), map(_row, rows))
+
+
+def _row(row: listing.Row) -> tuple[str, ...]:
+    when = "; ".join(row.schedules) or "when asked to"
+    upcoming = row.next_run.astimezone() if row.next_run else None
+    if output.is_terminal():
+        told = upcoming.strftime("%Y-%m-%d %H:%M:%S") if upcoming else ""
+    else:
+        told = upcoming.isoformat(timespec="seconds") if upcoming else "-"
+    by = f"work pool {row.work_pool}" if row.work_pool else "flowml serve"
+    return row.name, when, "paused" if row.is_paused else told, by + ("" if row.is_ready else " (away)")
 
 
 def run_trigger(name: str, parameters: list[str], *, watch: bool) -> bool:
@@ -115,7 +119,7 @@ def run_pause(name: str) -> None:
         DeploymentError: If there is none.
         OrchestrationError: If Prefect's API cannot be asked.
     """
-    _console().print(f"{triggering.pause(name)} is paused: its schedules start nothing until `flowml resume`.")
+    _console().print(f"{triggering.pause(name).name} is paused: its schedules start nothing until `flowml resume`.")
 
 
 def run_resume(name: str) -> None:
@@ -125,7 +129,13 @@ def run_resume(name: str) -> None:
         DeploymentError: If there is none.
         OrchestrationError: If Prefect's API cannot be asked.
     """
-    _console().print(f"{triggering.resume(name)} runs again as scheduled.")
+    resumed = triggering.resume(name)
+    _console().print(f"{resumed.name} runs again as scheduled.")
+    if not resumed.is_ready:
+        pool = resumed.work_pool
+        away = f"no worker of the pool {pool} asks for its runs" if pool else "nobody serves it"
+        start = f"prefect worker start --pool {pool}" if pool else "flowml serve"
+        _console().print(f"But {away} now, so none will start. Start one: {start}", style="yellow")
 
 
 def run_backfill(name: str, start: str, end: str, *, concurrency_limit: int, dry_run: bool) -> bool:
@@ -143,17 +153,17 @@ def run_backfill(name: str, start: str, end: str, *, concurrency_limit: int, dry
     console.print(_planned(found))
     if dry_run:
         for one in found.left:
-            console.print(f"  {one.moment.isoformat()}{'' if one.parameters == '{}' else f'  {one.parameters}'}")
+            console.print(f"  {_by_its_clock(found, one)}{'' if one.parameters == '{}' else f'  {one.parameters}'}")
         return True
 
     said = [False]
 
-    def say(moment: datetime, run: triggering.Started) -> None:
+    def say(time: Time, run: triggering.Started) -> None:
         if run.is_over:
-            console.print(f"{moment.isoformat()}  {run.state}  {run.url or run.name}")
+            console.print(f"{_by_its_clock(found, time)}  {run.state}  {run.url or run.name}")
         elif _hint(run) and not said[0]:
             said[0] = True
-            console.print(f"{moment.isoformat()}  {run.state}{_hint(run)}")
+            console.print(f"{_by_its_clock(found, time)}  {run.state}{_hint(run)}")
 
     try:
         ended = backfill(found, concurrency_limit=concurrency_limit, say=say)
@@ -171,6 +181,10 @@ def _planned(found: Plan) -> str:
     done = f", {len(found.done)} of them done already" if found.done else ""
     times = _count(len(found.times), "scheduled time")
     return f"{found.name} has {times} in that period{done}: {left or 'nothing'} to run."
+
+
+def _by_its_clock(found: Plan, time: Time) -> str:
+    return by_its_clock(time.moment, found.schedules[time].schedule).isoformat()
 
 
 def _when(deployment: Deployment) -> str:

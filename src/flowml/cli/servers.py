@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
@@ -19,6 +20,8 @@ from flowml.stack import logs, servers, state
 from flowml.stack.state import Stack
 
 _RUN = "The servers of this project run already."
+_IGNORED = "{} changes nothing now; to start them so, stop them first: flowml down"
+_EACH = 10  # seconds between two words on what is waited for
 _START = "The servers of this project are being started already; if nobody does, `flowml down` clears up."
 
 
@@ -35,6 +38,8 @@ def run_up(wanted: Wanted, *, detach: bool) -> None:
         with _ctrl_c_on_any_end():
             if there := run.start(wanted, console.print):
                 console.print(_RUN if there.ready else _START)
+                if ignored := wanted.options():
+                    console.print(_IGNORED.format(" ".join(ignored)), style="yellow")
                 _tell(console, there)
                 return
             _wait(console, run)
@@ -92,7 +97,7 @@ def run_logs(server: str | None, *, follow: bool, lines: int) -> None:
     """
     stack = state.read()
     if stack is None:
-        msg = "no servers of this project run; start them: flowml up"
+        msg = "No servers of this project run; start them: flowml up"
         raise LookupError(msg)
     chosen = [one for one in stack.servers if server in (None, one.name)]
     for one in chosen:
@@ -120,13 +125,21 @@ def _follow(server: state.Server) -> None:
 
 
 def _wait(console: Console, run: Run) -> None:
+    """Say what is waited for, for how long already, and where it says itself what it does."""
+    began, named = time.monotonic(), 0
+    for server in run.stack.servers if run.stack else ():
+        console.print(f"Waiting for {server.name}, at {server.url}; its log is {server.log}")
     if not console.is_terminal:
-        console.print("Starting the servers; it takes 10 to 30 seconds.")
-    shown = console.status("Starting the servers") if console.is_terminal else nullcontext()
+        console.print("It takes 10 to 30 seconds.")
+    shown = console.status("") if console.is_terminal else nullcontext()
     with shown as spinner:
         for waiting in run.wait_until_ready():
+            names, seconds = " and ".join(server.name for server in waiting), int(time.monotonic() - began)
             if spinner is not None:
-                spinner.update(f"Waiting for {' and '.join(server.name for server in waiting)}")
+                spinner.update(f"Waiting for {names}: {seconds} s")
+            elif seconds >= named + _EACH:
+                named = seconds
+                console.print(f"Still waiting for {names}: {seconds} s")
 
 
 def _tell(console: Console, stack: Stack) -> None:

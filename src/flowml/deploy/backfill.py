@@ -95,7 +95,7 @@ def plan(name: str, start: str, end: str) -> Plan:
         return made
 
 
-def backfill(plan: Plan, *, concurrency_limit: int, say: Callable[[datetime, Started], None]) -> list[Started]:
+def backfill(plan: Plan, *, concurrency_limit: int, say: Callable[[Time, Started], None]) -> list[Started]:
     """Run what is left of a plan, and wait until all has ended.
 
     Args:
@@ -121,7 +121,7 @@ def backfill(plan: Plan, *, concurrency_limit: int, say: Callable[[datetime, Sta
             for now in _as_started(client, list(running)):
                 if states.get(now.id) != now.state:
                     states[now.id] = now.state
-                    say(running[now.id].moment, now)
+                    say(running[now.id], now)
                 if now.is_over:
                     ended.append(now)
                     del running[now.id]

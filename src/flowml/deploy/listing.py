@@ -71,15 +71,20 @@ def deployments() -> list[Row]:
         return [_row(name, one, planned.get(one.id)) for name, one in sorted(there.items())]
 
 
-def _row(name: str, one: DeploymentResponse, planned: datetime | None) -> Row:
+def is_ready(one: DeploymentResponse) -> bool:
+    """Tell whether a worker or a serving process has lately asked for a deployment's runs."""
     status: Any = one.status
+    return bool(getattr(status, "value", status) == "READY")
+
+
+def _row(name: str, one: DeploymentResponse, planned: datetime | None) -> Row:
     return Row(
         name=name,
         schedules=[in_words(schedule.schedule) for schedule in one.schedules],
         is_paused=one.paused or (bool(one.schedules) and not any(schedule.active for schedule in one.schedules)),
         next_run=planned,
         work_pool=one.work_pool_name,
-        is_ready=getattr(status, "value", status) == "READY",
+        is_ready=is_ready(one),
         entrypoint=one.entrypoint,
         tags=list(one.tags),
         url=page_of("deployment", one.id),

@@ -13,6 +13,7 @@ from flowml.capture.links import labels
 from flowml.capture.links.urls import page_of
 from flowml.deploy import api
 from flowml.deploy import parameters as flow_parameters
+from flowml.deploy.listing import is_ready
 from flowml.ops.prefect_api import explained
 
 if TYPE_CHECKING:
@@ -110,14 +111,29 @@ def as_started(run: FlowRun) -> Started:
     )
 
 
-def pause(name: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A deployment whose schedules were paused or resumed.
+
+    Attributes:
+        name: Its full name.
+        work_pool: Whose workers run it; None if a process serves it.
+        is_ready: Whether a worker or a serving process has lately asked for its runs.
+    """
+
+    name: str
+    work_pool: str | None
+    is_ready: bool
+
+
+def pause(name: str) -> Turned:
     """Let a deployment's schedules start no more runs; those that were planned are taken back.
 
     Args:
         name: The deployment, such as ``training/nightly``.
 
     Returns:
-        Its full name.
+        Which it is.
 
     Raises:
         DeploymentError: If there is none.
@@ -126,14 +142,14 @@ def pause(name: str) -> str:
     return _turn(name, on=False)
 
 
-def resume(name: str) -> str:
+def resume(name: str) -> Turned:
     """Let a deployment's schedules start runs again, from now on.
 
     Args:
         name: The deployment, such as ``training/nightly``.
 
     Returns:
-        Its full name.
+        Which it is, and whether anybody is there to run it.
 
     Raises:
         DeploymentError: If there is none.
@@ -142,7 +158,7 @@ def resume(name: str) -> str:
     return _turn(name, on=True)
 
 
-def _turn(name: str, *, on: bool) -> str:
+def _turn(name: str, *, on: bool) -> Turned:
     with api.server() as client:
         full_name, deployment = api.named(client, name)
         with explained():
@@ -152,4 +168,4 @@ def _turn(name: str, *, on: bool) -> str:
                 client.resume_deployment(deployment.id)
             else:
                 client.pause_deployment(deployment.id)
-    return full_name
+    return Turned(full_name, deployment.work_pool_name, is_ready(deployment))

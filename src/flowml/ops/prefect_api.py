@@ -22,6 +22,22 @@ START_IT = "Start it (`prefect server start`), or set PREFECT_API_URL to one tha
 T = TypeVar("T")
 
 
+def configured() -> str | None:
+    """Return the address of the API that flows of this place use: the one that is set, or that of ``flowml up``.
+
+    Returns:
+        None where there is none: Prefect then starts a temporary server for each process that needs one.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    from flowml.capture.engine import server
+
+    server.find()
+    server.is_missing()
+    url = PREFECT_API_URL.value()
+    return str(url) if url else None
+
+
 def address(missing: str) -> str:
     """Return the address of the API, which has to be a server's: a temporary one starts nothing when we are gone.
 
@@ -31,27 +47,23 @@ def address(missing: str) -> str:
     Raises:
         OrchestrationError: If there is none.
     """
-    from prefect.settings import PREFECT_API_URL
-
-    from flowml.capture.engine import server
-
-    server.find()
-    url = PREFECT_API_URL.value()
+    url = configured()
     if not url:
         msg = f"{missing}. Start one with `flowml up`, or set PREFECT_API_URL."
         raise OrchestrationError(msg, api="")
-    return str(url)
+    return url
 
 
 @contextmanager
 def reached() -> Iterator[SyncPrefectClient]:
-    """Reach the API.
+    """Reach the API that is configured, or a temporary server of Prefect's own.
 
     Raises:
         OrchestrationError: If it cannot be reached.
     """
     from prefect.client.orchestration import get_client
 
+    configured()
     with ExitStack() as opened:
         with explained():
             client = opened.enter_context(get_client(sync_client=True))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits
 from flowml.ops.prefect_api import batched
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, is_id
-from flowml.store.backend import embedded
-from flowml.store.backend.connection import Connection, connect, is_there
+from flowml.store.backend import embedded, sqlite_runs
+from flowml.store.backend.connection import Connection, connect, is_there, page_of, tracking_uri
 from flowml.store.backend.paging import paged
 
 if TYPE_CHECKING:
@@ -29,21 +30,47 @@ def connected() -> Connection:
         LookupError: If there is none yet.
         TrackingError: If it cannot be reached.
     """
-    if not is_there():
-        msg = f"there is no store at {embedded.default_uri()} yet; run a flow first."
-        raise LookupError(msg)
+    _check_there()
     return connect()
 
 
-class Runs:
-    """The runs of a store.
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store to look at.
 
-    Args:
-        client: MLflow's client for it.
+    Attributes:
+        uri: Its tracking URI.
+        runs: Its runs.
     """
 
-    def __init__(self, client: MlflowClient) -> None:
-        self._client = client
+    uri: str
+    runs: Readable
+
+    def page_of(self, experiment_id: str, run_id: str) -> str | None:
+        """Return the address of a run's page in MLflow's UI, or None when no server is known."""
+        return page_of(self.uri, experiment_id, run_id)
+
+
+def reading() -> Store:
+    """Look at the store that flows write to, in the quickest way there is; nothing is written.
+
+    Raises:
+        LookupError: If there is none yet.
+        TrackingError: If it cannot be reached.
+    """
+    _check_there()
+    uri = tracking_uri()
+    return Store(uri, Rows(uri) if sqlite_runs.can_read(uri) else Runs(connect().client))
+
+
+def _check_there() -> None:
+    if not is_there():
+        msg = f"There is no store at {embedded.default_uri()} yet; run a flow first."
+        raise LookupError(msg)
+
+
+class Readable:
+    """The runs of a store, to be read."""
 
     def search(self, mine: str, *, deleted: bool = False) -> Iterator[Run]:
         """Go through the runs that a filter lets through, oldest first.
@@ -52,13 +79,7 @@ class Runs:
             mine: A filter in MLflow's words.
             deleted: Take those that are deleted, in place of those that are not.
         """
-        from mlflow.entities import ViewType
-
-        view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
-        for experiments in batched(self._experiments(), _AT_ONCE):
-            yield from paged(
-                partial(self._client.search_runs, experiments, mine, view, mlflow_limits.PAGE, _OLDEST_FIRST)
-            )
+        raise NotImplementedError
 
     def newest(self, mine: str, *, page: int = mlflow_limits.PAGE) -> Iterator[Run]:
         """Go through the runs that a filter lets through, newest first.
@@ -67,9 +88,7 @@ class Runs:
             mine: A filter in MLflow's words.
             page: How many are wanted, probably.
         """
-        search = partial(self._client.search_runs, filter_string=mine, max_results=page, order_by=_NEWEST_FIRST)
-        every = [paged(partial(search, some)) for some in batched(self._experiments(), _AT_ONCE)]
-        yield from heapq.merge(*every, key=lambda run: -run.info.start_time)
+        raise NotImplementedError
 
     def below(self, root: Run) -> Iterator[Run]:
         """Go through all runs below a run: of those of the same outermost flow, the ones whose parents lead to it."""
@@ -96,6 +115,52 @@ class Runs:
         for ids in batched(run_ids, _AT_ONCE):
             quoted = ", ".join(f"'{run_id}'" for run_id in ids)
             yield from self.search(f"attributes.run_id IN ({quoted})", deleted=deleted)
+
+
+class Rows(Readable):
+    """The runs of a SQLite file that flowml made, read without MLflow.
+
+    Args:
+        uri: The store's tracking URI.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def search(self, mine: str, *, deleted: bool = False) -> Iterator[Run]:
+        """Go through the runs that a filter lets through, oldest first."""
+        return sqlite_runs.search(self._uri, mine, newest_first=False, deleted=deleted)
+
+    def newest(self, mine: str, *, page: int = mlflow_limits.PAGE) -> Iterator[Run]:  # noqa: ARG002 - it is as it comes
+        """Go through the runs that a filter lets through, newest first."""
+        return sqlite_runs.search(self._uri, mine, newest_first=True)
+
+
+class Runs(Readable):
+    """The runs of a store, to be read and written by MLflow's client.
+
+    Args:
+        client: MLflow's client for it.
+    """
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    def search(self, mine: str, *, deleted: bool = False) -> Iterator[Run]:
+        """Go through the runs that a filter lets through, oldest first."""
+        from mlflow.entities import ViewType
+
+        view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+        for experiments in batched(self._experiments(), _AT_ONCE):
+            yield from paged(
+                partial(self._client.search_runs, experiments, mine, view, mlflow_limits.PAGE, _OLDEST_FIRST)
+            )
+
+    def newest(self, mine: str, *, page: int = mlflow_limits.PAGE) -> Iterator[Run]:
+        """Go through the runs that a filter lets through, newest first."""
+        search = partial(self._client.search_runs, filter_string=mine, max_results=page, order_by=_NEWEST_FIRST)
+        every = [paged(partial(search, some)) for some in batched(self._experiments(), _AT_ONCE)]
+        yield from heapq.merge(*every, key=lambda run: -run.info.start_time)
 
     def open_ids(self, started_before: int) -> Iterator[str]:
         """Go through the open runs that carry a Prefect id and began before a time."""

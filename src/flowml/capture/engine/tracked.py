@@ -111,7 +111,12 @@ class _Tracking:
             server.find()
             if self.isasync:
                 event_loop.load_ahead(self.track)
-            return super().__call__(*args, **kwargs)
+            if is_off() or not server.is_missing():
+                return super().__call__(*args, **kwargs)
+            told = server.TemporaryOne()
+            with told:
+                returned = super().__call__(*args, **kwargs)
+            return told.awaited(returned) if inspect.iscoroutine(returned) else returned
 
     def _start(self, track: Track | None) -> None:
         self.track = track

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import settings
 from flowml.errors import SettingsError, TrackingError
-from flowml.ops import output
+from flowml.ops import output, prefect_api
 from flowml.ops.doctor import databases, disks, environment, leftovers, reach, runners, versions
 from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.launch.loading import load
@@ -45,17 +45,12 @@ def examine(flow: prefect.Flow[Any, Any] | None = None) -> Iterator[Finding]:
     Args:
         flow: A flow whose task runner and file are examined too.
     """
-    from prefect.settings import PREFECT_API_URL
-
-    from flowml.capture.engine import server
-
     try:
         settings.reload()
     except SettingsError as error:
         yield Finding("error", str(error), "Mend it; until then flows are not tracked.", "settings")
         return
-    server.find()
-    setup = Setup(PREFECT_API_URL.value(), tracking_uri(), flow)
+    setup = Setup(prefect_api.configured(), tracking_uri(), flow)
     with reach.impatient():
         for name, check in CHECKS.items():
             for finding in _made(check, setup):

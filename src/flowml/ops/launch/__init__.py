@@ -1,4 +1,5 @@
 """``flowml run``: a flow out of a file, its parameters out of words, a view of it while it runs, its summary.
 
-Words: `loading` (file to flow), `parameters` (words to values), `start`, `live` (the view), `summary`.
+Words: `loading` (file to flow), `calls` (those that a file makes itself), `parameters` (words to values), `start`,
+`live` (the view), `summary`.
 """

@@ -107,7 +107,7 @@ def _run(path: str) -> ModuleType:
     if not Path(path).is_file():
         folder = Path(path).parent
         there = sorted(str(file) for file in folder.glob("*.py")) if folder.is_dir() else []
-        msg = f"there is no file {path}. {nearest_or_some(path, there)}"
+        msg = f"There is no file {path}. {nearest_or_some(path, there)}"
         raise LookupError(msg)
     try:
         return run_file(path)
@@ -125,7 +125,7 @@ def _import(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             _fail(name, error)  # something that it imports
-        msg = f"there is no module {name!r}, nor a file; a file is named with its ending, as in {name}.py."
+        msg = f"There is no module {name!r}, nor a file; a file is named with its ending, as in {name}.py."
         raise LookupError(msg) from None
     except Exception as error:  # noqa: BLE001 - of the user's code
         _fail(name, error)

@@ -33,13 +33,13 @@ def parameters(flow: prefect.Flow[Any, Any], words: Iterable[str]) -> dict[str, 
     for name, text in split(words, example=names[0] if names else "n").items():
         if name not in names and not takes_any:
             hint = nearest_or_some(name, names) if names else "It has none."
-            msg = f"the flow {flow.name!r} has no parameter {name!r}. {hint}"
+            msg = f"The flow {flow.name!r} has no parameter {name!r}. {hint}"
             raise LookupError(msg)
         values[name] = _value(name, text, hints.get(name, Any))
     missing = [name for name in names if declared[name].default is inspect.Parameter.empty and name not in values]
     if missing:
         wanted = " ".join(f"--param {name}=..." for name in missing)
-        msg = f"the flow {flow.name!r} needs {', '.join(map(repr, missing))}: {wanted}"
+        msg = f"The flow {flow.name!r} needs {', '.join(map(repr, missing))}: {wanted}"
         raise LookupError(msg)
     _check(flow, values)
     return values
@@ -66,7 +66,7 @@ def split(words: Iterable[str], *, example: str) -> dict[str, str]:
             msg = f"--param cannot be {word!r}: it is a name and a value, as in --param {example}=3."
             raise LookupError(msg)
         if name in texts:
-            msg = f"the parameter {name!r} is given twice."
+            msg = f"The parameter {name!r} is given twice."
             raise LookupError(msg)
         texts[name] = text
     return texts
@@ -100,7 +100,7 @@ def _value(name: str, text: str, hint: Any) -> Any:
         except ValidationError as error:
             first = error.errors()[0]
             problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
-    msg = f"the parameter {name!r} cannot be {text!r}: {problem}."
+    msg = f"The parameter {name!r} cannot be {text!r}: {problem}."
     raise LookupError(msg)
 
 
@@ -112,5 +112,5 @@ def _check(flow: prefect.Flow[Any, Any], values: Mapping[str, Any]) -> None:
         try:
             flow.validate_parameters(dict(values))
         except ParameterTypeError as error:
-            msg = f"the flow {flow.name!r} does not take these parameters: {error}"
+            msg = f"The flow {flow.name!r} does not take these parameters: {error}"
             raise LookupError(msg) from None

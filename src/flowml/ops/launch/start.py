@@ -10,13 +10,19 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from flowml.ops import output
+from flowml.ops.launch.calls import noted
 from flowml.ops.launch.live import watched
-from flowml.ops.launch.loading import load
+from flowml.ops.launch.loading import load, split
 from flowml.ops.launch.parameters import parameters
 from flowml.ops.launch.summary import own_run, summary
 
 if TYPE_CHECKING:
     import prefect
+
+_CALLED = (
+    "flowml: {} calls {} itself when it is loaded, so it runs {}. Put the call under "
+    '`if __name__ == "__main__":`, and `flowml run` alone starts it.'
+)
 
 
 def run(entry: str, words: Sequence[str], *, watch: bool) -> bool:
@@ -33,7 +39,14 @@ def run(entry: str, words: Sequence[str], *, watch: bool) -> bool:
     Raises:
         LookupError: If there is no such flow, or it cannot be called so.
     """
-    flow = load(entry)
+    with noted() as calls:
+        flow = load(entry)
+    state = calls.state_of(flow)
+    if state is not None:
+        output.note(_CALLED.format(split(entry)[0], flow.name, "once more with these parameters" if words else "once"))
+        if not words:
+            summary(flow.name, state, own_run(flow.name))
+            return state == "Completed"
     arguments = parameters(flow, words)
     seen = watched(flow.name) if watch and output.is_terminal() else nullcontext()
     with seen:

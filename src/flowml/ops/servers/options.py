@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from flowml import settings
@@ -31,6 +31,11 @@ class Wanted:
     host: str | None = None
     prefect_port: int | None = None
     mlflow_port: int | None = None
+
+    def options(self) -> list[str]:
+        """Return the options that were given, as they are typed."""
+        given = [field.name for field in fields(self) if getattr(self, field.name) is not None]
+        return [f"--{name.replace('_', '-')}" for name in given]
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,5 +148,5 @@ def _alone(home: Path) -> AbstractContextManager[object]:
     try:
         return lock.acquire(timeout=lock.timeout)
     except Timeout:
-        msg = f"another `flowml up` has kept {lock.lock_file} for {_PATIENCE:g} s. End it, then start again."
+        msg = f"Another `flowml up` has kept {lock.lock_file} for {_PATIENCE:g} s. End it, then start again."
         raise StackError(msg, server="") from None

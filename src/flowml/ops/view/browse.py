@@ -7,7 +7,7 @@ import sys
 from typing import Literal
 
 from flowml.ops import output
-from flowml.ops.runs import connected
+from flowml.ops.runs import reading
 from flowml.ops.view import facts
 from flowml.ops.view.finding import find
 from flowml.secrets import mask
@@ -24,12 +24,12 @@ def browse(named: str, *, where: Literal["prefect", "mlflow"]) -> None:
         LookupError: If there is no such run, or no server that has a page of it.
         TrackingError: If MLflow cannot be reached.
     """
-    connection = connected()
-    found = find(connection, named)
-    pages = facts.pages(connection, found.run)
+    store = reading()
+    found = find(store, named)
+    pages = facts.pages(store, found.run)
     address = pages.prefect if where == "prefect" else pages.mlflow
     if address is None:
-        raise LookupError(_no_prefect(found.run.data.tags) if where == "prefect" else _no_mlflow(connection.uri))
+        raise LookupError(_no_prefect(found.run.data.tags) if where == "prefect" else _no_mlflow(store.uri))
     output.say(address)
     if found.note:
         output.note(found.note)
@@ -48,12 +48,12 @@ def has_browser() -> bool:
 
 def _no_mlflow(uri: str) -> str:
     return (
-        f"no MLflow server is known that shows {mask(uri)}. "
+        f"No MLflow server is known that shows {mask(uri)}. "
         "Start one with `flowml up`, or name it: FLOWML_MLFLOW_UI_URL=http://..."
     )
 
 
 def _no_prefect(tags: dict[str, str]) -> str:
     api = tags.get("prefect.api")
-    why = f"the run was made with a Prefect that has no pages ({api})" if api else "the run is not one of Prefect's"
-    return f"{why}. Start a server with `flowml up`, and later runs have a page."
+    told = f"The run was made with a Prefect that has no pages ({api})" if api else "The run is not one of Prefect's"
+    return f"{told}. Start a server with `flowml up`, and later runs have a page."

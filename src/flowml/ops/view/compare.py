@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowml.ops import output
-from flowml.ops.runs import connected
+from flowml.ops.runs import reading
 from flowml.ops.view import facts
 from flowml.ops.view.finding import find
 
@@ -30,18 +30,18 @@ def compare(named: Sequence[str], *, diff: bool, as_json: bool) -> None:
     """
     if len(named) < _FEWEST:
         msg = (
-            f"it takes two runs or more to compare; there is only {named[0]!r}." if named else "name two runs or more."
+            f"It takes two runs or more to compare; there is only {named[0]!r}." if named else "Name two runs or more."
         )
         raise LookupError(msg)
-    connection = connected()
-    found = [find(connection, one) for one in named]
+    store = reading()
+    found = [find(store, one) for one in named]
     runs = [one.run for one in found]
     params = _rows([run.data.params for run in runs], diff=diff)
     metrics = _rows([run.data.metrics for run in runs], diff=diff)
     if as_json:
         output.data(
             {
-                "runs": [facts.as_data(connection, run) for run in runs],
+                "runs": [facts.as_data(store, run) for run in runs],
                 "params": params,
                 "metrics": metrics,
                 "different": {"params": _different(params), "metrics": _different(metrics)},

@@ -107,7 +107,7 @@ def restore(flow_run: str) -> int:
         mine = [run.info.run_id for run in runs.search(f"tags.`{_WITH}` = '{root_id}'", deleted=True)]
         mine.sort(key=root_id.__eq__)  # the flow's own last, as above
         if not mine:
-            msg = f"no run that `flowml delete` deleted with {flow_run} is left to bring back."
+            msg = f"No run that `flowml delete` deleted with {flow_run} is left to bring back."
             raise LookupError(msg)
         for run_id in mine:
             connection.client.restore_run(run_id)
@@ -120,7 +120,7 @@ def _find(runs: Runs, flow_run: str, uri: str, *, deleted: bool) -> Run:
     matching = list(_candidates(runs, flow_run, deleted=deleted))
     others = [] if matching else list(_candidates(runs, flow_run, deleted=not deleted))
     if others and not deleted:
-        msg = f"the flow run {flow_run!r} is deleted already; `flowml restore` brings it back."
+        msg = f"The flow run {flow_run!r} is deleted already; `flowml restore` brings it back."
         raise LookupError(msg)
     matching = matching or others
     if not matching:
@@ -134,7 +134,7 @@ def _find(runs: Runs, flow_run: str, uri: str, *, deleted: bool) -> Run:
     if matching[0].data.tags.get("flowml.kind") != "flow":
         above = matching[0].data.tags.get("flowml.root_run_id")
         hint = f"; its outermost flow's is {above}" if above else ""
-        msg = f"the run {flow_run} is not a flow's{hint}."
+        msg = f"The run {flow_run} is not a flow's{hint}."
         raise LookupError(msg)
     return matching[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowml import formats
 from flowml.formats import short_duration
@@ -13,10 +13,19 @@ from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from flowml.store.backend.connection import Connection
-
 _STATES = {"FINISHED": "Completed", "FAILED": "Failed", "KILLED": "Killed", "SCHEDULED": "Pending"}
 _KEY = 4  # metrics in a line
+
+
+class Paged(Protocol):
+    """A store whose runs may have pages."""
+
+    @property
+    def uri(self) -> str:
+        """Its tracking URI."""
+
+    def page_of(self, experiment_id: str, run_id: str) -> str | None:
+        """Return the address of a run's page in MLflow's UI, or None when no server is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +41,12 @@ class Pages:
     mlflow: str | None
 
 
-def pages(connection: Connection, run: Run) -> Pages:
+def pages(store: Paged, run: Run) -> Pages:
     """Return the pages of a run."""
     tags: dict[str, str] = run.data.tags
     prefect = tags.get("prefect.task_run_url") or tags.get("prefect.flow_run_url") or ""
     safe = prefect if prefect.startswith(("http://", "https://")) else None  # anybody can set a tag
-    return Pages(safe, connection.page_of(run.info.experiment_id, run.info.run_id))
+    return Pages(safe, store.page_of(run.info.experiment_id, run.info.run_id))
 
 
 def name_of(run: Run) -> str:
@@ -107,9 +116,9 @@ def remarks_of(run: Run, attempts: int = 1) -> list[str]:
     return remarks if "flowml.kind" in tags else ["opened by hand"]
 
 
-def as_data(connection: Connection, run: Run) -> dict[str, Any]:
+def as_data(store: Paged, run: Run) -> dict[str, Any]:
     """Return all of it as plain values."""
-    tags, links = run.data.tags, pages(connection, run)
+    tags, links = run.data.tags, pages(store, run)
     return {
         "name": name_of(run),
         "kind": tags.get("flowml.kind"),

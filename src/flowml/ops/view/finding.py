@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from flowml.errors import nearest_or_some
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN
-from flowml.ops.runs import Runs, quoted
+from flowml.ops.runs import Readable, Store, quoted
 from flowml.secrets import mask
 from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-    from flowml.store.backend.connection import Connection
 
 _BEGINNING = re.compile(r"[0-9a-f][0-9a-f-]{3,35}")  # at least four characters of an id
 _RECENT = 200  # flow runs among whose names the nearest is looked for
@@ -36,11 +34,11 @@ class Found:
     note: str | None = None
 
 
-def find(connection: Connection, named: str) -> Found:
+def find(store: Store, named: str) -> Found:
     """Find a run.
 
     Args:
-        connection: Where to look.
+        store: Where to look.
         named: A flow run's or task run's id in Prefect, a run's id in MLflow, the beginning of one that fits no
             other, a run's name, or a flow's; of several with a name the newest is meant.
 
@@ -48,18 +46,18 @@ def find(connection: Connection, named: str) -> Found:
         LookupError: If there is none, or several have ids that begin so.
         TrackingError: If MLflow cannot be reached.
     """
-    runs = Runs(connection.client)
-    with explained(connection.uri):
+    runs = store.runs
+    with explained(store.uri):
         found = _by_id(runs, named, whole=True) or _by_name(runs, named) or _by_id(runs, named, whole=False)
         if found:
             return found
         recent = list(islice(runs.newest(_FLOWS, page=_RECENT), _RECENT))
     names = [name for run in recent for name in (run.info.run_name, run.data.tags.get("prefect.flow_name")) if name]
-    msg = f"MLflow at {mask(connection.uri)} holds no run {named!r}, nor a run of a flow named {named!r}. "
+    msg = f"MLflow at {mask(store.uri)} holds no run {named!r}, nor a run of a flow named {named!r}. "
     raise LookupError(msg + (nearest_or_some(named, list(dict.fromkeys(names))) or "Run a flow first."))
 
 
-def _by_id(runs: Runs, named: str, *, whole: bool) -> Found | None:
+def _by_id(runs: Readable, named: str, *, whole: bool) -> Found | None:
     if not _BEGINNING.fullmatch(named):
         return None
     match = f"= '{named}'" if whole else f"LIKE '{named}%'"
@@ -74,12 +72,12 @@ def _by_id(runs: Runs, named: str, *, whole: bool) -> Found | None:
             by_id.setdefault(its_id, run)
     if len({run.info.run_id for run in by_id.values()}) > 1:
         ids = ", ".join(sorted(by_id)[:10])
-        msg = f"several runs have ids that begin with {named!r}: {ids}. Give more of it."
+        msg = f"Several runs have ids that begin with {named!r}: {ids}. Give more of it."
         raise LookupError(msg)
     return next((Found(run) for run in by_id.values()), None)
 
 
-def _by_name(runs: Runs, named: str) -> Found | None:
+def _by_name(runs: Readable, named: str) -> Found | None:
     name = quoted(named)
     if name is None:
         return None

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 from flowml.errors import nearest_or_some
 from flowml.ops import output
 from flowml.ops.prefect_api import batched
-from flowml.ops.runs import Runs, connected, quoted
+from flowml.ops.runs import Readable, Store, quoted, reading
 from flowml.ops.view import facts
 from flowml.secrets import mask
 from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-    from flowml.store.backend.connection import Connection
 
 _FLOWS = "tags.`flowml.kind` = 'flow'"
 _TITLES = ("run", "flow", "state", "started", "took", "metrics", "Prefect", "MLflow")
@@ -36,20 +34,20 @@ def listing(flow: str | None, *, last: int, subflows: bool, as_json: bool) -> No
         LookupError: If there is no run of that flow.
         TrackingError: If MLflow cannot be reached.
     """
-    connection = connected()
-    with explained(connection.uri):
-        found = flow_runs(connection, flow, last=last, subflows=subflows)
+    store = reading()
+    with explained(store.uri):
+        found = flow_runs(store, flow, last=last, subflows=subflows)
         if flow and not found:
-            raise LookupError(_no_run_of(connection, flow))
+            raise LookupError(_no_run_of(store, flow))
     if as_json:
-        output.data([facts.as_data(connection, run) for run in found])
+        output.data([facts.as_data(store, run) for run in found])
     else:
-        output.rows(_TITLES, (_line(connection, run) for run in found))
+        output.rows(_TITLES, (_line(store, run) for run in found))
 
 
-def flow_runs(connection: Connection, flow: str | None = None, *, last: int, subflows: bool = False) -> list[Run]:
+def flow_runs(store: Store, flow: str | None = None, *, last: int, subflows: bool = False) -> list[Run]:
     """Return the newest flow runs, newest first."""
-    runs, mine = Runs(connection.client), _FLOWS
+    runs, mine = store.runs, _FLOWS
     if flow is not None:
         name = quoted(flow)
         if name is None:
@@ -59,7 +57,7 @@ def flow_runs(connection: Connection, flow: str | None = None, *, last: int, sub
     return list(islice(found if subflows else _outermost(runs, found), last))
 
 
-def _outermost(runs: Runs, found: Iterable[Run]) -> Iterator[Run]:
+def _outermost(runs: Readable, found: Iterable[Run]) -> Iterator[Run]:
     """Leave out the flow runs that a flow or task of flowml's called; one under a run of the user's own stays."""
     for some in batched(found, 50):
         above = {run.data.tags.get("mlflow.parentRunId", "") for run in some}
@@ -68,8 +66,8 @@ def _outermost(runs: Runs, found: Iterable[Run]) -> Iterator[Run]:
         yield from (run for run in some if run.data.tags.get("mlflow.parentRunId") not in callers)
 
 
-def _line(connection: Connection, run: Run) -> tuple[object, ...]:
-    pages = facts.pages(connection, run)
+def _line(store: facts.Paged, run: Run) -> tuple[object, ...]:
+    pages = facts.pages(store, run)
     named = (facts.name_of(run), facts.owner_of(run), facts.state_of(run))
     took, metrics = facts.took(run), facts.metrics_text(run)
     if not output.is_terminal():
@@ -80,7 +78,7 @@ def _line(connection: Connection, run: Run) -> tuple[object, ...]:
     return (*named, began, took, metrics, *links)
 
 
-def _no_run_of(connection: Connection, flow: str) -> str:
-    names = [facts.owner_of(run) for run in flow_runs(connection, last=200, subflows=True)]
-    msg = f"MLflow at {mask(connection.uri)} holds no run of a flow named {flow!r}. "
+def _no_run_of(store: Store, flow: str) -> str:
+    names = [facts.owner_of(run) for run in flow_runs(store, last=200, subflows=True)]
+    msg = f"MLflow at {mask(store.uri)} holds no run of a flow named {flow!r}. "
     return msg + (nearest_or_some(flow, list(dict.fromkeys(names))) or "Run it first.")

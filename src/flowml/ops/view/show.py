@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml.ops import output
-from flowml.ops.runs import Runs, connected
+from flowml.ops.runs import reading
 from flowml.ops.view import facts
 from flowml.ops.view.finding import find
 from flowml.ops.view.tree import Node, tree, walk
@@ -19,8 +19,6 @@ from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-    from flowml.store.backend.connection import Connection
 
 _TITLES = ("run", "state", "took", "", "metrics")
 
@@ -40,24 +38,24 @@ def show(run: str, *, as_json: bool = False) -> None:
     Example:
         >>> show("training")
     """
-    connection = connected()
-    found = find(connection, run)
-    with explained(connection.uri):
-        whole = tree(Runs(connection.client), found.run)
+    store = reading()
+    found = find(store, run)
+    with explained(store.uri):
+        whole = tree(store.runs, found.run)
     if as_json:
-        output.data(_as_data(connection, whole))
+        output.data(_as_data(store, whole))
         return
     output.rows(_TITLES, (_line(guide, node) for guide, node in walk(whole)))
-    for line in where(connection, found.run):
+    for line in where(store, found.run):
         output.say(line)
     if found.note:
         output.note(found.note)
 
 
-def where(connection: Connection, run: Run) -> list[str]:
+def where(store: facts.Paged, run: Run) -> list[str]:
     """Say where a run is to be seen in both UIs, or how to get there."""
-    pages, stack, uri = facts.pages(connection, run), state.up(), mask(connection.uri)
-    mlflow = pages.mlflow or ui_of(connection.uri) or f"{_command('mlflow')} ui --backend-store-uri {uri}"
+    pages, stack, uri = facts.pages(store, run), state.up(), mask(store.uri)
+    mlflow = pages.mlflow or ui_of(store.uri) or f"{_command('mlflow')} ui --backend-store-uri {uri}"
     prefects = stack.prefect.url if stack and stack.prefect.is_alive() else f"{_command('prefect')} server start"
     return [f"Prefect  {pages.prefect or prefects}", f"MLflow   {mlflow}"]
 
@@ -78,6 +76,6 @@ def _line(guide: str, node: Node) -> tuple[object, ...]:
     return name, facts.state_of(run), facts.took(run), ", ".join(remarks), facts.metrics_text(run, 8)
 
 
-def _as_data(connection: Connection, node: Node) -> dict[str, Any]:
-    fields = {**facts.as_data(connection, node.run), "attempts": node.attempts}
-    return {**fields, "children": [_as_data(connection, child) for child in node.children]}
+def _as_data(store: facts.Paged, node: Node) -> dict[str, Any]:
+    told = {**facts.as_data(store, node.run), "attempts": node.attempts}
+    return {**told, "children": [_as_data(store, child) for child in node.children]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowml.ops.prefect_states import TASK_RUN
-from flowml.ops.runs import Runs
+from flowml.ops.runs import Readable
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -29,7 +29,7 @@ class Node:
     children: tuple[Node, ...]
 
 
-def tree(runs: Runs, root: Run) -> Node:
+def tree(runs: Readable, root: Run) -> Node:
     """Read a run and all below it: tasks, flows called inside, runs opened by hand."""
     below = list(runs.below(root))
     attempts = Counter(run.data.tags.get(TASK_RUN) for run in below if run.data.tags.get("flowml.kind") == "task")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -89,12 +90,17 @@ class Connection:
 
     def page_of(self, experiment_id: str, run_id: str) -> str | None:
         """Return the address of a run's page in MLflow's UI, or None when no server is known."""
-        ui = ui_of(self.uri)
-        return urls.under(ui, urls.of_run(experiment_id, run_id)) if ui else None
+        return page_of(self.uri, experiment_id, run_id)
 
 
 Reached: TypeAlias = "Connection | TrackingError"
 Reach: TypeAlias = "Callable[[], Reached]"
+
+
+def page_of(uri: str, experiment_id: str, run_id: str) -> str | None:
+    """Return the address of a run's page in MLflow's UI, or None when no server is known."""
+    ui = ui_of(uri)
+    return urls.under(ui, urls.of_run(experiment_id, run_id)) if ui else None
 
 
 def ui_of(uri: str) -> str | None:
@@ -193,20 +199,28 @@ def in_force() -> tuple[str, str | None]:
 
     It is flowml's setting, what the user told MLflow or has in use there, the local servers', the embedded store's.
     """
+    wanted = settings.current()
+    registry = settings.resolved(wanted.registry_uri)
+    if told := settings.resolved(wanted.tracking_uri):
+        return absolute(told), registry
+    if "mlflow" not in sys.modules and not os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        # Nobody can have told MLflow anything but by the environment; importing it to ask takes seconds.
+        return absolute(os.environ.get("MLFLOW_TRACKING_URI") or _locals()), registry
     import mlflow
     from mlflow.tracking import is_tracking_uri_set
 
-    wanted = settings.current()
-    if wanted_uri := settings.resolved(wanted.tracking_uri):
-        uri = wanted_uri
-    elif is_tracking_uri_set() and mlflow.get_tracking_uri() != _chosen:
+    if is_tracking_uri_set() and mlflow.get_tracking_uri() != _chosen:
         uri = mlflow.get_tracking_uri()
     elif _chosen is None and mlflow_state.is_in_use():
         uri = mlflow.get_tracking_uri()  # MLflow's default: a run or experiment of the user's is there
     else:
-        stack = state.up()
-        uri = (stack and stack.database) or embedded.default_uri()
-    return absolute(uri), settings.resolved(wanted.registry_uri)
+        uri = _locals()
+    return absolute(uri), registry
+
+
+def _locals() -> str:
+    stack = state.up()
+    return (stack and stack.database) or embedded.default_uri()
 
 
 def _tell_mlflow(uri: str, registry_uri: str | None) -> None:

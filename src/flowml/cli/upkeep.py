@@ -1,0 +1,97 @@
+"""The commands that keep a project in order, as they are typed."""
+
+from __future__ import annotations
+
+import sys
+
+import cyclopts
+
+from flowml.cli.durations import Duration
+from flowml.cli.exit_codes import exit_on_error
+from flowml.ops.output import say
+
+app = cyclopts.App()
+
+
+@app.command
+def doctor(flow: str | None = None, /, *, json: bool = False) -> None:
+    """Look for what is wrong here, and say what to do about it; ends with 1 if there is an error, else with 0.
+
+    Versions, both servers, seen from here and from inside a task runner, the environment, the database, clocks, disk,
+    what waits to be sent. Where a Prefect server runs, its own look at the task runner leaves a flow run there named
+    flowml-doctor; it leaves nothing in MLflow.
+
+    For example:
+
+        flowml doctor
+        flowml doctor flows/train.py:training     with that flow's task runner
+        flowml doctor --json | jq '.findings[] | select(.severity == "error")'
+
+    Args:
+        flow: A flow whose task runner and file are examined, as `flowml run` takes it. Default: a process pool.
+        json: Print JSON.
+    """
+    from flowml.ops.doctor.checks import doctor
+
+    with exit_on_error():
+        sys.exit(0 if doctor(flow, as_json=json) else 1)
+
+
+@app.command
+def reap(*, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = False, json: bool = False) -> None:
+    """Close the MLflow runs whose flow or task run has ended without them: killed, lost, or deleted in Prefect.
+
+    Args:
+        grace: Leave a run whose Prefect run ended less than this ago, such as 90s, 10m, 2h or 1d.
+        older_than: Look only at runs that began longer ago than this.
+        dry_run: Close nothing; print what would be closed.
+        json: Print JSON.
+    """
+    from flowml.ops.reaping.reap_runs import reap_runs
+
+    with exit_on_error():
+        report = reap_runs(grace=grace, older_than=older_than, dry_run=dry_run)
+        report.print(as_json=json)
+
+
+@app.command
+def delete(flow_run: str, /, *, yes: bool = False) -> None:
+    """Delete a flow's run and all below it, after asking; `flowml restore` brings them back.
+
+    Args:
+        flow_run: The flow run's id or name in Prefect, or its run's id in MLflow.
+        yes: Do not ask.
+    """
+    from flowml.ops.view import deleting
+
+    with exit_on_error():
+        family = deleting.family_of(flow_run)
+        if family.versions:
+            say(f"Registered models that were made from these runs stay: {', '.join(family.versions)}.")
+        if family.still_open:
+            say(f"{family.still_open} of these runs are still open: whoever writes to them will fail to.")
+        count, name = len(family.run_ids), family.flow_run.info.run_name
+        if not yes and not _agreed(f"Delete {count} runs, {name} and all below it?"):
+            say("Nothing was deleted.")
+            sys.exit(1)
+        deleted = deleting.delete(family.flow_run.info.run_id)
+        say(f"{deleted} runs deleted; `flowml restore {flow_run}` brings them back.")
+
+
+@app.command
+def restore(flow_run: str, /) -> None:
+    """Bring back what `flowml delete` deleted, and nothing else.
+
+    Args:
+        flow_run: The flow run's id or name in Prefect, or its run's id in MLflow.
+    """
+    from flowml.ops.view import deleting
+
+    with exit_on_error():
+        say(f"{deleting.restore(flow_run)} runs restored.")
+
+
+def _agreed(question: str) -> bool:
+    sys.stdout.write(f"{question} [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
