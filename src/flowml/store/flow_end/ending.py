@@ -8,8 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlflow.entities import DatasetInput
-
 from flowml import mlflow_limits, records
 from flowml.store.backend import urls
 from flowml.store.backend.mlflow_state import ELSEWHERE
@@ -22,7 +20,7 @@ from flowml.store.models import registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
 
 _SEAL = re.compile(r"\n\n<!-- flowml ([0-9a-f]{16}) -->\Z")  # tells a note of flowml's from one that was changed
 _ELSEWHERE = "flowml.note"  # the note, where somebody's own stands in its place
@@ -112,7 +110,8 @@ class Ending:
         inputs, outputs = (self._run.inputs, self._run.outputs) if self._run else (None, None)
         known = {given.dataset.digest for given in inputs.dataset_inputs} if inputs else set()
         logged = {made.model_id for made in outputs.model_outputs} if outputs else set()
-        came_in, made_here = dict[str, DatasetInput](), set[str]()
+        came_in: dict[str, DatasetInput] = {}
+        made_here: set[str] = set()
         for child in sorted(self._all, key=lambda child: child.started):
             by_role = [(each, "output" in {tag.value for tag in each.tags}) for each in child.datasets]
             for each, is_output in by_role:
