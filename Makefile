@@ -64,7 +64,7 @@ soak: $(READY) ## minutes: a flow of 2,000 mapped tasks, its runs and the memory
 
 docs: $(SITE) ## check that what the pages and the README say is true, and build the site into build/site
 	@$(BIN)/python -m pytest -q tests/test_docs.py tests/pages tests/test_settings.py tests/describe/test_page.py
-	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=src $(BIN)/python -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "The site is build/site/index.html"
 
 pictures: $(READY) ## make the pictures of the pages anew, from a real run in Chromium

@@ -132,7 +132,7 @@ def main(folder: Path) -> None:
         project = Project(Path(place))
         try:
             project.flowml("up", "--detach")
-            project.python(str(ROOT / "flows" / "train.py"))
+            project.python(shutil.copy(ROOT / "flows" / "train.py", place))
             (found,) = json.loads(project.flowml("runs", "--json"))
             run = Run(found["prefect_url"], found["mlflow_url"], re.sub(r"/runs/.*", "", found["mlflow_url"]))
             photograph(run, Path(place) / "profile", folder)
