@@ -18,11 +18,12 @@ RUN = {"python", "sh", "console", "toml"}
 
 
 def params() -> list[object]:
-    """Each page that has something to run; one that starts servers is end to end."""
+    """Each page that has something to run; one that starts processes is end to end."""
     found = []
     for page in PAGES:
         commands = [line for block in blocks_of(page) if not block.reason for line in block.commands]
-        marks = [pytest.mark.e2e, pytest.mark.timeout(600)] if "flowml up --detach" in commands else []
+        has_processes = any(command.startswith(("flowml up", "pytest")) for command in commands)
+        marks = [pytest.mark.e2e, pytest.mark.timeout(600)] if has_processes else []
         found.append(pytest.param(page, marks=marks, id=page.relative_to(ROOT).as_posix()))
     return found
 
