@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from cyclopts.argument import ArgumentCollection
 from mlflow import MlflowClient
 
 from flowml.cli import app
+from tests.pages.blocks import blocks_of
 from tests.runs import run_of, runs_of
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +79,32 @@ def test_every_command_is_on_a_page() -> None:
     assert set(sections) <= set(commands)
     assert [name for name in commands if not any(f"flowml {name}" in page for page in pages)] == []
     for name, section in sections.items():
-        options = [argument.names[0] for argument in app.app[name].assemble_argument_collection()]
+        options = [argument.names[0] for argument in _arguments(name)]
         missing = [option for option in options if option.startswith("--") and f"{option}" not in section]
         assert missing == [], f"flowml {name}"
+
+
+def test_every_command_that_a_page_names_is_there() -> None:
+    """No page, not even in a block that is not run, names a command or an option that the program does not have."""
+    commands = {name for name in app.app if not name.startswith("-")}
+    wrong = []
+    for page in PAGES:
+        shown = [line for block in blocks_of(page) if block.language in {"sh", "console"} for line in block.commands]
+        for line in [*shown, *re.findall(r"`(flowml [^`\n]+)`", page.read_text())]:
+            for name, rest in re.findall(r"^flowml (\w[\w-]*)(.*)", line):
+                options = {option for one in _arguments(name) for option in one.names} if name in commands else set()
+                named = set(re.findall(r"(?<= )--?[a-z][\w-]*", rest))
+                if name not in commands or not named <= {*options, "--help"}:
+                    wrong.append(f"{page.name}: {line}")
+    assert wrong == []
+
+
+def _arguments(command: str) -> ArgumentCollection:
+    return app.app[command].assemble_argument_collection()
+
+
+def test_every_target_that_a_page_names_is_there() -> None:
+    """Each target of make that is named on a page is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE)}
+    assert named <= targets
