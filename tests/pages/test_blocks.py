@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from tests.pages.blocks import blocks_of
+from tests.pages.blocks import Block, blocks_of
 from tests.pages.conftest import Reader
 from tests.runs import all_runs
 
@@ -17,13 +17,17 @@ SHOWN = {"text", "dockerfile", "yaml"}  # output, drawings, other programs' file
 RUN = {"python", "sh", "console", "toml"}
 
 
+def to_run(page: Path) -> list[Block]:
+    """The blocks of a page that are run."""
+    return [block for block in blocks_of(page) if not block.reason and block.language in RUN]
+
+
 def params() -> list[object]:
-    """Each page that has something to run; one that starts processes is end to end."""
+    """Each page; one whose commands are run takes longer, and is end to end."""
     found = []
     for page in PAGES:
-        commands = [line for block in blocks_of(page) if not block.reason for line in block.commands]
-        has_processes = any(command.startswith(("flowml up", "pytest")) for command in commands)
-        marks = [pytest.mark.e2e, pytest.mark.timeout(600)] if has_processes else []
+        has_commands = any(block.commands and block.language in {"sh", "console"} for block in to_run(page))
+        marks = [pytest.mark.e2e, pytest.mark.timeout(600)] if has_commands else []
         found.append(pytest.param(page, marks=marks, id=page.relative_to(ROOT).as_posix()))
     return found
 
@@ -39,9 +43,8 @@ def documented_tags() -> list[re.Pattern[str]]:
 @pytest.mark.parametrize("page", params())
 def test_all_that_a_page_says_runs(page: Path, reader: Reader, client: MlflowClient) -> None:
     """Each block of a page runs, or says in its source why not; the tags of its runs are on the page of tags."""
-    for block in blocks_of(page):
-        if not block.reason and block.language in RUN:
-            reader.do(block)
+    for block in to_run(page):
+        reader.do(block)
     tags = {tag for run in all_runs(client) for tag in run.data.tags if tag.startswith(("flowml.", "prefect."))}
     assert [tag for tag in sorted(tags) if not any(form.fullmatch(tag) for form in documented_tags())] == []
 
