@@ -4,6 +4,7 @@ Directly above a block there may be one comment:
 
 ``<!-- not run: why -->``         the block is not run, for this reason
 ``<!-- first: statements -->``    Python that is run before the block: what the page takes for granted
+``<!-- check: statements -->``    Python that is run after it: what the page says of it
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ BLOCK = re.compile(
     r"^```(?P<language>\w*)(?P<options>[^\n]*)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
-COMMENTS = {"not run", "first"}
+COMMENTS = {"not run", "first", "check"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Block:
         text: What is in it.
         reason: Why it is not run; empty if it is.
         first: What is run before it.
+        check: What is run after it.
     """
 
     line: int
@@ -39,6 +41,7 @@ class Block:
     text: str
     reason: str
     first: str
+    check: str
 
     @property
     def commands(self) -> list[str]:
@@ -73,6 +76,7 @@ def blocks_of(page: Path) -> list[Block]:
                 text=match["text"],
                 reason=said if word == "not run" else "",
                 first=said if word == "first" else "",
+                check=said if word == "check" else "",
             )
         )
     return found

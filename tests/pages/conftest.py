@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from tests.pages.blocks import Block
+from tests.runs import run_of, runs_of
 
 from flowml.cli import app
 from flowml.settings import Settings
@@ -29,11 +31,15 @@ FLOWS = Path(__file__).parents[2] / "flows"
 
 
 class Reader:
-    """Does what the blocks of one page say, one after the other; what one defines, the next one knows."""
+    """Does what the blocks of one page say, one after the other; what one defines, the next one knows.
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    Checks know `run_of` and `runs_of` too.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, client: MlflowClient) -> None:
         self.patch = patch
         self.module = ModuleType("example")
+        vars(self.module).update(run_of=partial(run_of, client), runs_of=partial(runs_of, client))
         patch.setitem(sys.modules, "example", self.module)
 
     def do(self, block: Block) -> None:
@@ -50,6 +56,8 @@ class Reader:
                 self.run_command(command)
         elif block.language == "toml":
             Settings(**tomllib.loads(block.text)["tool"]["flowml"])
+        if block.check:
+            self.run_python(block.check, f"after_line_{block.line}.py")
 
     def run_python(self, code: str, name: str) -> None:
         """Run statements; they are in a file, because Prefect reads the source of a flow."""
@@ -90,7 +98,7 @@ def reader(client: MlflowClient, project: Path, monkeypatch: pytest.MonkeyPatch)
     before = dict(sys.modules)
     environment = dict(os.environ)
     with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: project / "results"}):  # no result of another page is found
-        yield Reader(monkeypatch)
+        yield Reader(monkeypatch, client)
     for name, module in list(sys.modules.items()):
         if name not in before and str(getattr(module, "__file__", "")).startswith(str(project)):
             del sys.modules[name]
