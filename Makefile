@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+SITE := .venv/.site
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := --constraint constraints.txt
 
@@ -18,7 +19,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all lint type check oldest compat bench soak docs lock clean
+.PHONY: help setup demo test test-all lint type check oldest compat bench soak docs pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,10 +30,10 @@ demo: $(READY) ## train on real data, tracked: runs flows/train.py and says wher
 	@$(BIN)/python flows/train.py
 	@$(BIN)/flowml show training
 
-test: lint type oldest ## all that must hold for a change: style, types, house rules, tests (not the slow ones)
+test: lint type oldest $(SITE) ## all that must hold for a change: style, types, house rules, tests (not the slow ones), the site
 	@$(BIN)/python -m pytest -m "not slow and not soak"
 
-test-all: lint type oldest ## the same with the slow tests
+test-all: lint type oldest $(SITE) ## the same with the slow tests
 	@$(BIN)/python -m pytest -m "not soak"
 
 check: lint $(READY) ## the quick part of it, for each commit
@@ -61,11 +62,16 @@ bench: $(READY) ## what tracking costs, against bare Prefect and hand-written tr
 soak: $(READY) ## minutes: a flow of 2,000 mapped tasks, its runs and the memory it takes
 	@$(BIN)/python -m pytest -m soak -s
 
-docs: $(READY) ## check that what the pages and the README say is true
-	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_settings.py tests/describe/test_page.py
+docs: $(SITE) ## check that what the pages and the README say is true, and build the site into build/site
+	@$(BIN)/python -m pytest -q tests/test_docs.py tests/pages tests/test_settings.py tests/describe/test_page.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "The site is build/site/index.html"
+
+pictures: $(READY) ## make the pictures of the pages anew, from a real run in Chromium
+	@$(BIN)/python tools/pictures.py
 
 lock: $(READY) ## bring constraints.txt up to the newest versions that pyproject.toml admits
-	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --all-extras --group dev \
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --all-extras --group dev --group docs \
 		--no-emit-index-url --no-annotate --no-header --output-file constraints.txt pyproject.toml
 
 clean: ## remove .venv, caches and builds; .flowml, where your runs are, stays
@@ -82,4 +88,10 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@{ $(PIP) $(LOCKED) uv && VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode $(LOCKED) --editable . --group dev; } || { \
 		$(PIP) --upgrade pip && $(PIP) $(LOCKED) --editable . --group dev; }
+	@touch $@
+
+# What builds the site is of no use to the rest, and installed when the site is first built.
+$(SITE): $(READY)
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode $(LOCKED) --group docs || { \
+		$(PIP) --upgrade pip && $(PIP) $(LOCKED) --group docs; }
 	@touch $@

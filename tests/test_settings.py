@@ -10,7 +10,7 @@ import pytest
 from flowml import SettingsError, settings
 from flowml.settings import Settings
 
-PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 
 
 def test_the_environment_is_over_pyproject_over_the_defaults(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_a_setting_that_does_not_exist_is_named(project: Path) -> None:
 
 
 def test_the_page_lists_every_setting() -> None:
-    """docs/settings.md has a row for each setting, with its variable, default and description."""
+    """docs/reference/settings.md has a row for each setting, with its variable, default and description."""
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(.*?)` \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
     assert rows == [
         (name, f"FLOWML_{name.upper()}", str(field.default), field.description)

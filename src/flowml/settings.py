@@ -19,7 +19,7 @@ from flowml.options import ModelParams, Models, OnError, Write
 
 
 class Settings(BaseSettings):
-    """Every setting of flowml; ``docs/settings.md`` is the same table with examples.
+    """Every setting of flowml; ``docs/reference/settings.md`` is the same table with examples.
 
     Example:
         >>> Settings(timeout=5).timeout
@@ -69,7 +69,8 @@ class Settings(BaseSettings):
         "above it, or 1,000 files, its path, size and digest are. An `Artifact` marker logs it all the same.",
     )
     events: bool = Field(
-        True, description="Tell Prefect's server of finished runs, models and limits, for deployments to start on."
+        True,
+        description="Emit Prefect events for finished runs, models and thresholds, for deployments to be triggered by.",
     )
     adopt_active_run: bool = Field(
         True, description="Put a flow's run under the MLflow run that is active when the flow is called."

@@ -258,14 +258,14 @@ def test_a_flow_run_in_prefect_shows_its_run(linked: MlflowClient) -> None:
 
 
 def test_the_filter_of_the_page_finds_flow_runs_only(client: MlflowClient) -> None:
-    """What docs/two-uis.md says to type into MLflow's search field."""
+    """What docs/reference/two-uis.md says to type into MLflow's search field."""
 
     @flow
     def training() -> None:
         load(1)
 
     training()
-    page = (Path(__file__).parents[2] / "docs" / "two-uis.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "two-uis.md").read_text()
     (wanted,) = re.findall(r"```text\n(.*)\n```", page)
     more = re.findall(r"`(and [^`]*)`", page)
     assert len(more) == 2

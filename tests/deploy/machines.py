@@ -108,7 +108,7 @@ class Machine:
 
 @contextmanager
 def servers(machine: Machine, postgres: Postgres) -> Iterator[tuple[str, str]]:
-    """Run both servers on a machine as docs/scaling.md has them, each over a database; yields their addresses."""
+    """Run both servers on a machine as docs/how-to/scaling.md has them, over databases; yields their addresses."""
     prefect_port, mlflow_port = free_ports(2)
     prefect, mlflow = f"http://127.0.0.1:{prefect_port}", f"http://127.0.0.1:{mlflow_port}"
     postgres.create("prefect")

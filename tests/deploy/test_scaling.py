@@ -1,4 +1,4 @@
-"""The set-up of docs/scaling.md: servers over PostgreSQL, artifacts through MLflow's, workers that share nothing."""
+"""The set-up of docs/how-to/scaling.md: servers over PostgreSQL, MLflow's artifacts, workers that share nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/what-is-logged.md says what the code does: each row of its tables is run."""
+"""docs/reference/what-is-logged.md says what the code does: each row of its tables is run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 
 from flowml import describe, mlflow_limits, options, records
 
-PAGE = (Path(__file__).parents[2] / "docs" / "what-is-logged.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "what-is-logged.md").read_text("utf-8")
 
 
 @dataclass
