@@ -400,7 +400,7 @@ def test_current_run_names_the_run(client: MlflowClient) -> None:
 
 
 def test_the_flow_carries_its_childrens_metrics(client: MlflowClient) -> None:
-    """A flow's run has ``<task>.<metric>`` of its tasks: of several calls each by what differs, of many the spread."""
+    """A flow's run has ``<task>.<metric>`` of its tasks: of several calls each by what differs, else the spread."""
 
     @task
     def evaluate(number: int) -> dict[str, float]:
@@ -409,11 +409,16 @@ def test_the_flow_carries_its_childrens_metrics(client: MlflowClient) -> None:
     @flow
     def pipeline() -> None:
         double(3)
-        evaluate.map([1, 2, 3]).wait()
+        evaluate.map([1, 3]).wait()
+        fold.map([0, 1, 2]).wait()
         rate.map(range(21)).wait()
 
     @task
     def rate(number: int) -> float:
+        return float(number)
+
+    @task
+    def fold(number: int) -> float:
         return float(number)
 
     pipeline()
@@ -421,8 +426,10 @@ def test_the_flow_carries_its_childrens_metrics(client: MlflowClient) -> None:
         {
             "double": 6,
             "evaluate.number 1.accuracy": 0.1,
-            "evaluate.number 2.accuracy": 0.2,
             "evaluate.number 3.accuracy": 0.3,
+            "fold.min": 0,
+            "fold.mean": 1,
+            "fold.max": 2,
             "rate.min": 0,
             "rate.mean": 10,
             "rate.max": 20,

@@ -23,7 +23,7 @@ FILTERS = [
     "attributes.run_name = 'same[blue]'",
     'attributes.run_name = "it\'s \x1b[31mred\tbroken"',
     "tags.`prefect.flow_run_id` LIKE '0%' and tags.`flowml.kind` = 'flow'",
-    "tags.`flowml.pid` LIKE '%'",
+    "tags.`flowml.process` LIKE '%'",
     "attributes.status = 'RUNNING' and attributes.start_time < 1",
 ]
 

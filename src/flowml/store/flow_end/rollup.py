@@ -48,7 +48,8 @@ def rolled_up(children: Iterable[ChildRun], labels: Mapping[str, str], own: Coll
     """Return the last metrics of the children that finished, as ``<task>.<metric>``.
 
     Of several calls of one task each has its own, as ``<task>.<label>.<metric>``, if there are at most twenty and they
-    can be told apart; else there is their `summary`. Results that came from a cache are counted, as ``<task>.cached``.
+    can be told apart by more than a number that counts them; else there is their `summary`. Results that came from a
+    cache are counted, as ``<task>.cached``.
     What the parent logged itself under such a name, one of ``own``, stays.
     """
     found: defaultdict[str, list[tuple[ChildRun, str, float]]] = defaultdict(list)
@@ -71,13 +72,24 @@ def _metrics(
     if len(values) == 1:
         return [records.Metric(name, values[0][2])]
     keys = {_named(child, name, labels.get(child.id, "")) for child, _, _ in values}
-    if len(values) <= EACH and None not in keys and len(keys) == len(values):
+    is_counted = _are_counted([labels.get(child.id, "") for child, _, _ in values])
+    if not is_counted and len(values) <= EACH and None not in keys and len(keys) == len(values):
         return [
             records.Metric(key, value)
             for child, _, value in values
             if (key := _named(child, name, labels.get(child.id, "")))
         ]
     return summary(name, [value for _, _, value in values])
+
+
+def _are_counted(labels: Sequence[str]) -> bool:
+    """Tell repetitions, such as folds, which differ by a number that counts them: of these the spread is wanted."""
+    parts = [label.rpartition("=") for label in labels]
+    numbers = sorted(int(number) for _, _, number in parts if number.isdecimal())
+    return len({name for name, _, _ in parts}) == 1 and numbers in (
+        list(range(len(labels))),
+        list(range(1, len(labels) + 1)),
+    )
 
 
 def _named(child: ChildRun, name: str, label: str) -> str | None:
