@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
+    from flowml.secrets.logs import mask_logs
 
 __all__ = [
     "Artifact",
@@ -52,6 +53,7 @@ __all__ = [
     "log",
     "log_metrics",
     "log_params",
+    "mask_logs",
     "materialize",
     "task",
     "with_context",
@@ -68,6 +70,7 @@ _HOMES = {
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
+    "secrets.logs": ["mask_logs"],
 }
 
 

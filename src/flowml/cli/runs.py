@@ -59,17 +59,21 @@ def show(run: str, /, *, json: bool = False) -> None:
 
 @app.command(name="open")
 def browse(
-    run: str, /, *, where: Annotated[Literal["mlflow", "prefect"], cyclopts.Parameter(name="--in")] = "mlflow"
+    run: str | None = None,
+    /,
+    *,
+    where: Annotated[Literal["mlflow", "prefect"], cyclopts.Parameter(name="--in")] = "mlflow",
 ) -> None:
-    """Open a run's page in the browser, and print its address.
+    """Open a run's page in the browser, or the table of flow runs, and print its address.
 
     For example:
 
+        flowml open                   all flow runs
         flowml open training
         flowml open dancing-otter --in prefect
 
     Args:
-        run: As `flowml show` takes it.
+        run: As `flowml show` takes it. Default: the flow runs of the experiment that had the newest one.
         where: In which UI.
     """
     from flowml.ops.view.browse import browse

@@ -70,7 +70,9 @@ def run_down() -> None:
 
 def run_status(*, as_json: bool) -> bool:
     """Tell how both servers are; returns whether they run."""
-    told = status()
+    told, stack = status(), state.read()
+    for name, server in told["servers"].items():
+        server["page"] = _page(stack, name) if stack else server["url"]
     console = _console()
     if as_json:
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
@@ -79,8 +81,7 @@ def run_status(*, as_json: bool) -> bool:
         console.print("No servers of this project run. Start them: flowml up")
         return False
     for name, server in told["servers"].items():
-        console.print(f"{name:8} {server['state']:14} {server['url']}  (pid {server['pid']})")
-    stack = state.read()
+        console.print(f"{name:8} {server['state']:14} {server['page']}  (pid {server['pid']})")
     for server in stack.dead() if stack else ():
         console.print(f"\nThe end of {server.log}:\n{logs.last_lines(server)}")
     console.print(f"\nFlows write to {told['tracking_uri']}. For the command `prefect`:\n  {told['export']}")
@@ -114,6 +115,13 @@ def run_logs(server: str | None, *, follow: bool, lines: int) -> None:
                 follower.join()
 
 
+def _page(stack: Stack, name: str) -> str:
+    """Return the address to open a server's UI at."""
+    from flowml.ops.view.front_door import of_database
+
+    return of_database(stack.mlflow.url, stack.database) if name == "mlflow" else stack.prefect.url
+
+
 def _console() -> Console:
     return Console(soft_wrap=True, highlight=False, markup=False)  # a folder may be called [red]
 
@@ -144,7 +152,7 @@ def _wait(console: Console, run: Run) -> None:
 
 def _tell(console: Console, stack: Stack) -> None:
     console.print(f"Prefect  {stack.prefect.url}", style="bold")
-    console.print(f"MLflow   {stack.mlflow.url}", style="bold")
+    console.print(f"MLflow   {_page(stack, 'mlflow')}", style="bold")
     if not servers.is_local(stack.host):
         console.print(
             f"They listen on {stack.host}, without a password: whoever reaches this machine can read and change all "

@@ -119,6 +119,8 @@ class Links:
     def _opened(self, run: records.CurrentRun) -> None:
         if not run.url:
             return
+        if not self._task_run_id:
+            self._log.info("flowml: in MLflow at %s", run.url)
         if self._task_run_id:
             with _counting:
                 if self._is_full():

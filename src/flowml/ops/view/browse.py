@@ -6,37 +6,58 @@ import os
 import sys
 from typing import Literal
 
-from flowml.ops import output
+from flowml.ops import output, prefect_api
 from flowml.ops.runs import reading
 from flowml.ops.view import facts
 from flowml.ops.view.finding import find
+from flowml.ops.view.front_door import front_door
 from flowml.secrets import mask
+from flowml.store.backend.connection import tracking_uri, ui_of
 
 
-def browse(named: str, *, where: Literal["prefect", "mlflow"]) -> None:
+def browse(named: str | None, *, where: Literal["prefect", "mlflow"]) -> None:
     """Print the address of a run's page, and open it where there is a browser.
 
     Args:
-        named: The run, as `show` takes it.
+        named: The run, as `show` takes it; None for the flow runs.
         where: In which UI.
 
     Raises:
         LookupError: If there is no such run, or no server that has a page of it.
         TrackingError: If MLflow cannot be reached.
     """
+    address = _front(where) if named is None else _page(named, where)
+    output.say(address)
+    if has_browser():
+        import webbrowser
+
+        webbrowser.open(address)
+
+
+def _front(where: Literal["prefect", "mlflow"]) -> str:
+    if where == "prefect":
+        api = prefect_api.configured()
+        if api is None:
+            msg = "No Prefect server is known. Start one with `flowml up`, or name it: PREFECT_API_URL=http://.../api"
+            raise LookupError(msg)
+        return f"{api.removesuffix('/api')}/runs"
+    uri = tracking_uri()
+    ui = ui_of(uri)
+    if ui is None:
+        raise LookupError(_no_mlflow(uri))
+    return front_door(ui, reading().runs)
+
+
+def _page(named: str, where: Literal["prefect", "mlflow"]) -> str:
     store = reading()
     found = find(store, named)
     pages = facts.pages(store, found.run)
     address = pages.prefect if where == "prefect" else pages.mlflow
     if address is None:
         raise LookupError(_no_prefect(found.run.data.tags) if where == "prefect" else _no_mlflow(store.uri))
-    output.say(address)
     if found.note:
         output.note(found.note)
-    if has_browser():
-        import webbrowser
-
-        webbrowser.open(address)
+    return address
 
 
 def has_browser() -> bool:

@@ -12,13 +12,13 @@ from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN
 from flowml.ops.runs import Readable, Store, quoted
 from flowml.secrets import mask
 from flowml.store.backend.failures import explained
+from flowml.store.backend.urls import FLOWS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _BEGINNING = re.compile(r"[0-9a-f][0-9a-f-]{3,35}")  # at least four characters of an id
 _RECENT = 200  # flow runs among whose names the nearest is looked for
-_FLOWS = "tags.`flowml.kind` = 'flow'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def find(store: Store, named: str) -> Found:
         found = _by_id(runs, named, whole=True) or _by_name(runs, named) or _by_id(runs, named, whole=False)
         if found:
             return found
-        recent = list(islice(runs.newest(_FLOWS, page=_RECENT), _RECENT))
+        recent = list(islice(runs.newest(FLOWS, page=_RECENT), _RECENT))
     names = [name for run in recent for name in (run.info.run_name, run.data.tags.get("prefect.flow_name")) if name]
     msg = f"MLflow at {mask(store.uri)} holds no run {named!r}, nor a run of a flow named {named!r}. "
     raise LookupError(msg + (nearest_or_some(named, list(dict.fromkeys(names))) or "Run a flow first."))
@@ -61,7 +61,7 @@ def _by_id(runs: Readable, named: str, *, whole: bool) -> Found | None:
     if not _BEGINNING.fullmatch(named):
         return None
     match = f"= '{named}'" if whole else f"LIKE '{named}%'"
-    kinds = [f"attributes.run_id {match}", f"tags.`{FLOW_RUN}` {match} and {_FLOWS}"]
+    kinds = [f"attributes.run_id {match}", f"tags.`{FLOW_RUN}` {match} and {FLOWS}"]
     kinds += [f"tags.`{TASK_RUN}` {match} and tags.`flowml.kind` = 'task'"]
     by_id: dict[str, Run] = {}
     for mine in kinds:
@@ -82,9 +82,9 @@ def _by_name(runs: Readable, named: str) -> Found | None:
     if name is None:
         return None
     said = {
-        f"attributes.run_name = {name} and {_FLOWS}": f"Several flow runs are named {named!r}; this is the newest.",
+        f"attributes.run_name = {name} and {FLOWS}": f"Several flow runs are named {named!r}; this is the newest.",
         f"attributes.run_name = {name}": f"Several runs are named {named!r}; this is the newest.",
-        f"tags.`prefect.flow_name` = {name} and {_FLOWS}": f"This is the newest run of the flow {named!r}.",
+        f"tags.`prefect.flow_name` = {name} and {FLOWS}": f"This is the newest run of the flow {named!r}.",
     }
     for mine, note in said.items():
         found = list(islice(runs.newest(mine, page=2), 2))

@@ -13,11 +13,11 @@ from flowml.ops.runs import Readable, Store, quoted, reading
 from flowml.ops.view import facts
 from flowml.secrets import mask
 from flowml.store.backend.failures import explained
+from flowml.store.backend.urls import FLOWS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-_FLOWS = "tags.`flowml.kind` = 'flow'"
 _TITLES = ("run", "flow", "state", "started", "took", "metrics", "Prefect", "MLflow")
 
 
@@ -47,7 +47,7 @@ def listing(flow: str | None, *, last: int, subflows: bool, as_json: bool) -> No
 
 def flow_runs(store: Store, flow: str | None = None, *, last: int, subflows: bool = False) -> list[Run]:
     """Return the newest flow runs, newest first."""
-    runs, mine = store.runs, _FLOWS
+    runs, mine = store.runs, FLOWS
     if flow is not None:
         name = quoted(flow)
         if name is None:

@@ -7,6 +7,9 @@ from urllib.parse import quote
 NOTE = "mlflow.note.content"
 """The tag that MLflow's UI shows as the run's description."""
 
+FLOWS = "tags.`flowml.kind` = 'flow'"
+"""The filter that lets flow runs through."""
+
 # Without it the UI opens every run in the view that was last used in that browser, at first that of GenAI.
 _VIEW = "?workflowType=machine_learning"
 
@@ -15,6 +18,13 @@ def of_run(experiment_id: str, run_id: str, artifact: str = "") -> str:
     """Return a run's page, or that of one of its artifacts, as the end of the UI's address: a link inside the UI."""
     tab = f"/artifacts/{quote(artifact)}" if artifact else ""
     return f"#/experiments/{experiment_id}/runs/{run_id}{tab}{_VIEW}"
+
+
+def of_flows(experiment_id: str | None) -> str:
+    """Return the table of an experiment's flow runs, likewise; that of all experiments, if it is not known which."""
+    if experiment_id is None:
+        return f"#/experiments{_VIEW}"
+    return f"#/experiments/{experiment_id}/runs{_VIEW}&searchFilter={quote(FLOWS)}"
 
 
 def of_model_version(name: str, version: str) -> str:

@@ -1,0 +1,27 @@
+"""Where people begin in MLflow: the flow runs of the experiment that had the newest one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from flowml.errors import FlowmlError
+from flowml.ops.runs import Readable, Rows
+from flowml.store.backend import sqlite_runs, urls
+
+
+def front_door(ui: str, runs: Readable) -> str:
+    """Return the address to open: MLflow's own first page is about traces, and shows that there are none.
+
+    Args:
+        ui: The address of MLflow's UI.
+        runs: The runs that it shows.
+    """
+    newest = None
+    with suppress(FlowmlError, OSError):  # a store that cannot be read yet has no flow runs to show
+        newest = next(iter(runs.newest(urls.FLOWS, page=1)), None)
+    return urls.under(ui, urls.of_flows(newest.info.experiment_id if newest else None))
+
+
+def of_database(ui: str, uri: str) -> str:
+    """Return the same for a database that a local server shows; without importing MLflow."""
+    return front_door(ui, Rows(uri)) if sqlite_runs.can_read(uri) else urls.under(ui, urls.of_flows(None))
