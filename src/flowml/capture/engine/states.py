@@ -24,7 +24,7 @@ from prefect.exceptions import Abort, Pause
 
 from flowml import formats, records
 from flowml.capture import event_loop
-from flowml.capture.engine import hooks
+from flowml.capture.engine import hooks, loading
 from flowml.capture.engine.attempt import Beginning, call_of_flow, call_of_task
 from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off
@@ -198,7 +198,7 @@ def _finish(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
 def _start(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Iterator[None]:
     """Do the same for a flow, whose engine is done when what its `start` gives is left."""
     try:
-        with wrapped(*args, **kwargs):
+        with loading.loaded(getattr(engine.flow, "track", None)), wrapped(*args, **kwargs):
             yield
     finally:
         _finished(engine)

@@ -19,7 +19,7 @@ import prefect.tasks
 import wrapt
 
 from flowml.capture import event_loop, wrap
-from flowml.capture.engine import hooks, leaving, server
+from flowml.capture.engine import hooks, leaving, loading, server
 from flowml.capture.engine.attempt import call_of, hints_of
 from flowml.capture.engine.states import listen
 from flowml.capture.guard import guarded
@@ -39,6 +39,7 @@ _logger = logging.getLogger("prefect.flowml")
 
 listen()
 leaving.listen()
+loading.listen()
 reporting.begin()
 server.find()  # for what is done with a flow without calling it: serving it, deploying it
 
@@ -111,7 +112,9 @@ class _Tracking:
             server.find()
             if self.isasync:
                 event_loop.load_ahead(self.track)
-            return super().__call__(*args, **kwargs)
+                return super().__call__(*args, **kwargs)
+            with loading.loaded(self.track):
+                return super().__call__(*args, **kwargs)
 
     def _start(self, track: Track | None) -> None:
         self.track = track
