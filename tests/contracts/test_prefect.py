@@ -19,6 +19,7 @@ from prefect.client.schemas import schedules
 from prefect.client.schemas.objects import TaskRun, TaskRunResult
 from prefect.context import TagsContext, _deployment_id
 from prefect.deployments.runner import RunnerDeployment
+from prefect.server.api.server import SubprocessASGIServer
 from prefect.server.schemas import schedules as of_the_server
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.callables import parameter_schema
@@ -26,13 +27,13 @@ from prefect.utilities.importtools import load_script_as_module
 from prefect.utilities.schema_tools.validation import validate
 
 import flowml
-from flowml.capture.engine import leaving, states
+from flowml.capture.engine import leaving, loading, states
 
 pytestmark = pytest.mark.compat
 
 WRAPPED = [
     pytest.param(module, name, wrapper, id=name)
-    for table in (states._WRAPPERS, leaving._WRAPPERS)
+    for table in (states._WRAPPERS, leaving._WRAPPERS, loading._WRAPPERS)
     for module, methods in table.items()
     for name, wrapper in methods.items()
 ]
@@ -88,6 +89,14 @@ def test_the_deployment_that_a_subflow_inherits() -> None:
     """`_deployment_id` holds it, and nothing outside of runs."""
     assert isinstance(_deployment_id, ContextVar)
     assert _deployment_id.get() is None
+
+
+def test_the_process_of_a_temporary_server() -> None:
+    """`_run_uvicorn_command` only starts it: it gives the process, which a server that is stopped ends."""
+    assert list(inspect.signature(SubprocessASGIServer._run_uvicorn_command).parameters) == ["self"]
+    made = SubprocessASGIServer(port=1)
+    assert made.server_process is None
+    made.stop()
 
 
 def test_a_blocks_name() -> None:

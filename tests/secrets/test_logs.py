@@ -28,7 +28,7 @@ def said(*arguments: str) -> str:
 
 
 def test_secrets_stand_in_no_line_of_prefects(project: object, prefect_server: object) -> None:
-    """What the user's code logs and what an error says are masked, with the traceback; by itself flowml changes no log."""
+    """What the user's code logs and what an error says are masked, with the traceback; unasked, no log is changed."""
     assert "hunter2" in said()
     masked = said("masked")
     assert "hunter2" not in masked

@@ -102,7 +102,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project,
 
 def urls(said: str) -> tuple[str, str]:
     """Read both addresses from what ``flowml up`` said."""
-    prefect, mlflow = (re.search(rf"{name} +(http://\S+)", said) for name in ("Prefect", "MLflow"))
+    prefect, mlflow = (re.search(rf"{name} +(http://[^\s/]+)", said) for name in ("Prefect", "MLflow"))
     assert prefect, said
     assert mlflow, said
     return prefect[1], mlflow[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -86,6 +86,16 @@ async def returned(session: Session, value: Any) -> None:
         await asyncio.to_thread(session.settle)
 
 
+async def complete(session: Session) -> None:
+    """Log what was left to be logged, and close the run, also where this is cancelled."""
+    if session.deferred is None:
+        return
+    try:
+        await _in_its_place(session.deferred[0], session.log_deferred)
+    finally:
+        session.close()
+
+
 async def failed(session: Session, error: BaseException) -> None:
     """End the session with an error."""
     if not session.failed(error):
@@ -96,7 +106,7 @@ async def failed(session: Session, error: BaseException) -> None:
         session.settle(raising=False)
 
 
-async def _in_its_place(value: Any, log: partial[None]) -> None:
+async def _in_its_place(value: Any, log: Callable[[], None]) -> None:
     """Log a value here if that takes a moment, else in another thread: a model may take seconds."""
     if _is_small(value):
         log()

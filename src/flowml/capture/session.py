@@ -28,13 +28,14 @@ class Session:
         call: What was called, by whom, with what.
         run: Where its records go.
         said: What was said in the log of its flow run.
+        deferred: What the body returned, alone in a tuple, while that waits to be logged.
         hidden: Counts the secrets in what it was given and what it returns.
         rests: Whether it is a generator's, whose consumer goes on.
     """
 
     __slots__ = (
-        *("_asking", "_error", "_is_watched", "_overflows", "_params", "_steps"),
-        *("call", "hidden", "rests", "run", "said"),
+        *("_asking", "_error", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
+        *("call", "deferred", "hidden", "rests", "run", "said"),
     )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
@@ -42,6 +43,8 @@ class Session:
         self.run = run
         self.said = said or Said()
         self.rests = False
+        self.deferred: tuple[Any] | None = None
+        self._verdict: Verdict | None = None
         self._steps = 0
         self._asking: BackgroundJob | None = None
         self._error: BaseException | None = None
@@ -125,6 +128,42 @@ class Session:
                 self.put(describe.yielded(value, name, self._steps, hint, self.hidden))
         self._steps += 1
 
+    def defer(self, value: Any) -> bool:
+        """Leave what the body returned to `complete`, so that its run does not seem to take as long as logging it does.
+
+        Nobody else has the value until then. An error of logging it that is to be the call's cannot wait.
+
+        Returns:
+            Whether it is left; the session goes on with `returned` otherwise.
+        """
+        watch = self.call.orchestrator.watch()
+        if watch is None or not watch.completes or self._is_strict or not self._logs_outputs:
+            return False
+        self.take_failure(value)
+        if self._error is None:
+            self.deferred = (value,)
+        return self._error is None
+
+    def log_deferred(self) -> None:
+        """Log what was left to be logged."""
+        found, self.deferred = self.deferred, None
+        if found:
+            self.log_outputs(*found)
+
+    def complete(self) -> None:
+        """Log what was left to be logged, and close the run if its verdict has come."""
+        try:
+            self.log_deferred()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the run by the verdict that came while something was left to be logged."""
+        verdict, self._verdict = self._verdict, None
+        if verdict:
+            with self.guard("close the run", raising=False):
+                self.run.close(verdict.status, verdict.ended)
+
     def returned(self, value: Any) -> None:
         """Log the outputs; a returned failure is one."""
         self.take_failure(value)
@@ -195,12 +234,16 @@ class Session:
         return self.run.is_outermost
 
     def conclude(self, verdict: Verdict) -> None:
-        """Close the run as the orchestrator says; a later verdict on the same attempt counts more."""
+        """Close the run as the orchestrator says, once all is logged; a later verdict on the same attempt counts more."""
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)
         with self.guard("close the run", raising=False):
-            self.run.close(verdict.status, verdict.ended, about)
+            if self.deferred is None:
+                self.run.close(verdict.status, verdict.ended, about)
+            else:
+                self._verdict = verdict
+                self.run.put(about)
 
     def tell(self, tags: Mapping[str, str]) -> None:
         """Note something about the run that became known after its body."""
@@ -213,6 +256,8 @@ class Session:
         Raises:
             TrackingError: If something is not, and ``on_error="raise"`` asks to know.
         """
+        if self.deferred:
+            return  # it is not over: whoever completes it waits
         if self._asking:
             self._asking.wait(PATIENCE)
         try:

@@ -76,16 +76,18 @@ class RunWatch:
         session: The latest attempt, once its body was called, or it ended without that.
         retried: The attempt after which another one is to follow.
         began: When the latest attempt began, in milliseconds since 1970, whether or not its body was called.
+        completes: Whether the engine completes the latest attempt once the time of its end is taken.
         is_over: Whether the engine is done with the run.
         settled: The attempt of which all is in MLflow, where that was waited for when the engine was done.
     """
 
-    __slots__ = ("__weakref__", "began", "is_over", "retried", "session", "settled")
+    __slots__ = ("__weakref__", "began", "completes", "is_over", "retried", "session", "settled")
 
     def __init__(self) -> None:
         self.session: Attempt | None = None
         self.retried: Attempt | None = None
         self.began: int | None = None
+        self.completes = False
         self.is_over = False
         self.settled: Attempt | None = None
 

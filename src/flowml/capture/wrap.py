@@ -32,9 +32,10 @@ def _function(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], kwargs:
         if session.failed(error):
             session.settle(raising=False)
         raise
-    session.returned(result)
-    if session.waits_here:
-        session.settle()
+    if not session.defer(result):
+        session.returned(result)
+        if session.waits_here:
+            session.settle()
     return result
 
 
@@ -46,7 +47,8 @@ async def _coroutine(call: Call, fn: Callable[..., Any], args: tuple[Any, ...], 
     except BaseException as error:
         await event_loop.failed(session, error)
         raise
-    await event_loop.returned(session, result)
+    if not session.defer(result):
+        await event_loop.returned(session, result)
     return result
 
 

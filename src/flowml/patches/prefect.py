@@ -32,5 +32,11 @@ DEPLOYMENT_ID = PrivateName(
     "reads the deployment that a subflow's run inherits",
     "runs of subflows do not say by which deployment they were started",
 )
+RUN_SERVER = PrivateName(
+    "prefect.server.api.server",
+    "SubprocessASGIServer._run_uvicorn_command",
+    "imports MLflow while Prefect's temporary server starts",
+    "a first flow with a temporary server takes some seconds longer",
+)
 
-NAMES = (DEPLOYMENT_ID, OUTER_CONTEXT, PARAMETER_SCHEMA, BLOCKS_NAME)
+NAMES = (DEPLOYMENT_ID, OUTER_CONTEXT, PARAMETER_SCHEMA, BLOCKS_NAME, RUN_SERVER)

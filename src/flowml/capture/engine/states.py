@@ -23,7 +23,8 @@ from prefect.context import TaskRunContext
 from prefect.exceptions import Abort, Pause
 
 from flowml import formats, records
-from flowml.capture.engine import hooks
+from flowml.capture import event_loop
+from flowml.capture.engine import hooks, loading
 from flowml.capture.engine.attempt import Beginning, call_of_flow, call_of_task
 from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off
@@ -144,13 +145,47 @@ def _timeout_of(engine: Any) -> float | None:
     return seconds
 
 
+@contextmanager
+def _run_context(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Iterator[Any]:
+    """Log what the body returned when Prefect has its end, and its clock has stopped; hooks come later."""
+    watch = _watch_of(engine)
+    watch.completes = True
+    try:
+        with wrapped(*args, **kwargs) as entered:
+            yield entered
+    finally:
+        if session := _completed(watch):
+            session.complete()
+    if session and _run_of(engine).state.is_final():
+        _settle(engine, session)
+
+
 @asynccontextmanager
 async def _run_context_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> AsyncIterator[Any]:
-    """Wait for MLflow when Prefect's clock has stopped, while the event loop goes on."""
-    async with wrapped(*args, **kwargs) as entered:
-        yield entered
-    if _is_timed(engine) and _run_of(engine).state.is_final():
+    """Do the same, and wait for MLflow where there is a clock, while the event loop goes on."""
+    watch = _watch_of(engine)
+    watch.completes = True
+    try:
+        async with wrapped(*args, **kwargs) as entered:
+            yield entered
+    except BaseException:
+        if session := _completed(watch):
+            session.complete()  # here and now: what stops the body would stop waiting for a thread
+        raise
+    if session := _completed(watch):
+        await event_loop.complete(session)
+    if not _run_of(engine).state.is_final():
+        return
+    if _is_timed(engine):
         await asyncio.to_thread(_finished, engine)
+    elif session:
+        await _settle_async(engine, session)
+
+
+def _completed(watch: Watch) -> Session | None:
+    """Return the attempt that has something left to log, where its engine has done with it."""
+    watch.completes = False
+    return watch.session if isinstance(watch.session, Session) and watch.session.deferred else None
 
 
 def _finish(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
@@ -163,7 +198,7 @@ def _finish(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Any:
 def _start(wrapped: Any, engine: Any, args: Any, kwargs: Any) -> Iterator[None]:
     """Do the same for a flow, whose engine is done when what its `start` gives is left."""
     try:
-        with wrapped(*args, **kwargs):
+        with loading.loaded(getattr(engine.flow, "track", None)), wrapped(*args, **kwargs):
             yield
     finally:
         _finished(engine)
@@ -322,6 +357,7 @@ def _rolled_back(engine: Any) -> None:
 _WRAPPERS: dict[str, dict[str, Any]] = {
     "prefect.task_engine": {
         "SyncTaskRunEngine.set_state": _set_state,
+        "SyncTaskRunEngine.run_context": _run_context,
         "AsyncTaskRunEngine.set_state": _set_state_async,
         "AsyncTaskRunEngine.run_context": _run_context_async,
         "BaseTaskRunEngine.handle_rollback": _roll_back,

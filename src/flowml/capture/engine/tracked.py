@@ -11,6 +11,7 @@ import copyreg
 import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
 import prefect
@@ -19,7 +20,7 @@ import prefect.tasks
 import wrapt
 
 from flowml.capture import event_loop, wrap
-from flowml.capture.engine import hooks, leaving, server
+from flowml.capture.engine import hooks, leaving, loading, server
 from flowml.capture.engine.attempt import call_of, hints_of
 from flowml.capture.engine.states import listen
 from flowml.capture.guard import guarded
@@ -39,6 +40,7 @@ _logger = logging.getLogger("prefect.flowml")
 
 listen()
 leaving.listen()
+loading.listen()
 reporting.begin()
 server.find()  # for what is done with a flow without calling it: serving it, deploying it
 
@@ -111,12 +113,13 @@ class _Tracking:
             server.find()
             if self.isasync:
                 event_loop.load_ahead(self.track)
-            if is_off() or not server.is_missing():
-                return super().__call__(*args, **kwargs)
-            told = server.TemporaryOne()
-            with told:
-                returned = super().__call__(*args, **kwargs)
-            return told.awaited(returned) if inspect.iscoroutine(returned) else returned
+            with nullcontext() if self.isasync else loading.loaded(self.track):
+                if is_off() or not server.is_missing():
+                    return super().__call__(*args, **kwargs)
+                told = server.TemporaryOne()
+                with told:
+                    returned = super().__call__(*args, **kwargs)
+                return told.awaited(returned) if inspect.iscoroutine(returned) else returned
 
     def _start(self, track: Track | None) -> None:
         self.track = track
