@@ -136,7 +136,7 @@ class Session:
         Returns:
             Whether it is left; the session goes on with `returned` otherwise.
         """
-        watch = self.call.orchestrator.watch()
+        watch = self.call.orchestrator.run_watch()
         if watch is None or not watch.completes or self._is_strict or not self._logs_outputs:
             return False
         self.take_failure(value)
@@ -234,7 +234,7 @@ class Session:
         return self.run.is_outermost
 
     def conclude(self, verdict: Verdict) -> None:
-        """Close the run as the orchestrator says, once all is logged; a later verdict on the same attempt counts more."""
+        """Close the run as the orchestrator says, once all is logged; a later verdict on an attempt counts more."""
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)

@@ -182,7 +182,7 @@ async def _run_context_async(wrapped: Any, engine: Any, args: Any, kwargs: Any) 
         await _settle_async(engine, session)
 
 
-def _completed(watch: Watch) -> Session | None:
+def _completed(watch: RunWatch) -> Session | None:
     """Return the attempt that has something left to log, where its engine has done with it."""
     watch.completes = False
     return watch.session if isinstance(watch.session, Session) and watch.session.deferred else None
