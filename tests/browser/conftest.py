@@ -23,12 +23,13 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Trained:
-    """Where the run of flows/train.py is: both servers, its id in Prefect, its page in MLflow."""
+    """Where the run of flows/train.py is: both servers, its id in Prefect, its page in MLflow, and that of all."""
 
     prefect: str
     mlflow: str
     flow_run_id: str
     run_url: str
+    front_door: str
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +54,11 @@ def trained(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         assert ran.returncode == 0, ran.stderr
         (run,) = json.loads(project.flowml("runs", "--json").stdout)
         yield Trained(
-            servers["prefect"]["url"], servers["mlflow"]["url"], run["prefect_flow_run_id"], run["mlflow_url"]
+            servers["prefect"]["url"],
+            servers["mlflow"]["url"],
+            run["prefect_flow_run_id"],
+            run["mlflow_url"],
+            project.flowml("open").stdout.strip(),
         )
         stopped = project.flowml("down")
         assert stopped.returncode == 0, stopped.stderr

@@ -74,10 +74,29 @@ def test_from_prefect_to_mlflow(trained: Trained, browser: BrowserContext, pictu
     shown = note(page).get_by_role("row")
     expect(shown).to_have_count(1 + len(TASKS))
     expect(shown).to_contain_text(["Task", *TASKS])
-    for cell in ("roc_auc", "evaluate.roc_auc.mean", "winner"):
+    for cell in ("roc_auc", "evaluate.LogisticRegression max_iter 2000.roc_auc", "winner"):
         expect(page.get_by_role("cell", name=cell, exact=True)).to_be_attached()
     expect(page.get_by_text("Child runs").locator("xpath=ancestor::*[2]").get_by_role("link").first).to_be_attached()
     photograph(page, pictures / "mlflow-run.png")
+
+
+def test_the_front_door(trained: Trained, browser: BrowserContext, pictures: Path) -> None:
+    """What ``flowml up`` and ``flowml open`` name shows the flow runs with their data; the models have their scores."""
+    page = browser.pages[0]
+    page.goto(trained.front_door)
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    expect(page.get_by_role("link", name="Models", exact=True)).to_be_visible()  # which the view for GenAI has not
+    run = page.get_by_role("row").filter(has=page.get_by_role("link", name=re.compile(r"^\w+-\w+$")))
+    expect(run).to_have_count(1)
+    expect(page.get_by_text(re.compile(r"^table \(")).first).to_be_visible()
+    photograph(page, pictures / "mlflow-flow-runs.png")
+
+    page.set_viewport_size({"width": 2400, "height": 900})  # the columns that do not fit are not there
+    page.get_by_role("link", name="Models", exact=True).click()
+    for column in ("accuracy", "roc_auc", "log_loss"):
+        expect(page.get_by_role("columnheader", name=column)).to_be_visible()
+    expect(page.get_by_role("link", name="LogisticRegression(C=1e-1, max_iter=2000)").first).to_be_visible()
+    photograph(page, pictures / "mlflow-models.png")
 
 
 def test_from_mlflow_to_prefect(trained: Trained, browser: BrowserContext, pictures: Path) -> None:
@@ -88,7 +107,7 @@ def test_from_mlflow_to_prefect(trained: Trained, browser: BrowserContext, pictu
     page = followed(table.get_by_role("link", name=re.compile("^register-")))
     run_in_mlflow(page, trained, r"register-\w+")
     expect(page.get_by_role("heading", name="Logged models (1)")).to_be_attached()
-    expect(page.get_by_role("main").get_by_role("link", name=re.compile("^classifier")).first).to_be_attached()
+    expect(page.get_by_role("main").get_by_role("link", name=re.compile("^LogisticRegression")).first).to_be_attached()
     photograph(page, pictures / "mlflow-task.png")
 
     page.get_by_role("tab", name="Artifacts").or_(page.get_by_text("Artifacts", exact=True)).first.click()

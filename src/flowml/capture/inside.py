@@ -161,5 +161,5 @@ def with_context(fn: Callable[P, R]) -> Callable[P, R]:
 
 def carry(fn: Callable[P, R]) -> Callable[P, R]:
     """Make a function run in this context; the old name of `with_context`, which goes with the next release."""
-    warnings.warn("flowml.with_context is now flowml.with_context.", DeprecationWarning, stacklevel=2)
+    warnings.warn("flowml.carry is now flowml.with_context.", DeprecationWarning, stacklevel=2)
     return with_context(fn)
