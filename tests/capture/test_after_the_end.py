@@ -66,7 +66,7 @@ def assert_saved_after_the_end(client: MlflowClient, name: str) -> None:
     assert seen
     assert {state for state, *_ in seen} == {"Completed"}
     assert {round(ended.timestamp() * 1000) for _, ended, _ in seen} == {run.info.end_time}
-    assert models_of(client, run) == [name]
+    assert models_of(client, run) == ["Watchful"]
     assert run.info.status == "FINISHED"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections import Counter, defaultdict
@@ -29,6 +30,7 @@ class Caller:
 
 
 Tree: TypeAlias = "Caller | Job"
+EACH, MANY = 20, 100  # calls of one task that are shown each; those of which there are percentiles
 
 
 @dataclass
@@ -237,11 +239,22 @@ def _expect_callers(store: Store, runs: list[Run], tree: Tree) -> None:
         assert run.data.params == {}, _label(run)
         drawn = ["flow"] if run.data.tags["flowml.kind"] == "flow" and _has_children(run, runs) else []
         assert [item.path for item in store.client.list_artifacts(run.info.run_id)] == drawn
-        assert run.outputs.model_outputs == []
-    found = sorted(sorted(_metrics(run).items()) for run in callers)
+        is_flow = run.data.tags["flowml.kind"] == "flow"
+        made = {each.model_id for other in runs for each in other.outputs.model_outputs if _is_below(other, run)}
+        assert {each.model_id for each in run.outputs.model_outputs} == (made if is_flow else set())
+    found = sorted(sorted(_of_callers(run).items()) for run in callers)
     expected = sorted(sorted(_rolled_up(caller).items()) for caller in _callers(tree))
     assert [[key for key, _ in metrics] for metrics in found] == [[key for key, _ in metrics] for metrics in expected]
     assert found == [[(key, pytest.approx(value)) for key, value in metrics] for metrics in expected]
+
+
+def _of_callers(run: Run) -> dict[str, float]:
+    """Return a caller's metrics; what tells probes apart may be the argument, or what they log of it by hand."""
+    return {re.sub(r"^probe\.inside ", "probe.number ", key): value for key, value in _metrics(run).items()}
+
+
+def _is_below(run: Run, above: Run) -> bool:
+    return _parent(run) == above.info.run_id
 
 
 def _has_children(run: Run, runs: list[Run]) -> bool:
@@ -262,16 +275,24 @@ def _rolled_up(tree: Tree) -> dict[str, float]:
     if not tree.name.endswith("flow"):
         return {}
     values: defaultdict[str, list[float]] = defaultdict(list)
+    numbers: defaultdict[str, list[int]] = defaultdict(list)  # of probes, by which they are told apart
+    jobs = [below for below in tree.called if isinstance(below, Job)]
     for below in tree.called:
         name = "probe" if isinstance(below, Job) else below.name
         for key, value in _rolled_up(below).items():
             values[f"{name}.{key}"].append(value)
+            if isinstance(below, Job) and len(jobs) <= EACH:
+                numbers[f"{name}.{key}"].append(below.number)
     rolled = {}
     for key, found in values.items():
+        told_apart = sorted(numbers[key])
         if len(found) == 1:
             rolled[key] = found[0]
+        elif told_apart and told_apart not in (list(range(len(found))), list(range(1, len(found) + 1))):
+            rest = key.removeprefix("probe.")
+            rolled |= {f"probe.number {one}.{rest}": value for one, value in zip(numbers[key], found, strict=True)}
         else:
             rolled |= {f"{key}.min": min(found), f"{key}.mean": statistics.fmean(found), f"{key}.max": max(found)}
-            for percent in (50, 95):
+            for percent in (50, 95) if len(found) >= MANY else ():
                 rolled[f"{key}.p{percent}"] = float(np.percentile(found, percent, method="inverted_cdf"))
     return rolled

@@ -194,8 +194,8 @@ class _Opening:
             over: The run that it hangs under, if that is another one.
         """
         identity, is_flow = self.identity, self.identity.kind == "flow"
-        tags = {**_process_tags(), **_way_back(identity), **identity.tags}
-        tags |= {legal_key(key)[: mlflow_limits.KEY]: value for key, value in self.track.tags.items()}
+        users = {legal_key(key)[: mlflow_limits.KEY]: value for key, value in self.track.tags.items()}
+        tags = {**users, **_process_tags(), **_way_back(identity), **identity.tags, **users}  # first, and they count
         tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
         if is_flow or above is None or is_elsewhere(above):  # the others are in their process
             tags |= process.tags()

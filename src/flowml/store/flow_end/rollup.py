@@ -110,7 +110,8 @@ def _apart(calls: Sequence[Mapping[str, str]]) -> list[str]:
     """Return a label for each call, by as few arguments as possible; nothing if none do it."""
     shared = [key for key in calls[0] if all(key in call for call in calls)]
     differing = [key for key in shared if len({call[key] for call in calls}) > 1]
-    differing.sort(key=lambda key: key.count("."))  # an argument before a part of one
+    # An argument before a part of one, then what is short to say.
+    differing.sort(key=lambda key: (key.count("."), sum(len(call[key]) for call in calls), key))
     for size in range(1, _MOST_PARTS + 1):
         for keys in combinations(differing[:10], size):
             found = [_label({key: call[key] for key in keys}) for call in calls]
