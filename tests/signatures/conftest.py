@@ -49,6 +49,12 @@ class Logged(NamedTuple):
             return validate_serving_input(self.uri, load_serving_example(self.uri))
 
 
+def note_in(tags: Mapping[str, str]) -> str:
+    """Return what the run of the one model says that its signature lacks."""
+    (note,) = [value for key, value in tags.items() if key.startswith("flowml.signature.")]
+    return note
+
+
 @pytest.fixture
 def logged(client) -> Callable[[Mapping[str, Case]], dict[str, Logged]]:
     """Run a task for each case, in one flow."""
@@ -64,7 +70,9 @@ def logged(client) -> Callable[[Mapping[str, Case]], dict[str, Logged]]:
 
         models = main()
         experiment = client.get_experiment_by_name("signatures").experiment_id
-        found = {each.name: each for each in client.search_logged_models([experiment])}
+        logged_models = client.search_logged_models([experiment], max_results=1000)
+        tags = {each.model_id: client.get_run(each.source_run_id).data.tags for each in logged_models}
+        found = {tags[each.model_id].get("prefect.task_name"): each for each in logged_models}
         return {
             name: Logged(model, cases[name].seen(cases[name].given), found[name].model_uri, found[name].source_run_id)
             for name, model in models.items()
