@@ -81,7 +81,7 @@ class OfTask:
         Raises:
             OrchestrationError: If it does not take it in time.
         """
-        self._links.wait()
+        self._links.wait_until_published()
 
 
 class OfFlow(OfTask):

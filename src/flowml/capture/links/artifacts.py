@@ -95,7 +95,7 @@ class Links:
         in_force = self._settings or get_settings_context()
         keeper.add(keep)
 
-    def wait(self) -> None:
+    def wait_until_published(self) -> None:
         """Wait for what is to be written, if this is the outermost call of the process; tell if MLflow has not all.
 
         Raises:
