@@ -114,7 +114,7 @@ def _apart(calls: Sequence[Mapping[str, str]]) -> list[str]:
     differing.sort(key=lambda key: (key.count("."), sum(len(call[key]) for call in calls), key))
     for size in range(1, _MOST_PARTS + 1):
         for keys in combinations(differing[:10], size):
-            found = [_label({key: call[key] for key in keys}) for call in calls]
+            found = [_label({key: call[key] for key in shared if key in keys}) for call in calls]
             if len(set(found)) == len(found) and all(found):
                 return found
     return []
