@@ -235,9 +235,9 @@ def _run_of(engine: Any) -> Any:
 
 def _watch_of(engine: Any) -> RunWatch:
     """Return the engine's own watch; kept on the engine, to go with it."""
-    watch: RunWatch | None = vars(engine).get("_flowml_watch")
+    watch: RunWatch | None = vars(engine).get("flowml_watch")
     if watch is None:
-        watch = engine._flowml_watch = run_watches[_run_of(engine).id] = RunWatch()  # noqa: SLF001 - flowml's own
+        watch = vars(engine)["flowml_watch"] = run_watches[_run_of(engine).id] = RunWatch()
         if _is_flow(engine) and getattr(engine.flow, "track", None):
             hooks.detach(engine.flow)
     return watch
