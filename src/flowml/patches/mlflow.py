@@ -32,9 +32,15 @@ REQUEST_SESSION = PrivateName(
 CLIENTS_STORE = PrivateName(
     "mlflow.tracking.client",
     "MlflowClient._tracking_client",
-    "reads and writes SQL tables directly, and keeps run addresses out of the output",
-    "flows with many tasks end later, and MLflow prints a line for each run",
+    "reads and writes SQL tables directly",
+    "flows with many tasks end later",
     on_instances=True,
+)
+LOG_URL = PrivateName(
+    "mlflow.tracking._tracking_service.client",
+    "TrackingServiceClient._log_url",
+    "keeps run addresses, with the password in them, out of the output of this client alone",
+    "MLflow prints a line for each run that is closed",
 )
 SPARK_SESSION = PrivateName(
     "mlflow.utils._spark_utils",
@@ -91,6 +97,7 @@ NAMES = (
     GET_OR_START_RUN,
     REQUEST_SESSION,
     CLIENTS_STORE,
+    LOG_URL,
     SPARK_SESSION,
     REGISTRY_STORES,
     PACKAGES_OF_MODULES,

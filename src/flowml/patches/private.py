@@ -45,6 +45,12 @@ class PrivateName:
         """Return the attribute of this name of an object; None, and no warning, if it has none: it may not be set."""
         return getattr(value, self.name.rpartition(".")[2], None)
 
+    def replace_on(self, owner: object, value: object) -> None:
+        """Put something else in its place on an object; nothing, if the object has none."""
+        name = self.name.rpartition(".")[2]
+        if hasattr(owner, name):
+            setattr(owner, name, value)
+
     def replace(self, value: object) -> None:
         """Put something else in its place."""
         setattr(importlib.import_module(self.module), self.name, value)

@@ -115,9 +115,8 @@ def ui_of(uri: str) -> str | None:
 
 def _hush(client: MlflowClient) -> None:
     """Keep MLflow from printing a line for each closed run, with the server's address and the password in it."""
-    inner = patches.CLIENTS_STORE.of(client)
-    if hasattr(inner, "_log_url"):
-        inner._log_url = lambda _: None  # noqa: SLF001 - MLflow can be told so only for the whole process
+    # MLflow itself can be told so only for the whole process.
+    patches.LOG_URL.replace_on(patches.CLIENTS_STORE.of(client), lambda _: None)
 
 
 def connect(uri: str | None = None, registry_uri: str | None = None) -> Connection:
