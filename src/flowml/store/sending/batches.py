@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -167,12 +167,13 @@ def send_files(client: MlflowClient, run: Created, out: Outgoing) -> None:
     while out.files:
         try:
             _upload(client, run, str(out.files[0].path))
-            if out.root and out.new:
-                out.root.figures.keep(out.new.name, out.files[0].path)
         except Exception as error:
             if may_pass(error):
                 raise
             refused = refused or error
+        if out.root and out.new:
+            with suppress(OSError):  # such as a full disk: the task's own run has them
+                out.root.figures.keep(out.new.name, out.files[0].path)
         out.files.pop(0).remove()
     if refused:
         raise refused
