@@ -56,7 +56,8 @@ def of_estimator(model: Any) -> Iterator[tuple[str, str]]:
 def defaults_of(model: Any) -> frozenset[str]:
     """Name the settings of an estimator that are as its class has them, those of estimators inside it too."""
     values = _values_of(model)
-    return frozenset(name for name, value in values.items() if _is_default(name, value, {**values, "": model}))
+    holders = {**values, "": model}
+    return frozenset(name for name, value in values.items() if _is_default(name, value, holders))
 
 
 def label(model: Any) -> str:

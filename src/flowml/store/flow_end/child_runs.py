@@ -92,7 +92,9 @@ def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun
     if sql_tables.serves(client):
         try:
             children = [_of(row) for row in sql_tables.below(client, run_id, experiment_id)]
-            params = sql_tables.params_of(client, [child.run_id or "" for child in repeated(children)])
+            params = sql_tables.params_of(
+                client, [child.run_id or "" for group in repeated(children) for child in group]
+            )
             return [replace(child, params=params.get(child.run_id or "", {})) for child in children]
         except Exception as error:
             # Of the database: from MLflow's call it is known whether it may pass.
@@ -196,10 +198,10 @@ def last_attempts(children: Iterable[ChildRun]) -> list[ChildRun]:
     return list(found.values())
 
 
-def repeated(children: Iterable[ChildRun]) -> list[ChildRun]:
-    """Return the runs of what was called several times, but not too often to show each call."""
+def repeated(children: Iterable[ChildRun]) -> list[list[ChildRun]]:
+    """Return the runs of each task or flow that was called several times, but not too often to show each call."""
     groups: defaultdict[tuple[str, bool], list[ChildRun]] = defaultdict(list)
     for child in children:
         if child.run_id and not child.by_hand:
             groups[child.owner, child.is_flow].append(child)
-    return [child for group in groups.values() if 1 < len(last_attempts(group)) <= EACH for child in group]
+    return [group for group in groups.values() if 1 < len({child.id for child in group}) <= EACH]

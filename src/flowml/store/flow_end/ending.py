@@ -74,7 +74,6 @@ class Ending:
         self._all: list[child_runs.ChildRun] = []
         self._children: list[child_runs.ChildRun] = []
         self._labels: Mapping[str, str] = {}
-        self._names: dict[str, tuple[str, str]] = {}
         self._metrics: list[records.Metric] = []
 
     def read(self) -> None:
@@ -95,15 +94,15 @@ class Ending:
         children = child_runs.last_attempts([*self._all, *apart, *summed_up])
         self._labels = rollup.labels([*self._all, *apart])
         self._children = [replace(each, name=rollup.renamed(each, self._labels.get(each.id))) for each in children]
-        self._names = {
+
+    def names(self) -> Mapping[str, tuple[str, str]]:
+        """Return the names that runs of tasks get, and those that they had, by the run's id."""
+        found = {
             child.run_id: (name, child.name)
             for child in self._all
             if child.run_id and (name := rollup.renamed(child, self._labels.get(child.id))) != child.name
         }
-
-    def names(self) -> Mapping[str, tuple[str, str]]:
-        """Return the names that runs of tasks get, and those that they had, by the run's id."""
-        return dict(list(self._names.items())[:_MOST_NAMES])
+        return dict(list(found.items())[:_MOST_NAMES])
 
     def links(self) -> tuple[list[DatasetInput], list[str]]:
         """Return the datasets that came in from outside, and the models that came out: what the run lacks of them."""

@@ -28,12 +28,10 @@ def labels(children: Sequence[ChildRun]) -> Mapping[str, str]:
     Returns:
         What differs, such as ``ridge`` or ``alpha=0.1``, by the id of each call that can be told apart so.
     """
-    groups: defaultdict[tuple[str, bool], list[ChildRun]] = defaultdict(list)
-    for child in last_attempts(repeated(children)):
-        groups[child.owner, child.is_flow].append(child)
     found: dict[str, str] = {}
-    for (owner, _), group in groups.items():
-        arguments = [_arguments(owner, child.params) for child in group]
+    for calls in repeated(children):
+        group = last_attempts(calls)
+        arguments = [_arguments(child.owner, child.params) for child in group]
         found |= zip([child.id for child in group], _apart(arguments), strict=False)
     return found
 
@@ -52,7 +50,7 @@ def rolled_up(children: Iterable[ChildRun], labels: Mapping[str, str], own: Coll
     cache are counted, as ``<task>.cached``.
     What the parent logged itself under such a name, one of ``own``, stays.
     """
-    found: defaultdict[str, list[tuple[ChildRun, str, float]]] = defaultdict(list)
+    found: defaultdict[str, list[tuple[ChildRun, float]]] = defaultdict(list)
     cached: Counter[str] = Counter()
     for child in children:
         if child.status != "FINISHED":
@@ -60,26 +58,25 @@ def rolled_up(children: Iterable[ChildRun], labels: Mapping[str, str], own: Coll
         if child.cached:
             cached[f"{legal_key(child.owner)}.cached"] += 1
         for key, value in child.metrics.items():
-            found[name_above(child.owner, key, child.metrics)].append((child, key, value))
+            found[name_above(child.owner, key, child.metrics)].append((child, value))
     metrics = [metric for name, values in found.items() for metric in _metrics(name, values, labels)]
     metrics += [records.Metric(name, float(count)) for name, count in cached.items()]
     return [metric for metric in metrics if metric.key not in own]
 
 
-def _metrics(
-    name: str, values: Sequence[tuple[ChildRun, str, float]], labels: Mapping[str, str]
-) -> list[records.Metric]:
+def _metrics(name: str, values: Sequence[tuple[ChildRun, float]], labels: Mapping[str, str]) -> list[records.Metric]:
+    numbers = [value for _, value in values]
     if len(values) == 1:
-        return [records.Metric(name, values[0][2])]
-    keys = {_named(child, name, labels.get(child.id, "")) for child, _, _ in values}
-    is_counted = _are_counted([labels.get(child.id, "") for child, _, _ in values])
-    if not is_counted and len(values) <= EACH and None not in keys and len(keys) == len(values):
-        return [
-            records.Metric(key, value)
-            for child, _, value in values
-            if (key := _named(child, name, labels.get(child.id, "")))
-        ]
-    return summary(name, [value for _, _, value in values])
+        return [records.Metric(name, numbers[0])]
+    told_apart = [labels.get(child.id, "") for child, _ in values]
+    names = [
+        each
+        for (child, _), label in zip(values, told_apart, strict=True)
+        if (each := _named(child.owner, name, label)) is not None
+    ]
+    if _are_counted(told_apart) or len(set(names)) < len(values) or len(values) > EACH:
+        return summary(name, numbers)
+    return [records.Metric(each, value) for each, value in zip(names, numbers, strict=True)]
 
 
 def _are_counted(labels: Sequence[str]) -> bool:
@@ -92,12 +89,12 @@ def _are_counted(labels: Sequence[str]) -> bool:
     )
 
 
-def _named(child: ChildRun, name: str, label: str) -> str | None:
+def _named(task: str, name: str, label: str) -> str | None:
     """Put a label into a metric's name, after the task's; None where there is none, or none that lasts."""
     part = " ".join(re.findall(r"[\w.\-]+", label)).strip(".")
     if not part or _PASSING.search(label):
         return None
-    owner = legal_key(child.owner)
+    owner = legal_key(task)
     return legal_key(f"{owner}.{part}{name.removeprefix(owner)}")
 
 
