@@ -33,7 +33,7 @@ def configured() -> str | None:
     from flowml.capture.engine import server
 
     server.find()
-    server.is_missing()
+    server.expect_temporary()
     url = PREFECT_API_URL.value()
     return str(url) if url else None
 

@@ -55,8 +55,8 @@ def find() -> None:
         refresh_global_settings_context()
 
 
-def is_missing() -> bool:
-    """Tell whether Prefect has no server, and may start a temporary one; it is given more time then.
+def expect_temporary() -> bool:
+    """Give the temporary server that Prefect may start more time; tell whether there is no other server.
 
     Prefect's own limit stays where somebody has set it. It is in the environment, for processes that this one starts.
     """

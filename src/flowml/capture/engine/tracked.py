@@ -114,7 +114,7 @@ class _Tracking:
             if self.isasync:
                 event_loop.load_ahead(self.track)
             with nullcontext() if self.isasync else loading.loaded(self.track):
-                if is_off() or not server.is_missing():
+                if is_off() or not server.expect_temporary():
                     return super().__call__(*args, **kwargs)
                 told = server.TemporaryOne()
                 with told:

@@ -13,6 +13,7 @@ from flowml.ops.view.finding import find
 from flowml.ops.view.front_door import front_door
 from flowml.secrets import mask
 from flowml.store.backend.connection import tracking_uri, ui_of
+from flowml.store.backend.failures import explained
 
 
 def browse(named: str | None, *, where: Literal["prefect", "mlflow"]) -> None:
@@ -45,7 +46,8 @@ def _front(where: Literal["prefect", "mlflow"]) -> str:
     ui = ui_of(uri)
     if ui is None:
         raise LookupError(_no_mlflow(uri))
-    return front_door(ui, reading().runs)
+    with explained(uri):
+        return front_door(ui, reading().runs)
 
 
 def _page(named: str, where: Literal["prefect", "mlflow"]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import suppress
 
-from flowml.errors import FlowmlError
 from flowml.ops.runs import Readable, Rows
 from flowml.store.backend import sqlite_runs, urls
 
@@ -16,12 +16,13 @@ def front_door(ui: str, runs: Readable) -> str:
         ui: The address of MLflow's UI.
         runs: The runs that it shows.
     """
-    newest = None
-    with suppress(FlowmlError, OSError):  # a store that cannot be read yet has no flow runs to show
-        newest = next(iter(runs.newest(urls.FLOWS, page=1)), None)
+    newest = next(runs.newest(urls.FLOWS, page=1), None)
     return urls.under(ui, urls.of_flows(newest.info.experiment_id if newest else None))
 
 
 def of_database(ui: str, uri: str) -> str:
     """Return the same for a database that a local server shows; without importing MLflow."""
-    return front_door(ui, Rows(uri)) if sqlite_runs.can_read(uri) else urls.under(ui, urls.of_flows(None))
+    with suppress(sqlite3.Error):  # a file that is locked at this moment: the table of experiments does, too
+        if sqlite_runs.can_read(uri):
+            return front_door(ui, Rows(uri))
+    return urls.under(ui, urls.of_flows(None))
