@@ -112,10 +112,12 @@ def join(caller: records.Caller) -> Run:
     Raises:
         TrackingError: If its MLflow cannot be reached.
     """
-    if caller.run is None:
+    if caller.run is None and caller.key is None:
         return NO_RUN
     connection = connect(caller.tracking_uri, caller.registry_uri, may_be_away=True)
     store = LazyStore.at(connection)
+    if caller.run is None:
+        return JoinedRun(store, Outgoing(None, None, key=caller.key or "", store=store.place), caller.children)
     if caller.tag is None:
         return joined(store, caller.run, caller.children)
     its_run = _started_by(connection, caller)

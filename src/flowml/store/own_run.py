@@ -158,8 +158,13 @@ class JoinedRun:
             self.out, self._sends_in = self.out.for_a_fork(), os.getpid()
 
     def as_caller(self) -> records.Caller:
-        """Tell of this run and its store."""
-        return self._told
+        """Tell of this run and its store; of one that MLflow does not take now, the key that finds it later."""
+        try:
+            return self._told
+        except TrackingError as problem:
+            if not (problem.waits and self.out.journal):
+                raise
+        return dataclasses.replace(caller_of(self.connection, None, self.children), key=self.out.key)
 
     @cached_property
     def _told(self) -> records.Caller:
@@ -276,7 +281,9 @@ class OwnRun(JoinedRun):
         """Tell of a run, which is waited for; of one near the root, tell how it is found there."""
         if self._above is None or not self._is_near_root:
             return super().as_caller()
-        return dataclasses.replace(self._above.as_caller(), tag=self._tag, children=self.children)
+        above = self._above.as_caller()
+        mine = {"tag": self._tag} if above.run else {"key": self.out.key}
+        return dataclasses.replace(above, children=self.children, **mine)
 
     def sum_up(self, child: SummarizedCall) -> None:
         """Count a child without a run; a forked process notes it for the one that has the run."""

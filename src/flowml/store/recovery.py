@@ -10,7 +10,7 @@ from pathlib import Path
 from flowml.errors import FlowmlError, TrackingError
 from flowml.store.backend.connection import connect
 from flowml.store.journal.journal import Journal, JournalError, JournalInUseError
-from flowml.store.sending import creation, journaled
+from flowml.store.sending import creation, readback
 from flowml.store.sending.queue import Experiment, Outgoing
 from flowml.store.sending.writer import writer_of
 
@@ -50,8 +50,8 @@ def recover(paths: Iterable[Path], *, to: str | None = None, patience: float = 1
     found = Recovery()
     journals = _adopted(paths, found)
     try:
-        by_store: defaultdict[tuple[str, str | None], list[tuple[journaled.ReadBack, Outgoing]]] = defaultdict(list)
-        read = journaled.Reader().read(journals)
+        by_store: defaultdict[tuple[str, str | None], list[tuple[readback.ReadBack, Outgoing]]] = defaultdict(list)
+        read = readback.Reader().read(journals)
         stores = {key: store for one in read for key, store in one.stores.items()}
         for one in read:
             if one.torn:
@@ -91,13 +91,13 @@ def _redirect(out: Outgoing, *, is_other: bool) -> None:
     named = out.new.experiment() if out.new.experiment else None
     if named and named.name is None:
         name = out.new.tags.get("prefect.flow_name", out.new.name)
-        out.new = journaled.with_experiment(out.new, Experiment(None, name))
+        out.new = readback.with_experiment(out.new, Experiment(None, name))
 
 
 def _send(
     uri: str,
     registry: str | None,
-    runs: list[tuple[journaled.ReadBack, Outgoing]],
+    runs: list[tuple[readback.ReadBack, Outgoing]],
     found: Recovery,
     patience: float,
 ) -> None:

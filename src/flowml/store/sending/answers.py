@@ -76,8 +76,9 @@ def wait_for(
     failing = 0.0
     while True:
         now = time.monotonic()
+        longest = 0.0 if is_bounded and has_failed() and not delay.left() else _SLICE
         try:
-            return result.result(max(0.0, min(until() - now, _SLICE)))
+            return result.result(max(0.0, min(until() - now, longest)))
         except NotYet:
             waited = time.monotonic() - now
             if has_failed():

@@ -17,9 +17,9 @@ from flowml.storable import clean
 from flowml.store.backend import sql_tables
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
-from flowml.store.flow_end import orphans
+from flowml.store.flow_end import cached, orphans
 from flowml.store.flow_end.ending import EndedRun, Ending
-from flowml.store.sending import batches, cached, creation, journaled, ledger, timing
+from flowml.store.sending import batches, creation, journaled, ledger, timing
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Outgoing, Taken, open_here
 
