@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import math
@@ -20,14 +21,14 @@ from mlflow.entities import Run as MlflowRun
 from sklearn.linear_model import LinearRegression
 from tests.store.killed import journals, killed, run
 
-from flowml import records, settings
+from flowml import TrackingError, records, settings
 from flowml.options import Track
 from flowml.store import Run, open_run
 from flowml.store.backend import sql_tables
 from flowml.store.backend.connection import connect
 from flowml.store.journal.journal import FORM
 from flowml.store.recovery import recover
-from flowml.store.sending import sql_insert
+from flowml.store.sending import sql_insert, writer
 
 OWNER = records.Identity(
     name="a run", kind="task", owner="tests", attempt=1, started=0, source=None, tags={}, tag=("", "")
@@ -323,3 +324,38 @@ def test_a_forked_child_leaves_its_parents_journal_alone(project: Path) -> None:
     killed(program, project)
     assert recover(journals(project)).problems == []
     assert runs()["root"].data.metrics == {"own": 5.0, "after": 6.0}
+
+
+@pytest.mark.usefixtures("project")
+def test_many_runs_wait_on_the_disk_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While MLflow is away, runs beyond those that memory is for are in the journal; all arrive, the flow last."""
+    monkeypatch.setattr(writer, "MOST", 10)
+    monkeypatch.setattr(sql_tables, "serves", lambda _: False)
+    root = open_run(dataclasses.replace(OWNER, kind="flow"), track=Track(), parent=None)
+    assert root.info
+    mine = writer.writer_of(connect())
+    with monkeypatch.context() as away:
+        away.setattr(MlflowClient, "create_run", _refused)
+        for number in range(60):
+            task = open_run(named(f"task {number}"), track=Track(), parent=root)
+            task.put([records.Metric("m", float(number)), records.Param("p", "v"), records.Text("a.txt", "a")])
+            task.close("FINISHED", 1)
+            if not number:
+                with pytest.raises(TrackingError):
+                    mine.flush(0.5)
+        mine.ask(lambda: None)  # in its turn: all before it is taken
+        assert len(mine.waiting()) <= 11
+        assert mine.count_waiting() >= 60
+        root.close("FINISHED", 2)
+    root.settle()
+    found = runs()
+    assert len(found) == 61
+    for number in range(60):
+        run = found[f"task {number}"]
+        assert (run.data.metrics["m"], run.data.params, run.info.status) == (float(number), {"p": "v"}, "FINISHED")
+    assert found["a run"].data.metrics["task 59.m"] == 59.0
+    assert found["a run"].info.status == "FINISHED"
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")

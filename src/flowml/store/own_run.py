@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import markdown, records, settings
 from flowml.errors import TrackingError
+from flowml.store import digests
 from flowml.store.backend import mlflow_state, urls
 from flowml.store.backend.failures import without_credentials
 from flowml.store.by_hand import fluent
@@ -19,7 +20,7 @@ from flowml.store.by_hand.opened import Stack
 from flowml.store.by_hand.plain_calls import PlainCalls
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.lazy_store import LazyStore
-from flowml.store.sending import answers, creation, digests, journaled
+from flowml.store.sending import answers, creation, journaled
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.ledger import ledger_of
 from flowml.store.sending.queue import Closing, Created, Outgoing

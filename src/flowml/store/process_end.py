@@ -8,9 +8,9 @@ import os
 
 from flowml import settings
 from flowml.errors import TrackingError
-from flowml.store import lazy_store
+from flowml.store import digests, lazy_store
 from flowml.store.journal import journal
-from flowml.store.sending import answers, digests
+from flowml.store.sending import answers
 from flowml.store.sending.writer import all_writers
 
 _logger = logging.getLogger(__name__)

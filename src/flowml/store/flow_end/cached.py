@@ -8,29 +8,29 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from flowml.store.sending.queue import Outgoing
+    from flowml import records
 
 
-def link(client: MlflowClient, run_id: str, out: Outgoing, experiment_id: str) -> None:
+def link(client: MlflowClient, run_id: str, reused: list[records.Reused], experiment_id: str) -> None:
     """Tag a run with the id of the one that made its result, or with why there is none.
 
     Args:
         client: The client to ask and send with.
         run_id: The run whose result came from a cache.
-        out: What it has to send; what was linked is taken away.
+        reused: Where the result is kept; what was linked is taken away.
         experiment_id: Its experiment, where the other is looked for first.
     """
     from mlflow.entities import RunTag
 
-    while out.reused:
-        source = _maker(client, out.reused[0].key, experiment_id)
+    while reused:
+        source = _maker(client, reused[0].key, experiment_id)
         tags = {"flowml.cached_from": source.info.run_id} if source else {}
         if source is None:
             tags["flowml.cached_from_missing"] = "no run that made this result is in this MLflow"
         elif source.info.lifecycle_stage == "deleted":
             tags["flowml.cached_from_missing"] = "the run that made this result was deleted"
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-        del out.reused[0]
+        del reused[0]
 
 
 def _maker(client: MlflowClient, key: str, experiment_id: str) -> Run | None:

@@ -36,6 +36,11 @@ class _Weights:
                 raise OSError(errno.EDQUOT, f"{waits} (setting journal_limit)")
             self._used += size
 
+    def add(self, size: int) -> None:
+        """Count so many bytes that are there."""
+        with self._lock:
+            self._used += size
+
     def give(self, size: int) -> None:
         """Make room again."""
         with self._lock:
@@ -61,6 +66,8 @@ class Scratch:
         self._finalizer.atexit = False  # it would come before the writer's last flush
         self._is_removed, self._owner = False, os.getpid()
         if path:
+            self._weight[0] = _size_of(path)
+            _weights.add(self._weight[0])
             self.keep()
         else:
             _all.add(self)
@@ -71,7 +78,7 @@ class Scratch:
         Raises:
             OSError: If that is more than may wait; the folder is removed.
         """
-        size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        size = _size_of(self.path)
         try:
             _weights.take(size)
         except OSError:
@@ -83,6 +90,11 @@ class Scratch:
         """Leave it on the disk, whatever becomes of this process: a journal tells of it."""
         self._finalizer.detach()
         _all.discard(self)
+
+    def let_go(self) -> None:
+        """Leave it to the journal, which somebody reads again: it does not count until then."""
+        _weights.give(self._weight[0])
+        self._weight[0] = 0
 
     def remove(self) -> None:
         """Remove it."""
@@ -103,6 +115,10 @@ def _new_folder() -> Path:
             mine.files.mkdir(mode=0o700, exist_ok=True)
             return Path(tempfile.mkdtemp(dir=mine.files))
     return Path(tempfile.mkdtemp(prefix="flowml-"))
+
+
+def _size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _remove(folder: Path, owner: int, weight: list[int]) -> None:

@@ -81,6 +81,14 @@ class Serialized:
         with self._lock:
             self._holders += 1
 
+    def let_go(self) -> None:
+        """Leave the files to the journal, which somebody reads again."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0 and self.scratch is not None:
+                self.scratch.let_go()
+                self.scratch = None
+
     def release(self) -> None:
         """Remove the files, if nobody else holds them."""
         with self._lock:

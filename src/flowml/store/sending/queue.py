@@ -278,6 +278,17 @@ class Outgoing:
         self.files, self.models = [], []
         self.figures.remove()
 
+    def let_go(self) -> None:
+        """Leave what is to be sent to the journal: it is read again from there."""
+        self.sort()
+        for files in self.files:
+            files.let_go()
+        for model in self.models:
+            model.serialized.let_go()
+        for held in (self.params, self.tags, self.metrics, self.inputs, self.files, self.models, self.reused):
+            held.clear()
+        self.evaluated, self.unsent = Evaluated(), []
+
     def note(self, problem: TrackingError) -> None:
         """Note what could not be sent, where the outermost flow will tell it."""
         (self.root or self).problems.append(problem)
@@ -290,6 +301,11 @@ class Outgoing:
 
 
 _all: WeakSet[Outgoing] = WeakSet()
+
+
+def alive_here() -> dict[str, Outgoing]:
+    """Return the runs of this process that somebody holds, by key."""
+    return {out.key: out for out in list(_all)}
 
 
 def open_here() -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,16 +41,24 @@ class ReadBack:
 class Reader:
     """Reads journals; what one tells of runs in another is put together.
 
+    Args:
+        known: Runs that this process holds, by key, where the journals are its own.
+
     Attributes:
         all_runs: The runs of all journals, by key, and those that they hang under.
     """
 
-    def __init__(self) -> None:
-        self.all_runs: dict[str, Outgoing] = {}
+    def __init__(self, known: Mapping[str, Outgoing] | None = None) -> None:
+        self.all_runs = dict(known or {})
+        self._is_ours = known is not None
         self._models: dict[str, Serialized] = {}
 
-    def read(self, journals: Iterable[Journal]) -> list[ReadBack]:
+    def read(self, journals: Iterable[Journal], *, only: Collection[str] | None = None) -> list[ReadBack]:
         """Read journals.
+
+        Args:
+            journals: The journals.
+            only: The keys of the runs. Default: all.
 
         Returns:
             What each of them tells of; sorted, so that a run comes after the one that it hangs under.
@@ -61,13 +69,15 @@ class Reader:
         for journal in journals:
             one = ReadBack(journal)
             found.append(one)
-            for entry in journal.entries():
+            entries = journal.entries() if only is None else [each for key in only for each in journal.entries(key)]
+            for entry in entries:
                 if entry.kind == "run":
                     headers[entry.run] = one, entry.data
                 else:
                     others.append((one, entry))
-        for key in headers:
-            self._open(key, headers)
+        for key, (one, header) in headers.items():
+            one.runs[key] = self._open(key, headers)
+            one.stores[key] = header.get("store") or {}
         for one, entry in others:
             try:
                 self._add(one, entry)
@@ -86,22 +96,22 @@ class Reader:
         new, root = header.get("new"), header.get("root")
         out = Outgoing(
             None if new is None else self._new(new, headers),
-            self._open(root, headers) if root and root in headers else None,
+            self._open(root, headers) if root and (root in headers or root in self.all_runs) else None,
             key=key,
-            is_restored=True,
+            is_restored=not self._is_ours,
         )
         out.journal = one.journal
         if header.get("created"):
             out.created.set_result(_made(header["created"]))
-        self.all_runs[key] = one.runs[key] = out
-        one.stores[key] = header.get("store") or {}
+        self.all_runs[key] = out
         return out
 
     def _new(self, new: Mapping[str, Any], headers: Mapping[str, tuple[ReadBack, Mapping[str, Any]]]) -> NewRun:
         def other(reference: Mapping[str, Any] | None) -> Outgoing | None:
             if reference is None:
                 return None
-            return self._open(reference["key"], headers) if reference["key"] in headers else self._elsewhere(reference)
+            key = reference["key"]
+            return self._open(key, headers) if key in headers or key in self.all_runs else self._elsewhere(reference)
 
         named = new["experiment"]
         experiment = Experiment(*named) if named else None

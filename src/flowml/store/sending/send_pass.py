@@ -31,6 +31,7 @@ class SendPass:
         at_work: Entered while something is sent.
         was_sent: Told of each run of which nothing is left.
         in_between: Called between runs: somebody may wait for another one to be created.
+        left_out: Counts the runs below an outermost one that wait elsewhere.
         side_by_side: Whether several runs may be sent at a time.
         force: Send what waits for company, too.
         of: The outermost run that somebody waits for; what failed of it is tried now. Default: of all of them.
@@ -42,6 +43,7 @@ class SendPass:
     at_work: Callable[[], AbstractContextManager[None]]
     was_sent: Callable[[], None]
     in_between: Callable[[], None]
+    left_out: Callable[[Outgoing], int]
     side_by_side: bool
     force: bool = False
     of: Outgoing | None = None
@@ -130,7 +132,7 @@ class SendPass:
         if not out.closing or not out.closing.rolls_up or (self.last and self._is_awaited(out)):
             return False
         root = out.root or out
-        return root in self._failed or root in self._put_off
+        return root in self._failed or root in self._put_off or self.left_out(root) > 0
 
     def _create_together(self, group: list[Outgoing]) -> None:
         try:

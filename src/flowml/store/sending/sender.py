@@ -158,7 +158,7 @@ class Sender:
         self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
         if closing:
             self._step(out, partial(batches.send_to_model, client, run_id, out))
-        self._step(out, partial(cached.link, client, run_id, out, info.experiment_id))
+        self._step(out, partial(cached.link, client, run_id, out.reused, info.experiment_id))
         if closing is None:
             self._tell_losses(out)
             out.since = time.monotonic()

@@ -21,6 +21,7 @@ from flowml.errors import TrackingError
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import pause
 from flowml.store.sending import answers, journaled, timing
+from flowml.store.sending.backlog import MOST, Backlog
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Created, Outgoing
 from flowml.store.sending.send_pass import SendPass
@@ -83,6 +84,7 @@ class Writer:
         self._wanted: deque[Outgoing] = deque()  # runs that somebody waits for
         self._told: queue.SimpleQueue[Outgoing | _Close | Job] = queue.SimpleQueue()
         self._waiting: dict[Outgoing, None] = {}
+        self._backlog = Backlog()
         self._failures = 0
         self._next_try = 0.0
         self._sent_last = 0.0
@@ -229,7 +231,8 @@ class Writer:
 
     def count_waiting(self, root: Outgoing | None = None) -> int:
         """Count the runs that have something left to send: those of an outermost run with its own, or all."""
-        return sum(root in {None, out.root or out} for out in list(self._waiting))
+        in_memory = sum(root in {None, out.root or out} for out in list(self._waiting))
+        return in_memory + self._backlog.count(root)
 
     def _hand_over(self, item: Outgoing | _Close | Job) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -259,7 +262,20 @@ class Writer:
         if isinstance(item, _Close):
             item.out.closing, item = item.closing, item.out
         self._waiting.pop(item, None)  # to the end: a flow is closed after the tasks that were before it
-        self._waiting[item] = None
+        if len(self._waiting) < MOST or not (self._failures and self._backlog.take(item)):
+            self._waiting[item] = None
+
+    def _fetch(self) -> bool:
+        """Put runs back from the backlog, where there is room; tell whether there were any."""
+        if not self._backlog or len(self._waiting) > MOST // 2:
+            return False
+        ended = [out for out in self._waiting if out.closing and out.closing.rolls_up]
+        for out, closing in self._backlog.give():
+            out.closing = closing
+            self._waiting[out] = None
+        for flow in ended:  # after what was called in it
+            self._waiting[flow] = self._waiting.pop(flow)
+        return True
 
     def _hold(self) -> None:
         """Take what comes in until nothing does: one Python thread works at a time, and Prefect's begins a task."""
@@ -307,9 +323,20 @@ class Writer:
         self, *, force: bool = False, of: Outgoing | None = None, last: bool = False
     ) -> Mapping[Outgoing, TrackingError]:
         side_by_side = self._uri.startswith("http")
-        one = SendPass(self._sender, self._waiting, self._at_work, self._was_sent, self._create_wanted, side_by_side)
-        failed = replace(one, force=force, of=of, last=last).run()
+        one = SendPass(
+            self._sender,
+            self._waiting,
+            self._at_work,
+            self._was_sent,
+            self._create_wanted,
+            self._backlog.count,
+            side_by_side,
+        )
+        one = replace(one, force=force, of=of, last=last)
+        failed = one.run()
         self._failures, self._next_try = 0, 0.0
+        while self._fetch() and not failed:
+            failed = one.run()
         return failed
 
     def _was_sent(self) -> None:
