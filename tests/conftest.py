@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 from flowml import faults, settings
 from flowml.store import lazy_store
 from flowml.store.backend import connection, embedded, mlflow_state
+from flowml.store.sending import writer
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +74,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) 
     settings.reload()
     yield tmp_path
     lazy_store.fix_all()  # a call that was left early would choose its store seconds later, in another test
+    for each in writer.all_writers():
+        each._waiting.clear()  # what waits for a server that a test ended would be waited for in all others
     while mlflow.active_run():
         mlflow.end_run()
     forget_what_was_said_to_mlflow()
