@@ -47,7 +47,7 @@ class Bench:
         tracker: What is tested.
         mlflow: The server.
         folder: A folder for the cases.
-        warm: Starts processes; None: each is started anew.
+        warm: Starts processes that have their libraries already.
     """
 
     tracker: Tracker
@@ -55,49 +55,46 @@ class Bench:
     folder: Path
     warm: Warm
 
-    def home(self, case: str) -> Path:
-        """Return the folder of a case."""
-        home = self.folder / case
+    def home(self, name: str) -> Path:
+        """Return a folder for programs to run in, and for the tracker to keep things in."""
+        home = self.folder / name
         home.mkdir(exist_ok=True)
         (home / "pyproject.toml").touch()
         return home
 
-    def environment(self, case: str, address: str | None = None) -> dict[str, str]:
-        """Return the environment of a case's programs; they reach MLflow at an address, or directly."""
-        return dict(self.tracker.environment(address or self.mlflow.address, case, self.home(case)))
-
-    def run(self, program: str, case: str, address: str, *arguments: str, cold: bool = False, **more: str) -> Ended:
-        """Run a program to its end.
-
-        Args:
-            program: Its name.
-            case: The case's.
-            address: Where it reaches MLflow.
-            arguments: What it is given.
-            cold: Start it as a user does.
-            more: Added to its environment.
-        """
-        with self.started(program, case, address, *arguments, cold=cold, **more) as running:
+    def run(self, program: str, case: str, address: str, *arguments: str, **options: Any) -> Ended:
+        """Run a program to its end, with all that `started` takes."""
+        with self.started(program, case, address, *arguments, **options) as running:
             return running.wait()
 
     @contextmanager
     def started(
-        self, program: str, case: str, address: str, *arguments: str, cold: bool = False, **more: str
+        self, program: str, case: str, address: str, *arguments: str, home: str = "", cold: bool = False, **more: str
     ) -> Iterator[Running]:
-        """Start a program; it is killed at the end, if it has not ended."""
-        environment = {**self.environment(case, address), **more}
+        """Start a program; it is killed at the end, if it has not ended.
+
+        Args:
+            program: Its name.
+            case: The name of the experiment.
+            address: Where it reaches MLflow.
+            arguments: What it is given.
+            home: The name of its folder. Default: the case's.
+            cold: Start it as a user does.
+            more: Added to its environment.
+        """
+        folder = self.home(home or case)
+        environment = {**self.tracker.environment(address, case, folder), **more}
         command = [*self.tracker.program(program), *arguments]
-        log = self.home(case) / f"{program}-{time.monotonic_ns()}.log"
         start = Cold if cold else self.warm.start
-        running = start(command, environment, log)
+        running = start(command, environment, folder / f"{program}-{time.monotonic_ns()}.log")
         try:
             yield running
         finally:
             running.kill()
 
-    def sync(self, case: str) -> subprocess.CompletedProcess[str]:
-        """Send what the case's programs left."""
-        return self.tracker.sync(self.environment(case))
+    def sync(self, home: str, address: str | None = None) -> Ended:
+        """Send what the programs of a folder left."""
+        return self.run("sync", home, address or self.mlflow.address)
 
     def read(self, case: str) -> Facts:
         """Read what MLflow has of the case."""

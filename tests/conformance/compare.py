@@ -1,4 +1,4 @@
-"""All that an MLflow has of one case, as counted facts in words: equal value by value, and what is there twice shows."""
+"""All that an MLflow has of one case, as facts that are counted: equal value by value, and twice where it is twice."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def check(
         assert ended.seconds < baseline.ended.seconds + 3 * MAX_DELAY + _MARGIN, ended.log
     if bench.tracker.can_sync():
         synced = bench.sync(case)
-        assert synced.returncode == 0, synced.stderr
+        assert synced.code == 0, synced.log
     return difference(baseline.facts, bench.read(case))
 
 

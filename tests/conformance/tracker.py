@@ -1,6 +1,6 @@
 """The tracker that is tested, seen from outside: all that the tests know of it.
 
-Another tracker can be put here: give it programs that do what `reference` and `counting` do, and a `Tracker`.
+Another tracker can be put here: give it programs that do what `reference`, `counting` and `many` do, and a `Tracker`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ class Tracker(Protocol):
     names_of_time_and_place: frozenset[str]
 
     def program(self, name: str) -> Sequence[str]:
-        """Return the command of a program: `reference` or `counting`, which is the one that is killed."""
+        """Return the command of a program.
+
+        Args:
+            name: `reference`; `counting`, which is killed; `sync`, which sends what programs left behind that were run
+                in the same environment, and ends with the code 0 when all of it is sent.
+        """
 
     def environment(self, mlflow: str, case: str, home: Path) -> Mapping[str, str]:
         """Return the environment in which a program logs to an MLflow.
@@ -41,10 +46,7 @@ class Tracker(Protocol):
         """
 
     def can_sync(self) -> bool:
-        """Tell whether `sync` exists."""
-
-    def sync(self, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Send what programs left behind that were run in this environment; the code 0 says that all is sent."""
+        """Tell whether the program `sync` exists."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Flowml:
 
     def program(self, name: str) -> Sequence[str]:
         """Return the command of a program."""
-        return [sys.executable, "-m", f"tests.conformance.{name}"]
+        module = ["flowml", "sync"] if name == "sync" else [f"tests.conformance.{name}"]
+        return [sys.executable, "-m", *module]
 
     def environment(self, mlflow: str, case: str, home: Path) -> Mapping[str, str]:
         """Return the environment in which a program logs to an MLflow."""
@@ -96,11 +99,3 @@ class Flowml:
     def _has_sync(self) -> bool:
         asked = [sys.executable, "-m", "flowml", "sync", "--help"]
         return subprocess.run(asked, capture_output=True, cwd=ROOT, check=False, timeout=60).returncode == 0
-
-    def sync(self, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Send what dead processes left."""
-        command = [sys.executable, "-m", "flowml", "sync"]
-        folder = Path(environment["FLOWML_HOME"]).parent
-        return subprocess.run(
-            command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=300
-        )

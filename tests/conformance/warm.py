@@ -15,15 +15,11 @@ import sys
 from importlib import import_module
 from typing import Any
 
-LIBRARIES = (
-    *("prefect", "prefect.events.clients", "prefect.task_runners", "pandas", "matplotlib.figure", "flowml"),
-    *("sklearn.linear_model", "mlflow", "mlflow.sklearn", "mlflow.store.tracking.rest_store", "skops.io", "PIL.Image"),
-    *(
-        "matplotlib.backends.backend_agg",
-        "mlflow.store.artifact.mlflow_artifacts_repo",
-        "flowml.capture.engine.tracked",
-    ),
-)
+LIBRARIES = """
+prefect prefect.events.clients prefect.task_runners flowml flowml.capture.engine.tracked git pandas PIL.Image
+matplotlib.figure matplotlib.backends.backend_agg skops.io sklearn.linear_model mlflow mlflow.sklearn mlflow.pyfunc
+mlflow.store.tracking.rest_store mlflow.store.artifact.mlflow_artifacts_repo mlflow.models.rag_signatures
+"""
 _LOOK = 0.05  # seconds between two looks whether a program has ended
 
 
@@ -75,7 +71,7 @@ def _serve() -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    for library in LIBRARIES:
+    for library in LIBRARIES.split():
         import_module(library)
     _tell(ready=True)
     mine = _serve()
