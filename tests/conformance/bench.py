@@ -19,7 +19,7 @@ from typing import Any
 from tests.conformance.compare import Facts, Mlflow, read
 from tests.conformance.tracker import ROOT, Tracker
 
-_LONGEST = 400.0  # seconds that a program may take
+_LONGEST = 400.0  # seconds that a program takes, if it is not one that works for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +113,13 @@ class Running:
         self.began = time.monotonic()
         self.pid = 0
 
-    def code(self) -> int:
-        """Wait for its end and return its exit code."""
+    def code(self, longest: float) -> int:
+        """Wait for its end, so many seconds at most, and return its exit code."""
         raise NotImplementedError
 
-    def wait(self) -> Ended:
-        """Wait for its end."""
-        code = self.code()
+    def wait(self, longest: float = _LONGEST) -> Ended:
+        """Wait for its end, so many seconds at most."""
+        code = self.code(longest)
         text = self.log.read_text(errors="replace")
         said = [line for line in text.splitlines() if line.startswith("SEEN ")]
         return Ended(code, json.loads(said[-1][5:]) if said else None, time.monotonic() - self.began, text)
@@ -141,9 +141,9 @@ class Cold(Running):
             )
         self.pid = self._process.pid
 
-    def code(self) -> int:
-        """Wait for its end and return its exit code."""
-        return self._process.wait(_LONGEST)
+    def code(self, longest: float) -> int:
+        """Wait for its end, so many seconds at most, and return its exit code."""
+        return self._process.wait(longest)
 
 
 @dataclass(slots=True)
@@ -184,10 +184,10 @@ class _Forked(Running):
         self._told = told
         self.pid = told.get(timeout=60)["pid"]
 
-    def code(self) -> int:
-        """Wait for its end and return its exit code."""
+    def code(self, longest: float) -> int:
+        """Wait for its end, so many seconds at most, and return its exit code."""
         try:
-            return int(self._told.get(timeout=_LONGEST)["code"])
+            return int(self._told.get(timeout=longest)["code"])
         except Empty:
             raise TimeoutError(self.log.read_text()[-3000:]) from None
 

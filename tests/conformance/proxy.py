@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -28,10 +30,11 @@ class Fault:
     """What happens to a request.
 
     Attributes:
-        kind: `refuse` resets its connection, and accepts no other one for `seconds`; `hang` never answers, and hands
-            the request on when the proxy is healed if the client waits still; `slow` hands it on after `seconds`;
-            `cut request` hands half of it on and closes; `cut answer` hands all of it on, and half of the answer's
-            body back; `status` answers by itself; `lose answer` hands all of it on, waits for the answer, and closes.
+        kind: `refuse` resets its connection, and accepts no other one for `seconds`; `hang` never answers, but hands
+            the request on when the proxy is healed and the client waits still, and closes after `seconds`, if there
+            are any; `slow` hands it on after `seconds`; `cut request` hands half of it on and closes; `cut answer`
+            hands all of it on, and half of the answer's body back; `status` answers by itself; `lose answer` hands
+            all of it on, waits for the answer, and closes.
         seconds: See above.
         status: The HTTP status.
         retry_after: The seconds in the header ``Retry-After``; None: no such header.
@@ -239,7 +242,7 @@ class Proxy:
                 self._go_down(None if lasts else fault.seconds)
                 return False
             case "hang":
-                return self._wait_while_it_hangs(client)
+                return self._wait_while_it_hangs(client, fault.seconds)
             case "slow":
                 self._closed.wait(fault.seconds)
             case "cut request":
@@ -261,10 +264,10 @@ class Proxy:
                 self.failed.append((number, fault))
             return number, fault
 
-    def _wait_while_it_hangs(self, client: socket.socket) -> bool:
-        """Wait until the proxy is healed; False if it was closed, or the client is gone."""
-        is_healed = False
-        while not self._closed.is_set():
+    def _wait_while_it_hangs(self, client: socket.socket, seconds: float) -> bool:
+        """Wait until the proxy is healed; False if it was closed, the client is gone, or it took too long."""
+        is_healed, until = False, time.monotonic() + (seconds or math.inf)
+        while not self._closed.is_set() and time.monotonic() < until:
             if select.select([client], [], [], 0)[0] and not client.recv(1, socket.MSG_PEEK):
                 return False
             if is_healed:

@@ -100,9 +100,10 @@ def check(
         ended = bench.run("reference", case, proxy.address, *arguments, **more)
         assert (ended.code, ended.seen) == (0, baseline.ended.seen), ended.log
         assert ended.seconds < baseline.ended.seconds + 3 * MAX_DELAY + _MARGIN, ended.log
-    if bench.tracker.can_sync():
-        synced = bench.sync(case)
-        assert synced.code == 0, synced.log
+        proxy.heal()
+        if bench.tracker.can_sync():
+            synced = bench.sync(case, proxy.address)
+            assert synced.code == 0, synced.log
     return difference(baseline.facts, bench.read(case))
 
 

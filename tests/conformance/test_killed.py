@@ -6,11 +6,12 @@ import json
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
@@ -27,33 +28,56 @@ _LONGEST = 3.0  # seconds after which a program is killed, from its first line o
 _MANY = 40  # numbers that it counts: more than it comes to
 
 
-class Killed(NamedTuple):
-    """A program that was killed.
+class Program(NamedTuple):
+    """A program that logged until it was killed, or to its end.
 
     Attributes:
         case: The name of its experiment.
         logged: What it had logged, as it wrote it down.
+        ended: How it ended.
     """
 
     case: str
     logged: list[dict[str, Any]]
+    ended: Ended
 
 
-def killed(bench: Bench, home: str, number: int, kill: Callable[[Proxy, Running, Path], None]) -> Killed:
-    """Start the program, let it be killed, and return what it had logged until then."""
-    case = f"{home}-{number}"
-    logged = bench.home(home) / f"logged-{number}"
-    with (
-        Proxy(bench.mlflow.address) as proxy,
-        bench.started("counting", case, proxy.address, str(_MANY), home=home, LOGGED_LIST=str(logged)) as running,
-    ):
-        kill(proxy, running, logged)
-        running.wait()
+class Plan(NamedTuple):
+    """A program to run.
+
+    Attributes:
+        home: The name of its folder.
+        case: The name of its experiment. Default: that of the folder.
+        many: Up to which number it counts.
+    """
+
+    home: str
+    case: str = ""
+    many: int = _MANY
+
+
+Act: TypeAlias = "Callable[[Proxy, Running, Path], object]"
+
+
+def run_one(bench: Bench, proxy: Proxy, act: Act, plan: Plan) -> Program:
+    """Run the program while something is done to it.
+
+    Args:
+        bench: What runs it.
+        proxy: By which it reaches MLflow.
+        act: Is given the proxy, the program, and its list.
+        plan: Where, and what.
+    """
+    logged = bench.home(plan.home) / f"logged-{time.monotonic_ns()}"
+    case, many = plan.case or plan.home, str(plan.many)
+    with bench.started("counting", case, proxy.address, many, home=plan.home, LOGGED_LIST=str(logged)) as running:
+        act(proxy, running, logged)
+        ended = running.wait()
     text = logged.read_text() if logged.exists() else ""
-    return Killed(case, [json.loads(line) for line in text.splitlines()])
+    return Program(case, [json.loads(line) for line in text.splitlines()], ended)
 
 
-def after(seconds: float) -> Callable[[Proxy, Running, Path], None]:
+def after(seconds: float) -> Act:
     """Kill it so long after it has logged something."""
 
     def kill(_: Proxy, running: Running, logged: Path) -> None:
@@ -64,7 +88,7 @@ def after(seconds: float) -> Callable[[Proxy, Running, Path], None]:
     return kill
 
 
-def at_request(count: int) -> Callable[[Proxy, Running, Path], None]:
+def at_request(count: int) -> Act:
     """Kill it when so many requests have come in, before the last of them is handed on."""
 
     def kill(proxy: Proxy, running: Running, _: Path) -> None:
@@ -89,11 +113,8 @@ def is_there(each: dict[str, Any], facts: Facts) -> bool:
             return made and any(fact.startswith("version of <case>-line: READY, ") and of in fact for fact in facts)
 
 
-def check(bench: Bench, home: str, programs: Sequence[Killed], *, sync: Callable[[], Ended] | None = None) -> None:
-    """Sync, and expect all that was logged, once; where there is no sync, that nothing is there twice."""
-    if bench.tracker.can_sync():
-        synced = (sync or partial(bench.sync, home))()
-        assert synced.code == 0, synced.log
+def expect_all(bench: Bench, programs: Sequence[Program]) -> None:
+    """Expect all that was logged, once; where there is no sync, that nothing is there twice."""
     missing, more = list[str](), list[str]()
     for program in programs:
         facts = bench.read(program.case)
@@ -107,14 +128,24 @@ def check(bench: Bench, home: str, programs: Sequence[Killed], *, sync: Callable
     assert missing == []
 
 
-def kill_many(bench: Bench, home: str, kills: Sequence[Callable[[Proxy, Running, Path], None]]) -> None:
-    """Kill a program for each way, two at a time, and look at what they left together."""
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        programs = list(pool.map(partial(killed, bench, home), range(len(kills)), kills))
-    check(bench, home, programs)
+def kill_many(bench: Bench, home: str, acts: Sequence[Act]) -> None:
+    """Run a program for each way of killing it, two at a time, sync, and look at what they left together."""
+    with ExitStack() as opened, ThreadPoolExecutor(_AT_A_TIME) as pool:
+        proxies = [opened.enter_context(Proxy(bench.mlflow.address)) for _ in acts]
+        running = [
+            pool.submit(run_one, bench, proxy, act, Plan(home, f"{home}-{number}"))
+            for number, (proxy, act) in enumerate(zip(proxies, acts, strict=True))
+        ]
+        programs = [each.result() for each in running]
+        for proxy in proxies:
+            proxy.heal()
+        if bench.tracker.can_sync():
+            synced = bench.sync(home)
+            assert synced.code == 0, synced.log
+        expect_all(bench, programs)
 
 
-def at_random(seed: int, count: int) -> list[Callable[[Proxy, Running, Path], None]]:
+def at_random(seed: int, count: int) -> list[Act]:
     """Return kills at random moments."""
     moments = random.Random(seed)
     return [after(moments.uniform(0, _LONGEST)) for _ in range(count)]
@@ -145,19 +176,15 @@ def test_a_sync_that_is_killed(bench: Bench) -> None:
     if not bench.tracker.can_sync():
         pytest.skip("needs sync")
     home = "killed-sync"
-    program = killed(bench, home, 0, at_request(9))
-
-    def sync() -> Ended:
+    with Proxy(bench.mlflow.address) as proxy:
+        program = run_one(bench, proxy, at_request(9), Plan(home))
         for count in (1, 2, 3, 5, 8, 13):
-            with (
-                Proxy(bench.mlflow.address) as proxy,
-                bench.started("sync", program.case, proxy.address, home=home) as running,
-            ):
-                proxy.do_at(count, running.kill)
-                running.wait()
-        return bench.sync(home)
-
-    check(bench, home, [program], sync=sync)
+            with bench.started("sync", home, proxy.address) as syncing:
+                proxy.do_at(len(proxy.requests) + count, syncing.kill)
+                syncing.wait()
+        synced = bench.sync(home, proxy.address)
+        assert synced.code == 0, synced.log
+    expect_all(bench, [program])
 
 
 @pytest.mark.soak
