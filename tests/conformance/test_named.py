@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 GONE = Fault("refuse")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def has_sync(bench: Bench) -> None:
     """Skip what there is nothing to sync with."""
     if not bench.tracker.can_sync():
@@ -62,7 +62,12 @@ def sync(bench: Bench, home: str, address: str) -> str:
 
 def journals(bench: Bench, home: str) -> list[Path]:
     """Return the files in which flowml keeps what is not sent."""
-    return sorted(path for path in (bench.home(home) / ".flowml" / "journal").glob("*") if path.suffix in {".db", ""})
+    return sorted((bench.home(home) / ".flowml" / "journal").glob("*.db"))
+
+
+def beside(journal: Path) -> Path:
+    """Return a name that another journal of the same folder could have."""
+    return journal.with_name(f"{journal.stem[:-8]}00000000{journal.suffix}")
 
 
 def test_the_buffer_was_not_flushed_and_the_log_is_empty(bench: Bench) -> None:
@@ -163,7 +168,7 @@ def test_the_journal_of_a_crashed_script_raises(bench: Bench) -> None:
     with Proxy(bench.mlflow.address) as proxy:
         program = run_one(bench, proxy, at_request(15), Plan(home))
         (found, *_) = journals(bench, home)
-        found.with_name(f"empty{found.suffix}").touch()
+        beside(found).touch()
         sync(bench, home, proxy.address)
     expect_all(bench, [program])
 
@@ -174,10 +179,11 @@ def test_a_journal_of_another_version(bench: Bench) -> None:
     with Proxy(bench.mlflow.address) as proxy:
         program = run_offline(bench, proxy, home)
         (found, *_) = journals(bench, home)
-        other = found.with_name(f"newer{found.suffix}")
+        other = beside(found)
+        with closing(sqlite3.connect(found)) as left:
+            left.execute("VACUUM INTO ?", [str(other)])
         with closing(sqlite3.connect(other)) as newer:
-            newer.execute("CREATE TABLE unknown (a, b)")
-            newer.execute("PRAGMA user_version = 99999")
+            newer.execute("UPDATE about SET value = '99999' WHERE name = 'form'")
             newer.commit()
         content = other.read_bytes()
         synced = bench.sync(home, proxy.address)
@@ -239,8 +245,8 @@ def test_online_and_offline_at_the_same_time(bench: Bench) -> None:
         offline = pool.submit(run_one, bench, bad, let_it_run, Plan(home, f"{home}-off", many=4))
         online = pool.submit(run_one, bench, good, let_it_run, Plan(home, f"{home}-on", many=16))
         while not (offline.done() and online.done()):
-            beside = bench.sync(home, good.address)
-            assert "Traceback" not in beside.log
+            meanwhile = bench.sync(home, good.address)
+            assert "Traceback" not in meanwhile.log
         programs = [offline.result(), online.result()]
         assert [program.ended.code for program in programs] == [0, 0]
         bad.heal()
