@@ -16,10 +16,11 @@ from importlib import import_module
 from typing import Any
 
 LIBRARIES = """
-prefect prefect.events.clients prefect.task_runners flowml flowml.capture.engine.tracked git pandas PIL.Image
+prefect prefect.events.clients prefect.task_runners git pandas PIL.Image
 matplotlib.figure matplotlib.backends.backend_agg skops.io sklearn.linear_model mlflow mlflow.sklearn mlflow.pyfunc
 mlflow.store.tracking.rest_store mlflow.store.artifact.mlflow_artifacts_repo mlflow.models.rag_signatures
 """
+"""Without the tracker: flowml reads its settings when it is imported, and each program has its own."""
 _LOOK = 0.05  # seconds between two looks whether a program has ended
 
 
