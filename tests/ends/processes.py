@@ -24,14 +24,14 @@ from tests.runs import all_runs
 ROOT = Path(__file__).parents[2]
 
 
-def until(happened: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+def until(happened: Callable[[], Any], what: str, seconds: float = 120, *, every: float = 0.2) -> Any:
     """Ask until it has happened; return what was answered."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         answer = happened()
         if answer:
             return answer
-        time.sleep(0.2)
+        time.sleep(every)
     return pytest.fail(f"not within {seconds} s: {what}")
 
 
