@@ -1,12 +1,21 @@
-"""Lengths of time, numbers and sizes, as people write and read them."""
+"""How things are written for people: lengths of time, numbers, sizes, and Markdown for the pages of both UIs.
+
+In Markdown names of any kind are shown as they are, and can break or smuggle in nothing.
+"""
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable, Sequence
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MINUTE, _HOUR = 60, 60  # in seconds, in minutes
+
+_ENTITIES = {character: f"&#{ord(character)};" for character in "\\`*[]<>|~#@:!$"} | {"&": "&amp;"}
+_SPECIAL = re.compile("[" + re.escape("".join(_ENTITIES)) + "]")
+_OUTER_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_NOT_IN_LINKS = str.maketrans({character: f"%{ord(character):02X}" for character in " ()<>[]|\"'`\\*\n\r\t"})
 
 
 def seconds(text: str) -> float:
@@ -95,3 +104,24 @@ def size(count: int) -> str:
 def now() -> int:
     """Return the time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def text(value: object, most: int = 80) -> str:
+    """Return text to be read as it is, on one line.
+
+    As numbered characters, for the UIs' Markdown differs in what a backslash does: inside a table, a link, a mention.
+    """
+    line = " ".join(str(value).split())
+    line = line if len(line) <= most else f"{line[: most - 1]}…"
+    return _OUTER_UNDERSCORE.sub("&#95;", _SPECIAL.sub(lambda found: _ENTITIES[found[0]], line))
+
+
+def link(shown: object, address: str | None, most: int = 80) -> str:
+    """Return a link; only the text, if there is no address."""
+    return f"[{text(shown, most)}]({address.translate(_NOT_IN_LINKS)})" if address else text(shown, most)
+
+
+def rows(cells: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table's lines, the first of them its heading; cells are Markdown already."""
+    heading, *others = cells
+    return [f"| {' | '.join(row)} |" for row in (heading, ["---"] * len(heading), *others)]

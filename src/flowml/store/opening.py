@@ -9,7 +9,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from flowml import markdown, mlflow_limits, process, records, settings
+from flowml import formats, mlflow_limits, process, records, settings
 from flowml.storable import clean, legal_key
 from flowml.store.backend import mlflow_state
 from flowml.store.backend.connection import Connection, Reached, connect, uses_mlflows_own
@@ -223,7 +223,7 @@ class _Opening:
 def _way_back(identity: records.Identity) -> Mapping[str, str]:
     """Return a task's run's note, which leads to Prefect: MLflow's UI shows tags as text; a flow's comes at its end."""
     page = identity.tags.get("prefect.task_run_url") if identity.kind == "task" else None
-    return {NOTE: markdown.link("Task run in Prefect", page)} if page else {}
+    return {NOTE: formats.link("Task run in Prefect", page)} if page else {}
 
 
 @cache

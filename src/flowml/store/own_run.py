@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from flowml import markdown, records, settings
+from flowml import formats, records, settings
 from flowml.errors import TrackingError
 from flowml.store import digests
 from flowml.store.backend import mlflow_state, urls
@@ -318,7 +318,7 @@ class OwnRun(JoinedRun):
         logged = self.logged
         found: list[records.Record] = [records.ByHand(logged.params, logged.own_params)] if logged else []
         if self.apart and not self._is_flow and self.out.new:
-            links = [markdown.link(name, urls.of_run(*ids)) for name, *ids in self.apart]
+            links = [formats.link(name, urls.of_run(*ids)) for name, *ids in self.apart]
             before = self.out.new.tags.get(urls.NOTE)
             found.append(records.Tag(urls.NOTE, " · ".join([*([before] if before else []), *links])))
         return [*found, *self.held.records()] if self.held and status else found

@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import SettingsContext, get_settings_context
 from prefect.settings import PREFECT_API_URL
 
-from flowml import faults, markdown, records, settings, store
+from flowml import faults, formats, records, settings, store
 from flowml.background import Publisher
 from flowml.capture.guard import Log, guarded
 from flowml.capture.links import labels
@@ -154,7 +154,7 @@ class Links:
         self._create(
             client,
             TASK if self._task_run_id else FLOW,
-            markdown.link("Open in MLflow", url),
+            formats.link("Open in MLflow", url),
             f"The {kind} run in MLflow",
         )
 

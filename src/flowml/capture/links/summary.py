@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from flowml import describe, markdown, records
+from flowml import describe, formats, records
 from flowml.formats import duration, number
 
 _MOST = 50  # rows of a table
@@ -26,9 +26,9 @@ def write(
     lines += _table("Parameters", ("Parameter", "Value"), dict(sorted(summary.params.items())))
     if summary.models:
         rows = [
-            (markdown.link(each.name, page_of(each)), each.version, _shown(each.alias or "")) for each in summary.models
+            (formats.link(each.name, page_of(each)), each.version, _shown(each.alias or "")) for each in summary.models
         ]
-        lines += ["", "## Registered models", "", *markdown.rows([("Model", "Version", "Alias"), *rows[:_MOST]])]
+        lines += ["", "## Registered models", "", *formats.rows([("Model", "Version", "Alias"), *rows[:_MOST]])]
         lines += _more(len(rows))
     return "\n".join(lines) + "\n"
 
@@ -36,7 +36,7 @@ def write(
 def _about(summary: records.Summary, command: str | None) -> Iterator[str]:
     url = summary.run.url if summary.run else None
     state, seconds = _shown(summary.state), duration(summary.seconds)
-    yield f"**{markdown.link(describe.mask(summary.name), url)}** · {state} after {seconds}"
+    yield f"**{formats.link(describe.mask(summary.name), url)}** · {state} after {seconds}"
     yield ""
     if summary.waiting:
         runs = "1 run has" if summary.waiting == 1 else f"{summary.waiting:,} runs have"
@@ -56,7 +56,7 @@ def _table(title: str, heading: tuple[str, str], values: Mapping[str, str]) -> l
     if not values:
         return []
     rows = [(_shown(key), _shown(value, most=200)) for key, value in list(values.items())[:_MOST]]
-    return ["", f"## {title}", "", *markdown.rows([heading, *rows]), *_more(len(values))]
+    return ["", f"## {title}", "", *formats.rows([heading, *rows]), *_more(len(values))]
 
 
 def _more(number: int) -> list[str]:
@@ -64,4 +64,4 @@ def _more(number: int) -> list[str]:
 
 
 def _shown(value: str, most: int = 80) -> str:
-    return markdown.text(describe.mask(value), most)
+    return formats.text(describe.mask(value), most)

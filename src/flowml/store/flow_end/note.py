@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from flowml import markdown, mlflow_limits
+from flowml import formats, mlflow_limits
 from flowml.formats import duration, number
 from flowml.store.backend import urls
 from flowml.store.flow_end.child_runs import ChildRun
@@ -56,10 +56,10 @@ def write(head: Head, children: Sequence[ChildRun]) -> str:
     lines = list(_about(head, failed))
     if not children:
         return "\n".join(lines)
-    lines += ["", *markdown.rows([_apart(_HEADING)])]
+    lines += ["", *formats.rows([_apart(_HEADING)])]
     room, shown = _ROOM - sum(len(line) + 1 for line in lines), 0
     for row, counted in _rows(head.experiment_id, children):
-        line = markdown.rows([_apart(row)])[0]
+        line = formats.rows([_apart(row)])[0]
         room -= len(line) + 1
         if room < 0:
             break
@@ -77,15 +77,15 @@ def _apart(row: Sequence[str]) -> list[str]:
 
 
 def _about(head: Head, failed: Sequence[ChildRun]) -> Iterator[str]:
-    tags, link = head.tags, markdown.link
-    parts = [f"**{markdown.text(head.state)}** after {duration(head.seconds)}"]
+    tags, link = head.tags, formats.link
+    parts = [f"**{formats.text(head.state)}** after {duration(head.seconds)}"]
     if url := tags.get("prefect.flow_run_url"):
         parts.append(link("Flow run in Prefect", url))
     if deployment_id := tags.get("prefect.deployment_id"):
         name = tags.get("prefect.deployment_name", deployment_id)
         parts.append(f"deployment {link(name, tags.get('prefect.deployment_url'))}")
     if schedule := tags.get("prefect.schedule"):
-        parts.append(f"schedule {markdown.text(schedule)}")
+        parts.append(f"schedule {formats.text(schedule)}")
     if head.graph:
         parts.append(link("Graph", head.graph))
     if head.above:
@@ -104,7 +104,7 @@ def _about(head: Head, failed: Sequence[ChildRun]) -> Iterator[str]:
 
 def _error(error: tuple[str, str]) -> str:
     kind, text = error
-    return f"{markdown.text(kind)}: {markdown.text(text, most=300)}" if kind else "it does not say why"
+    return f"{formats.text(kind)}: {formats.text(text, most=300)}" if kind else "it does not say why"
 
 
 def _rows(experiment_id: str, children: Sequence[ChildRun]) -> Iterator[tuple[list[str], int]]:
@@ -128,18 +128,18 @@ def _has_failed(child: ChildRun) -> bool:
 
 def _link(experiment_id: str, child: ChildRun) -> str:
     page = urls.of_run(child.experiment_id or experiment_id, child.run_id) if child.run_id else None
-    return markdown.link(child.name, page, most=60)
+    return formats.link(child.name, page, most=60)
 
 
 def _row(experiment_id: str, child: ChildRun) -> list[str]:
     return [
         _link(experiment_id, child),
-        markdown.text(child.state),
+        formats.text(child.state),
         str(child.attempt),
         "yes" if child.cached else "",
         "" if child.seconds is None else duration(child.seconds),
         _metrics({key: number(value) for key, value in child.metrics.items()}),
-        markdown.link("open", child.page) if child.page else "",
+        formats.link("open", child.page) if child.page else "",
     ]
 
 
@@ -152,8 +152,8 @@ def _row_of_many(owner: str, group: Sequence[ChildRun]) -> list[str]:
         for key, value in child.metrics.items():
             found[key].append(value)
     return [
-        f"{markdown.text(owner, most=60)} × {len(group):,}",  # noqa: RUF001 - times
-        ", ".join(f"{count:,} {markdown.text(state)}" for state, count in states.most_common()),
+        f"{formats.text(owner, most=60)} × {len(group):,}",  # noqa: RUF001 - times
+        ", ".join(f"{count:,} {formats.text(state)}" for state, count in states.most_common()),
         f"{attempts:,}",
         f"{cached:,}" if (cached := sum(child.cached for child in group)) else "",
         _spread([duration(each) for each in _three(seconds)]) if seconds else "",
@@ -174,5 +174,5 @@ def _spread(three: Iterable[str]) -> str:
 def _metrics(values: Mapping[str, str]) -> str:
     """Show the first metrics; those of the machine say nothing about the work."""
     own = [key for key in values if not key.startswith("system/")]
-    shown = [f"{markdown.text(key, most=40)} {values[key]}" for key in own[:_METRICS]]
+    shown = [f"{formats.text(key, most=40)} {values[key]}" for key in own[:_METRICS]]
     return ", ".join([*shown, "…"] if len(own) > _METRICS else shown)

@@ -32,7 +32,7 @@ def send_what_was_left() -> bool:
             return False
         with log.open("wb") as said:
             subprocess.Popen(
-                [sys.executable, "-m", "flowml.cli.app", "sync"],
+                [sys.executable, "-m", "flowml", "sync"],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from flowml import markdown, mlflow_limits, records
+from flowml import formats, mlflow_limits, records
 from flowml.formats import number
 
 if TYPE_CHECKING:
@@ -72,16 +72,16 @@ def _description(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) 
     """Say where a version comes from and how good it is."""
     tags = client.get_run(run_id).data.tags
     task, flow = tags.get("prefect.task_name"), tags.get("prefect.flow_name")
-    parts = [markdown.text(logged.name)]
+    parts = [formats.text(logged.name)]
     if task:
-        parts.append(f"by the task {markdown.link(task, tags.get('prefect.task_run_url'))}")
+        parts.append(f"by the task {formats.link(task, tags.get('prefect.task_run_url'))}")
     if flow:
-        parts.append(f"of the flow {markdown.link(flow, tags.get('prefect.flow_run_url'))}")
+        parts.append(f"of the flow {formats.link(flow, tags.get('prefect.flow_run_url'))}")
     lines = [" ".join(parts)]
     metrics = {(each.key, each.dataset_name or ""): each.value for each in logged.metrics or []}
     if metrics:
-        cells = [(markdown.text(key), number(value), markdown.text(data)) for (key, data), value in metrics.items()]
-        lines += ["", *markdown.rows([("Metric", "Value", "Dataset"), *cells[:_MOST_METRICS]])]
+        cells = [(formats.text(key), number(value), formats.text(data)) for (key, data), value in metrics.items()]
+        lines += ["", *formats.rows([("Metric", "Value", "Dataset"), *cells[:_MOST_METRICS]])]
     return "\n".join(lines)
 
 
