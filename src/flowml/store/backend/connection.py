@@ -48,7 +48,7 @@ class Connection:
         self.uri = uri
         self.registry_uri = registry_uri
         with explained(uri):
-            _check_reachable(uri)
+            check_reachable(uri)
             self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
         _hush(self.client)
         _connections.add(self)
@@ -239,7 +239,7 @@ def _tell_mlflow(uri: str, registry_uri: str | None) -> None:
             mlflow.set_registry_uri(registry_uri)
 
 
-def _check_reachable(uri: str) -> None:
+def check_reachable(uri: str) -> None:
     """Knock at a server's door: without it, MLflow's own first call to a dead one blocks for minutes."""
     if uri.startswith(("http://", "https://")):
         try:
