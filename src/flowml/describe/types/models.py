@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from flowml import options, records
+from flowml.describe import markers
 from flowml.describe.dispatch import Describer, by_structure, find, register, register_abstract, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.text import type_name, typed
@@ -220,7 +221,8 @@ def _is_estimator_like(kind: type) -> bool:
 
 
 def register_all() -> None:
-    """Register each library's models for when they are met."""
+    """Register each library's models for when they are met, and what a value is that is marked as one."""
+    markers.register(options.Model, marked)
     for package, (describer, names) in _FAMILIES.items():
         by_structure.add(describer)
         register_lazy(package, _registers(describer, *names))
