@@ -79,6 +79,7 @@ NAMES = [pytest.param(each, id=each.name) for each in (*prefect.NAMES, *mlflow.N
 def test_a_private_name_is_there(name: PrivateName) -> None:
     """Each installed version has it; where one has it no more, one warning says what is lost, and nothing fails."""
     assert name.is_there()
+    assert name.is_written()  # `flowml doctor` need not import the library to tell
     assert name.use
     assert name.without
 

@@ -356,6 +356,29 @@ def test_an_estimator_of_no_known_library_is_a_model_only_when_marked():
     assert model.flavor == "sklearn"
 
 
+@pytest.mark.parametrize("role", ["input", "output", "marked"])
+def test_an_estimator_is_asked_for_its_settings_once(role):
+    """Its name, what it has of its class, and its parameters are of one answer: it may hold many others."""
+    asked = []
+
+    class Counted(LogisticRegression):
+        def get_params(self, deep=True):  # noqa: FBT002 - scikit-learn's names
+            asked.append(deep)
+            return super().get_params(deep)
+
+    searched = GridSearchCV(make_pipeline(StandardScaler(with_std=False), Counted(C=0.5)), {}, cv=2).fit(X, Y)
+    asked.clear()
+    if role == "input":
+        found = describe.inputs({"fit": searched}, {}, model_params="changed")
+    else:
+        marker = Annotated[object, options.Model("fit")] if role == "marked" else None
+        found = describe.outputs(searched, "fit", marker, model_params="changed")
+    assert asked == [True]
+    assert params(found)["fit.estimator__counted__C"] == "0.5"
+    if role == "output":
+        assert models(found)[0].name == "GridSearchCV(Counted(C=5e-1), cv=2)"
+
+
 def test_an_estimator_with_broken_settings_is_logged_all_the_same():
     """get_params of a user's own class may raise."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -116,7 +118,13 @@ def test_private_names(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         True,
     )
     monkeypatch.delattr("prefect.context._deployment_id")
-    gone = only(versions.private_names)
+    assert only(versions.private_names).severity == "ok"  # its source has it: nothing is imported to look closer
+    lacking = project / "installed" / "prefect"
+    lacking.mkdir(parents=True)
+    for name in ("__init__.py", "context.py"):
+        (lacking / name).touch()
+    monkeypatch.syspath_prepend(str(lacking.parent))
+    gone = next(iter(versions.private_names(setup_here())))
     assert gone.severity == "warning"
     assert "prefect.context._deployment_id: runs of subflows do not say" in gone.message
 
@@ -139,12 +147,13 @@ def pretended(folder: Path, installed: dict[str, str]) -> Path:
 
 def test_bytecode(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that is not compiled is named, for each process compiles then what it imports."""
-    kept = project / "__init__.pyc"
-    kept.touch()
-    for module in (mlflow, prefect):
-        monkeypatch.setattr(module.__spec__, "cached", str(kept))
+    for name in ("mlflow", "prefect"):
+        (project / "installed" / name).mkdir(parents=True)
+        (project / "installed" / name / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(project / "installed"))
+    assert compileall.compile_dir(project / "installed", quiet=1)
     assert only(environment.compiled).severity == "ok"
-    monkeypatch.setattr(prefect.__spec__, "cached", str(project / "missing.pyc"))
+    shutil.rmtree(project / "installed" / "prefect" / "__pycache__")
     found = only(environment.compiled)
     assert (found.severity, found.message.partition(". ")[0]) == ("warning", "Not compiled: prefect")
     assert f"{sys.executable} -m compileall" in found.remedy
@@ -193,6 +202,54 @@ def test_prefects_api() -> None:
     assert (found.severity, "422" in found.message) == ("error", True)
     found = only(reach.prefect_api, Setup(None, connection.tracking_uri()))
     assert (found.severity, found.remedy.startswith("flowml up")) == ("warning", True)
+
+
+LOOK = """
+import json, sys
+from flowml.ops import prefect_address
+from flowml.ops.doctor.reach import prefect_problem
+api = prefect_address.known()
+print(json.dumps([api, prefect_problem(api) if api else None, "prefect" in sys.modules]))
+"""
+
+
+def looked_at(folder: Path, **variables: str) -> tuple[str | None, str | None, bool]:
+    """Ask a process of its own which API it uses, what is wrong with it, and whether it imported Prefect to tell."""
+    told = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    told |= {"HOME": str(folder), "DO_NOT_TRACK": "true", **variables}
+    command = [sys.executable, "-c", LOOK]
+    done = subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, check=True)
+    api, problem, loaded = json.loads(done.stdout.splitlines()[-1])
+    return api, problem, loaded
+
+
+@pytest.mark.usefixtures("client")
+def test_prefects_api_without_prefect(tmp_path: Path) -> None:
+    """Where only the environment names it, its API is asked without importing Prefect, and the same is found."""
+    real = str(PREFECT_API_URL.value())
+    assert looked_at(tmp_path) == (None, None, False)
+    assert looked_at(tmp_path, PREFECT_API_URL=real) == (real, None, False)
+    with serving(status=422) as url:
+        _, problem, loaded = looked_at(tmp_path, PREFECT_API_URL=f"{url}/api")
+    assert ("refused what it was asked: HTTP Error 422" in str(problem), loaded) == (True, False)
+    closed = f"http://127.0.0.1:{closed_port()}/api"
+    _, problem, loaded = looked_at(tmp_path, PREFECT_API_URL=closed)
+    assert ("cannot be reached" in str(problem), loaded) == (True, False)
+
+
+@pytest.mark.usefixtures("client")
+def test_what_only_prefect_can_tell_is_left_to_it(tmp_path: Path) -> None:
+    """A profile, a file of settings, a key: Prefect reads its own."""
+    real = str(PREFECT_API_URL.value())
+    assert looked_at(tmp_path, PREFECT_API_URL=real, PREFECT_API_AUTH_STRING="ada:pw") == (real, None, True)
+    (tmp_path / "prefect.toml").write_text(f'[api]\nurl = "{real}"\n')
+    assert looked_at(tmp_path) == (real, None, True)
+    (tmp_path / "prefect.toml").unlink()
+    (tmp_path / ".prefect").mkdir(exist_ok=True)
+    (tmp_path / ".prefect" / "profiles.toml").write_text(
+        f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{real}"\n'
+    )
+    assert looked_at(tmp_path) == (real, None, True)
 
 
 @pytest.mark.usefixtures("client")
@@ -331,7 +388,7 @@ def test_settings_that_cannot_be(project: Path, flowml: Callable[..., Said], mon
 @pytest.mark.timeout(300)
 def test_all_of_it(flowml: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every check says something; without an error it ends with 0, with one it ends with 1."""
-    said = flowml("doctor")
+    said = flowml("doctor", "--workers")
     lines = [line.split("\t") for line in said.out.splitlines()]
     assert said.code == 0, said.out
     assert list(dict.fromkeys(line[1] for line in lines[:-1])) == list(CHECKS)

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from flowml.ops.runs import Rows, Runs, reading
-from flowml.store.backend import sqlite_runs
+from flowml.store.backend.reading import sqlite_runs
 
 FILTERS = [
     "tags.`flowml.kind` = 'flow'",
@@ -38,7 +39,7 @@ def told(run: Run) -> dict[str, Any]:
 @pytest.mark.parametrize("mine", FILTERS)
 def test_both_ways_tell_the_same(history: MlflowClient, mine: str) -> None:
     """The same runs in the same order, with the same tags, parameters and metrics."""
-    quick, own = Rows(history.tracking_uri), Runs(history)
+    quick, own = Rows(partial(sqlite_runs.search, history.tracking_uri)), Runs(history)
     assert list(map(told, quick.search(mine))) == list(map(told, own.search(mine)))
     assert list(map(told, quick.newest(mine))) == list(map(told, own.newest(mine)))
     ids = [run.info.run_id for run in own.search("tags.`flowml.kind` = 'task'")]
@@ -48,7 +49,7 @@ def test_both_ways_tell_the_same(history: MlflowClient, mine: str) -> None:
 def test_deleted_runs_are_apart(history: MlflowClient) -> None:
     """What is deleted, or in an experiment that is, is not told; unless it is asked for."""
     (run,) = (run for run in Runs(history).search("attributes.run_name = 'run-of-1'"))
-    quick = Rows(history.tracking_uri)
+    quick = Rows(partial(sqlite_runs.search, history.tracking_uri))
     history.delete_run(run.info.run_id)
     try:
         assert list(quick.search("attributes.run_name = 'run-of-1'")) == []
@@ -81,7 +82,9 @@ except SystemExit as ended:
 """
 
 
-@pytest.mark.parametrize("words", ["runs", "show pipeline", "open pipeline --in prefect", "compare run-of-1 run-of-2"])
+@pytest.mark.parametrize(
+    "words", ["runs", "show pipeline", "open pipeline --in prefect", "compare run-of-1 run-of-2", "doctor"]
+)
 @pytest.mark.usefixtures("history")
 def test_looking_loads_neither_prefect_nor_mlflow(words: str) -> None:
     """Each takes seconds to import: a command that only looks reads the tables of flowml's own file itself."""

@@ -72,7 +72,7 @@ def run_status(*, as_json: bool) -> bool:
     """Tell how both servers are; returns whether they run."""
     told, stack = status(), state.read()
     for name, server in told["servers"].items():
-        server["page"] = _page(stack, name) if stack else server["url"]
+        server["page"] = _page(stack, name) if stack and server["state"] == "running" else server["url"]
     console = _console()
     if as_json:
         sys.stdout.write(json.dumps(told, indent=2) + "\n")

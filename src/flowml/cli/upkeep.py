@@ -14,27 +14,29 @@ app = cyclopts.App()
 
 
 @app.command
-def doctor(flow: str | None = None, /, *, json: bool = False) -> None:
+def doctor(flow: str | None = None, /, *, workers: bool = False, json: bool = False) -> None:
     """Look for what is wrong here, and say what to do about it; ends with 1 if there is an error, else with 0.
 
-    Versions, both servers, seen from here and from inside a task runner, the environment, the database, clocks, disk,
-    what waits to be sent. Where a Prefect server runs, its own look at the task runner leaves a flow run there named
-    flowml-doctor; it leaves nothing in MLflow.
+    Versions, both servers, the environment, the database, clocks, disk, what waits to be sent. With --workers or a
+    flow it looks from inside a task runner too, which takes ten seconds more. Where a Prefect server runs, that leaves
+    a flow run there named flowml-doctor; it leaves nothing in MLflow.
 
     For example:
 
         flowml doctor
+        flowml doctor --workers                   from inside a process pool too
         flowml doctor flows/train.py:training     with that flow's task runner
         flowml doctor --json | jq '.findings[] | select(.severity == "error")'
 
     Args:
-        flow: A flow whose task runner and file are examined, as `flowml run` takes it. Default: a process pool.
+        flow: A flow whose task runner and file are examined, as `flowml run` takes it.
+        workers: Look from inside a process pool, too.
         json: Print JSON.
     """
     from flowml.ops.doctor.checks import doctor
 
     with exit_on_error():
-        sys.exit(0 if doctor(flow, as_json=json) else 1)
+        sys.exit(0 if doctor(flow, with_worker=workers, as_json=json) else 1)
 
 
 @app.command

@@ -11,7 +11,6 @@ from flowml import settings
 from flowml.capture.engine.origin import rule
 from flowml.deploy import parameters as flow_parameters
 from flowml.deploy import sources, tracking
-from flowml.deploy.finding import whereabouts
 from flowml.deploy.schedules import as_prefects
 from flowml.ops.prefect_api import explained
 from flowml.patches.prefect import PARAMETER_SCHEMA
@@ -29,7 +28,7 @@ def for_serving(deployment: Deployment) -> RunnerDeployment:
     Raises:
         DeploymentError: If the flow is in no file.
     """
-    file, name = whereabouts(deployment.flow)
+    file, name = sources.whereabouts(deployment.flow)
     made = _made(deployment)
     made.entrypoint = f"{_relative(file, Path.cwd())}:{name}"
     made.work_pool_name = None  # said, for it may have had one
@@ -44,7 +43,7 @@ def for_pool(deployment: Deployment, pool: str) -> RunnerDeployment:
     """
     from prefect.runner.storage import LocalStorage
 
-    file, name = whereabouts(deployment.flow)
+    file, name = sources.whereabouts(deployment.flow)
     folder = folder_of(deployment)
     made = _made(deployment)
     made.entrypoint = f"{_relative(file, folder)}:{name}"
@@ -70,7 +69,7 @@ def folder_of(deployment: Deployment) -> Path:
     Raises:
         DeploymentError: If there is none.
     """
-    file, _ = whereabouts(deployment.flow)
+    file, _ = sources.whereabouts(deployment.flow)
     if deployment.source:
         return sources.root_of(file)
     project = settings.project_folder().resolve()

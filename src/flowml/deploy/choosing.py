@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from flowml.deploy import parameters as flow_parameters
+from flowml.deploy import sources
 from flowml.deploy.deployment import Deployment
-from flowml.deploy.finding import entrypoint, in_places, whereabouts
+from flowml.deploy.finding import entrypoint, in_places
 from flowml.deploy.schedules import chosen
 from flowml.errors import DeploymentError, listed, nearest
 
@@ -94,7 +95,7 @@ def unique(deployments: Iterable[Deployment]) -> list[Deployment]:
     for one in deployments:
         other = found.setdefault(one.full_name, one)
         if other is not one:
-            files = {whereabouts(both.flow)[0].name for both in (one, other)}
+            files = {sources.whereabouts(both.flow)[0].name for both in (one, other)}
             msg = f"Two deployments are called {one.full_name!r} (in {listed(files)}); give one of them another name."
             raise DeploymentError(msg)
     return list(found.values())

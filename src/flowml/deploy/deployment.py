@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowml.deploy import parameters as flow_parameters
+from flowml.deploy.applying import for_serving
 from flowml.deploy.schedules import as_prefects
 from flowml.errors import DeploymentError
 
@@ -100,8 +101,6 @@ class Deployment:
         Raises:
             DeploymentError: If the flow was not written in a file.
         """
-        from flowml.deploy.applying import for_serving
-
         return for_serving(self)
 
     def _check_texts(self) -> None:

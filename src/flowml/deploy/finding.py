@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,22 +76,6 @@ def entrypoint(text: str) -> tuple[Found, prefect.Flow[..., Any] | None]:
         return found[0], flow
     msg = f"There is no flow {name!r} in {place}{nearest(name, known)}; it holds {listed(known)}."
     raise DeploymentError(msg)
-
-
-def whereabouts(flow: prefect.Flow[..., Any]) -> tuple[Path, str]:
-    """Return the file that a flow is written in, and the name by which Prefect finds it there.
-
-    Raises:
-        DeploymentError: If it is in no file.
-    """
-    file = loading.file_of(flow)
-    if file is None or not file.is_file():
-        msg = f"The flow {flow.name!r} cannot be deployed: it is in no file, from which a worker could load it."
-        raise DeploymentError(msg)
-    function = inspect.unwrap(flow.fn)
-    things = vars(sys.modules[function.__module__]) if function.__module__ in sys.modules else {}
-    named = [name for name, thing in things.items() if thing is flow]
-    return file, named[0] if named else function.__qualname__
 
 
 def _files(places: Iterable[str]) -> Iterator[Path]:

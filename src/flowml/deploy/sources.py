@@ -1,20 +1,40 @@
-"""Where workers get a flow's code from when they do not see the folder that it is deployed from: git."""
+"""Where a flow's code is: the file that it is written in, and git for workers that do not see its folder."""
 
 from __future__ import annotations
 
+import inspect
 import re
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flowml.errors import DeploymentError
+from flowml.ops.launch import loading
 from flowml.secrets import mask
 
 if TYPE_CHECKING:
+    import prefect
     from prefect.runner.storage import GitRepository
 
 _SCHEMES = {"https", "http", "ssh", "file"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def whereabouts(flow: prefect.Flow[..., Any]) -> tuple[Path, str]:
+    """Return the file that a flow is written in, and the name by which Prefect finds it there.
+
+    Raises:
+        DeploymentError: If it is in no file.
+    """
+    file = loading.file_of(flow)
+    if file is None or not file.is_file():
+        msg = f"The flow {flow.name!r} cannot be deployed: it is in no file, from which a worker could load it."
+        raise DeploymentError(msg)
+    function = inspect.unwrap(flow.fn)
+    things = vars(sys.modules[function.__module__]) if function.__module__ in sys.modules else {}
+    named = [name for name, thing in things.items() if thing is flow]
+    return file, named[0] if named else function.__qualname__
 
 
 def repository(source: str) -> GitRepository:

@@ -12,10 +12,17 @@ from flowml.describe import metrics
 from flowml.describe.dispatch import find, part_by_part
 from flowml.describe.place import Place
 from flowml.describe.plain import as_text, plain
-from flowml.describe.text import full_name, type_name, typed
-from flowml.describe.written import written
+from flowml.describe.text import full_name, typed
 
 _Describe: TypeAlias = Callable[[Any, Place], list[records.Record]]
+_Marked: TypeAlias = Callable[[Any, Place], "list[records.Record] | None"]
+
+_registered: dict[type, _Marked] = {}
+
+
+def register(marker: type, describe_marked: _Marked) -> None:
+    """Say how a value with a marker is described, where that takes what is built on this module."""
+    _registered[marker] = describe_marked
 
 
 def describe(value: Any, place: Place, describe_value: _Describe) -> list[records.Record] | None:  # noqa: PLR0911 - one line for each case
@@ -30,12 +37,12 @@ def describe(value: Any, place: Place, describe_value: _Describe) -> list[record
             return found
         return describe_value(value, replace(_renamed(place, marker.name), marker=None))
     if isinstance(marker, options.Model):
-        return _as_model(value, _renamed(place, marker.name))
+        return _registered[options.Model](value, _renamed(place, marker.name))
     if isinstance(marker, options.Dataset) and marker.name and marker.name != place.name:
         return describe_value(value, _renamed(place, marker.name))
     if isinstance(marker, options.Dataset) and type(value) in (list, dict):
         return _as_table(value, place, describe_value)
-    return _as_file(value, place) if isinstance(marker, options.Artifact) else None
+    return _registered[options.Artifact](value, place) if isinstance(marker, options.Artifact) else None
 
 
 def _renamed(place: Place, name: str | None) -> Place:
@@ -58,22 +65,6 @@ def _as_metrics(value: Any, place: Place) -> list[records.Record]:
         return metrics.from_many(value, place)
     number = float(value) if type(value) is bool else metrics.number(value)
     return [] if number is None else [records.Metric(place.name, number)]
-
-
-def _as_model(value: Any, place: Place) -> list[records.Record] | None:
-    from flowml.describe.types import models
-
-    return models.marked(value, place)
-
-
-def _as_file(value: Any, place: Place) -> list[records.Record] | None:
-    """Write a list, a mapping or what has fields as one file; the other types' describers write theirs."""
-    from flowml.describe.formats import nests
-
-    found = nests.parts(value)
-    if found is None:
-        return None
-    return list(written(found, place, nests.of_parts(found, place.hidden), type_name(type(value))))
 
 
 def _as_table(value: Any, place: Place, describe_value: _Describe) -> list[records.Record] | None:

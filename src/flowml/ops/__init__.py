@@ -1,7 +1,8 @@
 """What an operator does: look at runs, close those left open, delete them, start and stop the local servers.
 
-Words: `runs` (a whole MLflow store, page by page), `prefect_api` and `prefect_states` (what Prefect says), `output`
-(rows in a terminal or a pipe). Below it: `view`, `launch`, `doctor`, `reaping`, `servers`, `listeners`.
+Words: `runs` (a whole MLflow store, page by page), `prefect_address` (where Prefect is), `prefect_api` and
+`prefect_states` (what it says), `output` (rows in a terminal or a pipe). Below it: `view`, `launch`, `doctor`,
+`reaping`, `servers`, `listeners`.
 """
 
 from importlib import import_module

@@ -6,14 +6,16 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flowml import mlflow_limits
 from flowml.ops.prefect_api import batched
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, is_id
-from flowml.store.backend import embedded, sqlite_runs
+from flowml.stack import state
+from flowml.store.backend import embedded
 from flowml.store.backend.connection import Connection, connect, is_there, page_of, tracking_uri
 from flowml.store.backend.paging import paged
+from flowml.store.backend.reading import server_runs, sqlite_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,7 +62,17 @@ def reading() -> Store:
     """
     _check_there()
     uri = tracking_uri()
-    return Store(uri, Rows(uri) if sqlite_runs.can_read(uri) else Runs(connect().client))
+    return Store(uri, quickest(uri) or Runs(connect().client))
+
+
+def quickest(uri: str) -> Readable | None:
+    """Return the way to look at a store without importing MLflow; None if there is none."""
+    if sqlite_runs.can_read(uri):
+        return Rows(partial(sqlite_runs.search, uri))
+    stack = state.up()
+    is_shown_here = bool(stack and stack.database == uri and stack.mlflow.is_alive())
+    server = stack.mlflow.url if stack and is_shown_here else uri
+    return Rows(server_runs.Server(server, is_local=is_shown_here).search) if server_runs.can_read(server) else None
 
 
 def _check_there() -> None:
@@ -117,23 +129,29 @@ class Readable:
             yield from self.search(f"attributes.run_id IN ({quoted})", deleted=deleted)
 
 
+class _Search(Protocol):
+    """Goes through runs that are read without MLflow."""
+
+    def __call__(self, mine: str, *, newest_first: bool, deleted: bool = ..., page: int = ...) -> Iterator[Run]: ...
+
+
 class Rows(Readable):
-    """The runs of a SQLite file that flowml made, read without MLflow.
+    """The runs of a store, to be read without MLflow.
 
     Args:
-        uri: The store's tracking URI.
+        search: Goes through them.
     """
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
+    def __init__(self, search: _Search) -> None:
+        self._search = search
 
     def search(self, mine: str, *, deleted: bool = False) -> Iterator[Run]:
         """Go through the runs that a filter lets through, oldest first."""
-        return sqlite_runs.search(self._uri, mine, newest_first=False, deleted=deleted)
+        return self._search(mine, newest_first=False, deleted=deleted)
 
-    def newest(self, mine: str, *, page: int = mlflow_limits.PAGE) -> Iterator[Run]:  # noqa: ARG002 - it is as it comes
+    def newest(self, mine: str, *, page: int = mlflow_limits.PAGE) -> Iterator[Run]:
         """Go through the runs that a filter lets through, newest first."""
-        return sqlite_runs.search(self._uri, mine, newest_first=True)
+        return self._search(mine, newest_first=True, page=page)
 
 
 class Runs(Readable):

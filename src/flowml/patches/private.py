@@ -7,6 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from flowml.patches import in_source
+
 _logger = logging.getLogger("prefect.flowml")
 _missed: set[PrivateName] = set()
 
@@ -67,11 +69,25 @@ class PrivateName:
             )
 
     def is_there(self) -> bool:
-        """Tell whether the installed library has it; of what only instances have, whether it has the class."""
-        path = self.name.split(".")[:-1] if self.on_instances else self.name.split(".")
+        """Tell whether the installed library has it; of what only instances have, whether it has the class.
+
+        The library is imported only where its source does not show the name.
+        """
+        return self.is_written() or self._is_bound()
+
+    def is_written(self) -> bool:
+        """Tell whether the library's source shows it."""
+        return in_source.binds(self.module, self._path)
+
+    @property
+    def _path(self) -> list[str]:
+        path = self.name.split(".")
+        return path[:-1] if self.on_instances else path
+
+    def _is_bound(self) -> bool:
         try:
             found: Any = importlib.import_module(self.module)
-            for part in path:
+            for part in self._path:
                 found = getattr(found, part)
         except (ImportError, AttributeError):
             return False

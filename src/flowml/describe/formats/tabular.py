@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from flowml.describe.formats import nests
 from flowml.describe.written import Formats, as_text, has_excel
 
 if TYPE_CHECKING:
@@ -189,8 +190,6 @@ def _arrow_csv(value: pa.Table, target: io.BytesIO, by: str) -> None:
 
 def of_numpy() -> Formats:
     """Give the formats of a NumPy array: those of a table for one or two dimensions."""
-    from flowml.describe.formats import nests
-
     tables = of_pandas()
 
     def as_table(ending: str) -> Callable[[Any], str | bytes]:

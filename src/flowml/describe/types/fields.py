@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from flowml import records
-from flowml.describe import hints
+from flowml import options, records
+from flowml.describe import hints, markers
 from flowml.describe.dispatch import Describer, part_by_part, register, register_lazy, register_shape
-from flowml.describe.formats import nests
+from flowml.describe.formats import nest_files, nests
 from flowml.describe.place import Place
 from flowml.describe.tables import dataset_parts
 from flowml.describe.text import type_name
@@ -69,7 +69,8 @@ def _load_pydantic_secrets() -> None:
 
 
 def register_all() -> None:
-    """Register the shapes, and pydantic for when it is met."""
+    """Register the shapes, pydantic for when it is met, and how parts are written as one file."""
+    markers.register(options.Artifact, nest_files.as_file)
     for has_shape, names in nests.FIELDS:
         register_shape(has_shape, _describer(names))
     register_lazy("pydantic.main", _load_pydantic)

@@ -12,15 +12,17 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from flowml import options, records
+from flowml.describe import markers
 from flowml.describe.dispatch import Describer, by_structure, find, register, register_abstract, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.text import type_name, typed
 from flowml.describe.types import hyperparameters
+from flowml.describe.types.hyperparameters import Asked
 from flowml.errors import pass_on
 from flowml.storable import file_name
 
 _DECIMAL = re.compile(r"\d+\.\d+")
-_HyperParameters: TypeAlias = Callable[[Any], Iterable[tuple[str, str]]]
+_HyperParameters: TypeAlias = Callable[[Asked], Iterable[tuple[str, str]]]
 
 
 class _Family:
@@ -39,30 +41,31 @@ class _Family:
         self.predicts = predicts
 
     def __call__(self, value: Any, place: Place) -> Iterator[records.Record]:
+        asked = Asked(value)
         if place.role == "input":
-            yield records.Param(place.label, hyperparameters.label(value))
-            yield from self.params(value, place, is_model=False)
+            yield records.Param(place.label, asked.label())
+            yield from self.params(asked, place, is_model=False)
             yield records.ModelInput(place.name, value)
             return
         is_model = False
         if not self.is_fitted(value):
-            yield records.Param(place.label, f"{hyperparameters.label(value)} (not fitted)")
+            yield records.Param(place.label, f"{asked.label()} (not fitted)")
         elif place.models == "auto" and self.predicts(value):
             is_model = True
-            yield records.Model(_name_of(value, place), value, self.flavor, dict(place.inputs))
+            yield records.Model(_name_of(asked, place), value, self.flavor, dict(place.inputs))
         else:  # a scaler, for one: of use inside what predicts, and a second to save
             yield records.Param(place.label, type_name(type(value)))
-        yield from self.params(value, place, is_model=is_model)
+        yield from self.params(asked, place, is_model=is_model)
 
-    def params(self, value: Any, place: Place, *, is_model: bool) -> Iterator[records.Record]:
+    def params(self, asked: Asked, place: Place, *, is_model: bool) -> Iterator[records.Record]:
         """Give the hyper-parameters; a model which cannot tell them is logged all the same."""
         below = replace(place, prefix=place.name)
         shown: dict[str, str] = {}
         defaults: frozenset[str] = frozenset()
         try:
             if place.model_params == "changed" and self.settings is hyperparameters.of_estimator:
-                defaults = hyperparameters.defaults_of(value)
-            for name, text in self.settings(value):
+                defaults = asked.defaults()
+            for name, text in self.settings(asked):
                 if not hyperparameters.is_shown(name, text):
                     if place.hidden:
                         place.hidden.note(below.key(name))
@@ -77,12 +80,12 @@ class _Family:
             yield records.Text(f"model_params/{file_name(place.name)}.json", json.dumps(shown, indent=2))
 
 
-def _name_of(value: Any, place: Place) -> str:
+def _name_of(asked: Asked, place: Place) -> str:
     """Name a logged model: as its marker or its place in what was returned says, else as what it is."""
-    if not place.returned or inspect.isroutine(value):
+    if not place.returned or inspect.isroutine(asked.model):
         return place.name
     # MLflow takes no dots in the name: 0.1 is 1e-1.
-    return _DECIMAL.sub(lambda found: _without_point(found[0]), hyperparameters.label(value))
+    return _DECIMAL.sub(lambda found: _without_point(found[0]), asked.label())
 
 
 def _without_point(number: str) -> str:
@@ -103,8 +106,9 @@ def marked(value: Any, place: Place) -> list[records.Record] | None:
     if place.role == "input":
         return list(family(value, place))
     marker = place.marker if isinstance(place.marker, options.Model) else options.Model()
+    asked = Asked(value)
     model = records.Model(
-        _name_of(value, place),
+        _name_of(asked, place),
         value,
         family.flavor,
         dict(place.inputs),
@@ -113,7 +117,7 @@ def marked(value: Any, place: Place) -> list[records.Record] | None:
         tuple(marker.trust),
         is_named=bool(marker.name),
     )
-    return [model, *family.params(value, place, is_model=True)]
+    return [model, *family.params(asked, place, is_model=True)]
 
 
 def _guessed(value: Any) -> _Family | None:
@@ -126,7 +130,7 @@ def _guessed(value: Any) -> _Family | None:
 def _estimator_like(value: Any, place: Place) -> Iterator[records.Record]:
     """An estimator of no known library: its settings, as nothing says how to save it."""
     yield records.Param(place.label, typed(value))
-    yield from _OWN.params(value, place, is_model=False)
+    yield from _OWN.params(Asked(value), place, is_model=False)
     if place.role == "input":
         yield records.ModelInput(place.name, value)
 
@@ -217,7 +221,8 @@ def _is_estimator_like(kind: type) -> bool:
 
 
 def register_all() -> None:
-    """Register each library's models for when they are met."""
+    """Register each library's models for when they are met, and what a value is that is marked as one."""
+    markers.register(options.Model, marked)
     for package, (describer, names) in _FAMILIES.items():
         by_structure.add(describer)
         register_lazy(package, _registers(describer, *names))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import settings
 from flowml.errors import SettingsError, TrackingError
-from flowml.ops import output, prefect_api
-from flowml.ops.doctor import databases, disks, environment, leftovers, reach, runners, versions
+from flowml.ops import output, prefect_address
+from flowml.ops.doctor import databases, disks, environment, leftovers, reach, versions
 from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.launch.loading import load
 from flowml.secrets import mask
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 
 Check = Callable[[Setup], Iterable[Finding]]
 
+
+def task_runner(setup: Setup) -> Iterable[Finding]:
+    """Look from inside a worker process, if one is to be started: it imports both libraries, for seconds."""
+    if not setup.with_worker:
+        return [
+            Finding("ok", "Not looked at; flowml doctor --workers, or with a flow, looks from inside a task runner")
+        ]
+    from flowml.ops.doctor import runners
+
+    return runners.task_runner(setup)
+
+
 CHECKS: dict[str, Check] = {
     "versions": versions.versions,
     "private names": versions.private_names,
@@ -30,7 +42,7 @@ CHECKS: dict[str, Check] = {
     "file store": environment.file_store,
     "Prefect": reach.prefect_api,
     "MLflow": reach.mlflow,
-    "task runner": runners.task_runner,
+    "task runner": task_runner,
     "SQLite": databases.sqlite,
     "clocks": reach.clocks,
     "disk": disks.disk,
@@ -39,18 +51,19 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def examine(flow: prefect.Flow[Any, Any] | None = None) -> Iterator[Finding]:
+def examine(flow: prefect.Flow[Any, Any] | None = None, *, with_worker: bool = False) -> Iterator[Finding]:
     """Make all checks; yields what they find, as they find it.
 
     Args:
         flow: A flow whose task runner and file are examined too.
+        with_worker: Start a worker process, to ask from inside it; a flow's is started anyhow.
     """
     try:
         settings.reload()
     except SettingsError as error:
         yield Finding("error", str(error), "Mend it; until then flows are not tracked.", "settings")
         return
-    setup = Setup(prefect_api.configured(), tracking_uri(), flow)
+    setup = Setup(prefect_address.known(), tracking_uri(), flow, with_worker or flow is not None)
     with reach.impatient():
         for name, check in CHECKS.items():
             for finding in _made(check, setup):
@@ -67,11 +80,12 @@ def _made(check: Check, setup: Setup) -> Iterator[Finding]:
         yield Finding("warning", f"This could not be found out: {type(error).__name__}: {reason}")
 
 
-def doctor(flow: str | None, *, as_json: bool) -> bool:
+def doctor(flow: str | None, *, with_worker: bool, as_json: bool) -> bool:
     """Examine this place, and print what is found as it is found.
 
     Args:
         flow: A flow whose task runner and file are examined too, as `load` takes it.
+        with_worker: Start a worker process, to ask from inside it; a flow's is started anyhow.
         as_json: Print JSON.
 
     Returns:
@@ -82,7 +96,7 @@ def doctor(flow: str | None, *, as_json: bool) -> bool:
     """
     loaded = load(flow) if flow else None
     findings = []
-    for finding in examine(loaded):
+    for finding in examine(loaded, with_worker=with_worker):
         findings.append(finding)
         if not as_json:
             _print(finding)

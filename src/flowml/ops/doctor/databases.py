@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml.ops.doctor.findings import Finding, Setup
-from flowml.ops.runs import Runs
+from flowml.ops.runs import reading
 from flowml.process import in_tags, is_gone
-from flowml.store.backend.connection import connect
 from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
@@ -30,9 +29,8 @@ def sqlite(setup: Setup) -> Iterator[Finding]:
         is_file = setup.uri.startswith("sqlite:///")
         yield Finding("ok", "There is no SQLite file yet" if is_file else "MLflow's store is no SQLite file")
         return
-    connection = connect()
-    with explained(connection.uri):
-        recent = list(islice(Runs(connection.client).newest("tags.`flowml.process` LIKE '%'", page=_RECENT), _RECENT))
+    with explained(setup.uri):
+        recent = list(islice(reading().runs.newest("tags.`flowml.process` LIKE '%'", page=_RECENT), _RECENT))
     findings = [*_machines(recent), *_processes(recent), *_log(path)]
     yield from findings or [Finding("ok", f"{path} is written by one machine and few processes")]
 

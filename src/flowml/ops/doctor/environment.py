@@ -7,10 +7,10 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from flowml.ops.doctor.findings import Finding, Setup
+from flowml.patches import in_source
 from flowml.secrets import mask
 
 _NO_FILES = (
@@ -60,10 +60,7 @@ def file_store(setup: Setup) -> Iterator[Finding]:
 
 def compiled(_: Setup) -> Iterator[Finding]:
     """Look whether the bytecode of Prefect and MLflow is kept, or each process has to make it anew."""
-    import mlflow
-    import prefect
-
-    missing = [module.__name__ for module in (prefect, mlflow) if not _is_compiled(module)]
+    missing = [name for name in ("prefect", "mlflow") if not _is_compiled(name)]
     if missing:
         unset = "unset PYTHONDONTWRITEBYTECODE, or " if sys.dont_write_bytecode else ""
         yield Finding(
@@ -76,6 +73,7 @@ def compiled(_: Setup) -> Iterator[Finding]:
         yield Finding("ok", "Prefect and MLflow are compiled")
 
 
-def _is_compiled(module: ModuleType) -> bool:
-    kept = module.__spec__.cached if module.__spec__ else None
+def _is_compiled(module: str) -> bool:
+    spec = in_source.find(module)
+    kept = spec.cached if spec else None
     return kept is None or Path(kept).exists()

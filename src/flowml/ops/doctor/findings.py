@@ -36,11 +36,13 @@ class Setup:
         api: The address of Prefect's API; None if flows start a server of their own.
         uri: MLflow's tracking URI, with credentials.
         flow: The flow that is looked after in particular, if any.
+        with_worker: Whether a worker process is started, to ask from inside it.
     """
 
     api: str | None
     uri: str
     flow: prefect.Flow[Any, Any] | None = None
+    with_worker: bool = False
 
     @property
     def is_folder(self) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml.ops.doctor.findings import Finding, Setup
-from flowml.ops.runs import Runs
+from flowml.ops.runs import reading
 from flowml.process import is_gone
-from flowml.store.backend.connection import connect, is_there
+from flowml.store.backend.connection import is_there
 from flowml.store.backend.failures import explained
 from flowml.store.flow_end import losses
 
@@ -81,9 +81,9 @@ def _lost() -> dict[str, set[str]]:
 
 
 def _recent(mine: str) -> list[Run]:
-    connection = connect()
-    with explained(connection.uri):
-        return list(islice(Runs(connection.client).newest(mine, page=_RECENT), _RECENT))
+    store = reading()
+    with explained(store.uri):
+        return list(islice(store.runs.newest(mine, page=_RECENT), _RECENT))
 
 
 def _weight(folder: Path) -> tuple[int, float]:

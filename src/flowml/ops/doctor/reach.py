@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
@@ -13,13 +16,17 @@ from urllib.parse import urlsplit
 
 from flowml.errors import FlowmlError
 from flowml.ops.doctor.findings import Finding, Setup
+from flowml.ops.prefect_address import is_plain
 from flowml.ops.prefect_api import START_IT
 from flowml.ops.prefect_states import connected
+from flowml.ops.runs import reading
 from flowml.secrets import mask
 from flowml.store.backend.connection import connect, is_there
 from flowml.store.backend.failures import explained, without_credentials
+from flowml.store.backend.urls import FLOWS
 
-_KNOCK = 5.0  # seconds
+_KNOCK, _SLOW = 5.0, 30.0  # seconds
+_NOBODY = "00000000-0000-4000-8000-000000000000"  # the id of a flow run that there is not
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # else MLflow tries for minutes
 
 
@@ -40,7 +47,7 @@ def prefect_api(setup: Setup) -> Iterator[Finding]:
 
 
 def mlflow(setup: Setup) -> Iterator[Finding]:
-    """Ask MLflow for an experiment."""
+    """Ask MLflow for its newest flow run."""
     if setup.is_folder:
         return  # the check of the file store says so
     if not is_there() or _is_unmade(setup.uri):
@@ -60,13 +67,28 @@ def prefect_problem(api: str) -> str | None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=_KNOCK):
             pass
-        with connected() as prefect:
-            prefect.flow_runs(["00000000-0000-4000-8000-000000000000"])
+        if is_plain(api):
+            _ask_prefect(api)
+        else:
+            with connected() as prefect:
+                prefect.flow_runs([_NOBODY])
     except FlowmlError as error:
         return str(error).removesuffix(f" {START_IT}")
+    except urllib.error.HTTPError as error:
+        return f"Prefect's API at {without_credentials(api)} refused what it was asked: {error}."
     except (OSError, ValueError) as error:
         return f"Prefect's API at {without_credentials(api)} cannot be reached: {error}."
     return None
+
+
+def _ask_prefect(api: str) -> None:
+    """Ask for a flow run as Prefect's client does, without importing it."""
+    asked = json.dumps({"flow_runs": {"id": {"any_": [_NOBODY]}}, "limit": 1}).encode()
+    request = urllib.request.Request(  # noqa: S310 - `is_plain` says that it is http
+        f"{api.rstrip('/')}/flow_runs/filter", asked, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=_SLOW) as answer:  # noqa: S310 - likewise
+        json.load(answer)
 
 
 def mlflow_problem(uri: str | None) -> str | None:
@@ -77,9 +99,14 @@ def mlflow_problem(uri: str | None) -> str | None:
     """
     try:
         with impatient():
-            connection = connect(uri)
-            with explained(connection.uri):
-                connection.client.search_experiments(max_results=1)
+            if uri is None:
+                store = reading()
+                with explained(store.uri):
+                    next(store.runs.newest(FLOWS, page=1), None)
+            else:
+                connection = connect(uri)
+                with explained(connection.uri):
+                    connection.client.search_experiments(max_results=1)
     except FlowmlError as error:
         return str(error)
     return None

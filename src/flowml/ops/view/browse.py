@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Literal
 
-from flowml.ops import output, prefect_api
+from flowml.ops import output, prefect_address
 from flowml.ops.runs import reading
 from flowml.ops.view import facts
 from flowml.ops.view.finding import find
@@ -37,7 +37,7 @@ def browse(named: str | None, *, where: Literal["prefect", "mlflow"]) -> None:
 
 def _front(where: Literal["prefect", "mlflow"]) -> str:
     if where == "prefect":
-        api = prefect_api.configured()
+        api = prefect_address.known()
         if api is None:
             msg = "No Prefect server is known. Start one with `flowml up`, or name it: PREFECT_API_URL=http://.../api"
             raise LookupError(msg)

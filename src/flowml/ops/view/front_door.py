@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 
-from flowml.ops.runs import Readable, Rows
-from flowml.store.backend import sqlite_runs, urls
+from flowml.ops.runs import Readable, quickest
+from flowml.store.backend import urls
+from flowml.store.backend.reading.server_runs import RequestRefusedError
 
 
 def front_door(ui: str, runs: Readable) -> str:
@@ -22,7 +23,9 @@ def front_door(ui: str, runs: Readable) -> str:
 
 def of_database(ui: str, uri: str) -> str:
     """Return the same for a database that a local server shows; without importing MLflow."""
-    with suppress(sqlite3.Error):  # a file that is locked at this moment: the table of experiments does, too
-        if sqlite_runs.can_read(uri):
-            return front_door(ui, Rows(uri))
+    runs = quickest(uri)
+    # A file that is locked at this moment, a server that stumbles: the table of experiments does, too.
+    with suppress(sqlite3.Error, OSError, RequestRefusedError):
+        if runs:
+            return front_door(ui, runs)
     return urls.under(ui, urls.of_flows(None))

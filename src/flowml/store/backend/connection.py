@@ -61,7 +61,7 @@ class Connection:
             if self._client is None:
                 from mlflow import MlflowClient
 
-                _check_reachable(self.uri)
+                check_reachable(self.uri)
                 client = MlflowClient(tracking_uri=self.uri, registry_uri=self.registry_uri)
                 _hush(client)
                 self._client = client
@@ -284,7 +284,7 @@ def _tell_mlflow(uri: str, registry_uri: str | None) -> None:
             mlflow.set_registry_uri(registry_uri)
 
 
-def _check_reachable(uri: str) -> None:
+def check_reachable(uri: str) -> None:
     """Knock at a server's door: without it, MLflow's own first call to a dead one blocks for minutes."""
     if uri.startswith(("http://", "https://")):
         try:

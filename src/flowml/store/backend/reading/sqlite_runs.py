@@ -11,46 +11,16 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from flowml.store.backend import embedded
+from flowml.store.backend.reading.rows import Data, Info, Row
 from flowml.store.backend.sql_tables import REVISIONS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """What MLflow's ``RunInfo`` tells, under the same names."""
-
-    run_id: str
-    experiment_id: str
-    run_name: str
-    status: str
-    start_time: int
-    end_time: int | None
-    lifecycle_stage: str
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """What MLflow's ``RunData`` tells, under the same names."""
-
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A run, as MLflow's ``Run`` shows it."""
-
-    info: Info
-    data: Data
 
 
 _COLUMNS = {"run_id": "run_uuid", "run_name": "name", "status": "status", "start_time": "start_time"}
@@ -73,7 +43,14 @@ def can_read(uri: str) -> bool:
     return found is not None and found[0] in REVISIONS
 
 
-def search(uri: str, mine: str, *, newest_first: bool, deleted: bool = False) -> Iterator[Run]:
+def search(
+    uri: str,
+    mine: str,
+    *,
+    newest_first: bool,
+    deleted: bool = False,
+    page: int = 0,  # noqa: ARG001 - it is as it comes
+) -> Iterator[Run]:
     """Go through the runs that a filter lets through.
 
     Args:
@@ -81,6 +58,7 @@ def search(uri: str, mine: str, *, newest_first: bool, deleted: bool = False) ->
         mine: A filter in MLflow's words.
         newest_first: Which end to begin at; runs of the same moment are in the order of their ids.
         deleted: Take those that are deleted, in place of those that are not.
+        page: Of no use here: a row is read when it is asked for.
 
     Raises:
         ValueError: If the filter has words that are not known here.
