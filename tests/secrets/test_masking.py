@@ -132,7 +132,7 @@ def test_a_text_with_an_at_sign_is_no_password() -> None:
         ("config=[a, password=hunter2]", "config=[a, password=********]"),
         ('settings="token: hunter2"', 'settings="token: ********"'),
         ('password = """hunter2"""', 'password = """********"""'),
-        ("def connect(password: str = 'hunter2'):", "def connect(password: ******** = '********'):"),
+        ("def connect(password: str = 'hunter2'):", "def connect(password: str = '********'):"),
         ("auth=('ada', ['x'], 'hunter2'), n=1", "auth=********, n=1"),
         ("auth=('a)b', 'hunter2') n", "auth=******** n"),
         ("Authorization: Token hunter2", "Authorization: ********"),

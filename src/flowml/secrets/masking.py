@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowml.secrets.addresses import mask_addresses
 from flowml.secrets.assigned import STEMS, mask_assigned
+from flowml.secrets.commands import SIGNS, mask_commands
 from flowml.secrets.forms import MASK, mask_bearers, mask_forms
 
 _SHORTEST = 5  # characters of a text that can hold one
@@ -29,13 +30,12 @@ def mask(text: str) -> str:
     if len(text) < _SHORTEST:
         return text
     text = mask_known(text)
-    if "=" in text or ":" in text or " " in text:
-        lower = text.lower()
-        if "bearer" in lower or "basic" in lower:
-            text = mask_bearers(text)
-        if any(stem in lower for stem in STEMS):
-            text = mask_assigned(text)
-    return text
+    lower = text.lower()
+    if "bearer" in lower or "basic" in lower:
+        text = mask_bearers(text)
+    if any(sign in text for sign in SIGNS):
+        text = mask_commands(text)
+    return mask_assigned(text) if any(stem in lower for stem in STEMS) else text
 
 
 def mask_known(text: str) -> str:

@@ -154,7 +154,7 @@ def _frame(value: Any, hidden: Hidden | None) -> pd.DataFrame:
     rows = [_fields(row) if find(type(row)) in part_by_part and not isinstance(row, Mapping) else row for row in value]
     table = pd.DataFrame(value if isinstance(value, dict) else rows)
     for at, (name, dtype) in enumerate(zip(table.columns, table.dtypes, strict=True)):
-        like = 0.0 if pd.api.types.is_numeric_dtype(dtype) else ""
+        like = 0.0 if pd.api.types.is_numeric_dtype(dtype) else "text"
         if hides_item(key_text(name), like):
             table.isetitem(at, MASK)
             _count(hidden, len(table))
