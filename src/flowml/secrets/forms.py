@@ -93,6 +93,7 @@ _PLACES = [
     _Form("login(key=", r"(login\(key=[\"'])[^\"'\n]+"),  # Weights & Biases
 ]
 _FORMS = [(form.sign, re.compile(rf"(?<![A-Za-z0-9]){form.pattern}")) for form in (*_KEYS, *_PLACES)]
+_SIGNS = re.compile("|".join(sorted({re.escape(sign) for sign, _ in _FORMS})))
 _DOTTED = re.compile(
     r"\beyJ[A-Za-z0-9_.\-]+"
 )  # all of it at once: a pattern with its dots would be tried over and over
@@ -107,9 +108,10 @@ _TWO_CASES = re.compile("[a-z][A-Z]")
 
 def mask_forms(text: str) -> str:
     """Take out keys of well-known forms, JSON web tokens and private keys."""
-    for sign, pattern in _FORMS:
-        if sign in text:
-            text = pattern.sub(_key, text)
+    if _SIGNS.search(text):
+        for sign, pattern in _FORMS:
+            if sign in text:
+                text = pattern.sub(_key, text)
     if "eyJ" in text:
         text = _DOTTED.sub(_web_token, text)
     return _without_private_keys(text) if "PRIVATE KEY" in text else text

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from flowml.secrets.addresses import mask_addresses
-from flowml.secrets.assigned import STEMS, mask_assigned
+from flowml.secrets.assigned import mask_assigned
 from flowml.secrets.commands import SIGNS, mask_commands
 from flowml.secrets.forms import MASK, mask_bearers, mask_forms
+from flowml.secrets.named import STEM
 
 _SHORTEST = 5  # characters of a text that can hold one
 _LONGEST = 20_000  # characters of a text that can be one
@@ -35,7 +36,7 @@ def mask(text: str) -> str:
         text = mask_bearers(text)
     if any(sign in text for sign in SIGNS):
         text = mask_commands(text)
-    return mask_assigned(text) if any(stem in lower for stem in STEMS) else text
+    return mask_assigned(text) if STEM.search(lower) else text
 
 
 def mask_known(text: str) -> str:

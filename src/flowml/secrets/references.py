@@ -11,6 +11,8 @@ _PLACEHOLDER = re.compile(
       | %(?:\(\w{1,60}\))?[srd] | env:[A-Za-z_]\w{0,100} | op://[\w./\- ]{1,200} | [*•]{1,100} | \.{3} | …""",
     re.VERBOSE,
 )
+_LONGEST = 300  # characters of a placeholder
+_FIRST = frozenset("<[$%{eo*•.…")  # of a placeholder
 _NUMBERS = re.compile(r"[\[({][\s\d.,eE+\-_]{1,2000}[\])}]")
 _TYPE = re.compile(
     r"""&?(?:'\w{1,20}\s)?(?:[A-Za-z_]\w{0,40}\.){0,4}(?:str|String|string|bytes|bool|int|float|dict|list|tuple|Any|object
@@ -33,7 +35,9 @@ _QUOTED = re.compile(r"[^()\[\]\n]{0,200}[\])]")
 
 def is_reference(value: str) -> bool:
     """Tell whether a whole value is no secret: nothing, a flag, a variable's name, a placeholder."""
-    return len(value) < 300 and (value.lower() in _SHOWN or _PLACEHOLDER.fullmatch(value) is not None)  # noqa: PLR2004
+    if len(value) > _LONGEST:
+        return False
+    return value.lower() in _SHOWN or (value[0] in _FIRST and _PLACEHOLDER.fullmatch(value) is not None)
 
 
 def are_numbers(value: str) -> bool:
@@ -50,11 +54,11 @@ def code_end(text: str, position: int, name: str, *, typed: bool) -> int:
         name: What it is assigned to.
         typed: Whether it may be an annotation.
     """
-    if typed and (annotation := _TYPE.match(text, position)):
-        return annotation.end()
-    if placeholder := _PLACEHOLDER.match(text, position):
+    if text[position : position + 1] in _FIRST and (placeholder := _PLACEHOLDER.match(text, position)):
         following = text[placeholder.end() : placeholder.end() + 1]
         return placeholder.end() if not following or not (following.isalnum() or following in "!@#%_") else position
+    if typed and (annotation := _TYPE.match(text, position)):
+        return annotation.end()
     if chain := _CHAIN.match(text, position):
         return chain.end()
     if call := _CALL.match(text, position):

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 _FARTHEST = 2_000  # characters in brackets
+_FIRST = frozenset("bBrRuUfF\"'`\\")  # of a quoted value
 _OPENING = re.compile(r"[bBrRuUfF]{0,2}(?P<escape>\\{0,8})(?P<quote>\"\"\"|'''|\"|'|`)")
 _CLOSING = {quote: re.compile(rf"[^{quote}\\]*(?:\\.[^{quote}\\]*)*{quote}", re.DOTALL) for quote in "\"'`"}
 _IN_BRACKETS = re.compile(r"(?P<open>[\[({])|(?P<close>[\])}])|(?<![A-Za-z0-9_])[bBrRuUfF]?(?P<quote>[\"'])")
@@ -33,9 +34,10 @@ def find_value(text: str, position: int, sign: str = "=") -> tuple[int, int, int
         sign: What stands before it.
     """
     if sign != ">" and not sign.startswith("%"):
-        if opening := _OPENING.match(text, position):
+        first = text[position : position + 1]
+        if first in _FIRST and (opening := _OPENING.match(text, position)):
             return _quoted(text, opening)
-        if block := _BLOCK.match(text, position):
+        if first in {"|", ">"} and (block := _BLOCK.match(text, position)):
             return _indented(text, block)
     end = _bare(text, position, sign)
     return position, end, end

@@ -7,6 +7,12 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+STEMS = _set("""
+    pass pwd pw pin otp cv mdp secret token key code cred dsn auth bearer jwt cookie sess connect.sid csrf xsrf conn sig
+    wort senha contrase wachtwoord пароль 密 パスワード 비밀 has heslo senord ifre parola geheim clave
+""")
+"""One of these is in each secret's name, in lower case: a text without them need not be searched."""
+
 SECRETS = _set("""
     password passwords passwd passwort pwd passphrase passcode passkey kennwort senha senhas contraseña contrasena
     wachtwoord пароль 密码 密碼 パスワード 비밀번호 hasło haslo lösenord losenord heslo şifre sifre parola geheimnis
