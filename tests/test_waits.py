@@ -40,7 +40,11 @@ HELD = {
     "store/lazy_store.py _choosing": "a store is connected to: by the setting `timeout`",
     "store/lazy_store.py _lock": "in memory",
     "store/flow_end/reading.py _lock": "a few runs are read: by MLflow's own limits for requests",
-    "store/backend/scratch.py _changed": "in memory",
+    "store/journal/scratch.py _lock": "in memory",
+    "store/journal/journal.py _lock": "a few rows of a file of this process's own are written or read",
+    "store/journal/journal.py _making": "such a file is made",
+    "store/sending/answers.py _lock": "in memory",
+    "store/backend/connection.py _making": "a server is knocked at: five seconds; a database, by its own limits",
     "store/sending/writer.py _starting": "a thread is started",
     "store/sending/writer.py _working": "one run is sent: by MLflow's own limits for requests",
 }

@@ -255,6 +255,7 @@ class Caller:
         registry_uri: The model registry, if it is another.
         tag: Finds the run that the call was made in, where it was not yet created and ``run`` is the root above it.
         children: Which of the calls made in it get runs of their own.
+        key: Finds the run in MLflow, or in a journal, where MLflow could not be reached when the call was made.
     """
 
     run: CurrentRun | None
@@ -262,6 +263,7 @@ class Caller:
     registry_uri: str | None = None
     tag: tuple[str, str] | None = None
     children: Children = "all"
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,21 @@ class Settings(BaseSettings):
     timeout: float = Field(
         15.0, gt=0, description="Seconds to wait for MLflow before going on without it; ten times as long for files."
     )
+    max_delay: float = Field(
+        10.0,
+        ge=0,
+        description="Seconds that MLflow may delay a flow in all, when it fails or does not answer; what waits then "
+        "stays in the journal.",
+    )
+    journal: bool = Field(
+        True,
+        description="Keep what is logged on this machine's disk, in `journal` in `home`, until MLflow has it: nothing "
+        "is lost with the process. `flowml sync` sends what was left.",
+    )
+    journal_limit: ByteSize = Field(
+        ByteSize(10 * 2**30),
+        description="Bytes, or a size such as `10GiB`, of files that may wait for MLflow; more are not logged.",
+    )
     write: Write = Field(
         "background", description='Send to MLflow in the "background", or at once while the task waits: "sync".'
     )

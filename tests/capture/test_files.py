@@ -21,8 +21,8 @@ from mlflow import MlflowClient
 from tests.runs import flow_run, run_of, runs_of
 
 from flowml import Artifact, flow, records, task
+from flowml.store.journal.staging import stage
 from flowml.store.sending import digests
-from flowml.store.sending.staging import stage
 
 
 @pytest.fixture

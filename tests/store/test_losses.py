@@ -139,7 +139,9 @@ def test_what_is_late_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_lost_with_the_process_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At the end of the process the log says how many runs have something that was never sent, and why."""
+    """At the end of a process without a journal the log says how many runs have something never sent, and why."""
+    monkeypatch.setenv("FLOWML_JOURNAL", "false")
+    settings.reload()
     run = opened()
     run.as_caller()
     with failing(monkeypatch, LocalArtifactRepository, "log_artifacts", FULL), caplog.at_level(logging.WARNING):

@@ -20,7 +20,7 @@ from flowml import TrackingError, records, settings
 from flowml.options import Track
 from flowml.store import Run, open_run
 from flowml.store.backend.connection import connect
-from flowml.store.backend.scratch import Scratch
+from flowml.store.journal.scratch import Scratch
 from flowml.store.sending.writer import writer_of
 
 OWNER = records.Identity(
@@ -157,7 +157,7 @@ def test_a_store_that_hangs_delays_nobody_and_loses_nothing(
     child.put([records.Metric("inner", 1.0)])
     child.close("FAILED", 2)
     opened.close("FINISHED", 3)
-    with pytest.raises(TrackingError, match=r"did not answer .* FLOWML_TIMEOUT"):
+    with pytest.raises(TrackingError, match=r"did not answer .* `flowml sync` sends"):
         opened.settle()
     monkeypatch.setenv("FLOWML_TIMEOUT", "60")
     settings.reload()

@@ -55,6 +55,23 @@ def reap(*, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = 
 
 
 @app.command
+def sync(*, to: str | None = None, dry_run: bool = False, json: bool = False) -> None:
+    """Send to MLflow what waits on this machine: of processes that were killed, or whose MLflow was away.
+
+    Args:
+        to: The tracking URI of another store than the one it was meant for.
+        dry_run: Send nothing; print what waits.
+        json: Print JSON.
+    """
+    from flowml.ops.sync import journals
+
+    with exit_on_error():
+        report = journals.sync(to=to, dry_run=dry_run)
+        report.print(as_json=json)
+        sys.exit(0 if report.is_complete else 1)
+
+
+@app.command
 def delete(flow_run: str, /, *, yes: bool = False) -> None:
     """Delete a flow's run and all below it, after asking; `flowml restore` brings them back.
 

@@ -6,9 +6,9 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from flowml import faults
@@ -37,6 +37,9 @@ class Choice(Protocol):
 
     def said(self) -> object:
         """Return what the user's code has named until now, to see later whether it named something else."""
+
+    def place(self) -> Mapping[str, Any]:
+        """Return the store that would be chosen now, without credentials, for the journal."""
 
     def is_loaded(self) -> bool:
         """Tell whether `connect` needs to import nothing, and may be called in the background."""
@@ -131,6 +134,13 @@ class LazyStore:
                 problem = problem or error
         if problem:
             raise problem
+
+    def place(self) -> Mapping[str, Any]:
+        """Return the store that is chosen, or would be now, without credentials, for the journal."""
+        connection, choice = self._connection, self._choice
+        if connection:
+            return connection.place
+        return choice.place() if choice else {}
 
     def said(self) -> object:
         """Return what the user's code has named until now; None once it is chosen."""

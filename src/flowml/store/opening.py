@@ -17,10 +17,11 @@ from flowml.store.backend.urls import NOTE
 from flowml.store.by_hand import active, fluent
 from flowml.store.destination import Destination
 from flowml.store.flow_end.orphans import End, close_with_those_below
+from flowml.store.journal.background import send_what_was_left
 from flowml.store.lazy_store import LazyStore
 from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere, joined
 from flowml.store.runs import NO_RUN, ParentsRun, Run
-from flowml.store.sending.queue import NewRun, Outgoing
+from flowml.store.sending.queue import Experiment, NewRun, Outgoing
 from flowml.store.sending.writer import writer_of
 from flowml.store.summarized_run import SummarizedRun
 
@@ -71,8 +72,7 @@ def _open_below(opening: _Opening, parent: Run) -> Run:
         over = _users_run_over(under)  # asked now: that run may be over when this one is opened, if it ever is
         return SummarizedRun(under, opening.identity, partial(opening.create, under.store, under, over=over))
     if is_flow and experiment:
-        store = under.store
-        return opening.create(store, under, lambda: store.connection.experiment_id(experiment))
+        return opening.create(under.store, under, lambda: Experiment(None, experiment))
     return opening.create(under.store, under, over=_users_run_over(under))
 
 
@@ -112,10 +112,12 @@ def join(caller: records.Caller) -> Run:
     Raises:
         TrackingError: If its MLflow cannot be reached.
     """
-    if caller.run is None:
+    if caller.run is None and caller.key is None:
         return NO_RUN
-    connection = connect(caller.tracking_uri, caller.registry_uri)
+    connection = connect(caller.tracking_uri, caller.registry_uri, may_be_away=True)
     store = LazyStore.at(connection)
+    if caller.run is None:
+        return JoinedRun(store, Outgoing(None, None, key=caller.key or "", store=store.place), caller.children)
     if caller.tag is None:
         return joined(store, caller.run, caller.children)
     its_run = _started_by(connection, caller)
@@ -160,10 +162,12 @@ def _open_root(opening: _Opening, reached: Reached | None) -> Run:
         run_id, experiment_id = outer.info.run_id, outer.info.experiment_id
         store = LazyStore.at(connect())
         users = joined(store, records.CurrentRun(run_id, experiment_id, run_id, None))
-        return opening.create(store, users, lambda: experiment_id, is_root=True)
+        return opening.create(store, users, lambda: Experiment(experiment_id), is_root=True)
     strict = (opening.track.on_error or settings.on_error()) == "raise"
     destination = Destination(opening.experiment, opening.identity.owner, strict=strict, reached=reached)
-    return opening.create(LazyStore(destination), None, destination.experiment_id, is_root=True)
+    if settings.current().journal:
+        send_what_was_left()
+    return opening.create(LazyStore(destination), None, destination.experiment, is_root=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,7 +183,7 @@ class _Opening:
         self,
         store: LazyStore,
         above: JoinedRun | None,
-        experiment: Callable[[], str] | None = None,
+        experiment: Callable[[], Experiment] | None = None,
         *,
         is_root: bool = False,
         over: Outgoing | None = None,
@@ -212,7 +216,8 @@ class _Opening:
             follows=None if is_flow else self.follows,
         )
         root = (above.out.root or above.out) if above and above.own else None
-        return OwnRun(store, Outgoing(new, root), above, identity=identity, children=self.track.children)
+        out = Outgoing(new, root, store=store.place)
+        return OwnRun(store, out, above, identity=identity, children=self.track.children)
 
 
 def _way_back(identity: records.Identity) -> Mapping[str, str]:

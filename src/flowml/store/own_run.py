@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowml import markdown, records, settings
 from flowml.errors import TrackingError
@@ -19,7 +19,7 @@ from flowml.store.by_hand.opened import Stack
 from flowml.store.by_hand.plain_calls import PlainCalls
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.lazy_store import LazyStore
-from flowml.store.sending import creation, digests
+from flowml.store.sending import answers, creation, digests, journaled
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.ledger import ledger_of
 from flowml.store.sending.queue import Closing, Created, Outgoing
@@ -98,7 +98,7 @@ class JoinedRun:
                 digests.add(record, self.tell)
         taken, problems = enqueue(new_records, "" if self.store.is_open else self.connection.uri)
         out = self.out
-        out.incoming.extend(taken)
+        journaled.take(out, taken)
         self.store.when_fixed(lambda connection: writer_of(connection).tell(out))
         if problems:
             raise TrackingError.of(problems)
@@ -107,6 +107,7 @@ class JoinedRun:
         """Note on the outermost run what is lost of this call, and why."""
         self._leave_to_parent()
         (root := self.out.root or self.out).losses.add(text)
+        journaled.note(root, "loss", text)
         self.store.when_fixed(lambda connection: writer_of(connection).tell(root))
 
     def tell(self, new_records: Iterable[records.Record]) -> None:
@@ -149,7 +150,7 @@ class JoinedRun:
 
     def _created_here(self) -> Created:
         self._leave_to_parent()
-        return creation.ensure(self.connection.client, self.out)
+        return creation.ensure(self.connection, self.out)
 
     def _leave_to_parent(self) -> None:
         """In a forked process, leave what its parent has to send to that, and the run's creation too."""
@@ -157,8 +158,13 @@ class JoinedRun:
             self.out, self._sends_in = self.out.for_a_fork(), os.getpid()
 
     def as_caller(self) -> records.Caller:
-        """Tell of this run and its store."""
-        return self._told
+        """Tell of this run and its store; of one that MLflow does not take now, the key that finds it later."""
+        try:
+            return self._told
+        except TrackingError as problem:
+            if not (problem.waits and self.out.journal):
+                raise
+        return dataclasses.replace(caller_of(self.connection, None, self.children), key=self.out.key)
 
     @cached_property
     def _told(self) -> records.Caller:
@@ -190,12 +196,28 @@ class JoinedRun:
             TrackingError: If something is not.
         """
         digests.wait(settings.current().timeout)
+        writer = writer_of(self.connection)
         try:
-            writer_of(self.connection).flush(of=self.out)
+            writer.flush(of=self.out, is_bounded=True)
+        except TrackingError as problem:
+            raise self._waiting(problem, writer.count_waiting(self.out)) from None
         finally:
             mlflow_state.flush_traces()
+            self._end_delay()
         if self.out.problems:
             raise TrackingError.of(self.out.problems)
+
+    def _end_delay(self) -> None:
+        """Note that nobody waits for this run any more."""
+
+    def _waiting(self, problem: TrackingError, count: int) -> TrackingError:
+        """Say what becomes of what MLflow has not taken."""
+        if not (problem.waits and self.out.journal):
+            return problem
+        self.out.is_said_to_wait = True
+        waits = f"{count} {'run waits' if count == 1 else 'runs wait'} on this disk"
+        text = f"{problem} {waits}: `flowml sync` sends what waits, and so does the next flow here."
+        return TrackingError(text, uri=problem.uri, waits=True)
 
 
 class OwnRun(JoinedRun):
@@ -224,6 +246,11 @@ class OwnRun(JoinedRun):
         self._above = above
         self._is_flow = identity.kind == "flow"
         self.held = HeldParams() if identity.retries else None
+        journaled.begin(out)
+        self._has_delay = above is None
+        if above is None:
+            answers.delay.begin()
+            store.when_fixed(lambda _: journaled.note(out, "store", place_of(out)))
         store.when_fixed(lambda connection: writer_of(connection).tell(out))
 
     @property
@@ -254,13 +281,16 @@ class OwnRun(JoinedRun):
         """Tell of a run, which is waited for; of one near the root, tell how it is found there."""
         if self._above is None or not self._is_near_root:
             return super().as_caller()
-        return dataclasses.replace(self._above.as_caller(), tag=self._tag, children=self.children)
+        above = self._above.as_caller()
+        mine = {"tag": self._tag} if above.run else {"key": self.out.key}
+        return dataclasses.replace(above, children=self.children, **mine)
 
     def sum_up(self, child: SummarizedCall) -> None:
         """Count a child without a run; a forked process notes it for the one that has the run."""
         if self.call_summary is None or is_elsewhere(self):
             super().sum_up(child)
         else:
+            journaled.note(self.out, "child", dataclasses.asdict(child))
             self.call_summary.add(child)
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
@@ -275,6 +305,7 @@ class OwnRun(JoinedRun):
             if status:
                 self.out.is_ending = True
                 out, closing = self.out, Closing(status, ended, self._is_flow, self.call_summary)
+                journaled.close(out, closing)
                 self.store.when_fixed(lambda connection: writer_of(connection).close(out, closing))
             if self.is_outermost:
                 self.store.fix()
@@ -295,6 +326,11 @@ class OwnRun(JoinedRun):
     def is_outermost(self) -> bool:
         """Whether nothing above it in this process waits until all is in MLflow."""
         return self._above is None or is_elsewhere(self._above)
+
+    def _end_delay(self) -> None:
+        has_delay, self._has_delay = self._has_delay, False
+        if has_delay:
+            answers.delay.end()
 
     def settle(self) -> None:
         """Wait until all is in MLflow, if this is the outermost run of the process.
@@ -319,6 +355,13 @@ def is_elsewhere(run: JoinedRun) -> bool:
 
 def joined(store: LazyStore, info: records.CurrentRun, children: Children = "all") -> JoinedRun:
     """Return a run that exists already, to hang others under."""
-    out = Outgoing(None, None)
+    out = Outgoing(None, None, store=store.place)
     out.created.set_result(Created(None, info))
     return JoinedRun(store, out, children)
+
+
+def place_of(out: Outgoing) -> dict[str, Any]:
+    """Say which store and experiment an outermost run goes to, for its journal."""
+    experiment = out.new.experiment() if out.new and out.new.experiment else None
+    named = [experiment.id, experiment.name] if experiment else None
+    return {"store": dict(out.store()) if out.store else {}, "experiment": named}

@@ -9,10 +9,13 @@ import os
 from flowml import settings
 from flowml.errors import TrackingError
 from flowml.store import lazy_store
-from flowml.store.sending import digests
+from flowml.store.journal import journal
+from flowml.store.sending import answers, digests
 from flowml.store.sending.writer import all_writers
 
 _logger = logging.getLogger(__name__)
+
+_LEAST = 0.5  # seconds that a process's end waits for MLflow though it has delayed the flow for as long as it may
 
 
 def flush_all(patience: float | None = None) -> None:
@@ -40,12 +43,18 @@ def flush_all(patience: float | None = None) -> None:
 @atexit.register
 def _flush_at_exit() -> None:
     """Send what nobody waited for, such as a generator task that was left early; give up after the usual time."""
+    patience = min(settings.current().timeout, max(answers.delay.left(), _LEAST))
     try:
-        flush_all(settings.current().timeout)
+        flush_all(patience)
     except TrackingError as problem:
-        left = sum(writer.count_waiting() for writer in all_writers())
+        waiting = [out for writer in all_writers() for out in writer.waiting()]
         why = str(problem).removesuffix(problem.remedy).strip()
-        _logger.warning("flowml: %d runs have something unsent, which is lost with this process: %s", left, why)
+        if lost := sum(not out.journal for out in waiting):
+            _logger.warning("flowml: %d runs have something unsent, which is lost with this process: %s", lost, why)
+        if kept := sum(bool(out.journal) and not (out.root or out).is_said_to_wait for out in waiting):
+            _logger.warning("flowml: %d runs wait on this disk; `flowml sync` sends them: %s", kept, why)
+    finally:
+        journal.close_all()
 
 
 def _rest() -> None:

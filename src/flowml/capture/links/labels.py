@@ -176,4 +176,4 @@ def _told(noted: Any) -> records.Caller | None:
 def _caller_in(label: Mapping[str, Any]) -> records.Caller:
     run = records.CurrentRun(**label["run"]) if label["run"] else None
     tag = tuple(label["tag"]) if label["tag"] else None
-    return records.Caller(run, label["tracking_uri"], label["registry_uri"], tag, label["children"])
+    return records.Caller(run, label["tracking_uri"], label["registry_uri"], tag, label["children"], label.get("key"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -29,13 +29,16 @@ _NEWS_TAKES = 30.0  # seconds without news, after which Prefect's API has heard 
 _ASK_AGAIN = 5.0  # seconds
 
 
-def reap_runs(*, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = False) -> Report:
+def reap_runs(
+    *, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = False, only: Collection[str] | None = None
+) -> Report:
     """Close each open run with a Prefect id whose flow or task run has ended, or is gone.
 
     Args:
         grace: Leave a run whose Prefect run ended less than so many seconds ago: what it logged may be under way.
         older_than: Look only at runs that began more than so many seconds ago.
         dry_run: Close nothing.
+        only: Look only at the runs with these ids. Default: at all.
 
     Returns:
         What was closed, and what stays open.
@@ -56,7 +59,9 @@ def reap_runs(*, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = 
         seen: set[str] = set()
         with explained(connection.uri):
             # Another reaper closes runs meanwhile, which moves MLflow's pages: read until there is nothing new.
-            while new := [run_id for run_id in runs.open_ids(cutoff) if run_id not in seen]:
+            while new := [
+                each for each in runs.open_ids(cutoff) if each not in seen and (only is None or each in only)
+            ]:
                 seen.update(new)
                 for some in batched(new, _AT_ONCE):
                     reaper.reap(some)

@@ -21,6 +21,7 @@ from flowml.stack.ports import Port
 from flowml.stack.state import Server, Stack
 from flowml.store.backend import embedded
 from flowml.store.backend.failures import explained
+from flowml.store.journal.background import send_what_was_left
 
 if TYPE_CHECKING:
     import subprocess
@@ -80,6 +81,7 @@ class Run:
             self._give_back()
             self.stack = dataclasses.replace(self.stack, ready=True)
             state.write(self.stack)
+            send_what_was_left()
 
     def watch(self) -> None:
         """Return when ``flowml down`` has ended them.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, TypeAlias
+from threading import Lock, RLock
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -39,20 +39,53 @@ class Connection:
 
     Attributes:
         uri: The tracking URI.
-        client: MLflow's client for it.
+        registry_uri: The model registry's, if it is another.
     """
 
     def __init__(self, uri: str, registry_uri: str | None) -> None:
-        from mlflow import MlflowClient
-
         self.uri = uri
         self.registry_uri = registry_uri
-        with explained(uri):
-            _check_reachable(uri)
-            self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
-        _hush(self.client)
-        _connections.add(self)
+        self._client: MlflowClient | None = None
+        self._making = RLock()  # re-entrant: the garbage collector may close a generator task inside
         self._experiments: dict[str, str] = {}
+        _connections.add(self)
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client; a database is connected to when it is first asked for.
+
+        Raises:
+            Exception: What MLflow raises, or the network.
+        """
+        with self._making:
+            if self._client is None:
+                from mlflow import MlflowClient
+
+                _check_reachable(self.uri)
+                client = MlflowClient(tracking_uri=self.uri, registry_uri=self.registry_uri)
+                _hush(client)
+                self._client = client
+            return self._client
+
+    @property
+    def made_client(self) -> MlflowClient | None:
+        """MLflow's client, if it was asked for."""
+        return self._client
+
+    def check(self) -> None:
+        """Make sure that it could be reached once.
+
+        Raises:
+            TrackingError: If it cannot be reached or the URI makes no sense.
+        """
+        with explained(self.uri):
+            _ = self.client
+
+    @cached_property
+    def place(self) -> Mapping[str, Any]:
+        """Which store it is, without credentials, for a journal."""
+        registry = without_credentials(self.registry_uri) if self.registry_uri else None
+        return {"uri": without_credentials(self.uri), "registry": registry}
 
     def experiment_id(self, name: str) -> str:
         """Return the experiment of this name, creating it when there is none.
@@ -119,12 +152,13 @@ def _hush(client: MlflowClient) -> None:
     patches.LOG_URL.replace_on(patches.CLIENTS_STORE.of(client), lambda _: None)
 
 
-def connect(uri: str | None = None, registry_uri: str | None = None) -> Connection:
+def connect(uri: str | None = None, registry_uri: str | None = None, *, may_be_away: bool = False) -> Connection:
     """Return the connection to an MLflow, and point plain ``mlflow.*`` calls at it too.
 
     Args:
         uri: The tracking URI that a caller in another process told, without credentials. Default: that in force here.
         registry_uri: The registry's, if it is another.
+        may_be_away: Whether it is no error that it cannot be reached now: what is logged waits in the journal.
 
     Returns:
         The connection; each store has one in a process.
@@ -136,6 +170,7 @@ def connect(uri: str | None = None, registry_uri: str | None = None) -> Connecti
     if uri is None or uri == without_credentials(own):
         uri, registry_uri = own, own_registry  # with the credentials that are known here
     connection = _connection(uri, registry_uri)
+    _check(connection, may_be_away=may_be_away)
     _tell_mlflow(uri, registry_uri)
     return connection
 
@@ -155,9 +190,11 @@ def reaching() -> Reach:
 
     def reach() -> Reached:
         try:
-            return _connection(uri, registry_uri)
+            connection = _connection(uri, registry_uri)
+            _check(connection, may_be_away=True)
         except TrackingError as problem:
             return problem
+        return connection
 
     return reach
 
@@ -173,6 +210,14 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
                 embedded.prepare(uri)
             requests.install()
         return Connection(uri, registry_uri)
+
+
+def _check(connection: Connection, *, may_be_away: bool) -> None:
+    try:
+        connection.check()
+    except TrackingError as problem:
+        if not (may_be_away and problem.waits and settings.current().journal):
+            raise
 
 
 def tracking_uri() -> str:
@@ -263,8 +308,8 @@ def _forget_inherited() -> None:
 
 
 def _stores() -> list[object]:
-    clients = [connection.client for connection in _connections]
-    return [getattr(patches.CLIENTS_STORE.of(client), "store", None) for client in clients]
+    clients = [connection.made_client for connection in _connections]
+    return [getattr(patches.CLIENTS_STORE.of(client), "store", None) for client in clients if client]
 
 
 if hasattr(os, "register_at_fork"):

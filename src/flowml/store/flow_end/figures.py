@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flowml import records
 from flowml.storable import file_name
-from flowml.store.backend.scratch import Scratch
+from flowml.store.journal.scratch import Scratch
 
 _MOST = 6
 _LARGEST = 2_000_000  # bytes

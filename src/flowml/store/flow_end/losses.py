@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Iterable, Mapping
 from threading import RLock
 
 from flowml import mlflow_limits
+
+_logger = logging.getLogger(__name__)
 
 TAG = "flowml.tracking_error"
 _LONGEST_TEXT = 1000
@@ -25,12 +28,20 @@ class Losses:
         self._texts: dict[str, None] = {}
         self._late: dict[object, str] = {}  # by whose it is
         self._told = ""
+        self._is_unjournaled = False
         self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
 
     def add(self, text: str) -> None:
         """Note what is lost, and why."""
         with self._lock:
             self._texts[text] = None
+
+    def say_unjournaled(self, text: str) -> None:
+        """Say once that what is logged is in memory only, and why."""
+        with self._lock:
+            is_news, self._is_unjournaled = not self._is_unjournaled, True
+        if is_news:
+            _logger.warning("flowml: %s What waits for MLflow is lost with this process.", text)
 
     def put_off(self, whose: object, text: str) -> None:
         """Note that something of a run is not sent yet, though it has ended, and why."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
+import uuid
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml.errors import pass_on
 from flowml.patches.mlflow import AUTOLOGGED_MODELS, AUTOLOGGED_RUN
-from flowml.store.backend.scratch import Scratch
+from flowml.store.journal.scratch import Scratch
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -32,24 +33,30 @@ class Serialized:
         name: What flowml logs it as; None where somebody else logged it.
         ids: The logged model's id in each store that has it, by tracking URI.
         begun: Logged models whose files are not there yet, by tracking URI and run.
+        tried: Where one may have been begun, and nobody knows: by tracking URI and run.
+        scratch: Its files, while somebody holds them.
+        key: A tag of the logged model, by which it is found again.
     """
 
-    def __init__(self, content: str | None, name: str | None = None) -> None:
+    def __init__(self, content: str | None, name: str | None = None, *, key: str | None = None) -> None:
+        self.key = key or uuid.uuid4().hex
         self.content = content
         self.name = name
         self.ids: dict[str, str] = {}
         self.begun: dict[tuple[str, str], LoggedModel] = {}
+        self.tried: set[tuple[str, str]] = set()
+        self.is_restored = False  # read from a journal: it may be logged already
         self._holders = 0
         self._lock = Lock()
-        self._scratch: Scratch | None = None
+        self.scratch: Scratch | None = None
 
     @property
     def folder(self) -> Path:
         """Where the files are while somebody holds them."""
-        if self._scratch is None:
+        if self.scratch is None:
             msg = "nobody holds the model's files"
             raise RuntimeError(msg)
-        return self._scratch.path / "model"
+        return self.scratch.path / "model"
 
     def hold(self, uri: str, write: Callable[[Path], None]) -> None:
         """Keep the files until `release`, writing them first if they are not there and the store has not got them.
@@ -58,7 +65,7 @@ class Serialized:
             Exception: Whatever ``write`` raises; nothing is left then.
         """
         with self._lock:
-            if self._scratch is None and uri not in self.ids:
+            if self.scratch is None and uri not in self.ids:
                 scratch = Scratch()
                 try:
                     write(scratch.path / "model")
@@ -66,16 +73,21 @@ class Serialized:
                     scratch.remove()
                     raise
                 scratch.weigh()
-                self._scratch = scratch
+                self.scratch = scratch
+            self._holders += 1
+
+    def hold_restored(self) -> None:
+        """Keep the files that are there until `release`."""
+        with self._lock:
             self._holders += 1
 
     def release(self) -> None:
         """Remove the files, if nobody else holds them."""
         with self._lock:
             self._holders -= 1
-            if self._holders == 0 and self._scratch is not None:
-                self._scratch.remove()
-                self._scratch = None
+            if self._holders == 0 and self.scratch is not None:
+                self.scratch.remove()
+                self.scratch = None
 
 
 @dataclass(frozen=True, slots=True)

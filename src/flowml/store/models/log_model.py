@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from flowml import mlflow_limits, records
 from flowml.store.backend import imports
 from flowml.store.backend.notifications import Kind, Notification, notify
+from flowml.store.journal.journal import TAG as KEY_TAG
 from flowml.store.models import registry
 from flowml.store.models.flavors import mlflow_muted, write
 from flowml.store.models.identity import Serialized, autologged_model_id_of, unchanged_or_new
@@ -160,10 +161,18 @@ def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) 
 
 def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str) -> LoggedModel:
     run_id, begun = run.info.run_id, saved.serialized.begun
-    created = begun.get((client.tracking_uri, run_id)) or client.create_logged_model(
-        experiment_id, name=saved.name, source_run_id=run_id, params=dict(run.data.params)
-    )
-    begun[client.tracking_uri, run_id] = created
+    mine = client.tracking_uri, run_id
+    created = begun.get(mine) or _begun_before(client, saved, run_id, experiment_id)
+    if created is None:
+        saved.serialized.tried.add(mine)  # its answer may be lost
+        created = client.create_logged_model(
+            experiment_id,
+            name=saved.name,
+            source_run_id=run_id,
+            params=dict(run.data.params),
+            tags={KEY_TAG: saved.serialized.key},
+        )
+    begun[mine] = created
     try:
         _write_identity(saved.folder, created.artifact_location, created.model_id, run_id)
         client.log_model_artifacts(created.model_id, str(saved.folder))
@@ -174,6 +183,16 @@ def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment
     _link_metrics(client, run_id, list(run.data.metrics), created.model_id)
     del begun[client.tracking_uri, run_id]
     return created
+
+
+def _begun_before(
+    client: mlflow.MlflowClient, saved: SavedModel, run_id: str, experiment_id: str
+) -> LoggedModel | None:
+    """Find the logged model that an earlier try made, whose answer was lost, or whose process was killed."""
+    if not saved.serialized.is_restored and (client.tracking_uri, run_id) not in saved.serialized.tried:
+        return None
+    found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}' AND name = '{saved.name}'")
+    return next((each for each in found if each.tags.get(KEY_TAG) == saved.serialized.key), None)
 
 
 def _write_identity(folder: Path, location: str, model_id: str, run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Waits for an answer of the sender, for a limited time."""
+"""Waits for an answer of the sender: for a limited time, and in all no longer than MLflow may delay a flow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet  # a class of its own before Python 3.11
+from threading import RLock
 from typing import TypeVar
 
 from flowml import settings
@@ -14,9 +15,49 @@ from flowml.secrets import mask
 
 T = TypeVar("T")
 
+_SLICE = 0.1  # seconds, after which it is looked at again what is waited for
+
+
+class Delay:
+    """How long the flow that runs here may still wait for an MLflow that fails or does not answer."""
+
+    def __init__(self) -> None:
+        self._spent = 0.0
+        self._flows = 0
+        self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
+
+    def begin(self) -> None:
+        """Note that an outermost call begins: it has all of the setting ``max_delay``, unless another is at work."""
+        with self._lock:
+            self._flows += 1
+            if self._flows == 1:
+                self._spent = 0.0
+
+    def end(self) -> None:
+        """Note that an outermost call has ended."""
+        with self._lock:
+            self._flows -= 1
+
+    def spend(self, seconds: float) -> None:
+        """Note that somebody waited."""
+        with self._lock:
+            self._spent += seconds
+
+    def left(self) -> float:
+        """Return the seconds that may still be waited."""
+        return max(0.0, settings.current().max_delay - self._spent)
+
+
+delay = Delay()
+
 
 def wait_for(
-    result: Future[T], uri: str, until: Callable[[], float] | None = None, has_failed: Callable[[], bool] = bool
+    result: Future[T],
+    uri: str,
+    until: Callable[[], float] | None = None,
+    has_failed: Callable[[], bool] = bool,
+    *,
+    is_bounded: bool = True,
 ) -> T:
     """Wait for a result until a time that may move, or for the setting ``timeout``.
 
@@ -24,19 +65,29 @@ def wait_for(
         result: What is waited for.
         uri: The tracking URI of the store, for the message.
         until: Asked for the time, as `time.monotonic` counts it.
-        has_failed: Tells whether MLflow fails, so that nobody waits any longer than that setting.
+        has_failed: Tells whether MLflow fails or does not answer, so that nobody waits longer than that setting.
+        is_bounded: Whether the wait is among those that ``max_delay`` bounds, and not one that was asked for.
 
     Raises:
         TrackingError: If MLflow fails or does not answer in time.
     """
     budget, began = settings.current().timeout, time.monotonic()
     until = until or (lambda: began + budget)
+    failing = 0.0
     while True:
+        now = time.monotonic()
+        longest = 0.0 if is_bounded and has_failed() and not delay.left() else _SLICE
         try:
-            return result.result(max(0.0, min(until() - time.monotonic(), budget)))
+            return result.result(max(0.0, min(until() - now, longest)))
         except NotYet:
-            if has_failed() or time.monotonic() >= until():
+            waited = time.monotonic() - now
+            if has_failed():
+                failing += waited
+                if is_bounded:
+                    delay.spend(waited)
+            is_late = has_failed() and (failing >= budget or (is_bounded and not delay.left()))
+            if is_late or time.monotonic() >= until():
                 shown = mask(uri)
-                message = f"MLflow at {shown} did not answer within {budget:g} s."
-                remedy = "What waits is sent when it does. Check the server, or raise FLOWML_TIMEOUT."
+                message = f"MLflow at {shown} did not answer within {time.monotonic() - began:.0f} s."
+                remedy = "What waits is sent when it does. Check the server."
                 raise TrackingError(message, uri=shown, remedy=remedy, waits=True) from None

@@ -10,20 +10,23 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import process, records
+from flowml.errors import TrackingError
 from flowml.store.backend.mlflow_state import APART, ELSEWHERE
-from flowml.store.sending import batches, sql_insert
-from flowml.store.sending.queue import Closing, Created, NewRun, Outgoing
+from flowml.store.journal.journal import TAG
+from flowml.store.sending import batches, journaled, sql_insert
+from flowml.store.sending.queue import Closing, Created, Experiment, NewRun, Outgoing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities import Run as MlflowRun
 
+    from flowml.store.backend.connection import Connection
 
 _PLAIN = re.compile(r"[\w.]{1,250}")  # a tag that MLflow takes for sure: one that it refuses must not cost the run
 
 
-def create(client: MlflowClient, out: Outgoing, new: NewRun) -> None:
+def create(connection: Connection, out: Outgoing, new: NewRun) -> None:
     """Create a run, with the tags it has by now; the one above is there already.
 
     Raises:
@@ -32,11 +35,11 @@ def create(client: MlflowClient, out: Outgoing, new: NewRun) -> None:
     with out.creating:
         if not out.created.done():  # the user's own thread may have been faster
             known = {key: value for key, value in out.tags.items() if _PLAIN.fullmatch(key)}
-            _create(client, out, new, known)
+            _create(connection, out, new, known)
             out.tags = {key: value for key, value in out.tags.items() if key not in known}
 
 
-def ensure(client: MlflowClient, out: Outgoing) -> Created:
+def ensure(connection: Connection, out: Outgoing) -> Created:
     """Create a run in the thread of whoever needs it, and those above it, unless they are there.
 
     A plain ``mlflow.*`` call needs its run as soon as MLflow can create it, and not in its turn among all that is to
@@ -49,19 +52,20 @@ def ensure(client: MlflowClient, out: Outgoing) -> Created:
     new = out.new
     if new is not None and not out.created.done():
         if new.above:
-            ensure(client, new.above)
+            ensure(connection, new.above)
         with out.creating:
             if not out.created.done():
-                _create(client, out, new, {})  # its other tags are the sender's to send
+                _create(connection, out, new, {})  # its other tags are the sender's to send
     return out.created.result(0)
 
 
-def _create(client: MlflowClient, out: Outgoing, new: NewRun, known: Mapping[str, str]) -> None:
-    above = _above(new)
-    experiment_id = new.experiment() if new.experiment else above.experiment_id if above else "0"
-    entity = _reopened(client, new, experiment_id)
+def _create(connection: Connection, out: Outgoing, new: NewRun, known: Mapping[str, str]) -> None:
+    client, above = connection.client, _above(new)
+    experiment_id = _id_of(connection, new.experiment()) if new.experiment else above.experiment_id if above else "0"
+    entity = _created_before(client, out, experiment_id) or _reopened(client, new, experiment_id)
     if entity is None:
-        tags = {**new.tags, **_leading(new, experiment_id), **known}
+        tags = {**new.tags, **_leading(new, experiment_id), **known, TAG: out.key}
+        out.was_tried = True
         entity = client.create_run(experiment_id, new.started, batches.tags_of(tags), new.name)
         if not entity.info.run_id:  # MLflow's client reads an empty answer, such as a proxy's, as a run without one
             msg = "the answer to a new run holds no run; MLflow does not answer so"
@@ -69,6 +73,41 @@ def _create(client: MlflowClient, out: Outgoing, new: NewRun, known: Mapping[str
         if above and above.experiment_id != experiment_id:
             client.set_tag(above.run_id, f"{APART}{entity.info.run_id}", experiment_id)
     _was_created(out, new, str(entity.info.run_id), experiment_id, entity)
+
+
+def _id_of(connection: Connection, experiment: Experiment) -> str:
+    return experiment.id or connection.experiment_id(experiment.name or "Default")
+
+
+def _created_before(client: MlflowClient, out: Outgoing, experiment_id: str) -> MlflowRun | None:
+    """Find the run that an earlier try made, whose answer was lost, or whose process was killed."""
+    if not (out.was_tried or out.is_restored):
+        return None
+    found = client.search_runs([experiment_id], f"tags.`{TAG}` = '{out.key}'", _any_stage(), max_results=1)
+    return found[0] if found else None
+
+
+def find(client: MlflowClient, out: Outgoing) -> None:
+    """Find a run that another process made, or will make.
+
+    Raises:
+        TrackingError: If it is not there yet.
+        Exception: What MLflow raises.
+    """
+    mine, experiments = f"tags.`{TAG}` = '{out.key}'", client.search_experiments(_any_stage(), max_results=5000)
+    found = client.search_runs([each.experiment_id for each in experiments], mine, _any_stage(), max_results=1)
+    if not found:
+        msg = "the run above is not in MLflow yet; its own process, or its journal, brings it."
+        raise TrackingError(msg, waits=True)
+    run = found[0]
+    root = run.data.tags.get("flowml.root_run_id", run.info.run_id)
+    out.created.set_result(Created(run, records.CurrentRun(run.info.run_id, run.info.experiment_id, root, None)))
+
+
+def _any_stage() -> int:
+    from mlflow.entities import ViewType
+
+    return ViewType.ALL
 
 
 def create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
@@ -94,9 +133,12 @@ def _create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
     for out in group:
         new = out.new
         above = _above(new) if new else None
-        if new and above and not (new.experiment or new.reopens or new.follows):
+        is_new = not (out.was_tried or out.is_restored)
+        if new and above and is_new and not (new.experiment or new.reopens or new.follows):
             by_experiment.setdefault(above.experiment_id, []).append((out, new, _insert_of(out, new, above)))
     for experiment_id, together in by_experiment.items():
+        for out, _, _ in together:
+            out.was_tried = True  # a commit may be made though it seems to fail
         sql_insert.write(client, experiment_id, [insert for _, _, insert in together])
         for out, new, insert in together:
             batches.take_away(out, insert.batch)
@@ -166,7 +208,11 @@ def _insert_of(out: Outgoing, new: NewRun, above: records.CurrentRun) -> sql_ins
     )
     closing = None if has_more or not _is_plain(out.closing) else out.closing
     return sql_insert.RunInsert(
-        new.name, new.started, batches.tags_of({**new.tags, **_leading(new, above.experiment_id)}), batch, closing
+        new.name,
+        new.started,
+        batches.tags_of({**new.tags, **_leading(new, above.experiment_id), TAG: out.key}),
+        batch,
+        closing,
     )
 
 
@@ -183,6 +229,8 @@ def _was_created(out: Outgoing, new: NewRun, run_id: str, experiment_id: str, en
         out.tags["flowml.root_run_id"] = run_id
     root_run_id = above.root_run_id if above and is_below else run_id
     out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
+    if out.journal:
+        journaled.note(out, "created", [run_id, str(experiment_id), root_run_id])
 
 
 def _reopened(client: MlflowClient, new: NewRun, experiment_id: str) -> MlflowRun | None:

@@ -8,10 +8,10 @@ from flowml import formats, records
 from flowml.errors import TrackingError, pass_on
 from flowml.secrets import mask
 from flowml.storable import legal_key
+from flowml.store.journal.staging import FileRecord, stage
 from flowml.store.models import log_model
 from flowml.store.models.identity import serialized_of
 from flowml.store.sending.queue import Sendable
-from flowml.store.sending.staging import FileRecord, stage
 
 
 def enqueue(new_records: Iterable[records.Record], uri: str) -> tuple[list[Sendable], list[TrackingError]]:
@@ -47,11 +47,20 @@ def enqueue(new_records: Iterable[records.Record], uri: str) -> tuple[list[Senda
                 pass  # the session says the first two, the last is sent when it is known
             case _:
                 taken.append(record)
-    if files:
+    return [*taken, *_staged(files, problems, uri)], problems
+
+
+def _staged(files: list[FileRecord], problems: list[TrackingError], uri: str) -> list[Sendable]:
+    """Copy files aside, and note what could not be copied."""
+    if not files:
+        return []
+    try:
         staged, missing = stage(files)
-        taken.append(staged)
-        problems += [_problem(f"the file {name!r} could not be copied", error, uri) for name, error in missing.items()]
-    return taken, problems
+    except OSError as error:
+        problems.append(_problem(f"{len(files)} files could not be copied", error, uri))
+        return []
+    problems += [_problem(f"the file {name!r} could not be copied", error, uri) for name, error in missing.items()]
+    return [staged]
 
 
 def _saved(model: records.Model, uri: str) -> list[Sendable]:

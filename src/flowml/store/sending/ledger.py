@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowml import mlflow_limits, records
+from flowml.store.backend.failures import without_credentials
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.sending.queue import Created, Outgoing
 
@@ -27,10 +28,11 @@ class Ledger:
 
     Args:
         info: The run.
+        store: Tells which store it is in.
     """
 
-    def __init__(self, info: records.CurrentRun) -> None:
-        self._out = Outgoing(None, None)  # its own, for one sender to keep the order of what a tag held
+    def __init__(self, info: records.CurrentRun, store: Callable[[], Mapping[str, Any]]) -> None:
+        self._out = Outgoing(None, None, store=store)  # its own, for one sender to keep the order of what a tag held
         self._out.created.set_result(Created(None, info))
         self._lock = RLock()
         self._key, self._text = "", ""
@@ -47,9 +49,9 @@ class Ledger:
 
 
 @lru_cache(maxsize=100)
-def ledger_of(uri: str, info: records.CurrentRun, pid: int) -> Ledger:  # noqa: ARG001 - each process of each store has its own
+def ledger_of(uri: str, info: records.CurrentRun, pid: int) -> Ledger:  # noqa: ARG001 - each process has its own
     """Return this process's ledger of a run."""
-    return Ledger(info)
+    return Ledger(info, lambda: {"uri": without_credentials(uri)})
 
 
 def add_noted(client: MlflowClient, run_id: str, call_summary: CallSummary) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
 from flowml import records
 from flowml.errors import TrackingError
 from flowml.storable import numbered
 from flowml.store.backend.notifications import Subscriber
-from flowml.store.backend.scratch import Scratch
 from flowml.store.flow_end.figures import Figures
 from flowml.store.flow_end.losses import Losses
+from flowml.store.journal.journal import Journal
+from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
 
@@ -41,6 +43,27 @@ Sendable: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What one call handed over.
+
+    Attributes:
+        number: Its entry in the journal, which goes when it is sent; 0 if there is none, or it goes with the run.
+        items: What is to be sent.
+    """
+
+    number: int
+    items: Sequence[Sendable]
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment: by its id, or by a name, under which it is made if there is none."""
+
+    id: str | None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewRun:
     """A run that is to be created.
 
@@ -48,7 +71,7 @@ class NewRun:
         name: What it is called.
         tags: Its tags, but for those that lead to the runs above it.
         started: When its call began, in milliseconds since 1970.
-        experiment: Asked for the id of its experiment, when it is created; None for that of the run above.
+        experiment: Asked for its experiment, when it is created; None for that of the run above.
         is_root: Whether it is the outermost flow's; it may still hang under a run of the user's.
         above: What the run it hangs under has to send, its creation too; None for a root.
         reopens: The Prefect flow run whose run is gone on with, if there is one already.
@@ -58,7 +81,7 @@ class NewRun:
     name: str
     tags: Mapping[str, str]
     started: int
-    experiment: Callable[[], str] | None
+    experiment: Callable[[], Experiment] | None
     is_root: bool
     above: Outgoing | None = None
     reopens: str | None = None
@@ -130,6 +153,8 @@ class Evaluated:
 class Outgoing:
     """What one run has to send.
 
+    Its key is a tag of the run: whoever sends it again, in this process or after it, finds it by that.
+
     User threads only append to ``incoming`` and ``subscribers``, and set ``is_ending``; the rest, ``closing`` too, is
     the writer's, in one thread at a time.
     """
@@ -138,7 +163,7 @@ class Outgoing:
     root: Outgoing | None
     created: Future[Created] = field(default_factory=Future)
     creating: threading.RLock = field(default_factory=threading.RLock)  # held by whichever thread creates it
-    incoming: deque[Sendable] = field(default_factory=deque)
+    incoming: deque[Taken] = field(default_factory=deque)
     closing: Closing | None = None
     since: float = field(default_factory=time.monotonic)
     params: dict[str, str] = field(default_factory=dict)
@@ -162,6 +187,15 @@ class Outgoing:
     subscribers: list[Subscriber] = field(default_factory=list)  # notified of this run alone
     figures: Figures = field(default_factory=Figures)  # of the tasks of an outermost run
     is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    store: Callable[[], Mapping[str, Any]] | None = None  # tells which store it goes to, for the journal
+    journal: Journal | None = None  # the one that tells of it
+    keeps_no_journal: bool = False  # because it cannot be written, or there is nothing that could be lost
+    unsent: list[int] = field(default_factory=list)  # the journal's entries of what was sorted and not sent
+    is_restored: bool = False  # whether it was read from a journal, so that MLflow may have it, or a part of it
+    was_tried: bool = False  # whether its creation was tried, and nobody knows whether it came to be
+    is_said_to_wait: bool = False  # whether the user was told that something of an outermost run waits
+    children: CallSummary | None = None  # those without runs, of one that was read from a journal
     _losses: Losses = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -176,27 +210,34 @@ class Outgoing:
     def sort(self) -> None:
         """Sort what came in by what it is sent with; of one param or tag the last counts."""
         while self.incoming:
-            match self.incoming.popleft():
-                case records.Param(key, value):
-                    self.params[key] = value
-                case records.Tag(key, value):
-                    self.tags[key] = value
-                case (records.Metric(key), _) as taken:
-                    self.own_metrics.add(key)
-                    self.metrics.append(taken)
-                    self.evaluated.metrics[key] = taken
-                case records.Dataset() | Serialized() as model_or_dataset:
-                    self.inputs.append(model_or_dataset)
-                    self.evaluated.add(model_or_dataset)
-                case records.ByHand() | records.Hidden() as by_hand_or_hidden:
-                    self._regard(by_hand_or_hidden)
-                case records.Reused() as reused:
-                    self.reused.append(reused)
-                case SavedModel() as model:
-                    self.models.append(model)
-                    self.evaluated.makes_models = True
-                case Scratch() as files:
-                    self.files.append(files)
+            taken = self.incoming.popleft()
+            if taken.number:
+                self.unsent.append(taken.number)
+            for item in taken.items:
+                self._sort(item)
+
+    def _sort(self, item: Sendable) -> None:
+        match item:
+            case records.Param(key, value):
+                self.params[key] = value
+            case records.Tag(key, value):
+                self.tags[key] = value
+            case (records.Metric(key), _) as taken:
+                self.own_metrics.add(key)
+                self.metrics.append(taken)
+                self.evaluated.metrics[key] = taken
+            case records.Dataset() | Serialized() as model_or_dataset:
+                self.inputs.append(model_or_dataset)
+                self.evaluated.add(model_or_dataset)
+            case records.ByHand() | records.Hidden() as by_hand_or_hidden:
+                self._regard(by_hand_or_hidden)
+            case records.Reused() as reused:
+                self.reused.append(reused)
+            case SavedModel() as model:
+                self.models.append(model)
+                self.evaluated.makes_models = True
+            case Scratch() as files:
+                self.files.append(files)
 
     def _regard(self, by_hand_or_hidden: records.ByHand | records.Hidden) -> None:
         if isinstance(by_hand_or_hidden, records.ByHand):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,15 +17,17 @@ from flowml.storable import clean
 from flowml.store.backend import sql_tables
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
-from flowml.store.flow_end import orphans
+from flowml.store.flow_end import cached, orphans
 from flowml.store.flow_end.ending import EndedRun, Ending
-from flowml.store.sending import batches, cached, creation, ledger
+from flowml.store.sending import batches, creation, journaled, ledger, timing
 from flowml.store.sending.intake import enqueue
-from flowml.store.sending.queue import Closing, Outgoing, open_here
+from flowml.store.sending.queue import Closing, Outgoing, Taken, open_here
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
+
+    from flowml.store.backend.connection import Connection
 
 _logger = logging.getLogger(__name__)
 
@@ -44,15 +48,41 @@ class Sender:
     """Sends to one MLflow store; the writer's thread uses it, and over HTTP those that it starts, for a run each.
 
     Args:
-        client: MLflow's client for the store.
-        uri: The store's tracking URI.
+        connection: The connection to the store.
     """
 
-    def __init__(self, client: MlflowClient, uri: str) -> None:
-        self._client = client
-        self._uri = uri
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._uri = connection.uri
         self._pass = 0
+        self._at_work: dict[int, bool] = {}  # by thread: whether files are sent
+        self._progressed = 0.0
         self._is_last: Callable[[Outgoing], bool] = lambda _: False
+
+    def is_stuck(self) -> bool:
+        """Tell whether MLflow does not answer: nothing was done for a while, and what is waited for is no file."""
+        at_work = list(self._at_work.values())
+        return bool(at_work) and not any(at_work) and time.monotonic() - self._progressed > timing.STUCK
+
+    @contextmanager
+    def _working(self, *, is_of_files: bool = False) -> Iterator[None]:
+        mine = threading.get_ident()
+        before = self._at_work.get(mine)
+        if not self._at_work:
+            self._progressed = time.monotonic()
+        self._at_work[mine] = is_of_files
+        try:
+            yield
+        finally:
+            self._progressed = time.monotonic()
+            if before is None:
+                self._at_work.pop(mine, None)
+            else:
+                self._at_work[mine] = before
+
+    @property
+    def _client(self) -> MlflowClient:
+        return self._connection.client
 
     def begin_pass(self, is_last: Callable[[Outgoing], bool]) -> None:
         """Begin to go through all runs.
@@ -91,14 +121,24 @@ class Sender:
             out.losses.put_off(out, str(out.late))
             raise LaterError(out.late)
         out.losses.arrived(out)
+        self._clear(out, is_done=is_done)
         return is_done
+
+    def _clear(self, out: Outgoing, *, is_done: bool) -> None:
+        """Take away from the journal what MLflow has; not a run that it refuses, which may have another place."""
+        if out.created.done() and out.created.exception(0) is None:
+            if is_done and (out.closed or out.is_restored) and not out.incoming:
+                journaled.done(out)
+            else:
+                journaled.sent(out)
 
     def _send(self, out: Outgoing) -> bool:
         if not out.created.done() and not self._step(out, partial(self._create, out), is_vital=True):
             return True
         if out.created.exception(0) is not None:
             out.sort()
-            out.discard()
+            if not out.journal:
+                out.discard()
             return True
         follows = out.new.follows if out.new else None
         earlier = creation.id_of(follows)
@@ -111,7 +151,8 @@ class Sender:
             self._enqueue(out, out.closing.call_summary.records())
             out.closing = dataclasses.replace(out.closing, call_summary=None, summarized=out.closing.call_summary)
         closing = out.closing
-        self._step(out, partial(batches.send_batch, client, run_id, out, with_params=closing is not None or out.closed))
+        is_over = closing is not None or out.closed or out.is_restored
+        self._step(out, partial(batches.send_batch, client, run_id, out, with_params=is_over))
         self._step(out, partial(batches.send_inputs, client, run_id, out))
         self._step(out, partial(batches.send_files, client, created, out), is_of_files=True)
         self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
@@ -132,7 +173,7 @@ class Sender:
 
     def _enqueue(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
         taken, problems = enqueue(new_records, self._uri)
-        out.incoming.extend(taken)
+        out.incoming.append(Taken(0, taken))
         out.sort()
         for problem in problems:
             out.note(problem)
@@ -180,7 +221,7 @@ class Sender:
         """
         run, apart = out.created.result(0), Outgoing(None, None)
         taken, problems = enqueue(new_records, self._uri)
-        apart.incoming.extend(taken)
+        apart.incoming.append(Taken(0, taken))
         apart.sort()
         try:
             batches.send_batch(self._client, run.info.run_id, apart, with_params=True)
@@ -235,7 +276,8 @@ class Sender:
             StoreGoneError: If nothing can be sent now.
         """
         try:
-            job()
+            with self._working(is_of_files=is_of_files):
+                job()
         except (StoreGoneError, LaterError):
             raise  # of the run above, which has to be created first
         except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
@@ -288,10 +330,11 @@ class Sender:
         Raises:
             StoreGoneError: If nothing can be sent now.
         """
-        if not sql_tables.serves(self._client):
-            return
         try:
-            creation.create_together(self._client, group)
+            if not sql_tables.serves(self._client):
+                return
+            with self._working():
+                creation.create_together(self._client, group)
         except Exception as error:  # noqa: BLE001 - of MLflow, its database, or flowml's own
             if is_unreachable(error):
                 raise StoreGoneError(explain(self._uri, error)) from None
@@ -301,9 +344,9 @@ class Sender:
     def _create(self, out: Outgoing) -> None:
         new = out.new
         if new is None:
-            return
+            return creation.find(self._client, out)
         if new.above and not new.above.created.done():
             if new.above.tried_in == self._pass:
                 raise LaterError(TrackingError("the run above is not created yet.", waits=True))
             self._step(new.above, partial(self._create, new.above), is_vital=True)
-        creation.create(self._client, out, new)
+        return creation.create(self._connection, out, new)

@@ -14,6 +14,9 @@ HOLD = 0.5
 IDLE = 60.0
 """After so long the sender looks up, where it has nothing to do; news wake it earlier."""
 
+STUCK = 3.0
+"""A call to MLflow that takes so long is taken for one that is not answered; files may take longer."""
+
 FORK = 5.0
 """So long a fork waits for what is being sent, and sending for a fork: neither may hang on the other."""
 

@@ -20,7 +20,7 @@ from flowml import faults, records, settings
 from flowml.errors import TrackingError
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import pause
-from flowml.store.sending import answers, timing
+from flowml.store.sending import answers, journaled, timing
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Created, Outgoing
 from flowml.store.sending.send_pass import SendPass
@@ -28,8 +28,6 @@ from flowml.store.sending.sender import LaterError, Sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from mlflow import MlflowClient
 
     from flowml.store.backend.connection import Connection
 
@@ -51,7 +49,7 @@ def writer_of(connection: Connection) -> Writer:
     with _making:
         found = _of_connections.get(connection)
         if found is None:
-            found = _of_connections[connection] = Writer(connection.client, connection.uri)
+            found = _of_connections[connection] = Writer(connection)
         return found
 
 
@@ -69,13 +67,12 @@ class Writer:
     fails, everything waits and is tried again.
 
     Args:
-        client: MLflow's client for the store.
-        uri: The store's tracking URI.
+        connection: The connection to the store.
     """
 
-    def __init__(self, client: MlflowClient, uri: str) -> None:
-        self._uri = uri
-        self._sender = Sender(client, uri)
+    def __init__(self, connection: Connection) -> None:
+        self._uri = connection.uri
+        self._sender = Sender(connection)
         self.begin()
         _writers.add(self)
 
@@ -121,7 +118,7 @@ class Writer:
             TrackingError: If a model could not be serialized or a file not copied; the other records are taken.
         """
         taken, problems = enqueue(new_records, self._uri)
-        out.incoming.extend(taken)
+        journaled.take(out, taken)
         self.tell(out)
         if problems:
             raise TrackingError.of(problems)
@@ -151,19 +148,21 @@ class Writer:
         self._hand_over((work, result))
         return self.wait(result)
 
-    def flush(self, patience: float | None = None, *, of: Outgoing | None = None) -> None:
+    def flush(self, patience: float | None = None, *, of: Outgoing | None = None, is_bounded: bool = False) -> None:
         """Send all that was handed over until now, and wait for it; what fails in a way that may pass is tried again.
 
         Args:
             patience: Seconds to wait since the last run was sent. Default: ten times the setting ``timeout``, for
                 files take long; but no longer than that setting once MLflow fails.
             of: An outermost run: not waited for is what fails of others.
+            is_bounded: Whether the setting ``max_delay`` bounds how long it waits once MLflow fails.
 
         Raises:
             TrackingError: If something is not sent yet; it is tried again while the process lives.
         """
         began, timeout = time.monotonic(), settings.current().timeout
-        limit = min(patience or timeout, timeout)
+        most = min(timeout, answers.delay.left()) if is_bounded else timeout
+        limit = min(patience or most, most)
         for failures in count(1):
             until = max(began, of.sent_last if of else 0.0) + limit
             is_last = time.monotonic() >= until
@@ -171,11 +170,15 @@ class Writer:
             result: Future[None] = Future()
             self._hand_over((partial(self._send_all, of, last=is_last), result))
             try:
-                self.wait(result, partial(self._latest, longest, began, patience or 10 * timeout))
+                latest = partial(self._latest, longest, began, patience or 10 * timeout)
+                self.wait(result, latest, is_bounded=is_bounded)
             except TrackingError:
                 if is_last or not result.done():
                     raise
-                time.sleep(max(0.0, min(pause(failures, timing.LONGEST_PAUSE_AWAITED), until - time.monotonic())))
+                rest = max(0.0, min(pause(failures, timing.LONGEST_PAUSE_AWAITED), until - time.monotonic()))
+                time.sleep(rest)
+                if is_bounded:
+                    answers.delay.spend(rest)
             else:
                 return
 
@@ -198,7 +201,7 @@ class Writer:
             with self._at_work(), suppress(LaterError):
                 self._sender.create(self._wanted.popleft())
 
-    def wait(self, result: Future[T], until: Callable[[], float] | None = None) -> T:
+    def wait(self, result: Future[T], until: Callable[[], float] | None = None, *, is_bounded: bool = True) -> T:
         """Wait for a result of the sender, until a time that may move, or for the setting ``timeout``.
 
         Raises:
@@ -207,15 +210,22 @@ class Writer:
         if threading.current_thread() is self._thread and not result.done():
             msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
             raise TrackingError(msg)
-        return answers.wait_for(result, self._uri, until, lambda: bool(self._failures))
+        return answers.wait_for(result, self._uri, until, self._is_away, is_bounded=is_bounded)
+
+    def _is_away(self) -> bool:
+        return bool(self._failures) or self._sender.is_stuck()
 
     def _send_at_once(self, out: Outgoing) -> None:
         if settings.current().write == "sync" and threading.current_thread() is not self._thread:
-            self.flush(settings.current().timeout, of=out.root or out)
+            self.flush(settings.current().timeout, of=out.root or out, is_bounded=True)
 
     def is_working(self) -> bool:
         """Tell whether the sender has begun, so that it may have something left to send."""
         return self._thread is not None and self._thread.is_alive()
+
+    def waiting(self) -> list[Outgoing]:
+        """Return the runs that have something left to send."""
+        return list(self._waiting)
 
     def count_waiting(self, root: Outgoing | None = None) -> int:
         """Count the runs that have something left to send: those of an outermost run with its own, or all."""

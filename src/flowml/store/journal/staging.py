@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from flowml import disk, records
 from flowml.storable import clean
-from flowml.store.backend.scratch import Scratch
+from flowml.store.journal.scratch import Scratch
 
 FileRecord = records.Text | records.Blob | records.File
 

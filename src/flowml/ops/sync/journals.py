@@ -1,0 +1,130 @@
+"""Sends what processes of the project left in their journals, and closes the runs of those that were killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from flowml import settings
+from flowml.errors import FlowmlError, OrchestrationError
+from flowml.formats import size
+from flowml.ops.output import say
+from flowml.store.journal import journal
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A journal that is there.
+
+    Attributes:
+        path: The file.
+        since: When it was begun, in seconds since 1970.
+        size: The bytes that it and its files take.
+    """
+
+    path: Path
+    since: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was sent, and what still waits.
+
+    Attributes:
+        runs: How many runs are in MLflow now.
+        closed: How many of them were closed, because their process was killed.
+        waiting: How many still wait.
+        in_use: How many journals belong to processes that are at work.
+        journals: Those that are there now.
+        problems: What went wrong, a line each.
+        is_dry: Whether nothing was sent in truth.
+    """
+
+    runs: int
+    closed: int
+    waiting: int
+    in_use: int
+    journals: Sequence[Waiting]
+    problems: Sequence[str]
+    is_dry: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing went wrong."""
+        return not self.problems and not self.waiting
+
+    def print(self, *, as_json: bool) -> None:
+        """Print it for people, or as JSON."""
+        if as_json:
+            say(
+                json.dumps(
+                    dataclasses.asdict(self) | {"journals": [_as_json(each) for each in self.journals]}, indent=2
+                )
+            )
+            return
+        for problem in self.problems:
+            say(problem)
+        for each in self.journals:
+            say(f"{each.path.name}: {size(each.size)}, since {_when(each.since)}")
+        if self.is_dry:
+            say(f"{len(self.journals)} journals wait." if self.journals else "Nothing waits.")
+            return
+        say(f"{self.runs} runs sent, {self.closed} of them closed; {self.waiting} wait, {self.in_use} journals in use.")
+
+
+def waiting() -> list[Waiting]:
+    """Return the journals of the project, those of processes that are at work too."""
+    found = []
+    for path in journal.left_behind(settings.home_folder()):
+        try:
+            found.append(Waiting(path, path.stat().st_ctime, journal.size_of(path)))
+        except OSError:  # sent meanwhile
+            continue
+    return found
+
+
+def sync(*, to: str | None = None, dry_run: bool = False) -> Report:
+    """Send what waits in journals whose process is gone.
+
+    Args:
+        to: The tracking URI of another store than the one it was meant for.
+        dry_run: Send nothing.
+
+    Returns:
+        What was sent, and what waits.
+    """
+    there = waiting()
+    if dry_run or not there:
+        return Report(0, 0, 0, 0, there, (), is_dry=dry_run)
+    from flowml.store.recovery import recover
+
+    found = recover([each.path for each in there], to=to)
+    problems, closed = list(found.problems), 0
+    if found.not_ended:
+        try:
+            closed = _close(found.not_ended)
+        except OrchestrationError as error:
+            problems.append(f"{len(found.not_ended)} runs did not end, and stay open until `flowml reap`: {error}")
+        except FlowmlError as error:
+            problems.append(str(error))
+    return Report(len(found.sent), closed, found.waiting, len(found.in_use), waiting(), problems)
+
+
+def _close(run_ids: Sequence[str]) -> int:
+    from flowml.ops.reaping.reap_runs import reap_runs
+
+    return len(reap_runs(only=set(run_ids)).closed)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).astimezone().isoformat(" ", "minutes")
+
+
+def _as_json(one: Waiting) -> dict[str, Any]:
+    return {"path": str(one.path), "since": one.since, "size": one.size}

@@ -1,0 +1,383 @@
+"""The journal of one process: what it logged, in one SQLite file, until MLflow has it.
+
+Whoever has it open holds SQLite's lock on it, which the system takes back when the process ends, however it ends. So a
+journal that can be opened is nobody's any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from flowml import settings
+from flowml.errors import FlowmlError
+
+TAG = "flowml.id"
+"""The tag of a run, and of a logged model, by which whoever sends it again finds it."""
+
+FORM = 1
+"""The version of what is written; each flowml reads its own and those before."""
+
+TORN = "torn"
+"""The kind of an entry that cannot be read."""
+
+_TABLES = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE entries (number INTEGER PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
+CREATE INDEX entries_of_run ON entries (run);
+"""
+_SUFFIX = ".db"
+_CHECKPOINT = 16_000_000  # bytes of the write-ahead log, after which it is written into the file
+
+
+class JournalError(FlowmlError):
+    """A journal cannot be read or written."""
+
+
+class JournalInUseError(JournalError):
+    """A journal belongs to a process that is at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a journal.
+
+    Attributes:
+        number: Its number; later ones are greater.
+        run: The key of the run, or of the model, that it is about.
+        kind: What it tells.
+        data: What, as JSON has it.
+    """
+
+    number: int
+    run: str
+    kind: str
+    data: Any
+
+
+class Journal:
+    """An open journal; its methods may be called in any thread.
+
+    Args:
+        path: The file.
+        connection: SQLite's connection to it, which holds its lock.
+        is_own: Whether this process began it; what another left of files goes with it.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, is_own: bool = True) -> None:
+        self.path = path
+        self._is_own = is_own
+        self._connection: sqlite3.Connection | None = connection
+        self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._alive: set[str] = set()
+        _open_here.add(path)
+
+    @classmethod
+    def new(cls, folder: Path) -> Journal:
+        """Begin a journal.
+
+        Args:
+            folder: Where; it is made, and only its owner may look into it.
+
+        Raises:
+            JournalError: If it cannot be written.
+        """
+        path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{host_name()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{_SUFFIX}"
+        with _explained(path):
+            try:
+                _make_file(path)
+            except FileNotFoundError:  # another process's last journal went this moment, and the folder with it
+                _make_file(path)
+            connection = _connect(path)
+            connection.executescript(_TABLES)
+            about = {"form": str(FORM), "flowml": version("prefect-flowml")}
+            connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
+        return cls(path, connection)
+
+    @classmethod
+    def adopt(cls, path: Path) -> Journal:
+        """Open a journal that another process left.
+
+        Raises:
+            JournalInUseError: If that process, or another that sends it, is at work.
+            JournalError: If it is none, or one of a newer flowml.
+        """
+        with _explained(path):
+            if path in _open_here or not path.is_file():
+                msg = f"{path} is in use, or gone"
+                raise JournalInUseError(msg)
+            connection = _connect(path)
+            try:
+                form = _form_of(path, connection)
+            except BaseException:
+                connection.close()
+                raise
+        if form > FORM:
+            connection.close()
+            msg = f"{path} is of a newer flowml (form {form}; this one reads {FORM}). Upgrade flowml to send it."
+            raise JournalError(msg)
+        journal = cls(path, connection, is_own=False)
+        journal._alive = {entry.run for entry in journal.entries()}
+        return journal
+
+    @property
+    def files(self) -> Path:
+        """The folder of the files that wait with it."""
+        return self.path.with_suffix(".files")
+
+    def add(self, run: str, entries: Iterable[tuple[str, Any]]) -> int:
+        """Write what is told about a run; it is on the disk's side of this process when this returns.
+
+        Args:
+            run: Its key.
+            entries: Kinds, and data for JSON.
+
+        Returns:
+            The number of the last entry.
+
+        Raises:
+            JournalError: If it cannot be written.
+        """
+        rows = [(run, kind, json.dumps(data, separators=(",", ":"))) for kind, data in entries]
+        with self._lock, _explained(self.path):
+            connection = self._opened()
+            self._alive.add(run)
+            if len(rows) == 1:
+                return int(connection.execute(_INSERT, rows[0]).lastrowid or 0)
+            connection.execute("BEGIN")
+            try:
+                numbers = [connection.execute(_INSERT, row).lastrowid or 0 for row in rows]
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+            return numbers[-1]
+
+    def clear(self, numbers: Iterable[int]) -> None:
+        """Take entries away that MLflow has.
+
+        Raises:
+            JournalError: If it cannot be written.
+        """
+        with self._lock, _explained(self.path):
+            if self._connection:
+                self._connection.executemany("DELETE FROM entries WHERE number = ?", [(each,) for each in numbers])
+
+    def done(self, run: str) -> None:
+        """Take all of a run away; the file goes with the last one.
+
+        Raises:
+            JournalError: If it cannot be written.
+        """
+        with self._lock, _explained(self.path):
+            if self._connection is None or run not in self._alive:
+                return
+            self._alive.discard(run)
+            if not self._alive:
+                self.close()
+                return
+            self._connection.execute("DELETE FROM entries WHERE run = ?", (run,))
+            log = self.path.with_name(f"{self.path.name}-wal")
+            if log.exists() and log.stat().st_size > _CHECKPOINT:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def entries(self, run: str | None = None) -> list[Entry]:
+        """Read all entries, or those of a run; one that is torn is of the kind `TORN`."""
+        with self._lock, _explained(self.path):
+            if self._connection is None:
+                return []
+            mine = "SELECT * FROM entries WHERE run = coalesce(?, run) ORDER BY number"
+            rows = self._connection.execute(mine, (run,)).fetchall()
+        found = []
+        for number, of_run, kind, data in rows:
+            try:
+                found.append(Entry(number, of_run, kind, json.loads(data)))
+            except ValueError:
+                found.append(Entry(number, of_run, TORN, None))
+        return found
+
+    def count(self) -> int:
+        """Count the runs of which something waits."""
+        return len(self._alive)
+
+    def close(self) -> None:
+        """Let go of it; the file stays where something waits in it."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            _open_here.discard(self.path)
+            if connection:
+                connection.close()
+                if not self._alive:
+                    _delete(self.path, with_files=not self._is_own)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            msg = f"{self.path} is closed"
+            raise JournalError(msg)
+        return self._connection
+
+    def is_open(self) -> bool:
+        """Tell whether more can be written."""
+        return self._connection is not None
+
+    def leave_to_parent(self) -> None:
+        """Leave it alone in a forked child: closing it would write to what is the parent's."""
+        if self._connection is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # so that it is never closed
+            self._connection = None
+
+
+_INSERT = "INSERT INTO entries (run, kind, data) VALUES (?, ?, ?)"
+_open_here: set[Path] = set()  # opening a file again, and closing it, would take back this process's lock
+
+
+def folder_of(home: Path) -> Path:
+    """Return where the journals of a project are."""
+    return home / "journal"
+
+
+def left_behind(home: Path) -> list[Path]:
+    """Return the journals in a project that this process does not hold; others may."""
+    try:
+        found = sorted(folder_of(home).glob(f"*-*-*-*{_SUFFIX}"))
+    except OSError:
+        return []
+    return [path for path in found if path not in _open_here]
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes that a journal and its files take."""
+    files = [path, path.with_name(f"{path.name}-wal"), *path.with_suffix(".files").rglob("*")]
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
+@cache
+def host_name() -> str:
+    """Return this machine's name as journals have it in theirs."""
+    return "".join(letter if letter.isalnum() else "_" for letter in socket.gethostname())[:40] or "host"
+
+
+def _make_file(path: Path) -> None:
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+    note = folder.parent / ".gitignore"
+    if not note.exists():
+        note.write_text("*\n")
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA synchronous = OFF")  # an empty file is nothing to wait for
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # the thread that sends does it, and no task waits
+        connection.execute("BEGIN IMMEDIATE")  # takes the lock, and keeps it
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _form_of(path: Path, connection: sqlite3.Connection) -> int:
+    try:
+        return int(connection.execute("SELECT value FROM about WHERE name = 'form'").fetchone()[0])
+    except (sqlite3.Error, TypeError, ValueError):
+        msg = f"{path} is no journal of flowml's. Move it out of that folder."
+        raise JournalError(msg) from None
+
+
+def _delete(path: Path, *, with_files: bool) -> None:
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        with contextlib.suppress(OSError):
+            path.with_name(name).unlink()
+    files = path.with_suffix(".files")
+    if with_files:
+        shutil.rmtree(files, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        files.rmdir()  # those that somebody still holds go with it
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+        home = path.parent.parent
+        if [each.name for each in home.iterdir()] == [".gitignore"]:  # who has a store elsewhere needs no folder
+            (home / ".gitignore").unlink()
+            home.rmdir()
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            msg = f"{path} is in use by another process."
+            raise JournalInUseError(msg) from None
+        msg = f"The journal {path} cannot be written or read: {error}. Check the disk, or set FLOWML_HOME elsewhere."
+        raise JournalError(msg) from None
+    except (sqlite3.DatabaseError, OSError) as error:
+        msg = f"The journal {path} cannot be written or read: {error}. Check the disk, or set FLOWML_HOME elsewhere."
+        raise JournalError(msg) from None
+
+
+_current: dict[Path, Journal] = {}
+_making = RLock()
+
+
+def current() -> Journal | None:
+    """Return this process's journal for the project; None where settings turn it off.
+
+    Raises:
+        JournalError: If it cannot be written.
+    """
+    if not settings.current().journal:
+        return None
+    folder = folder_of(settings.home_folder())
+    with _making:
+        found = _current.get(folder)
+        if found is None or not found.is_open():
+            found = _current[folder] = Journal.new(folder)
+        return found
+
+
+def close_all() -> None:
+    """Let go of the journals of this process, at its end; those stay in which something waits."""
+    with _making:
+        for journal in list(_current.values()):
+            journal.close()
+        _current.clear()
+
+
+def _begin_anew() -> None:
+    global _making  # noqa: PLW0603 - another thread of the parent may have held it
+    _making = RLock()
+    for journal in _current.values():
+        journal.leave_to_parent()
+    _current.clear()
+    _open_here.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

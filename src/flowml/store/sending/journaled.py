@@ -1,0 +1,176 @@
+"""What a run has to send, as its process's journal holds it.
+
+A journal's entries about a run: `run` (its header), `store` (where it goes, once that is chosen), `created` (as what),
+`records` (what was logged), `kept` (what is needed until its end), `child`, `loss`, `closing`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from flowml import records
+from flowml.store.journal.journal import Journal, JournalError, current
+from flowml.store.journal.scratch import Scratch
+from flowml.store.models.identity import Serialized
+from flowml.store.models.log_model import SavedModel
+from flowml.store.sending.queue import Closing, Outgoing, Sendable, Taken
+
+_logger = logging.getLogger(__name__)
+
+_KEPT = (records.Param, records.ByHand, records.Hidden, Serialized)  # needed until the end of their run
+PLAIN: dict[str, type[Any]] = {
+    "param": records.Param,
+    "tag": records.Tag,
+    "dataset": records.Dataset,
+    "reused": records.Reused,
+    "by_hand": records.ByHand,
+    "hidden": records.Hidden,
+}
+_NAMES = {kind: name for name, kind in PLAIN.items()}
+
+
+def take(out: Outgoing, taken: list[Sendable]) -> None:
+    """Let a run have something more to send; what its journal cannot take is sent all the same.
+
+    Args:
+        out: The run.
+        taken: What it has to send, in a form that waits.
+    """
+    number = 0
+    if taken:
+        early = [each for each in taken if not isinstance(each, _KEPT)]
+        kept = [each for each in taken if isinstance(each, _KEPT)]
+        # The first can go as soon as MLflow has it, so it has an entry of its own, the last.
+        kinds = (("kept", kept), ("records", early))
+        number = _write(out, [(kind, items) for kind, items in kinds if items])
+        number = number if early else 0
+    out.incoming.append(Taken(number, taken))
+
+
+def begin(out: Outgoing) -> None:
+    """Write that a run is opened."""
+    _write(out, [])
+
+
+def note(out: Outgoing, kind: str, data: Any) -> None:
+    """Write something about a run."""
+    _write(out, [(kind, data)])
+
+
+def close(out: Outgoing, closing: Closing) -> None:
+    """Write how a run ended."""
+    _write(out, [("closing", [closing.status, closing.ended, closing.rolls_up])])
+
+
+def sent(out: Outgoing) -> None:
+    """Take away what MLflow has of a run, while more may come."""
+    numbers, out.unsent = out.unsent, []
+    if (mine := out.journal) and numbers:
+        _quietly(partial(mine.clear, numbers))
+
+
+def done(out: Outgoing) -> None:
+    """Take all of a run away: MLflow has it."""
+    mine, out.journal, out.unsent = out.journal, None, []
+    if mine:
+        _quietly(partial(mine.done, out.key))
+
+
+def _write(out: Outgoing, entries: list[tuple[str, Any]]) -> int:
+    """Write entries about a run, after its header; return the number of the last, 0 if they cannot be written."""
+    if out.keeps_no_journal:
+        return 0
+    try:
+        if out.journal is None or not out.journal.is_open():
+            mine = current()
+            if mine is None:
+                return 0
+            entries, out.journal = [("run", _header(out)), *entries], mine
+        if not entries:
+            return 0
+        made = [(kind, _forms(data, out.journal) if kind in {"records", "kept"} else data) for kind, data in entries]
+        return out.journal.add(out.key, made)
+    except (JournalError, TypeError, ValueError) as error:
+        out.journal, out.keeps_no_journal = None, True
+        told = (out.root or out).losses
+        told.say_unjournaled(str(error))
+        return 0
+
+
+def _quietly(job: Callable[[], None]) -> None:
+    try:
+        job()
+    except JournalError as error:
+        _logger.debug("flowml: %s", error)  # it would be sent again, which changes nothing
+
+
+def _header(out: Outgoing) -> dict[str, Any]:
+    """Write all that is needed to create the run, or to find it, in another process."""
+    found: dict[str, Any] = {"store": out.store() if out.store else None, "root": out.root.key if out.root else None}
+    if out.created.done() and not out.created.exception(0):
+        found["created"] = _created(out)
+    if out.new:
+        new = out.new
+        experiment = new.experiment() if new.experiment else None
+        found["new"] = {
+            "name": new.name,
+            "tags": dict(new.tags),
+            "started": new.started,
+            "experiment": [experiment.id, experiment.name] if experiment else None,
+            "is_root": new.is_root,
+            "above": _reference(new.above),
+            "reopens": new.reopens,
+            "follows": _reference(new.follows),
+        }
+    return found
+
+
+def _created(out: Outgoing) -> list[str]:
+    info = out.created.result(0).info
+    return [info.run_id, info.experiment_id, info.root_run_id]
+
+
+def _reference(other: Outgoing | None) -> dict[str, Any] | None:
+    if other is None:
+        return None
+    is_known = other.created.done() and not other.created.exception(0)
+    return {"key": other.key, "created": _created(other) if is_known else None}
+
+
+def _forms(taken: Iterable[Sendable], mine: Journal) -> list[Any]:
+    found: list[Any] = []
+    for each in taken:
+        match each:
+            case (records.Metric(key, value, step), time):
+                found.append(["metric", key, value, step, time])
+            case Scratch():
+                found.append(["files", *_place(each, mine)])
+            case Serialized():
+                found.append(["given", _of_model(each, mine)])
+            case SavedModel():
+                facts = [each.name, each.register, each.alias, each.autologged, list(each.notes)]
+                found.append(["model", facts, _of_model(each.serialized, mine)])
+            case _:
+                found.append([_NAMES[type(each)], asdict(each)])
+    return found
+
+
+def _place(scratch: Scratch, mine: Journal) -> list[Any]:
+    """Name a folder of files by its place beside the journal, so that both can be moved.
+
+    Raises:
+        ValueError: If it is elsewhere, from before there was a journal.
+    """
+    place = scratch.path.relative_to(mine.path.parent)
+    scratch.keep()
+    return [str(place)]
+
+
+def _of_model(model: Serialized, mine: Journal) -> dict[str, Any]:
+    scratch = model.scratch
+    place = _place(scratch, mine)[0] if scratch else None
+    return {"key": model.key, "content": model.content, "name": model.name, "ids": dict(model.ids), "files": place}

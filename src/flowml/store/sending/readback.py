@@ -1,0 +1,202 @@
+"""Runs read back from journals: those that other processes left, and those of this one that memory has no room for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flowml import records
+from flowml.store.flow_end.summary import CallSummary, SummarizedCall
+from flowml.store.journal.journal import Entry, Journal
+from flowml.store.journal.scratch import Scratch
+from flowml.store.models.identity import Serialized
+from flowml.store.models.log_model import SavedModel
+from flowml.store.sending.journaled import PLAIN
+from flowml.store.sending.queue import Closing, Created, Experiment, NewRun, Outgoing, Sendable, Taken
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ReadBack:
+    """The runs that a journal tells of.
+
+    Attributes:
+        journal: The journal.
+        runs: Each run, in the order in which they were opened, with the store it goes to.
+        closings: How those ended that have.
+        torn: How many entries could not be read.
+    """
+
+    journal: Journal
+    runs: dict[str, Outgoing] = field(default_factory=dict)
+    stores: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    closings: dict[str, Closing] = field(default_factory=dict)
+    torn: int = 0
+
+
+class Reader:
+    """Reads journals; what one tells of runs in another is put together.
+
+    Attributes:
+        all_runs: The runs of all journals, by key, and those that they hang under.
+    """
+
+    def __init__(self) -> None:
+        self.all_runs: dict[str, Outgoing] = {}
+        self._models: dict[str, Serialized] = {}
+
+    def read(self, journals: Iterable[Journal]) -> list[ReadBack]:
+        """Read journals.
+
+        Returns:
+            What each of them tells of; sorted, so that a run comes after the one that it hangs under.
+        """
+        headers: dict[str, tuple[ReadBack, Mapping[str, Any]]] = {}
+        others: list[tuple[ReadBack, Entry]] = []
+        found = []
+        for journal in journals:
+            one = ReadBack(journal)
+            found.append(one)
+            for entry in journal.entries():
+                if entry.kind == "run":
+                    headers[entry.run] = one, entry.data
+                else:
+                    others.append((one, entry))
+        for key in headers:
+            self._open(key, headers)
+        for one, entry in others:
+            try:
+                self._add(one, entry)
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                one.torn += 1
+                _logger.debug("flowml: an entry of %s is torn: %r", one.journal.path, error)
+        return found
+
+    def _open(self, key: str, headers: Mapping[str, tuple[ReadBack, Mapping[str, Any]]]) -> Outgoing:
+        """Make a run of its header, and before it the one above."""
+        if key in self.all_runs:
+            return self.all_runs[key]
+        if key not in headers:
+            return self._elsewhere({"key": key, "created": None})
+        one, header = headers[key]
+        new, root = header.get("new"), header.get("root")
+        out = Outgoing(
+            None if new is None else self._new(new, headers),
+            self._open(root, headers) if root and root in headers else None,
+            key=key,
+            is_restored=True,
+        )
+        out.journal = one.journal
+        if header.get("created"):
+            out.created.set_result(_made(header["created"]))
+        self.all_runs[key] = one.runs[key] = out
+        one.stores[key] = header.get("store") or {}
+        return out
+
+    def _new(self, new: Mapping[str, Any], headers: Mapping[str, tuple[ReadBack, Mapping[str, Any]]]) -> NewRun:
+        def other(reference: Mapping[str, Any] | None) -> Outgoing | None:
+            if reference is None:
+                return None
+            return self._open(reference["key"], headers) if reference["key"] in headers else self._elsewhere(reference)
+
+        named = new["experiment"]
+        experiment = Experiment(*named) if named else None
+        return NewRun(
+            name=new["name"],
+            tags=new["tags"],
+            started=new["started"],
+            experiment=(lambda: experiment) if experiment else None,
+            is_root=new["is_root"],
+            above=other(new["above"]),
+            reopens=new["reopens"],
+            follows=other(new["follows"]),
+        )
+
+    def _elsewhere(self, reference: Mapping[str, Any]) -> Outgoing:
+        """Refer to a run that no journal here tells of: MLflow has it, or will."""
+        key = reference["key"]
+        if key not in self.all_runs:
+            out = self.all_runs[key] = Outgoing(None, None, key=key, is_restored=True)
+            if reference.get("created"):
+                out.created.set_result(_made(reference["created"]))
+        return self.all_runs[key]
+
+    def _add(self, one: ReadBack, entry: Entry) -> None:
+        out = one.runs[entry.run]
+        match entry.kind:
+            case "records" | "kept":
+                items = [self._item(form, one.journal) for form in entry.data]
+                out.incoming.append(Taken(entry.number if entry.kind == "records" else 0, items))
+            case "store":
+                one.stores[entry.run] = entry.data["store"]
+                if out.new and (named := entry.data["experiment"]):
+                    experiment = Experiment(*named)
+                    out.new = with_experiment(out.new, experiment)
+            case "created":
+                if not out.created.done():
+                    out.created.set_result(_made(entry.data))
+            case "closing":
+                status, ended, rolls_up = entry.data
+                one.closings[entry.run] = Closing(status, ended, rolls_up, out.children)
+            case "child":
+                out.children = out.children or CallSummary()
+                out.children.add(SummarizedCall(**entry.data))
+            case "loss":
+                out.losses.add(entry.data)
+            case _:
+                raise ValueError(entry.kind)
+
+    def _item(self, form: list[Any], journal: Journal) -> Sendable:
+        match form:
+            case ["metric", key, value, step, time]:
+                return records.Metric(key, value, step), time
+            case ["files", place]:
+                return Scratch(_inside(journal, place))
+            case ["given", model]:
+                return self._model(model, journal)
+            case ["model", [name, register, alias, autologged, notes], model]:
+                serialized = self._model(model, journal)
+                serialized.hold_restored()
+                return SavedModel(name, register, alias, serialized, autologged, tuple(notes))
+            case [kind, fields]:
+                made: Sendable = PLAIN[kind](**fields)
+                return made
+        raise ValueError(form)
+
+    def _model(self, facts: Mapping[str, Any], journal: Journal) -> Serialized:
+        found = self._models.get(facts["key"])
+        if found is None:
+            found = self._models[facts["key"]] = Serialized(facts["content"], facts["name"], key=facts["key"])
+            found.is_restored = True
+        found.ids |= facts["ids"]
+        if facts["files"] and found.scratch is None:
+            place = _inside(journal, facts["files"])
+            found.scratch = Scratch(place) if place.is_dir() else None
+        return found
+
+
+def _inside(journal: Journal, place: str) -> Path:
+    """Return where files are; never outside of the journal's folder, whatever it says.
+
+    Raises:
+        ValueError: If it says so.
+    """
+    folder = journal.path.parent
+    path = (folder / place).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(place)
+    return path
+
+
+def with_experiment(new: NewRun, experiment: Experiment) -> NewRun:
+    """Return a run that is to be created in an experiment."""
+    return replace(new, experiment=lambda: experiment)
+
+
+def _made(ids: Iterable[str]) -> Created:
+    run_id, experiment_id, root_run_id = ids
+    return Created(None, records.CurrentRun(run_id, experiment_id, root_run_id, None))

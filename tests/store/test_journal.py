@@ -1,0 +1,325 @@
+"""What waits for MLflow is on the disk: it outlives the process, and arrives once."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
+from sklearn.linear_model import LinearRegression
+from tests.store.killed import journals, killed, run
+
+from flowml import records, settings
+from flowml.options import Track
+from flowml.store import Run, open_run
+from flowml.store.backend import sql_tables
+from flowml.store.backend.connection import connect
+from flowml.store.journal.journal import FORM
+from flowml.store.recovery import recover
+from flowml.store.sending import sql_insert
+
+OWNER = records.Identity(
+    name="a run", kind="task", owner="tests", attempt=1, started=0, source=None, tags={}, tag=("", "")
+)
+LOGGED = """
+root = open_run(owner("root", "flow"), track=Track(), parent=None)
+root.put([records.Param("by", "hand"), records.Metric("own", 5.0)])
+task = open_run(owner("task"), track=Track(), parent=root)
+task.put([records.Param("c", "0.1"), records.Tag("team", "red"), records.Text("notes/a.txt", "hello")])
+task.put([records.Metric("loss", value, step) for step, value in enumerate([0.5, float("nan"), 0.25])])
+task.put([records.Dataset("table", "input", "abc123", "pandas.DataFrame", {"mlflow_colspec": []}, {"num_rows": 3})])
+"""
+A_MODEL = """
+from sklearn.linear_model import LinearRegression
+model = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+task.put([records.Model("line", model, "sklearn", register="lines", alias="best")])
+given = open_run(owner("given"), track=Track(), parent=root)
+given.put([records.ModelInput("line", model), records.Metric("r2", 1.0)])
+given.close("FINISHED", 3000)
+"""
+
+
+def runs() -> dict[str, MlflowRun]:
+    """Return all runs of the project, by name; there is one of each."""
+    client = connect().client
+    found = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    named = {str(each.info.run_name): each for each in found}
+    assert len(named) == len(found)
+    return named
+
+
+def losses_of(name: str, run_id: str) -> list[tuple[int, float]]:
+    """Return a metric's history."""
+    return [(each.step, each.value) for each in connect().client.get_metric_history(run_id, name)]
+
+
+def test_a_clean_end_leaves_nothing(project: Path) -> None:
+    """When MLflow has everything there is no journal any more, and no folder of it."""
+    opened = open_run(OWNER, track=Track(), parent=None)
+    opened.put([records.Metric("loss", 0.5), records.Text("a.txt", "a")])
+    (journal,) = journals(project)
+    assert stat.S_IMODE(journal.stat().st_mode) == 0o600
+    assert stat.S_IMODE(journal.parent.stat().st_mode) == 0o700
+    opened.close("FINISHED", 1)
+    opened.settle()
+    assert not journal.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "before", ["", "task.info\nwriter_of(connect()).flush()\n"], ids=["nothing sent", "a part sent"]
+)
+def test_what_a_killed_process_logged_arrives_once(project: Path, before: str) -> None:
+    """All that was logged before SIGKILL is in MLflow after sending the journal, however often it is sent."""
+    killed(f"{LOGGED}{before}hold()\n{A_MODEL}task.put([records.Metric('late', 1.0)])\ndie()", project)
+    found = recover(journals(project))
+    assert (found.problems, found.waiting, len(found.sent)) == ([], 0, 3)
+    assert journals(project) == []
+    for again in range(2):
+        root, task, given = (runs()[name] for name in ("root", "task", "given"))
+        assert set(found.not_ended) == {root.info.run_id, task.info.run_id}
+        assert (root.data.params, root.data.metrics["own"]) == ({"by": "hand"}, 5.0)
+        assert (task.data.params, task.data.tags["team"], task.data.metrics["late"]) == ({"c": "0.1"}, "red", 1.0)
+        assert task.data.tags["mlflow.parentRunId"] == root.info.run_id
+        history = losses_of("loss", task.info.run_id)
+        assert [step for step, _ in history] == [0, 1, 2]
+        assert math.isnan(history[1][1])
+        assert [each.dataset.name for each in task.inputs.dataset_inputs] == ["table"]
+        artifacts = [each.path for each in connect().client.list_artifacts(task.info.run_id, "notes")]
+        assert artifacts == ["notes/a.txt"]
+        assert given.info.status == "FINISHED"
+        (logged,) = connect().client.search_logged_models([task.info.experiment_id])
+        linked = connect().client.get_run(given.info.run_id).inputs.model_inputs
+        assert [each.model_id for each in linked] == [logged.model_id]
+        (version,) = connect().client.search_model_versions("name = 'lines'")
+        assert version.run_id == task.info.run_id
+        if not again:
+            assert recover(journals(project)).sent == []
+
+
+def test_a_journal_can_be_moved(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A project's journal is sent from another folder, with its files and models."""
+    killed(f"{LOGGED}hold()\n{A_MODEL}die()", project)
+    other = tmp_path_factory.mktemp("other")
+    shutil.move(project / ".flowml" / "journal", other / "journal")
+    found = recover(sorted((other / "journal").glob("*.db")))
+    assert (found.problems, len(found.sent)) == ([], 3)
+    assert len(connect().client.search_logged_models([runs()["task"].info.experiment_id])) == 1
+
+
+def test_a_run_goes_under_one_of_another_journal(project: Path) -> None:
+    """What two processes left is put together, whichever journal is read first."""
+    under = (
+        "caller = records.Caller(None, '')\n"
+        "root = open_run(owner('root', 'flow'), track=Track(), parent=None)\n"
+        "print(root.out.key, flush=True)\nhold()\ndie()"
+    )
+    key = run(f"hold()\n{under}", project).stdout.strip()
+    child = (
+        "from flowml.store.lazy_store import LazyStore\n"
+        "from flowml.store.own_run import JoinedRun\n"
+        "from flowml.store.sending.queue import Outgoing\n"
+        "hold()\nstore = LazyStore.at(connect())\n"
+        f"above = JoinedRun(store, Outgoing(None, None, key={key!r}, store=store.place))\n"
+        "open_run(owner('child'), track=Track(), parent=above).close('FINISHED', 5000)\ndie()"
+    )
+    killed(child, project)
+    found = recover(reversed(journals(project)))
+    assert (found.problems, found.waiting) == ([], 0)
+    assert runs()["child"].data.tags["mlflow.parentRunId"] == runs()["root"].info.run_id
+
+
+@contextmanager
+def answers_lost(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, times: int = 1) -> Iterator[None]:
+    """Do what is asked, and lose the answer."""
+    plain, left = getattr(where, name), [times]
+
+    def lose(*args: Any, **kwargs: Any) -> Any:
+        answer = plain(*args, **kwargs)
+        if left[0]:
+            left[0] -= 1
+            raise ConnectionResetError(errno.ECONNRESET, "the answer was lost")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, lose)
+        yield
+
+
+@pytest.mark.parametrize("call", ["create_run", "log_batch", "log_inputs", "create_logged_model", "log_outputs"])
+@pytest.mark.usefixtures("project")
+def test_a_lost_answer_makes_nothing_twice(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When MLflow did what it was asked and its answer is lost, there is one of everything."""
+    monkeypatch.setattr(sql_tables, "serves", lambda _: False)
+    with answers_lost(monkeypatch, MlflowClient, call, times=2):
+        root = logged_a_lot()
+        root.settle()
+    check_that_it_is_there_once()
+
+
+def test_a_lost_commit_makes_nothing_twice(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When rows were written and the database seemed to fail, there is one of everything."""
+    del project
+    with answers_lost(monkeypatch, sql_insert, "write"):
+        root = logged_a_lot()
+        root.settle()
+    check_that_it_is_there_once()
+
+
+def logged_a_lot() -> Run:
+    """Log a bit of all in two runs, and close them."""
+    root = open_run(OWNER, track=Track(), parent=None)
+    task = open_run(named("task"), track=Track(), parent=root)
+    model = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+    dataset = records.Dataset("table", "input", "abc", "pandas.DataFrame", {"mlflow_colspec": []}, {"num_rows": 3})
+    task.put([records.Metric("loss", 0.5), dataset, records.Model("line", model, "sklearn", register="lines")])
+    task.close("FINISHED", 1)
+    root.close("FINISHED", 2)
+    return root
+
+
+def named(name: str) -> records.Identity:
+    """Return whose run it is."""
+    return records.Identity(
+        name=name, kind="task", owner=name, attempt=1, started=0, source=None, tags={}, tag=("", "")
+    )
+
+
+def check_that_it_is_there_once() -> None:
+    """Check what `logged_a_lot` logged."""
+    assert set(runs()) == {"a run", "task"}
+    task = runs()["task"]
+    assert task.info.status == "FINISHED"
+    assert losses_of("loss", task.info.run_id) == [(0, 0.5)]
+    client = connect().client
+    whole = client.get_run(task.info.run_id)
+    assert len(whole.inputs.dataset_inputs) == len(whole.outputs.model_outputs) == 1
+    assert len(client.search_logged_models([task.info.experiment_id])) == 1
+    assert len(client.search_model_versions("name = 'lines'")) == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_a_journal_of_a_process_at_work_is_left_alone(project: Path) -> None:
+    """Another process cannot send what this one will: nothing is there twice."""
+    opened = open_run(OWNER, track=Track(), parent=None)
+    opened.put([records.Metric("loss", 0.5)])
+    asked = "from pathlib import Path\nfrom flowml.store.recovery import recover\n"
+    asked += "print(len(recover(Path('.flowml/journal').glob('*.db')).in_use))"
+    assert run(asked, project).stdout.strip() == "1"
+    opened.close("FINISHED", 1)
+    opened.settle()
+    assert set(runs()) == {"a run"}
+
+
+SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "of a newer flowml": (lambda path: _execute(path, f"UPDATE about SET value = '{FORM + 1}'"), "Upgrade flowml"),
+    "another database": (lambda path: _execute(path, "DROP TABLE about"), "no journal of flowml's"),
+    "no database": (lambda path: path.write_bytes(b"no database at all" * 100), "not a database"),
+}
+
+
+def _execute(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(statement)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_a_journal_that_cannot_be_read_stays_and_is_named(project: Path, kind: str) -> None:
+    """One that is of a newer flowml, or none at all, is reported and left where it is; others are sent."""
+    killed(f"hold()\n{LOGGED}die()", project)
+    (journal,) = journals(project)
+    spoil, said = SPOILED[kind]
+    for log in journal.parent.glob("*-wal"):
+        _execute(journal, "SELECT 1")
+        log.unlink(missing_ok=True)
+    spoil(journal)
+    killed(f"hold()\n{LOGGED}die()", project)
+    found = recover(journals(project))
+    assert len(found.problems) == 1
+    assert said in found.problems[0]
+    assert str(journal) in found.problems[0]
+    assert journals(project) == [journal]
+    assert set(runs()) == {"root", "task"}
+
+
+def test_a_torn_entry_is_left_out_and_reported(project: Path) -> None:
+    """An entry that cannot be read costs itself alone."""
+    killed(f"hold()\n{LOGGED}die()", project)
+    (journal,) = journals(project)
+    _execute(journal, "UPDATE entries SET data = '[[\"file' WHERE kind = 'records' AND data LIKE '%metric%loss%'")
+    found = recover([journal])
+    assert "1 entries could not be read" in found.problems[0]
+    assert runs()["task"].data.params == {"c": "0.1"}
+
+
+def test_nothing_outside_of_its_folder_is_sent(project: Path) -> None:
+    """A journal that names a file elsewhere, as no flowml writes it, cannot make it an artifact."""
+    (project / "private").mkdir()
+    (project / "private" / "key").write_text("private")
+    killed(f"hold()\n{LOGGED}die()", project)
+    (journal,) = journals(project)
+    wrong = json.dumps([["files", "../../private"]])
+    _execute(journal, f"UPDATE entries SET data = '{wrong}' WHERE data LIKE '%\"files\"%'")
+    assert "could not be read" in recover([journal]).problems[0]
+    assert [each.path for each in connect().client.list_artifacts(runs()["task"].info.run_id)] == []
+
+
+def test_a_journal_of_this_version_is_read_for_ever(project: Path) -> None:
+    """A journal that the first version wrote, kept in this folder, is sent whole."""
+    kept = Path(__file__).parent / "journals" / "form_1"
+    shutil.copytree(kept, project / ".flowml" / "journal")
+    (journal,) = journals(project)
+    _execute(journal, f"UPDATE entries SET data = replace(data, 'STORE', '{connect().uri}')")
+    found = recover([journal])
+    assert (found.problems, len(found.sent)) == ([], 3)
+    assert runs()["task"].data.params == {"c": "0.1"}
+    (logged,) = connect().client.search_logged_models([runs()["task"].info.experiment_id])
+    assert str(logged.status) == "READY"
+
+
+def test_a_journal_that_cannot_be_written_costs_nothing_else(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where there can be no journal one line says that what waits is in memory only; all is sent."""
+    (project / ".flowml" / "journal").write_text("in the way of the folder")
+    root = logged_a_lot()
+    root.settle()
+    check_that_it_is_there_once()
+    assert caplog.text.count("is lost with this process") == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_files_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More files than may wait are not taken, with one error that names the setting; the records are."""
+    monkeypatch.setenv("FLOWML_JOURNAL_LIMIT", "1kB")
+    settings.reload()
+    opened = open_run(OWNER, track=Track(), parent=None)
+    with pytest.raises(Exception, match="journal_limit"):
+        opened.put([records.Text("large.txt", "x" * 2000), records.Metric("loss", 0.5)])
+    opened.close("FINISHED", 1)
+    opened.settle()
+    assert runs()["a run"].data.metrics == {"loss": 0.5}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_leaves_its_parents_journal_alone(project: Path) -> None:
+    """A child that ends, in whichever way, does not touch what its parent has to send."""
+    program = (
+        "hold = writer_of(connect()).rest\nhold()\nroot = open_run(owner('root', 'flow'), track=Track(), parent=None)\n"
+        "root.put([records.Metric('own', 5.0)])\npid = os.fork()\n"
+        "if not pid:\n    sys.exit(0)\n"
+        "os.waitpid(pid, 0)\nroot.put([records.Metric('after', 6.0)])\ndie()"
+    )
+    killed(program, project)
+    assert recover(journals(project)).problems == []
+    assert runs()["root"].data.metrics == {"own": 5.0, "after": 6.0}
