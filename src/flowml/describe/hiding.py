@@ -10,7 +10,7 @@ from flowml.describe import metrics
 from flowml.describe.dispatch import by_structure, find, part_by_part
 from flowml.describe.place import DEEPEST, Place
 from flowml.describe.tables.dataset_parts import tables
-from flowml.secrets import is_secret_name, is_secret_number
+from flowml.secrets import is_reference, is_secret_number, is_secret_path
 
 _MOST = 10_000  # numbers of one value that are looked at
 
@@ -18,10 +18,11 @@ _MOST = 10_000  # numbers of one value that are looked at
 def hides(value: Any, place: Place) -> bool:
     """Tell whether a value is hidden by its name, in which there is a secret's word.
 
-    A number is a measure, unless it was given under the name of a secret, and so are many numbers. Tables, figures and
-    models show nothing of a text. Of what was returned each part is asked about by itself.
+    What only stands for a secret is shown: nothing, a flag, a placeholder. A number is a measure, unless it was given
+    under the name of a secret, and so are many numbers. Tables, figures and models show nothing of a text. Of what was
+    returned each part is asked about by itself.
     """
-    if value is None or type(value) is bool:
+    if value is None or type(value) is bool or (type(value) is str and is_reference(value)):
         return False
     if _are_numbers(value, [_MOST], 0):
         return place.role == "input" and is_secret_number(place.name.rpartition(".")[2])
@@ -32,7 +33,7 @@ def hides(value: Any, place: Place) -> bool:
 
 def hides_item(name: str, item: Any) -> bool:
     """Tell whether an item of a nest that is shown as a whole is hidden by its key."""
-    return is_secret_name(name) and hides(item, Place(name, "input"))
+    return is_secret_path(name) and hides(item, Place(name, "input"))
 
 
 def _are_numbers(value: Any, left: list[int], depth: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from flowml import options, records
 from flowml.describe.hints import marker_in
 from flowml.describe.text import key_text
-from flowml.secrets import is_secret_name
+from flowml.secrets import is_secret_path
 from flowml.storable import clean
 
 DEEPEST = 8
@@ -175,4 +175,4 @@ _LONG = 500  # characters of a name that is not worth keeping in mind
 
 @lru_cache(maxsize=4096)
 def _is_secret(name: str) -> bool:
-    return any(map(is_secret_name, name.split(".")))
+    return is_secret_path(name)

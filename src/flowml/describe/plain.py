@@ -8,9 +8,10 @@ from flowml.describe.dispatch import as_list
 from flowml.describe.hiding import hides_item
 from flowml.describe.place import DEEPEST
 from flowml.describe.text import as_json, int_text, key_text, scalar_text, short
-from flowml.secrets import MASK
+from flowml.secrets import MASK, mask
 from flowml.storable import clean
 
+_CHANGED_BY_JSON = frozenset('\n"')
 MOST_ITEMS = 1_000  # in a list that becomes one parameter
 
 
@@ -59,9 +60,9 @@ def _plain(value: Any, left: list[int], depth: int) -> Any:  # noqa: PLR0911 - o
     if kind in (set, frozenset):
         return sorted((_plain(item, left, depth + 1) for item in value), key=short)
     text = scalar_text(value)
-    if text is None:
-        if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-            in_nanoseconds = value.dtype.kind in "mM"  # as Python's they would come out as bare ints
-            return _plain(str(value) if in_nanoseconds else value.item(), left, depth + 1)
-        raise _NotPlainError
-    return text
+    if text is not None:
+        return text if _CHANGED_BY_JSON.isdisjoint(text) else mask(text)  # while lines and quotes are as they were
+    if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        in_nanoseconds = value.dtype.kind in "mM"  # as Python's they would come out as bare ints
+        return _plain(str(value) if in_nanoseconds else value.item(), left, depth + 1)
+    raise _NotPlainError

@@ -9,6 +9,17 @@ from __future__ import annotations
 from flowml.secrets.addresses import mask_addresses
 from flowml.secrets.forms import MASK
 from flowml.secrets.masking import is_secret, mask, mask_known
-from flowml.secrets.names import is_secret_name, is_secret_number
+from flowml.secrets.names import is_secret_name, is_secret_number, is_secret_path
+from flowml.secrets.references import is_reference
 
-__all__ = ["MASK", "is_secret", "is_secret_name", "is_secret_number", "mask", "mask_addresses", "mask_known"]
+__all__ = [
+    "MASK",
+    "is_reference",
+    "is_secret",
+    "is_secret_name",
+    "is_secret_number",
+    "is_secret_path",
+    "mask",
+    "mask_addresses",
+    "mask_known",
+]

@@ -24,6 +24,8 @@ _AT = re.compile("@")
 _SIMPLE = re.compile(r"[^\s@'\"`,;|/?#]+(?=@[^\s@'\"`,;|]*(?:[\s'\"`,;|]|\Z))")
 _PORT = re.compile(r"\d{0,5}(?:(?P<path>[/?#])|[\s\"'`]|\Z)")
 _HOST = re.compile(r"(?P<name>[\w.\-]{0,255})(?P<port>:\d{2,5}(?!\w))?")
+# Another server of the same address: h1:6379,ada:...@h2:6379
+_MORE = re.compile(r"@[\w.\-:]{1,255},[\w.%\-]{0,64}:(?P<secret>[^\s@,;/'\"]{1,255})(?=@)")
 _PATH = re.compile(r"[/?#]")
 _QUERY = re.compile(r"\?[\w.\-]+=")
 _SPACE = re.compile(r"\s")
@@ -64,6 +66,9 @@ class _Addresses:
             if span := simple.span() if simple else self._secret(head):
                 kept += [text[done : span[0]], MASK]
                 done = position = span[1]
+                while more := _MORE.match(text, position):
+                    kept += [text[done : more.start("secret")], MASK]
+                    done = position = more.end()
         return "".join([*kept, text[done:]])
 
     def _after(self, pattern: re.Pattern[str], position: int) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from flowml.secrets.addresses import mask_addresses
-from flowml.secrets.assigned import STEMS, mask_assigned
+from flowml.secrets.assigned import mask_assigned
+from flowml.secrets.commands import SIGNS, mask_commands
 from flowml.secrets.forms import MASK, mask_bearers, mask_forms
+from flowml.secrets.named import STEM
 
 _SHORTEST = 5  # characters of a text that can hold one
 _LONGEST = 20_000  # characters of a text that can be one
@@ -29,13 +31,12 @@ def mask(text: str) -> str:
     if len(text) < _SHORTEST:
         return text
     text = mask_known(text)
-    if "=" in text or ":" in text or " " in text:
-        lower = text.lower()
-        if "bearer" in lower or "basic" in lower:
-            text = mask_bearers(text)
-        if any(stem in lower for stem in STEMS):
-            text = mask_assigned(text)
-    return text
+    lower = text.lower()
+    if "bearer" in lower or "basic" in lower:
+        text = mask_bearers(text)
+    if any(sign in text for sign in SIGNS):
+        text = mask_commands(text)
+    return mask_assigned(text) if STEM.search(lower) else text
 
 
 def mask_known(text: str) -> str:

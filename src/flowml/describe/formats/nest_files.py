@@ -77,7 +77,7 @@ def _frame(value: Any, hidden: Hidden | None) -> pd.DataFrame:
     ]
     table = pd.DataFrame(value if isinstance(value, dict) else rows)
     for at, (name, dtype) in enumerate(zip(table.columns, table.dtypes, strict=True)):
-        like = 0.0 if pd.api.types.is_numeric_dtype(dtype) else ""
+        like = 0.0 if pd.api.types.is_numeric_dtype(dtype) else "text"
         if hides_item(key_text(name), like):
             table.isetitem(at, MASK)
             _count(hidden, len(table))
