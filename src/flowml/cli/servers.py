@@ -13,11 +13,13 @@ from types import FrameType
 
 from rich.console import Console
 
+from flowml.formats import size
 from flowml.ops.servers.down import down, overruled, status
 from flowml.ops.servers.options import Wanted
 from flowml.ops.servers.up import Run
 from flowml.stack import logs, servers, state
 from flowml.stack.state import Stack
+from flowml.store.journal.left import waiting
 
 _RUN = "The servers of this project run already."
 _IGNORED = "{} changes nothing now; to start them so, stop them first: flowml down"
@@ -71,12 +73,17 @@ def run_down() -> None:
 def run_status(*, as_json: bool) -> bool:
     """Tell how both servers are; returns whether they run."""
     told, stack = status(), state.read()
+    told["waiting"] = [
+        {"path": str(each.path), "since": each.since, "size": each.size} for each in waiting() if each.is_left
+    ]
     for name, server in told["servers"].items():
         server["page"] = _page(stack, name) if stack and server["state"] == "running" else server["url"]
     console = _console()
     if as_json:
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
         return bool(told["running"])
+    for each in told["waiting"]:
+        console.print(f"Waits for MLflow: {each['path']}, {size(each['size'])}. `flowml sync` sends it.")
     if not told["servers"]:
         console.print("No servers of this project run. Start them: flowml up")
         return False

@@ -6,16 +6,19 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowml.formats import size
 from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.runs import reading
 from flowml.process import is_gone
 from flowml.store.backend.connection import is_there
 from flowml.store.backend.failures import explained
 from flowml.store.flow_end import losses
+from flowml.store.journal.left import waiting
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,16 +31,25 @@ _SCRATCH = re.compile(r"flowml-[a-z0-9_]{8}")  # as `store.scratch` names them
 def records(_: Setup) -> Iterator[Finding]:
     """Look for files that wait to be sent, and for runs that say that some of their records were lost."""
     there = (folder for folder in Path(tempfile.gettempdir()).glob("flowml-*") if _SCRATCH.fullmatch(folder.name))
-    waiting = [(folder, *_weight(folder)) for folder in there]
-    stale = [(folder, size) for folder, size, age in waiting if size and age > _STALE]
-    fresh = sum(size for _, size, age in waiting if age <= _STALE)
+    weighed = [(folder, *_weight(folder)) for folder in there]
+    stale = [(folder, weight) for folder, weight, age in weighed if weight and age > _STALE]
+    fresh = sum(weight for _, weight, age in weighed if age <= _STALE)
     if stale:
-        total = sum(size for _, size in stale)
+        total = sum(weight for _, weight in stale)
         yield Finding(
             "warning",
             f"{len(stale)} folders with {total / 2**20:.1f} MiB of files were never sent; their processes were killed, "
             f"or wait for MLflow for more than an hour: {', '.join(str(folder) for folder, _ in stale[:3])}",
             "If no flow runs on this machine, remove them.",
+        )
+    left = [each for each in waiting() if each.is_left]
+    if left:
+        total, since = sum(each.size for each in left), datetime.fromtimestamp(left[0].since).astimezone()
+        yield Finding(
+            "warning",
+            f"{len(left)} journals with {size(total)} wait for MLflow, since {since:%Y-%m-%d %H:%M}: their processes "
+            "were killed, or MLflow was away when they ended",
+            "flowml sync",
         )
     lost = _lost()
     if lost:
@@ -47,7 +59,7 @@ def records(_: Setup) -> Iterator[Finding]:
             f"{count} losses in {len(lost)} of the last {_RECENT} runs: {', '.join(list(lost)[:3])}; {reason[:200]}",
             "Their tag flowml.tracking_error says what is missing, and why.",
         )
-    if not stale and not lost:
+    if not stale and not lost and not left:
         yield Finding(
             "ok", f"{fresh / 2**20:.1f} MiB of files wait to be sent" if fresh else "Nothing waits to be sent"
         )

@@ -7,29 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
-from flowml import settings
 from flowml.errors import FlowmlError, OrchestrationError
 from flowml.formats import size
 from flowml.ops.output import say
-from flowml.store.journal import journal
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A journal that is there.
-
-    Attributes:
-        path: The file.
-        since: When it was begun, in seconds since 1970.
-        size: The bytes that it and its files take.
-    """
-
-    path: Path
-    since: float
-    size: int
+from flowml.store.journal.left import Waiting, waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +59,6 @@ class Report:
             say(f"{len(self.journals)} journals wait." if self.journals else "Nothing waits.")
             return
         say(f"{self.runs} runs sent, {self.closed} of them closed; {self.waiting} wait, {self.in_use} journals in use.")
-
-
-def waiting() -> list[Waiting]:
-    """Return the journals of the project, those of processes that are at work too."""
-    found = []
-    for path in journal.left_behind(settings.home_folder()):
-        try:
-            found.append(Waiting(path, path.stat().st_ctime, journal.size_of(path)))
-        except OSError:  # sent meanwhile
-            continue
-    return found
 
 
 def sync(*, to: str | None = None, dry_run: bool = False) -> Report:

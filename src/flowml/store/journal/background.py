@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
-from flowml import process, settings
+from flowml import settings
 from flowml.store.journal import journal
+from flowml.store.journal.left import is_left, left_behind
 
 _AT_MOST_EVERY = 60.0  # seconds
-_OF_OTHERS = 600.0  # seconds without news, after which a journal of another machine is taken for one left behind
 _LOG = "sync.log"
 
 
@@ -24,7 +22,7 @@ def send_what_was_left() -> bool:
         Whether it was started.
     """
     home = settings.home_folder()
-    if not any(_is_left(path) for path in journal.left_behind(home)):
+    if not any(map(is_left, left_behind(home))):
         return False
     log = journal.folder_of(home) / _LOG
     with suppress(OSError):
@@ -40,15 +38,4 @@ def send_what_was_left() -> bool:
                 close_fds=True,
             )
         return True
-    return False
-
-
-def _is_left(path: Path) -> bool:
-    """Tell whether the process that began a journal seems to be gone; only its lock says it for sure."""
-    _, host, pid, _ = path.stem.split("-", 3)
-    if host == journal.host_name() and pid.isdecimal():
-        return int(pid) != os.getpid() and process.began(int(pid)) is None
-    with suppress(OSError):
-        newest = max(each.stat().st_mtime for each in path.parent.glob(f"{path.name}*"))
-        return time.time() - newest > _OF_OTHERS
     return False

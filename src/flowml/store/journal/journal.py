@@ -40,7 +40,9 @@ CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE entries (number INTEGER PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
 CREATE INDEX entries_of_run ON entries (run);
 """
-_SUFFIX = ".db"
+SUFFIX = ".db"
+"""How the name of a journal ends; before that stand the time, the machine, the process and a random part."""
+
 _CHECKPOINT = 16_000_000  # bytes of the write-ahead log, after which it is written into the file
 
 
@@ -96,7 +98,7 @@ class Journal:
         Raises:
             JournalError: If it cannot be written.
         """
-        path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{host_name()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{_SUFFIX}"
+        path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{host_name()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         with _explained(path):
             try:
                 _make_file(path)
@@ -250,23 +252,9 @@ def folder_of(home: Path) -> Path:
     return home / "journal"
 
 
-def left_behind(home: Path) -> list[Path]:
-    """Return the journals in a project that this process does not hold; others may."""
-    try:
-        found = sorted(folder_of(home).glob(f"*-*-*-*{_SUFFIX}"))
-    except OSError:
-        return []
-    return [path for path in found if path not in _open_here]
-
-
-def size_of(path: Path) -> int:
-    """Return the bytes that a journal and its files take."""
-    files = [path, path.with_name(f"{path.name}-wal"), *path.with_suffix(".files").rglob("*")]
-    total = 0
-    for file in files:
-        with contextlib.suppress(OSError):
-            total += file.stat().st_size if file.is_file() else 0
-    return total
+def is_open_here(path: Path) -> bool:
+    """Tell whether this process holds a journal: it must not open it again."""
+    return path in _open_here
 
 
 @cache
