@@ -54,6 +54,10 @@ class JournalInUseError(JournalError):
     """A journal belongs to a process that is at work."""
 
 
+class JournalClosedError(JournalError):
+    """A journal went with the last run in it; the next one begins another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a journal.
@@ -178,6 +182,7 @@ class Journal:
         with self._lock, _explained(self.path):
             if self._connection:
                 self._connection.executemany("DELETE FROM entries WHERE number = ?", [(each,) for each in numbers])
+                self._shorten(self._connection)
 
     def done(self, run: str) -> None:
         """Take all of a run away; the file goes with the last one.
@@ -193,9 +198,13 @@ class Journal:
                 self.close()
                 return
             self._connection.execute("DELETE FROM entries WHERE run = ?", (run,))
-            log = self.path.with_name(f"{self.path.name}-wal")
-            if log.exists() and log.stat().st_size > _CHECKPOINT:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._shorten(self._connection)
+
+    def _shorten(self, connection: sqlite3.Connection) -> None:
+        """Write the log into the file where it is long; done in the thread that sends, for that waits for the disk."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if log.exists() and log.stat().st_size > _CHECKPOINT:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def entries(self, run: str | None = None) -> list[Entry]:
         """Read all entries, or those of a run; one that is torn is of the kind `TORN`."""
@@ -229,7 +238,7 @@ class Journal:
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             msg = f"{self.path} is closed"
-            raise JournalError(msg)
+            raise JournalClosedError(msg)
         return self._connection
 
     def is_open(self) -> bool:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from flowml import records
-from flowml.store.journal.journal import Journal, JournalError, current
+from flowml.store.journal.journal import Journal, JournalClosedError, JournalError, current
 from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
@@ -85,20 +85,27 @@ def _write(out: Outgoing, entries: list[tuple[str, Any]]) -> int:
     if out.keeps_no_journal:
         return 0
     try:
-        if out.journal is None or not out.journal.is_open():
-            mine = current()
-            if mine is None:
-                return 0
-            entries, out.journal = [("run", _header(out)), *entries], mine
-        if not entries:
-            return 0
-        made = [(kind, _forms(data, out.journal) if kind in {"records", "kept"} else data) for kind, data in entries]
-        return out.journal.add(out.key, made)
+        try:
+            return _add(out, entries)
+        except JournalClosedError:  # the last run in it was sent at this very moment
+            return _add(out, entries)
     except (JournalError, TypeError, ValueError) as error:
         out.journal, out.keeps_no_journal = None, True
-        told = (out.root or out).losses
-        told.say_unjournaled(str(error))
+        (out.root or out).losses.say_unjournaled(str(error))
         return 0
+
+
+def _add(out: Outgoing, entries: list[tuple[str, Any]]) -> int:
+    if out.journal is None or not out.journal.is_open():
+        above = out.root.journal if out.root else None
+        mine = above if above and above.is_open() else current()
+        if mine is None:
+            return 0
+        entries, out.journal = [("run", _header(out)), *entries], mine
+    if not entries:
+        return 0
+    made = [(kind, _forms(data, out.journal) if kind in {"records", "kept"} else data) for kind, data in entries]
+    return out.journal.add(out.key, made)
 
 
 def _quietly(job: Callable[[], None]) -> None:

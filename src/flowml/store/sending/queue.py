@@ -262,11 +262,12 @@ class Outgoing:
 
     def for_a_fork(self) -> Outgoing:
         """Return the same run with nothing to send, for a forked process that has something of its own to say."""
-        out = Outgoing(None, None)
+        out = Outgoing(None, None, store=self.store)
         if self.created.done() and not self.created.exception(0):
             out.created.set_result(self.created.result(0))
         else:
             out.created.set_exception(TrackingError("the process was forked before its run was created."))
+            out.keeps_no_journal = True
         return out
 
     def discard(self) -> None:

@@ -127,7 +127,8 @@ class Sender:
     def _clear(self, out: Outgoing, *, is_done: bool) -> None:
         """Take away from the journal what MLflow has; not a run that it refuses, which may have another place."""
         if out.created.done() and out.created.exception(0) is None:
-            if is_done and (out.closed or out.is_restored) and not out.incoming:
+            is_over = out.closed or out.is_restored or out.new is None
+            if is_done and is_over and not out.incoming:
                 journaled.done(out)
             else:
                 journaled.sent(out)
