@@ -1,4 +1,4 @@
-"""Make the pictures of the pages anew: flows/train.py on the servers of `flowml up`, seen in the system's Chromium.
+"""Make the pictures of the pages anew: two flows on the servers of `flowml up`, seen in the system's Chromium.
 
 python tools/pictures.py [folder]; by default docs/images. On Debian: apt-get install --no-install-recommends chromium
 """
@@ -27,13 +27,63 @@ OPTIONS = (
 )
 
 
+# A flow that fails as flows do: a file is not there yet.
+FAILING = """
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+from flowml import flow, task
+
+
+@task(retries=1)
+def read(day: str) -> pd.DataFrame:
+    return pd.read_csv(f"sales/{day}.csv")
+
+
+@task
+def summarize(sales: pd.DataFrame) -> dict[str, float]:
+    return {"revenue": float(sales["price"].sum()), "mean_price": float(sales["price"].mean())}
+
+
+@flow
+def weekly_sales(days: list[str]) -> dict[str, float]:
+    days = summarize.map(read.map(days)).result()
+    return {"revenue": sum(day["revenue"] for day in days)}
+
+
+Path("sales").mkdir()
+days = [f"2026-11-{number}" for number in range(16, 21)]
+for number, day in enumerate(days[:-1]):
+    pd.DataFrame({"price": range(10 + number, 40 + number)}).to_csv(f"sales/{day}.csv", index=False)
+with suppress(Exception):
+    weekly_sales(days)
+"""
+
+
 @dataclass(frozen=True)
 class Run:
-    """Where the run is to be seen: its page in Prefect, its page in MLflow, MLflow's list of experiments."""
+    """Where the runs are to be seen.
+
+    Attributes:
+        prefect: The page of the run of flows/train.py in Prefect.
+        mlflow: Its page in MLflow.
+        failed: The page in MLflow of the run that failed.
+    """
 
     prefect: str
     mlflow: str
-    experiment: str
+    failed: str
+
+    @property
+    def experiment(self) -> str:
+        """The experiment, in no particular view."""
+        return re.sub(r"/runs/.*", "", self.mlflow)
+
+    @property
+    def version(self) -> str:
+        """The page of the registered version."""
+        return re.sub(r"#/.*\?", "#/models/classifier/versions/1?", self.mlflow)
 
 
 def run_in_prefect(page: Page, run: Run) -> None:
@@ -50,6 +100,21 @@ def run_in_mlflow(page: Page, run: Run) -> None:
     page.get_by_text("Show more").first.click()
     page.get_by_text("Show less").first.wait_for()
     close_assistant(page)
+
+
+def failed_run_in_mlflow(page: Page, run: Run) -> None:
+    """Show the flow's run that failed: what failed stands above what MLflow folds away."""
+    page.goto(run.failed)
+    page.get_by_text("Show more").first.wait_for()
+    close_assistant(page)
+
+
+def version_in_mlflow(page: Page, run: Run) -> None:
+    """Show the registered version."""
+    page.goto(run.version)
+    page.get_by_text("Registered At").wait_for()
+    close_assistant(page)
+    page.get_by_role("button", name="Toggle sidebar").click()  # beside it MLflow prints the model's name over the alias
 
 
 def experiment_in_mlflow(page: Page, run: Run) -> None:
@@ -71,6 +136,8 @@ def close_assistant(page: Page) -> None:
 PICTURES: dict[str, tuple[Callable[[Page, Run], None], tuple[int, int]]] = {
     "prefect.png": (run_in_prefect, (1200, 860)),
     "mlflow.png": (run_in_mlflow, (1500, 760)),
+    "mlflow-failed.png": (failed_run_in_mlflow, (1500, 560)),
+    "mlflow-version.png": (version_in_mlflow, (1750, 460)),
     "mlflow-traces.png": (experiment_in_mlflow, (1200, 560)),
 }
 
@@ -133,8 +200,11 @@ def main(folder: Path) -> None:
         try:
             project.flowml("up", "--detach")
             project.python(shutil.copy(ROOT / "flows" / "train.py", place))
-            (found,) = json.loads(project.flowml("runs", "--json"))
-            run = Run(found["prefect_url"], found["mlflow_url"], re.sub(r"/runs/.*", "", found["mlflow_url"]))
+            (trained,) = json.loads(project.flowml("runs", "--json"))
+            (Path(place) / "weekly.py").write_text(FAILING)
+            project.python("weekly.py")
+            (failed,) = json.loads(project.flowml("runs", "--json", "--flow", "weekly-sales"))
+            run = Run(trained["prefect_url"], trained["mlflow_url"], failed["mlflow_url"])
             photograph(run, Path(place) / "profile", folder)
         finally:
             project.flowml("down")

@@ -106,7 +106,7 @@ def test_the_flows_run_has_a_note_with_its_tasks(linked: MlflowClient) -> None:
     assert any(re.fullmatch(r"\* \[broken-\w+\]\(#.*\) failed: ValueError: never &#124; ever", line) for line in note)
     rows = [*rows[1:], rows[0]]
     assert rows[1][0].endswith(f"](#{page(scored).partition('#')[2]})")
-    assert rows[1][5] == "auc 0.3"
+    assert rows[1][5] == "auc\N{NO-BREAK SPACE}0.3"
     task_run_id = scored.data.tags["prefect.task_run_id"]
     assert rows[1][6] == f"[open](https://prefect.example.com/ui/runs/task-run/{task_run_id})"
     assert rows[2][0].startswith("[a&#124;b &#91;x&#93;(y)](#")
@@ -146,7 +146,11 @@ def test_calls_in_other_processes_are_in_the_note(client: MlflowClient, track: T
 
     pipeline()
     root = flow_run(client)
-    assert sorted(row[5] for row in rows_of(root.data.tags[NOTE])) == ["auc 0.2", "auc 0.4", "load 1"]
+    assert sorted(row[5] for row in rows_of(root.data.tags[NOTE])) == [
+        "auc\N{NO-BREAK SPACE}0.2",
+        "auc\N{NO-BREAK SPACE}0.4",
+        "load\N{NO-BREAK SPACE}1",
+    ]
     drawn = Path(client.download_artifacts(root.info.run_id, "flow/graph.md")).read_text()
     assert re.search(r'n\d\["load"\]', drawn)
     assert re.search(r'n\d\["score \u00d7 2"\]', drawn)

@@ -34,7 +34,7 @@ def test_a_fan_out_is_one_row() -> None:
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert len(rows) == 2
     assert rows[0].startswith("| score \u00d7 2,000&emsp; | 1,999 Completed, 1 Failed&emsp; | 2,000&emsp; |")
-    assert "auc 0.4995 (0 to 0.999)" in rows[0]
+    assert "auc\N{NO-BREAK SPACE}0.4995 (0 to 0.999)" in rows[0]
     assert rows[1].startswith("| [score-1999](#/experiments/1/runs/")
 
 

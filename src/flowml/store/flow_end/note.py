@@ -16,6 +16,7 @@ _ALONE = 10  # so many calls of one task have a row each; more have one for all,
 _FAILED = 5  # of those the first
 _TOLD = 3  # failures with their errors above the table, most of which MLflow folds away
 _METRICS = 4  # in a row
+_TOGETHER = "\N{NO-BREAK SPACE}"  # between a metric's name and value: the column is narrow beside long names
 _HEADING = ("Task", "State", "Attempts", "Cached", "Duration", "Metrics", "Prefect")
 _ROOM = mlflow_limits.TAG - 200  # what is left is for the last line
 _GAP = "&emsp;"  # MLflow's page shows tables without any space between their columns
@@ -174,5 +175,5 @@ def _spread(three: Iterable[str]) -> str:
 def _metrics(values: Mapping[str, str]) -> str:
     """Show the first metrics; those of the machine say nothing about the work."""
     own = [key for key in values if not key.startswith("system/")]
-    shown = [f"{formats.text(key, most=40)} {values[key]}" for key in own[:_METRICS]]
+    shown = [f"{formats.text(key, most=40)}{_TOGETHER}{values[key]}" for key in own[:_METRICS]]
     return ", ".join([*shown, "…"] if len(own) > _METRICS else shown)
