@@ -112,7 +112,7 @@ def expect_none(bench: Bench, found: dict[str, list[str]]) -> None:
     lines = [f"{case}: {line}" for case, lines in found.items() for line in lines]
     if lines and not bench.tracker.can_sync():
         pytest.skip(f"needs sync: {len(lines)} facts differ in {sum(map(bool, found.values()))} of {len(found)} cases")
-    assert lines == []
+    assert lines == [], "\n".join(lines)
 
 
 def at_calls(

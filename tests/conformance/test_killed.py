@@ -120,12 +120,12 @@ def expect_all(bench: Bench, programs: Sequence[Program]) -> None:
         facts = bench.read(program.case)
         missing += [f"{program.case}: {each}" for each in program.logged if not is_there(each, facts)]
         more += [f"{program.case}: {fact}" for fact, count in facts.items() if count > 1]
-    assert more == []
+    assert more == [], "\n".join(more)
     assert any(program.logged for program in programs)
     if missing and not bench.tracker.can_sync():
         every = sum(len(program.logged) for program in programs)
         pytest.skip(f"needs sync: {len(missing)} of {every} logged things are missing")
-    assert missing == []
+    assert missing == [], "\n".join(missing)
 
 
 def kill_many(bench: Bench, home: str, acts: Sequence[Act]) -> None:

@@ -73,9 +73,8 @@ class Flowml:
 
     def environment(self, mlflow: str, case: str, home: Path) -> Mapping[str, str]:
         """Return the environment in which a program logs to an MLflow."""
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "FLOWML_", "FAULTS_"))
-        }
+        others = ("MLFLOW_", "FLOWML_", "FAULTS_", "PYTEST_")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         return {
             **inherited,
             "FAULTS_CASE": case,
@@ -87,7 +86,7 @@ class Flowml:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "PREFECT_API_URL": self.prefect_api,
             "PREFECT_LOCAL_STORAGE_PATH": str(home / "results"),
-            "PREFECT_LOGGING_LEVEL": "ERROR",
+            "PREFECT_LOGGING_LEVEL": "WARNING",
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
         }
 
