@@ -16,6 +16,7 @@ from rich.console import Console
 from flowml.ops.servers.down import down, overruled, status
 from flowml.ops.servers.options import Wanted
 from flowml.ops.servers.up import Run
+from flowml.ops.sync.waiting import waiting
 from flowml.stack import logs, servers, state
 from flowml.stack.state import Stack
 
@@ -77,6 +78,8 @@ def run_status(*, as_json: bool) -> bool:
     if as_json:
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
         return bool(told["running"])
+    if there := waiting():
+        console.print(f"{there}.{' Copy them: flowml sync' if there.runs else ''}\n")
     if not told["servers"]:
         console.print("No servers of this project run. Start them: flowml up")
         return False

@@ -8,7 +8,7 @@ import cyclopts
 
 from flowml.cli.durations import Duration
 from flowml.cli.exit_codes import exit_on_error
-from flowml.ops.output import say
+from flowml.ops.output import data, note, say
 
 app = cyclopts.App()
 
@@ -52,6 +52,30 @@ def reap(*, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = 
     with exit_on_error():
         report = reap_runs(grace=grace, older_than=older_than, dry_run=dry_run)
         report.print(as_json=json)
+
+
+@app.command
+def sync(*, to: str | None = None, dry_run: bool = False, prune: bool = False, json: bool = False) -> None:
+    """Copy what was tracked offline (FLOWML_OFFLINE) to the MLflow that it is meant for; what is there is passed over.
+
+    It can be interrupted and done again, also while flows run.
+
+    Args:
+        to: The tracking URI of the MLflow. Default: the one that was named when the runs were made.
+        dry_run: Copy nothing; print how much there is.
+        prune: Remove here what is copied completely.
+        json: Print JSON.
+    """
+    from flowml.ops.sync.offline_store import sync_offline
+
+    with exit_on_error():
+        agreed = _agreed if sys.stdin.isatty() and not json else None
+        report = sync_offline(to, dry_run=dry_run, prune=prune, agreed=agreed, say=note)
+        if json:
+            data(report.as_json())
+        else:
+            for line in report.lines:
+                say(line)
 
 
 @app.command

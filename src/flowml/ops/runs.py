@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flowml import mlflow_limits
 from flowml.ops.prefect_api import batched
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, is_id
-from flowml.store.backend import embedded, sqlite_runs
+from flowml.store.backend import sqlite_runs
 from flowml.store.backend.connection import Connection, connect, is_there, page_of, tracking_uri
 from flowml.store.backend.paging import paged
 
@@ -65,7 +65,7 @@ def reading() -> Store:
 
 def _check_there() -> None:
     if not is_there():
-        msg = f"There is no store at {embedded.default_uri()} yet; run a flow first."
+        msg = f"There is no store at {tracking_uri()} yet; run a flow first."
         raise LookupError(msg)
 
 

@@ -10,8 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowml import settings
 from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.runs import Runs
+from flowml.ops.sync.waiting import waiting
 from flowml.process import is_gone
 from flowml.store.backend.connection import connect, is_there
 from flowml.store.backend.failures import explained
@@ -65,6 +67,17 @@ def open_runs(_: Setup) -> Iterator[Finding]:
         yield Finding("warning", f"{len(left)} runs are open while their process is gone: {names}", "flowml reap")
     else:
         yield Finding("ok", "No run was left open on this machine")
+
+
+def offline_runs(_: Setup) -> Iterator[Finding]:
+    """Look for runs that were tracked offline and not copied."""
+    there = waiting()
+    if there is None:
+        yield Finding("ok", "Nothing was tracked offline here")
+    elif there.runs and not settings.current().offline:
+        yield Finding("warning", str(there), "flowml sync")
+    else:
+        yield Finding("ok", str(there))
 
 
 def _lost() -> dict[str, set[str]]:
