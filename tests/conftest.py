@@ -84,9 +84,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) 
 def forget_what_was_said_to_mlflow() -> None:
     """Undo what tests, and flowml for them, told MLflow for the whole process; it tells the environment too."""
     mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
     mlflow.tracking.fluent._active_experiment_id = None
     mlflow_state.forget()
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_ID"):
         os.environ.pop(name, None)
 
 

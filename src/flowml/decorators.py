@@ -13,6 +13,7 @@ from prefect.assets import materialize as prefect_materialize
 
 from flowml.capture.engine.tracked import Flow, MaterializingTask, Task, adopt
 from flowml.options import Track
+from flowml.store import stay_offline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+stay_offline()  # before the script's own lines reach out
 
 
 class FlowDecorator:

@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     home: Path = Field(
         Path(".flowml"), description="Folder of the embedded MLflow store; relative to the project's folder."
     )
+    offline: bool = Field(
+        False,
+        description="Open no connection: runs go to `offline.db` in `home`, and `flowml sync` copies them from there.",
+    )
     on_error: OnError = Field(
         "warn", description='When MLflow fails: "warn" once and go on, or "raise" `TrackingError`.'
     )

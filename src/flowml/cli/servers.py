@@ -17,6 +17,7 @@ from flowml.formats import size
 from flowml.ops.servers.down import down, overruled, status
 from flowml.ops.servers.options import Wanted
 from flowml.ops.servers.up import Run
+from flowml.ops.sync import waiting as offline
 from flowml.stack import logs, servers, state
 from flowml.stack.state import Stack
 from flowml.store.journal.left import waiting
@@ -73,9 +74,8 @@ def run_down() -> None:
 def run_status(*, as_json: bool) -> bool:
     """Tell how both servers are; returns whether they run."""
     told, stack = status(), state.read()
-    told["waiting"] = [
-        {"path": str(each.path), "since": each.since, "size": each.size} for each in waiting() if each.is_left
-    ]
+    left = [each for each in waiting() if each.is_left]
+    told["waiting"] = [{"path": str(each.path), "since": each.since, "size": each.size} for each in left]
     for name, server in told["servers"].items():
         server["page"] = _page(stack, name) if stack and server["state"] == "running" else server["url"]
     console = _console()
@@ -84,6 +84,8 @@ def run_status(*, as_json: bool) -> bool:
         return bool(told["running"])
     for each in told["waiting"]:
         console.print(f"Waits for MLflow: {each['path']}, {size(each['size'])}. `flowml sync` sends it.")
+    if there := offline.waiting():
+        console.print(f"{there}.{' Copy them: flowml sync' if there.runs else ''}\n")
     if not told["servers"]:
         console.print("No servers of this project run. Start them: flowml up")
         return False

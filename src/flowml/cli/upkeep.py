@@ -8,7 +8,7 @@ import cyclopts
 
 from flowml.cli.durations import Duration
 from flowml.cli.exit_codes import exit_on_error
-from flowml.ops.output import say
+from flowml.ops.output import data, note, say
 
 app = cyclopts.App()
 
@@ -57,20 +57,30 @@ def reap(*, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = 
 
 
 @app.command
-def sync(*, to: str | None = None, dry_run: bool = False, json: bool = False) -> None:
-    """Send to MLflow what waits on this machine: of processes that were killed, or whose MLflow was away.
+def sync(*, to: str | None = None, dry_run: bool = False, prune: bool = False, json: bool = False) -> None:
+    """Bring to MLflow what waits on this machine: of processes that were killed, offline, or whose MLflow was away.
+
+    It can be interrupted and done again, also while flows run.
 
     Args:
-        to: The tracking URI of another store than the one it was meant for.
+        to: The tracking URI of the MLflow. Default: the one that was named when the runs were made.
         dry_run: Send nothing; print what waits.
+        prune: Remove what was tracked offline and is copied completely.
         json: Print JSON.
     """
     from flowml.ops.sync import journals
+    from flowml.ops.sync.offline_store import sync_offline
 
     with exit_on_error():
-        report = journals.sync(to=to, dry_run=dry_run)
-        report.print(as_json=json)
-        sys.exit(0 if report.is_complete else 1)
+        agreed = _agreed if sys.stdin.isatty() and not json else None
+        sent = journals.sync(to=to, dry_run=dry_run)
+        copied = sync_offline(to, dry_run=dry_run, prune=prune, agreed=agreed, say=note)
+        if json:
+            data({"journals": sent.as_json(), "offline": copied.as_json()})
+        else:
+            for line in (*sent.lines(), *copied.lines):
+                say(line)
+        sys.exit(0 if sent.is_complete else 1)
 
 
 @app.command

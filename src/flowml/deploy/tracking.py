@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flowml import settings
 from flowml.errors import DeploymentError
 from flowml.secrets import mask
-from flowml.store.backend import embedded
+from flowml.store.backend import embedded, offline
 from flowml.store.backend.connection import in_force
 
 if TYPE_CHECKING:
@@ -35,13 +35,15 @@ def environment(deployment: Deployment) -> dict[str, str]:
     Raises:
         DeploymentError: If one would hold a password.
     """
-    wanted, (uri, registry_uri) = settings.reload(), in_force()
+    wanted = settings.reload()
+    with offline.reaching_out():  # a worker that stays offline is to know where its runs are meant to be
+        uri, registry_uri = in_force()
     uri, registry_uri = _reference(wanted.tracking_uri) or uri, _reference(wanted.registry_uri) or registry_uri
     found: dict[str, Any] = {name: getattr(wanted, name) for name in _OPTIONS if _differs(name)}
     found["experiment"] = wanted.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     found["tracking_uri"] = _referred(deployment.tracking_uri) or uri
     found["registry_uri"] = _referred(deployment.registry_uri) or registry_uri
-    if embedded.is_embedded(str(found["tracking_uri"])):
+    if wanted.offline or embedded.is_embedded(str(found["tracking_uri"])):
         found["home"] = settings.home_folder()
     for name, value in found.items():
         if value is not None and mask(str(value)) != str(value):

@@ -12,7 +12,6 @@ from flowml import mlflow_limits
 from flowml.ops.prefect_api import batched
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, is_id
 from flowml.stack import state
-from flowml.store.backend import embedded
 from flowml.store.backend.connection import Connection, connect, is_there, page_of, tracking_uri
 from flowml.store.backend.paging import paged
 from flowml.store.backend.reading import server_runs, sqlite_runs
@@ -77,7 +76,7 @@ def quickest(uri: str) -> Readable | None:
 
 def _check_there() -> None:
     if not is_there():
-        msg = f"There is no store at {embedded.default_uri()} yet; run a flow first."
+        msg = f"There is no store at {tracking_uri()} yet; run a flow first."
         raise LookupError(msg)
 
 

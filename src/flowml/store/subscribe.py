@@ -104,7 +104,7 @@ def command(run: Run) -> str | None:
     if run.own is None:
         return None
     uri = run.own.connection.uri
-    if embedded.is_embedded(uri):
+    if uri == embedded.default_uri():
         return "flowml up"
     return None if uri.startswith("databricks") else f"mlflow ui --backend-store-uri {without_credentials(uri)}"
 

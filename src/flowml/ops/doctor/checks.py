@@ -48,6 +48,7 @@ CHECKS: dict[str, Check] = {
     "disk": disks.disk,
     "records": leftovers.records,
     "open runs": leftovers.open_runs,
+    "offline": leftovers.offline_runs,
 }
 
 

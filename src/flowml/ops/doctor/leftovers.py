@@ -11,9 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowml import settings
 from flowml.formats import size
 from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.runs import reading
+from flowml.ops.sync.waiting import waiting as waiting_offline
 from flowml.process import is_gone
 from flowml.store.backend.connection import is_there
 from flowml.store.backend.failures import explained
@@ -77,6 +79,17 @@ def open_runs(_: Setup) -> Iterator[Finding]:
         yield Finding("warning", f"{len(left)} runs are open while their process is gone: {names}", "flowml reap")
     else:
         yield Finding("ok", "No run was left open on this machine")
+
+
+def offline_runs(_: Setup) -> Iterator[Finding]:
+    """Look for runs that were tracked offline and not copied."""
+    there = waiting_offline()
+    if there is None:
+        yield Finding("ok", "Nothing was tracked offline here")
+    elif there.runs and not settings.current().offline:
+        yield Finding("warning", str(there), "flowml sync")
+    else:
+        yield Finding("ok", str(there))
 
 
 def _lost() -> dict[str, set[str]]:

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
+from flowml.ops.sync.waiting import waiting
 from flowml.secrets import mask
 from flowml.stack import health, processes, state
 from flowml.stack.state import Server, Stack
@@ -38,12 +39,13 @@ def status() -> dict[str, Any]:
     """Return how the project's servers are, as plain data.
 
     Returns:
-        ``running``, whether both run and answer; for each server ``url``, ``pid``, ``state`` and ``log``; and where
-        flows write to.
+        ``running``, whether both run and answer; for each server ``url``, ``pid``, ``state`` and ``log``; where
+        flows write to; and ``offline``, what was tracked offline, if there is such a store.
     """
-    stack = state.read()
+    stack, there = state.read(), waiting()
+    offline = {"offline": there.as_json()} if there else {}
     if stack is None:
-        return {"running": False, "stack": str(state.path()), "servers": {}}
+        return {"running": False, "stack": str(state.path()), "servers": {}, **offline}
     servers = {server.name: _server(stack, server) for server in stack.servers}
     return {
         "running": all(server["state"] == "running" for server in servers.values()),
@@ -51,6 +53,7 @@ def status() -> dict[str, Any]:
         "servers": servers,
         "tracking_uri": mask(stack.database),
         "export": f"export PREFECT_API_URL={stack.prefect.url}/api",
+        **offline,
     }
 
 

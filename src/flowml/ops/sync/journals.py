@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -11,8 +10,9 @@ from typing import Any
 
 from flowml.errors import FlowmlError, OrchestrationError
 from flowml.formats import size
-from flowml.ops.output import say
 from flowml.store.journal.left import Waiting, waiting
+
+_GRACE = 10.0  # seconds without news, after which Prefect has heard all of a killed process
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +42,19 @@ class Report:
         """Whether nothing went wrong."""
         return not self.problems and not self.waiting
 
-    def print(self, *, as_json: bool) -> None:
-        """Print it for people, or as JSON."""
-        if as_json:
-            say(
-                json.dumps(
-                    dataclasses.asdict(self) | {"journals": [_as_json(each) for each in self.journals]}, indent=2
-                )
-            )
-            return
-        for problem in self.problems:
-            say(problem)
-        for each in self.journals:
-            say(f"{each.path.name}: {size(each.size)}, since {_when(each.since)}")
-        if self.is_dry:
-            say(f"{len(self.journals)} journals wait." if self.journals else "Nothing waits.")
-            return
-        say(f"{self.runs} runs sent, {self.closed} of them closed; {self.waiting} wait, {self.in_use} journals in use.")
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        there = [{"path": str(each.path), "since": each.since, "size": each.size} for each in self.journals]
+        return dataclasses.asdict(self) | {"journals": there}
+
+    def lines(self) -> list[str]:
+        """Say it for people."""
+        lines = [*self.problems]
+        lines += [f"{each.path.name}: {size(each.size)}, since {_when(each.since)}" for each in self.journals]
+        if self.is_dry or not (self.runs or self.waiting or self.problems or self.in_use):
+            return [*lines, f"{len(self.journals)} journals wait." if self.journals else "No journal waits."]
+        done = f"{self.runs} runs sent, {self.closed} of them closed"
+        return [*lines, f"{done}; {self.waiting} wait, {self.in_use} journals are in use."]
 
 
 def sync(*, to: str | None = None, dry_run: bool = False) -> Report:
@@ -91,12 +87,8 @@ def sync(*, to: str | None = None, dry_run: bool = False) -> Report:
 def _close(run_ids: Sequence[str]) -> int:
     from flowml.ops.reaping.reap_runs import reap_runs
 
-    return len(reap_runs(only=set(run_ids)).closed)
+    return len(reap_runs(only=set(run_ids), grace=_GRACE).closed)
 
 
 def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).astimezone().isoformat(" ", "minutes")
-
-
-def _as_json(one: Waiting) -> dict[str, Any]:
-    return {"path": str(one.path), "since": one.since, "size": one.size}

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
+import wrapt
+
 from flowml import settings
-from flowml.errors import TrackingError
+from flowml.errors import SettingsError, TrackingError
 from flowml.patches import mlflow as patches
 from flowml.secrets import mask
 from flowml.stack import state
 from flowml.storable import clean
-from flowml.store.backend import embedded, imports, mlflow_state, requests, urls
+from flowml.store.backend import embedded, imports, mlflow_state, offline, requests, urls
 from flowml.store.backend.failures import explain, explained, without_credentials
 from flowml.store.backend.mlflow_state import absolute
 
@@ -106,7 +108,8 @@ class Connection:
         if found is None:
             try:
                 artifacts = embedded.artifacts(self.uri, name)
-                return self.client.create_experiment(name, artifact_location=artifacts, tags=_TAGS)
+                tags = {**_TAGS, **self._meant()}
+                return self.client.create_experiment(name, artifact_location=artifacts, tags=tags)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -119,7 +122,14 @@ class Connection:
                 "or choose another: Track(experiment=...) or FLOWML_EXPERIMENT."
             )
             raise TrackingError(msg, uri=mask(self.uri), remedy=remedy)
+        for tag, value in self._meant().items():
+            if found.tags.get(tag) != value:
+                self.client.set_experiment_tag(found.experiment_id, tag, value)
         return str(found.experiment_id)
+
+    def _meant(self) -> Mapping[str, str]:
+        """Return the tags that say where the runs of an experiment are meant to be, if they stay offline first."""
+        return offline.meant() if self.uri == offline.uri() else {}
 
     def page_of(self, experiment_id: str, run_id: str) -> str | None:
         """Return the address of a run's page in MLflow's UI, or None when no server is known."""
@@ -139,6 +149,8 @@ def page_of(uri: str, experiment_id: str, run_id: str) -> str | None:
 def ui_of(uri: str) -> str | None:
     """Return where people open this store: as the settings say, itself if it is a server, or the local server."""
     stack = state.up()
+    if uri == offline.uri():
+        return None  # that of the store which its runs are meant for does not have them
     if wanted := settings.current().mlflow_ui_url:
         return without_credentials(wanted)
     if uri.startswith("http"):
@@ -167,12 +179,49 @@ def connect(uri: str | None = None, registry_uri: str | None = None, *, may_be_a
         TrackingError: If it cannot be reached or the URI makes no sense.
     """
     own, own_registry = in_force()
+    if offline.is_on():
+        return _connect_offline(own)
+    offline.release()
     if uri is None or uri == without_credentials(own):
         uri, registry_uri = own, own_registry  # with the credentials that are known here
     connection = _connection(uri, registry_uri)
     _check(connection, may_be_away=may_be_away)
     _tell_mlflow(uri, registry_uri)
     return connection
+
+
+def _connect_offline(uri: str) -> Connection:
+    """Return the connection to the offline store, whatever a caller in another process told."""
+    connection = _connection(uri, uri)
+    _hold_offline()
+    return connection
+
+
+def stay_offline() -> None:
+    """Hold MLflow to the offline store from its import on, if the settings say so: a script's first lines reach out."""
+    try:
+        if offline.is_on():
+            wrapt.register_post_import_hook(lambda _: _hold_offline(), "mlflow")
+    except SettingsError:
+        return  # the first flow says what is wrong
+
+
+def _hold_offline() -> None:
+    global _chosen  # noqa: PLW0603
+    if offline.is_on():
+        offline.note_meant(*meant())
+        with _lock:
+            offline.hold()
+            _chosen = offline.uri()
+
+
+def apart(uri: str, registry_uri: str | None = None) -> Connection:
+    """Return the connection to an MLflow that plain ``mlflow.*`` calls do not go to.
+
+    Raises:
+        TrackingError: If it cannot be reached or the URI makes no sense.
+    """
+    return _connection(uri, registry_uri)
 
 
 def load() -> None:
@@ -241,8 +290,20 @@ def uses_mlflows_own() -> bool:
 def in_force() -> tuple[str, str | None]:
     """Return the tracking URI in force here and, if it is another, the registry's; they may hold credentials.
 
-    It is flowml's setting, what the user told MLflow or has in use there, the local servers', the embedded store's.
+    It is the offline store's, flowml's setting, what the user told MLflow or has in use there, the local servers',
+    the embedded store's.
     """
+    return (offline.uri(), offline.uri()) if offline.is_on() else _named()
+
+
+def meant() -> tuple[str | None, str | None]:
+    """Return where runs would go if they did not stay offline, and the registry's; None if nobody named a store."""
+    uri, registry = _named()
+    named = uri if uri != embedded.default_uri() or state.up() else None
+    return named, registry or os.environ.get("MLFLOW_REGISTRY_URI")
+
+
+def _named() -> tuple[str, str | None]:
     wanted = settings.current()
     registry = settings.resolved(wanted.registry_uri)
     if told := settings.resolved(wanted.tracking_uri):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from flowml import settings
 from flowml.stack import servers, state
+from flowml.store.backend import offline
 
 _FILE = "mlflow.db"
 _PATIENCE = 120.0  # seconds that another process may take to make its tables
@@ -26,12 +27,12 @@ def default_uri() -> str:
 
 
 def is_embedded(uri: str) -> bool:
-    """Tell whether a tracking URI is the embedded store of this project."""
-    return uri == default_uri()
+    """Tell whether a tracking URI is the embedded store of this project, or its offline one."""
+    return uri in {default_uri(), offline.uri()}
 
 
 def is_ours(uri: str) -> bool:
-    """Tell whether flowml made a store's database: it is the embedded one, or that of ``flowml up``."""
+    """Tell whether flowml made a store's database: an embedded one, or that of ``flowml up``."""
     stack = state.up()
     return is_embedded(uri) or (stack is not None and stack.database == uri)
 
@@ -42,6 +43,8 @@ def artifacts(uri: str, experiment: str) -> str | None:
     if stack and uri == stack.database:
         # What other machines reach too gets a place that the server hands on.
         root = stack.artifacts if servers.is_local(stack.host) else "mlflow-artifacts:"
+    elif uri == offline.uri():
+        root = offline.artifact_root()
     elif is_embedded(uri):
         root = artifact_root()
     else:
@@ -98,14 +101,14 @@ def prepare(uri: str) -> None:
         msg = f"{path} cannot be written"
         raise PermissionError(msg)
     ignore_in_git(path.parent)
-    with FileLock(path.with_suffix(".lock"), timeout=_PATIENCE), _without_chatter("mlflow.store.db.utils"):
+    with FileLock(path.with_suffix(".lock"), timeout=_PATIENCE), without_chatter("mlflow.store.db.utils"):
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers and a writer work at the same time
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
 @contextmanager
-def _without_chatter(logger: str) -> Iterator[None]:
+def without_chatter(logger: str) -> Iterator[None]:
     """Keep the news of each table that is made out of the user's terminal."""
     talker = logging.getLogger(logger)
     level = talker.level

@@ -77,6 +77,21 @@ def search(
             yield from cast("list[Run]", _with_their_data(database, some))  # what is asked of it is there
 
 
+def lacking(uri: str, tag: str) -> tuple[int, int | None]:
+    """Count the runs that have no such tag and are not deleted; with when the first of them began.
+
+    Raises:
+        sqlite3.Error: If the file cannot be read.
+    """
+    asked = (
+        "SELECT count(*), min(start_time) FROM runs WHERE lifecycle_stage = 'active' "
+        "AND run_uuid NOT IN (SELECT run_uuid FROM tags WHERE key = ?)"
+    )
+    with closing(_opened(uri)) as database:
+        count, first = database.execute(asked, [tag]).fetchone()
+        return count, first
+
+
 def _opened(uri: str) -> sqlite3.Connection:
     path = quote(str(Path(uri.removeprefix("sqlite:///"))))
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30, isolation_level=None)

@@ -1,0 +1,71 @@
+"""The two stores of a copy, and what was copied."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from flowml.store.backend.failures import without_credentials
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.tracing.client import TracingClient
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where is copied from, and where to.
+
+    Attributes:
+        source: MLflow's client of the store that is read; what was copied is noted there.
+        target: MLflow's client of the store that is written.
+        traces: What writes traces there. MLflow's documented client can only begin traces that happen now.
+        registry_apart: Whether registered models have a store of their own there.
+    """
+
+    source: MlflowClient
+    target: MlflowClient
+    traces: TracingClient
+    registry_apart: bool = False
+
+    @cached_property
+    def to(self) -> str:
+        """The store that is written, without credentials."""
+        return without_credentials(self.target.tracking_uri)
+
+
+@dataclass(slots=True)
+class Copied:
+    """What was copied, and what was not.
+
+    Attributes:
+        runs: How many runs are complete there now that were not before.
+        points: How many points of metrics were sent.
+        files: How many artifacts.
+        models: How many logged models.
+        versions: How many versions of registered models.
+        traces: How many traces.
+        running: How many runs are not over, and were copied as far as they are.
+        unfinished_models: How many logged models are still being written.
+        deleted: The ids of runs whose copy somebody deleted.
+        before: How many runs were copied already.
+        refused: The versions that the registry did not take, and why; they are tried again.
+    """
+
+    runs: int = 0
+    points: int = 0
+    files: int = 0
+    models: int = 0
+    versions: int = 0
+    traces: int = 0
+    running: int = 0
+    unfinished_models: int = 0
+    deleted: list[str] = field(default_factory=list)
+    before: int = 0
+    refused: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return dataclasses.asdict(self)

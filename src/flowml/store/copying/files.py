@@ -1,0 +1,108 @@
+"""Artifacts, file by file: what is there already is not sent again, and no folder is held in memory."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from mlflow.entities import FileInfo
+
+_SMALL = 1_000_000  # bytes, up to which a file is sent again where its size alone says that it is there
+
+Listing = Callable[[str | None], "list[FileInfo]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The artifacts of a run or a logged model.
+
+    Attributes:
+        place: Where they are, as MLflow says it.
+    """
+
+    place: str
+
+    def listing(self) -> dict[str, tuple[int, int]]:
+        """Return the size of each file, and when it was last changed, if that is known, by its path."""
+        folder = local_folder(self.place)
+        if folder is None:
+            return {path: (size, 0) for path, size in sizes(self._below).items()}
+        found = {}
+        for file in sorted(folder.rglob("*")) if folder.is_dir() else []:
+            if file.is_file():
+                stat = file.stat()
+                found[file.relative_to(folder).as_posix()] = (stat.st_size, stat.st_mtime_ns)
+        return found
+
+    def _below(self, path: str | None) -> list[FileInfo]:
+        from mlflow.artifacts import list_artifacts
+
+        below = list_artifacts(f"{self.place.rstrip('/')}/{path}" if path else self.place)
+        return [_moved(one, path) for one in below]
+
+    @contextmanager
+    def fetched(self, path: str) -> Iterator[Path]:
+        """Give a file of this machine with what one of them holds."""
+        if folder := local_folder(self.place):
+            yield folder / path
+            return
+        from mlflow.artifacts import download_artifacts
+
+        with TemporaryDirectory(prefix="flowml-") as scratch:
+            yield Path(download_artifacts(f"{self.place.rstrip('/')}/{path}", dst_path=scratch))
+
+
+def send(files: Files, there: Mapping[str, int], put: Callable[[str, str | None], Any]) -> int:
+    """Send what is not there yet.
+
+    Args:
+        files: What is sent.
+        there: The sizes of the files that are there, by path.
+        put: Sends a file of this machine into a folder, if it is in one.
+
+    Returns:
+        How many files were sent.
+    """
+    count = 0
+    for path, (size, _) in files.listing().items():
+        if size > _SMALL and there.get(path) == size:
+            continue
+        with files.fetched(path) as file:
+            put(str(file), posixpath.dirname(path) or None)
+        count += 1
+    return count
+
+
+def sizes(listed: Listing) -> dict[str, int]:
+    """Return the sizes of all files by path, of something that lists one folder at a time."""
+    found, folders = dict[str, int](), list[str | None]([None])
+    while folders:
+        for one in listed(folders.pop()):
+            if one.is_dir:
+                folders.append(one.path)
+            else:
+                found[one.path] = one.file_size or 0
+    return found
+
+
+def local_folder(place: str) -> Path | None:
+    """Return the folder that artifacts are in, if it is one of this machine."""
+    parts = urlsplit(place)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return Path(place) if not parts.scheme else None
+
+
+def _moved(one: FileInfo, folder: str | None) -> FileInfo:
+    from mlflow.entities import FileInfo
+
+    return FileInfo(
+        posixpath.join(folder, posixpath.basename(one.path)) if folder else one.path, one.is_dir, one.file_size
+    )

@@ -1,0 +1,157 @@
+"""Logged models: made under their runs, with their files, in which the new ids are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from flowml.store.backend.paging import paged
+from flowml.store.copying import files, marks
+from flowml.store.copying.ends import Copied, Ends
+from flowml.store.copying.links import Links
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+ModelMetrics: TypeAlias = "dict[str, dict[tuple[str, int, int], list[Mapping[str, Any]]]]"
+"""By run, and by the key, time and step of a point: the models that it tells of, with new ids, and the dataset."""
+
+_ABOUT = "MLmodel"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelToCopy:
+    """A logged model that is to be copied.
+
+    Attributes:
+        model: The model, as it was before anything of it was copied.
+        digest: Of what it held then.
+        new_id: The copy's id.
+    """
+
+    model: LoggedModel
+    digest: str
+    new_id: str
+
+
+def all_of(source: MlflowClient, experiment_id: str) -> Iterator[LoggedModel]:
+    """Go through the logged models of an experiment, oldest first."""
+    order = [{"field_name": "creation_timestamp", "ascending": True}]
+    yield from paged(partial(source.search_logged_models, [experiment_id], order_by=order))
+
+
+def make(ends: Ends, experiment_id: str, links: Links, by_model: ModelMetrics, done: Copied) -> Iterator[ModelToCopy]:
+    """Make the logged models of an experiment, with parameters and files; none that was made already.
+
+    Args:
+        ends: The two stores.
+        experiment_id: The experiment, in the store that is read.
+        links: Knows the runs; gets the models' ids and places.
+        by_model: Gets the points of metrics that tell of them.
+        done: Counts what is copied.
+
+    Yields:
+        Those that lack their tags, for these may name versions that are still to be registered.
+    """
+    for model in all_of(ends.source, experiment_id):
+        digest, note = _digest(model), marks.Note.in_tags(model.tags)
+        if note and note.to == ends.to and note.digest == digest:
+            links.ids[model.model_id] = note.id
+        elif model.source_run_id and model.source_run_id not in links.ids:
+            continue  # somebody deleted the copy of its run
+        else:
+            copy = _find(ends, links.experiments[experiment_id], model) or _create(ends, experiment_id, model, links)
+            links.ids[model.model_id] = copy.model_id
+            links.places[model.artifact_location] = copy.artifact_location
+            if copy.tags.get(marks.COPIED) == digest:
+                note_copied(ends, ModelToCopy(model, digest, copy.model_id))
+            else:
+                yield from _fill(ends, ModelToCopy(model, digest, copy.model_id), copy, links, done)
+        _add_metrics(model, links, by_model)
+
+
+def complete(ends: Ends, one: ModelToCopy, links: Links, done: Copied) -> None:
+    """Give a copy its tags, and say that it is complete."""
+    tags = links.of_tags(marks.without_marks(one.model.tags))
+    ends.target.set_logged_model_tags(one.new_id, {**tags, marks.COPIED: one.digest})
+    note_copied(ends, one)
+    done.models += 1
+
+
+def note_copied(ends: Ends, one: ModelToCopy) -> None:
+    """Note on a logged model that its copy is complete."""
+    note = marks.Note(ends.to, one.new_id, one.digest)
+    ends.source.set_logged_model_tags(one.model.model_id, {marks.SYNCED: note.as_tag()})
+
+
+def is_copied(model: LoggedModel, to: str | None = None) -> bool:
+    """Tell whether all that a logged model holds now was copied, to a store or to any."""
+    note = marks.Note.in_tags(model.tags)
+    return note is not None and to in {None, note.to} and note.digest == _digest(model)
+
+
+def _find(ends: Ends, experiment_id: str, model: LoggedModel) -> LoggedModel | None:
+    mine = f"tags.`{marks.COPIED_FROM}` = '{model.model_id}'"
+    return next(iter(ends.target.search_logged_models([experiment_id], mine)), None)
+
+
+def _create(ends: Ends, experiment_id: str, model: LoggedModel, links: Links) -> LoggedModel:
+    return ends.target.create_logged_model(
+        links.experiments[experiment_id],
+        name=model.name,
+        source_run_id=links.ids.get(model.source_run_id or ""),
+        tags={marks.COPIED_FROM: model.model_id},
+        params=dict(model.params),
+        model_type=model.model_type,
+    )
+
+
+def _fill(ends: Ends, one: ModelToCopy, copy: LoggedModel, links: Links, done: Copied) -> Iterator[ModelToCopy]:
+    from mlflow.entities import LoggedModelStatus
+
+    if one.model.status == LoggedModelStatus.PENDING:
+        done.unfinished_models += 1
+        return
+    missing = {key: value for key, value in one.model.params.items() if key not in copy.params}
+    if missing:
+        ends.target.log_model_params(one.new_id, missing)
+    if copy.status == LoggedModelStatus.PENDING:
+        done.files += _send_files(ends, one, links)
+        ends.target.finalize_logged_model(one.new_id, LoggedModelStatus(one.model.status))
+    yield one
+
+
+def _send_files(ends: Ends, one: ModelToCopy, links: Links) -> int:
+    def put(file: str, folder: str | None) -> None:
+        if Path(file).name != _ABOUT or folder:
+            ends.target.log_model_artifact(one.new_id, file, folder)
+            return
+        with TemporaryDirectory(prefix="flowml-") as scratch:
+            rewritten = Path(scratch, _ABOUT)
+            rewritten.write_text(links.rewritten(Path(file).read_text(encoding="utf-8")), encoding="utf-8")
+            ends.target.log_model_artifact(one.new_id, str(rewritten), folder)
+
+    there = files.sizes(partial(ends.target.list_logged_model_artifacts, one.new_id))
+    return files.send(files.Files(one.model.artifact_location), there, put)
+
+
+def _add_metrics(model: LoggedModel, links: Links, by_model: ModelMetrics) -> None:
+    for metric in model.metrics or []:
+        of_run = by_model.setdefault(str(metric.run_id), {})
+        told: dict[str, Any] = {"model_id": links.ids[model.model_id]}
+        told |= {"dataset_name": metric.dataset_name, "dataset_digest": metric.dataset_digest}
+        of_run.setdefault((metric.key, metric.timestamp, metric.step), []).append(told)
+
+
+def _digest(model: LoggedModel) -> str:
+    return marks.digest(
+        [model.name, model.status.value, model.model_type, model.source_run_id],
+        marks.without_marks(model.tags),
+        model.params,
+        files.Files(model.artifact_location).listing(),
+    )

@@ -1,0 +1,168 @@
+"""Registered models: their versions are added to those that are there, in order, and get numbers of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flowml.secrets import mask
+from flowml.store.backend.paging import paged
+from flowml.store.copying import marks
+from flowml.store.copying.ends import Copied, Ends
+from flowml.store.copying.links import Links
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+_MODEL = re.compile(r"(?<=/)m-[0-9a-f]{32}(?=/|$)")
+
+
+def copy(ends: Ends, links: Links, done: Copied) -> None:
+    """Copy the registered models of which a version was made by a run, or from a logged model, that was copied.
+
+    Args:
+        ends: The two stores.
+        links: Knows those; gets the numbers of the versions.
+        done: Counts what is copied.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
+    for model in all_of(ends.source):
+        wanted = []
+        for version in versions_of(ends.source, model.name):
+            digest, note = _digest(version), marks.Note.in_tags(version.tags)
+            if note and note.to == ends.to and note.digest == digest:
+                links.versions[model.name, str(version.version)] = note.id
+            elif made_from(version) & links.ids.keys():
+                wanted.append((version, digest))
+        if wanted:
+            _make_model(ends, model, links)
+            there = {one.tags.get(marks.COPIED_FROM): one for one in _search(ends.target, model.name)}
+            for version, digest in wanted:
+                _copy_version(ends, (version, digest), there.get(_id(version)), links, done)
+
+
+def all_of(source: MlflowClient) -> Iterator[RegisteredModel]:
+    """Go through the registered models that are copied from."""
+    yield from paged(source.search_registered_models)
+
+
+def versions_of(source: MlflowClient, name: str) -> list[ModelVersion]:
+    """Return the versions of a registered model with their aliases, the first one first."""
+    by_number = sorted(_search(source, name), key=lambda version: int(version.version))
+    return [source.get_model_version(name, str(version.version)) for version in by_number]
+
+
+def is_copied(version: ModelVersion, to: str | None = None) -> bool:
+    """Tell whether all that a version holds now was copied, to a store or to any."""
+    note = marks.Note.in_tags(version.tags)
+    return note is not None and to in {None, note.to} and note.digest == _digest(version)
+
+
+def _search(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
+    quote = '"' if "'" in name else "'"
+    yield from paged(partial(client.search_model_versions, f"name={quote}{name}{quote}"))
+
+
+def _make_model(ends: Ends, model: RegisteredModel, links: Links) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        ends.target.create_registered_model(model.name, links.of_tags(model.tags), model.description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        there = ends.target.get_registered_model(model.name)
+        for key, value in model.tags.items():
+            if key not in there.tags:
+                ends.target.set_registered_model_tag(model.name, key, links.rewritten(value))
+        if model.description and not there.description:
+            ends.target.update_registered_model(model.name, model.description)
+
+
+def _copy_version(
+    ends: Ends, wanted: tuple[ModelVersion, str], there: ModelVersion | None, links: Links, done: Copied
+) -> None:
+    version, digest = wanted
+    name, tags = version.name, links.of_tags(marks.without_marks(version.tags))
+    if there is None:
+        there = _create(ends, version, {**tags, marks.COPIED_FROM: _id(version)}, links, done)
+        if there is None:
+            return
+    new = str(there.version)
+    links.versions[name, str(version.version)] = new
+    if there.tags.get(marks.COPIED) != digest:
+        for key, value in tags.items():
+            if there.tags.get(key) != value:
+                ends.target.set_model_version_tag(name, new, key, value)
+        for alias in version.aliases:
+            ends.target.set_registered_model_alias(name, alias, new)
+        ends.target.set_model_version_tag(name, new, marks.COPIED, digest)
+        done.versions += 1
+    note = marks.Note(ends.to, new, digest)
+    ends.source.set_model_version_tag(name, str(version.version), marks.SYNCED, note.as_tag())
+
+
+def _create(
+    ends: Ends, version: ModelVersion, tags: Mapping[str, str], links: Links, done: Copied
+) -> ModelVersion | None:
+    """Make a version; None if the registry takes none from there, such as from a folder of this machine."""
+    from mlflow.exceptions import MlflowException
+
+    model_id = links.ids.get(_model_of(version))
+    try:
+        return ends.target.create_model_version(
+            version.name,
+            _source(ends, version, model_id, links),
+            run_id=links.ids.get(version.run_id or "", version.run_id),
+            tags=dict(tags),
+            description=links.rewritten(version.description) if version.description else None,
+            model_id=model_id,
+        )
+    except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        done.refused.append(f"{version.name} version {version.version}: {mask(str(error))[:300]}")
+        return None
+
+
+def _source(ends: Ends, version: ModelVersion, model_id: str | None, links: Links) -> str:
+    """Return where the version's files are there.
+
+    A server asks for the model's id in place of its folder; a registry in a database looks that id up in the process's
+    store, which is another one here.
+    """
+    old = str(version.source)
+    if model_id:
+        if ends.target.tracking_uri.startswith("http") and not ends.registry_apart:
+            return f"models:/{model_id}"
+        return str(ends.target.get_logged_model(model_id).artifact_location)
+    if version.run_id in links.ids:
+        here, there = ends.source.get_run(version.run_id), ends.target.get_run(links.ids[version.run_id])
+        old = old.replace(here.info.artifact_uri, there.info.artifact_uri)
+    return links.rewritten(old)
+
+
+def _model_of(version: ModelVersion) -> str:
+    """Return the id of the logged model that a version was made from; empty if it was made from something else."""
+    found = _MODEL.search(version.source or "")
+    return str(version.model_id or (found[0] if found else ""))
+
+
+def _id(version: ModelVersion) -> str:
+    """Return what tells a version from those of the same number in other offline stores."""
+    return f"{version.name}/{version.version}@{version.creation_timestamp}"
+
+
+def made_from(version: ModelVersion) -> set[str]:
+    """Return the ids of what a version was made from."""
+    return {one for one in (version.run_id, _model_of(version)) if one}
+
+
+def _digest(version: ModelVersion) -> str:
+    tags = marks.without_marks(version.tags)
+    return marks.digest(version.source, version.run_id, version.description, tags, sorted(version.aliases))

@@ -1,0 +1,83 @@
+"""Traces: they keep their ids, which are random, so that a second try writes the same trace.
+
+MLflow's documented client only begins traces that happen now. `TracingClient` of ``mlflow.tracing.client``, by which
+MLflow itself exports, takes a trace that is over, with its times, tags, spans and assessments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flowml.store.backend.paging import paged
+from flowml.store.copying import marks
+from flowml.store.copying.ends import Copied, Ends
+from flowml.store.copying.links import Links
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import TraceInfo
+
+_OF_THE_STORE = ("mlflow.artifactLocation", "mlflow.trace.spansLocation")
+
+
+def copy(ends: Ends, experiment_id: str, links: Links, done: Copied) -> None:
+    """Copy the traces of an experiment that are over.
+
+    Args:
+        ends: The two stores.
+        experiment_id: The experiment, in the store that is read.
+        links: The new ids.
+        done: Counts what is copied.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
+    for info in all_of(ends.source, experiment_id):
+        if not is_copied(info, ends.to) and _is_over(info):
+            _copy_one(ends, info, links.experiments[experiment_id], links)
+            note = marks.Note(ends.to, info.trace_id, _digest(info))
+            ends.source.set_trace_tag(info.trace_id, marks.SYNCED, note.as_tag())
+            done.traces += 1
+
+
+def all_of(source: MlflowClient, experiment_id: str) -> Iterator[TraceInfo]:
+    """Go through the traces of an experiment, without their spans."""
+    search = partial(
+        source.search_traces, locations=[experiment_id], order_by=["timestamp_ms ASC"], include_spans=False
+    )
+    yield from (trace.info for trace in list(paged(search)))
+
+
+def is_copied(info: TraceInfo, to: str | None = None) -> bool:
+    """Tell whether a trace was copied as it is now, to a store or to any."""
+    note = marks.Note.in_tags(info.tags)
+    return note is not None and to in {None, note.to} and note.digest == _digest(info)
+
+
+def _is_over(info: TraceInfo) -> bool:
+    return info.state.value != "IN_PROGRESS"
+
+
+def _copy_one(ends: Ends, info: TraceInfo, experiment_id: str, links: Links) -> None:
+    from mlflow.entities.trace_location import TraceLocation
+
+    spans = ends.source.get_trace(info.trace_id, display=False).data.spans
+    tags = {key: value for key, value in marks.without_marks(info.tags).items() if key not in _OF_THE_STORE}
+    new = dataclasses.replace(
+        info,
+        trace_location=TraceLocation.from_experiment_id(experiment_id),
+        tags={**links.of_tags(tags), marks.COPIED_FROM: info.trace_id},
+        trace_metadata=links.of_tags(info.trace_metadata),
+    )
+    if spans:
+        ends.traces.log_spans(experiment_id, spans)
+    ends.traces.start_trace(new)
+
+
+def _digest(info: TraceInfo) -> str:
+    state = [info.state.value, info.request_time, info.execution_duration]
+    assessments = [assessment.to_dictionary() for assessment in info.assessments]
+    return marks.digest(state, marks.without_marks(info.tags), info.trace_metadata, assessments)
