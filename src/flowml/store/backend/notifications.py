@@ -50,9 +50,9 @@ def subscribe(subscriber: Subscriber) -> None:
         _subscribers.append(subscriber)
 
 
-def notify(notification: Notification, *own: Subscriber) -> None:
+def notify(notification: Notification, *own: Subscriber, to_all: bool = True) -> None:
     """Notify all subscribers, and those of the run itself; what goes wrong there is theirs."""
-    for subscriber in (*_subscribers, *own):
+    for subscriber in (*(_subscribers if to_all else ()), *own):
         try:
             subscriber(notification)
         except BaseException as error:  # noqa: BLE001 - the others are notified

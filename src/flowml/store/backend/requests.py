@@ -12,7 +12,7 @@ import wrapt
 
 from flowml.patches.mlflow import REQUEST_SESSION
 
-_RETRIES = 1  # of one call
+_RETRIES = 0  # of one call: when a run was made and the answer lost, a second try would make another
 _OF_DATABRICKS = "mlflow.tracking.request_header.databricks_request_header_provider"
 
 
@@ -26,9 +26,9 @@ def install() -> None:
 
     def limited(max_retries: int, *args: Any, **kwargs: Any) -> Any:
         # MLflow's client sends a call that fails eight times, with four minutes of pauses. The sender tries again by
-        # itself, and meanwhile has other runs to send: it takes the second failure for one.
+        # itself, looks first what is there already, and meanwhile has other runs to send.
         if threading.current_thread().name.startswith("flowml-"):
-            max_retries = min(max_retries, _RETRIES)
+            max_retries = _RETRIES
         return plain(max_retries, *args, **kwargs)
 
     REQUEST_SESSION.replace(limited)

@@ -162,11 +162,13 @@ class Ending:
             problems=tuple(self._ended.losses.texts()),
         )
 
-    def notify(self, *, is_closed: bool) -> None:
+    def notify(self, *, is_closed: bool, is_first: bool) -> None:
         """Notify of the end of a flow's run.
 
         Args:
             is_closed: Whether MLflow has closed it.
+            is_first: Whether this was told to nobody yet; when it is told again, because more has arrived, only those
+                hear of it who subscribed to this run.
         """
         ended, info = self._ended, self._info
         notification = Notification(
@@ -178,7 +180,7 @@ class Ending:
             facts={"status": ended.status, "name": ended.name},
             summary=self.summary(),
         )
-        notify(notification, *ended.subscribers)
+        notify(notification, *ended.subscribers, to_all=is_first)
 
     def _models(self) -> tuple[records.RegisteredModel, ...]:
         own = registry.versions_in(self._run.data.tags) if self._run else ()

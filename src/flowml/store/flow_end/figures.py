@@ -22,20 +22,31 @@ class Figures:
     def __init__(self) -> None:
         self._kept: deque[tuple[str, Path, Scratch]] = deque()  # without a lock: a fork could leave one held
 
-    def keep(self, task: str, folder: Path) -> None:
+    def keep(self, task: str, folder: Path) -> list[tuple[Path, Scratch]]:
         """Keep the figures among a task's files, and let go of the oldest ones.
 
         Args:
             task: What the task's run is called.
             folder: Its files.
+
+        Returns:
+            The copies that were made, each alone in a folder.
         """
+        made = []
         found = [each for each in sorted(folder.iterdir()) if each.suffix.lower() in _KINDS and each.is_file()]
         for figure in found[:_MOST]:
             if figure.stat().st_size <= _LARGEST:
                 scratch = Scratch()
-                self._kept.append((task, Path(shutil.copy(figure, scratch.path)), scratch))
+                made.append((Path(shutil.copy(figure, scratch.path)), scratch))
+                self._kept.append((task, *made[-1]))
         while len(self._kept) > _MOST:
             self._drop_oldest()
+        return made
+
+    def restore(self, task: str, figure: Path) -> None:
+        """Take back a figure that was kept by a process that is gone."""
+        if figure.is_file():
+            self._kept.append((task, figure, Scratch(figure.parent)))
 
     def records(self) -> list[records.File]:
         """Return them as files of the flow's run, in a folder for each task."""

@@ -128,6 +128,9 @@ class Journal:
                 raise JournalInUseError(msg)
             connection = _connect(path)
             try:
+                if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    connection.executescript(_TABLES)  # its process was killed before it wrote anything
+                    connection.execute("INSERT INTO about VALUES ('form', ?)", (str(FORM),))
                 form = _form_of(path, connection)
             except BaseException:
                 connection.close()

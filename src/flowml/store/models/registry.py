@@ -53,8 +53,9 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         model_id=logged.model_id,
         description=_description(client, logged, run_id),
     )
-    made = [*json.loads(logged.tags.get(_VERSIONS_TAG, "[]")), {"name": name, "version": version.version}]
-    client.set_logged_model_tags(logged.model_id, {_VERSIONS_TAG: json.dumps(made)})
+    before, made = json.loads(logged.tags.get(_VERSIONS_TAG, "[]")), {"name": name, "version": version.version}
+    if made not in before:
+        client.set_logged_model_tags(logged.model_id, {_VERSIONS_TAG: json.dumps([*before, made])})
     if alias:
         _move(client, name, alias, str(version.version))
     return str(version.version)

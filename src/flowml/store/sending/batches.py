@@ -18,6 +18,7 @@ from flowml.storable import clean
 from flowml.store.backend.retrying import may_pass
 from flowml.store.models import log_model
 from flowml.store.models.identity import Serialized
+from flowml.store.sending import journaled
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -173,7 +174,8 @@ def send_files(client: MlflowClient, run: Created, out: Outgoing) -> None:
             refused = refused or error
         if out.root and out.new:
             with suppress(OSError):  # such as a full disk: the task's own run has them
-                out.root.figures.keep(out.new.name, out.files[0].path)
+                for figure, scratch in out.root.figures.keep(out.new.name, out.files[0].path):
+                    journaled.keep_figure(out.root, out.new.name, figure, scratch)
         out.files.pop(0).remove()
     if refused:
         raise refused

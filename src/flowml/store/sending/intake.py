@@ -14,17 +14,20 @@ from flowml.store.models.identity import serialized_of
 from flowml.store.sending.queue import Sendable
 
 
-def enqueue(new_records: Iterable[records.Record], uri: str) -> tuple[list[Sendable], list[TrackingError]]:
+def enqueue(
+    new_records: Iterable[records.Record], uri: str, at: int | None = None
+) -> tuple[list[Sendable], list[TrackingError]]:
     """Take records in, in the user's thread: what changes later is not logged.
 
     Args:
         new_records: What a call logged.
         uri: The tracking URI of the store it is for.
+        at: The time of metrics, in milliseconds since 1970. Default: now.
 
     Returns:
         What is to be sent, and an error for each model that could not be serialized and each file not copied.
     """
-    now = formats.now()
+    now = formats.now() if at is None else at
     taken: list[Sendable] = []
     files: list[FileRecord] = []
     problems: list[TrackingError] = []

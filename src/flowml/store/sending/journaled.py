@@ -1,7 +1,7 @@
 """What a run has to send, as its process's journal holds it.
 
 A journal's entries about a run: `run` (its header), `store` (where it goes, once that is chosen), `created` (as what),
-`records` (what was logged), `kept` (what is needed until its end), `child`, `loss`, `closing`.
+`records` (what was logged), `kept` (what is needed until its end), `child`, `loss`, `figure`, `closing`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from flowml import records
@@ -59,6 +60,13 @@ def begin(out: Outgoing) -> None:
 def note(out: Outgoing, kind: str, data: Any) -> None:
     """Write something about a run."""
     _write(out, [(kind, data)])
+
+
+def keep_figure(root: Outgoing, task: str, figure: Path, scratch: Scratch) -> None:
+    """Write that a figure of a task is to be on the run of its flow, too."""
+    if root.journal and root.journal.is_open() and figure.is_relative_to(root.journal.files):
+        note(root, "figure", [task, str(figure.relative_to(root.journal.path.parent))])
+        scratch.keep()
 
 
 def close(out: Outgoing, closing: Closing) -> None:

@@ -186,6 +186,7 @@ class Outgoing:
     runs_around_tasks: set[str] = field(default_factory=set)  # the user's, which tasks of this flow hang under
     subscribers: list[Subscriber] = field(default_factory=list)  # notified of this run alone
     figures: Figures = field(default_factory=Figures)  # of the tasks of an outermost run
+    is_ended: bool = False  # whether subscribers were told that a flow's run has ended
     is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     store: Callable[[], Mapping[str, Any]] | None = None  # tells which store it goes to, for the journal

@@ -157,6 +157,9 @@ class Reader:
                 out.children.add(SummarizedCall(**entry.data))
             case "loss":
                 out.losses.add(entry.data)
+            case "figure":
+                task, place = entry.data
+                out.figures.restore(task, _inside(one.journal, place))
             case _:
                 raise ValueError(entry.kind)
 

@@ -15,7 +15,7 @@ from flowml.store.backend.retrying import pause
 from flowml.store.models.identity import Serialized
 from flowml.store.sending import timing
 from flowml.store.sending.queue import Outgoing
-from flowml.store.sending.sender import LaterError, Sender, StoreGoneError
+from flowml.store.sending.sender import Behind, LaterError, Sender, StoreGoneError
 
 _AT_A_TIME = 4  # runs that are sent to a server side by side
 _IN_A_GROUP = 16  # so many before others may have their turn, a fork among them
@@ -62,7 +62,7 @@ class SendPass:
         Raises:
             StoreGoneError: If nothing can be sent now; all that is left waits.
         """
-        self.sender.begin_pass(lambda out: self.last and self._is_awaited(out))
+        self.sender.begin_pass(lambda out: self.last and self._is_awaited(out), self._is_behind)
         for group in self._groups():
             self.in_between()
             self._create_together(group)
@@ -131,8 +131,20 @@ class SendPass:
     def _waits_for_its_children(self, out: Outgoing) -> bool:
         if not out.closing or not out.closing.rolls_up or (self.last and self._is_awaited(out)):
             return False
+        return self._has_late(out)
+
+    def _has_late(self, out: Outgoing) -> bool:
         root = out.root or out
         return root in self._failed or root in self._put_off or self.left_out(root) > 0
+
+    def _is_behind(self, out: Outgoing) -> Behind:
+        """Tell what is missing of a flow's run that is closed though something below it waits."""
+        if not self._has_late(out):
+            return "nothing"
+        root = out.root or out
+        others = [other for other in self.waiting if other is not out and (other.root or other) is root]
+        is_whole = self.left_out(root) == 0 and all(other.closed or other.closing is None for other in others)
+        return "parts" if is_whole and all(other.created.done() for other in others) else "runs"
 
     def _create_together(self, group: list[Outgoing]) -> None:
         try:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from flowml import faults, records
 from flowml.errors import TrackingError
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from flowml.store.backend.connection import Connection
 
 _logger = logging.getLogger(__name__)
+
+
+Behind: TypeAlias = Literal["nothing", "parts", "runs"]
+"""What is not sent yet below a flow's run: files or models of its tasks, or whole runs."""
 
 
 class LaterError(Exception):
@@ -58,6 +62,7 @@ class Sender:
         self._at_work: dict[int, bool] = {}  # by thread: whether files are sent
         self._progressed = 0.0
         self._is_last: Callable[[Outgoing], bool] = lambda _: False
+        self._is_behind: Callable[[Outgoing], Behind] = lambda _: "nothing"
 
     def is_stuck(self) -> bool:
         """Tell whether MLflow does not answer: nothing was done for a while, and what is waited for is no file."""
@@ -84,14 +89,15 @@ class Sender:
     def _client(self) -> MlflowClient:
         return self._connection.client
 
-    def begin_pass(self, is_last: Callable[[Outgoing], bool]) -> None:
+    def begin_pass(self, is_last: Callable[[Outgoing], bool], is_behind: Callable[[Outgoing], Behind]) -> None:
         """Begin to go through all runs.
 
         Args:
             is_last: Tells of which runs the rest is sent where a part fails, the end too: the part is late then.
+            is_behind: Tells what is not sent yet of the runs below one.
         """
         self._pass += 1
-        self._is_last = is_last
+        self._is_last, self._is_behind = is_last, is_behind
 
     def send(self, out: Outgoing) -> bool:
         """Send what a run has.
@@ -149,7 +155,7 @@ class Sender:
         info, run_id = created.info, created.info.run_id
         if out.closing and out.closing.call_summary:
             self._step(out, partial(ledger.add_noted, client, run_id, out.closing.call_summary), is_vital=True)
-            self._enqueue(out, out.closing.call_summary.records())
+            self._enqueue(out, out.closing.call_summary.records(), at=out.closing.ended)
             out.closing = dataclasses.replace(out.closing, call_summary=None, summarized=out.closing.call_summary)
         closing = out.closing
         is_over = closing is not None or out.closed or out.is_restored
@@ -164,16 +170,21 @@ class Sender:
             self._tell_losses(out)
             out.since = time.monotonic()
             return out.closed or not out.params
-        ending = self._before_closing(out, closing)
+        behind = self._is_behind(out) if closing.rolls_up else "nothing"
+        ending = self._before_closing(out, closing) if behind != "runs" else None
         self._tell_losses(out)
         is_closed = self._step(out, partial(creation.close_run, client, run_id, closing), is_vital=True)
-        out.closing, out.closed, out.is_ending = None, True, False
+        is_first, out.closed = not out.is_ended, True
         if ending:
-            ending.notify(is_closed=is_closed)
+            out.is_ended = True
+            ending.notify(is_closed=is_closed, is_first=is_first)
+        if behind != "nothing":
+            return False  # it is summed up again when all is there
+        out.closing, out.is_ending = None, False
         return True
 
-    def _enqueue(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
-        taken, problems = enqueue(new_records, self._uri)
+    def _enqueue(self, out: Outgoing, new_records: Iterable[records.Record], *, at: int) -> None:
+        taken, problems = enqueue(new_records, self._uri, at)
         out.incoming.append(Taken(0, taken))
         out.sort()
         for problem in problems:
@@ -209,19 +220,24 @@ class Sender:
         out.figures.remove()
         self._step(out, lambda: self._link(info.run_id, *ending.links()))
         self._step(out, lambda: self._rename(ending.names()))
-        self._step(out, lambda: self._send_apart(out, ending.results()))
+        self._step(out, lambda: self._send_apart(out, ending.results(), at=closing.ended))
         if out.late:  # these steps may be that, too
             out.losses.put_off(out, str(out.late))
         return ending
 
-    def _send_apart(self, out: Outgoing, new_records: Iterable[records.Record]) -> None:
+    def _send_apart(self, out: Outgoing, new_records: Iterable[records.Record], at: int | None = None) -> None:
         """Send what was made at a run's end, apart from what its code logged: where this fails it is made anew.
+
+        Args:
+            out: The run.
+            new_records: What is sent.
+            at: The time of metrics: the same whenever they are sent, so that MLflow has none of them twice.
 
         Raises:
             Exception: What MLflow raises.
         """
         run, apart = out.created.result(0), Outgoing(None, None)
-        taken, problems = enqueue(new_records, self._uri)
+        taken, problems = enqueue(new_records, self._uri, at)
         apart.incoming.append(Taken(0, taken))
         apart.sort()
         try:
@@ -238,7 +254,7 @@ class Sender:
 
         if datasets:
             self._client.log_inputs(run_id, datasets=datasets)
-        if models:
+        if models:  # those that the run has not: MLflow would link one twice
             self._client.log_outputs(run_id, models=[LoggedModelOutput(model_id, step=0) for model_id in models])
 
     def _rename(self, names: Mapping[str, tuple[str, str]]) -> None:
