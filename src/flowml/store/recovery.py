@@ -107,12 +107,15 @@ def _send(
         found.waiting += len(runs)
         found.problems.append(str(error))
         return
-    for one, out in runs:
-        closing = one.closings.get(out.key)
-        if closing:
-            writer.close(out, closing)
-        else:
+    closings = {key: closing for one, _ in runs for key, closing in one.closings.items()}  # in the order they came
+    outs = {out.key: out for _, out in runs}
+    for key, out in outs.items():
+        if key not in closings:
             writer.tell(out)
+    # A flow is summed up from what is below it, which another process may have closed after it was.
+    for key, closing in sorted(closings.items(), key=lambda each: each[1].rolls_up):
+        if key in outs:
+            writer.close(outs[key], closing)
     try:
         writer.flush(patience)
     except TrackingError as error:
