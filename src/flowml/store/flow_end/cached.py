@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowml.errors import TrackingError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -11,7 +13,9 @@ if TYPE_CHECKING:
     from flowml import records
 
 
-def link(client: MlflowClient, run_id: str, reused: list[records.Reused], experiment_id: str) -> None:
+def link(
+    client: MlflowClient, run_id: str, reused: list[records.Reused], experiment_id: str, *, may_come: bool
+) -> None:
     """Tag a run with the id of the one that made its result, or with why there is none.
 
     Args:
@@ -19,11 +23,19 @@ def link(client: MlflowClient, run_id: str, reused: list[records.Reused], experi
         run_id: The run whose result came from a cache.
         reused: Where the result is kept; what was linked is taken away.
         experiment_id: Its experiment, where the other is looked for first.
+        may_come: Whether the other may not be in MLflow yet.
+
+    Raises:
+        TrackingError: If it is not, and may come.
+        Exception: What MLflow raises.
     """
     from mlflow.entities import RunTag
 
     while reused:
         source = _maker(client, reused[0].key, experiment_id)
+        if source is None and may_come:
+            msg = "the run that made this cached result is not in MLflow yet."
+            raise TrackingError(msg, waits=True)
         tags = {"flowml.cached_from": source.info.run_id} if source else {}
         if source is None:
             tags["flowml.cached_from_missing"] = "no run that made this result is in this MLflow"

@@ -125,8 +125,8 @@ class SendPass:
         new = out.new
         if new is not None and (new.follows or (new.above and not new.above.created.done())):
             return False
-        models = out.models or any(isinstance(record, Serialized) for record in out.inputs)
-        return not models and not (out.closing and (out.closing.rolls_up or out.closing.call_summary))
+        others = out.models or out.reused or any(isinstance(record, Serialized) for record in out.inputs)
+        return not others and not (out.closing and (out.closing.rolls_up or out.closing.call_summary))
 
     def _waits_for_its_children(self, out: Outgoing) -> bool:
         if not out.closing or not out.closing.rolls_up or (self.last and self._is_awaited(out)):

@@ -165,7 +165,9 @@ class Sender:
         self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
         if closing:
             self._step(out, partial(batches.send_to_model, client, run_id, out))
-        self._step(out, partial(cached.link, client, run_id, out.reused, info.experiment_id))
+        if out.reused:
+            may_come = self._is_behind(out) != "nothing"
+            self._step(out, partial(cached.link, client, run_id, out.reused, info.experiment_id, may_come=may_come))
         if closing is None:
             self._tell_losses(out)
             out.since = time.monotonic()
