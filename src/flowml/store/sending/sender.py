@@ -172,10 +172,15 @@ class Sender:
             self._tell_losses(out)
             out.since = time.monotonic()
             return out.closed or not out.params
+        return self._close(out, closing)
+
+    def _close(self, out: Outgoing, closing: Closing) -> bool:
+        """Close a run whose records are sent; tell whether nothing of it has to wait."""
         behind = self._is_behind(out) if closing.rolls_up else "nothing"
         ending = self._before_closing(out, closing) if behind != "runs" else None
         self._tell_losses(out)
-        is_closed = self._step(out, partial(creation.close_run, client, run_id, closing), is_vital=True)
+        close = partial(creation.close_run, self._client, out.created.result(0).info.run_id, closing)
+        is_closed = self._step(out, close, is_vital=True)
         is_first, out.closed = not out.is_ended, True
         if ending:
             out.is_ended = True
