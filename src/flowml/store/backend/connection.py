@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -33,6 +34,8 @@ _chosen: str | None = None  # what flowml told MLflow to use, to tell it from wh
 
 
 _connections: WeakSet[Connection] = WeakSet()
+_KNOCK = 3.0  # seconds that a server may take to accept a connection
+_AWAY = 30.0  # seconds, before a flow that begins asks again for one that did not
 _TAGS = {"mlflow.experimentKind": "custom_model_development"}  # of new experiments: MLflow's UI is not to guess
 
 
@@ -49,6 +52,7 @@ class Connection:
         self.registry_uri = registry_uri
         self._client: MlflowClient | None = None
         self._making = RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._away_until = 0.0
         self._experiments: dict[str, str] = {}
         _connections.add(self)
 
@@ -74,14 +78,25 @@ class Connection:
         """MLflow's client, if it was asked for."""
         return self._client
 
-    def check(self) -> None:
+    def check(self, *, may_be_away: bool = False) -> None:
         """Make sure that it could be reached once.
+
+        Args:
+            may_be_away: Whether it is no error that it cannot be reached now; then it is not asked again for a while.
 
         Raises:
             TrackingError: If it cannot be reached or the URI makes no sense.
         """
-        with explained(self.uri):
-            _ = self.client
+        is_tolerated = may_be_away and settings.current().journal
+        if is_tolerated and time.monotonic() < self._away_until:
+            return
+        try:
+            with explained(self.uri):
+                _ = self.client
+        except TrackingError as problem:
+            if not (is_tolerated and problem.waits):
+                raise
+            self._away_until = time.monotonic() + _AWAY
 
     @cached_property
     def place(self) -> Mapping[str, Any]:
@@ -185,7 +200,7 @@ def connect(uri: str | None = None, registry_uri: str | None = None, *, may_be_a
     if uri is None or uri == without_credentials(own):
         uri, registry_uri = own, own_registry  # with the credentials that are known here
     connection = _connection(uri, registry_uri)
-    _check(connection, may_be_away=may_be_away)
+    connection.check(may_be_away=may_be_away)
     _tell_mlflow(uri, registry_uri)
     return connection
 
@@ -221,7 +236,9 @@ def apart(uri: str, registry_uri: str | None = None) -> Connection:
     Raises:
         TrackingError: If it cannot be reached or the URI makes no sense.
     """
-    return _connection(uri, registry_uri)
+    connection = _connection(uri, registry_uri)
+    connection.check()
+    return connection
 
 
 def load() -> None:
@@ -240,7 +257,7 @@ def reaching() -> Reach:
     def reach() -> Reached:
         try:
             connection = _connection(uri, registry_uri)
-            _check(connection, may_be_away=True)
+            connection.check(may_be_away=True)
         except TrackingError as problem:
             return problem
         return connection
@@ -259,14 +276,6 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
                 embedded.prepare(uri)
             requests.install()
         return Connection(uri, registry_uri)
-
-
-def _check(connection: Connection, *, may_be_away: bool) -> None:
-    try:
-        connection.check()
-    except TrackingError as problem:
-        if not (may_be_away and problem.waits and settings.current().journal):
-            raise
 
 
 def tracking_uri() -> str:
@@ -355,7 +364,7 @@ def check_reachable(uri: str) -> None:
             raise explain(uri, ValueError(str(error))) from None  # whoever wrote the address is at fault, not this line
         if not host:
             raise explain(uri, ValueError("the URI names no host"))
-        with socket.create_connection((host, port), timeout=min(5.0, settings.current().timeout)):
+        with socket.create_connection((host, port), timeout=min(_KNOCK, settings.current().timeout)):
             pass
 
 
