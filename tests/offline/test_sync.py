@@ -155,7 +155,7 @@ def shape(found: dict[str, Any]) -> dict[str, Any]:
 
 def test_nothing_is_said_to_be_copied_where_there_is_nothing(project: Path, flowml: Callable[..., Said]) -> None:
     """A project that was never offline has nothing to copy."""
-    assert flowml("sync") == Said("Nothing was tracked offline here.\n", "", 0)
+    assert flowml("sync") == Said("No journal waits.\n", "", 0)
 
 
 def test_a_store_must_be_known(small: Path, flowml: Callable[..., Said]) -> None:

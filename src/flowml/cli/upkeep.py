@@ -78,7 +78,7 @@ def sync(*, to: str | None = None, dry_run: bool = False, prune: bool = False, j
         if json:
             data({"journals": sent.as_json(), "offline": copied.as_json()})
         else:
-            for line in (*sent.lines(), *copied.lines):
+            for line in (*sent.lines(), *(copied.lines if copied.to else [])):
                 say(line)
         sys.exit(0 if sent.is_complete else 1)
 
