@@ -59,7 +59,7 @@ def recover(paths: Iterable[Path], *, to: str | None = None, patience: float = 1
                     f"{one.journal.path.name}: {one.torn} entries could not be read, and are left out."
                 )
             for key, out in one.runs.items():
-                store = stores[(out.root or out).key] or stores[key]
+                store = stores.get((out.root or out).key) or stores[key]
                 if to:
                     _redirect(out, is_other=store.get("uri") != to)
                 by_store[to or str(store.get("uri", "")), None if to else store.get("registry")].append((one, out))
