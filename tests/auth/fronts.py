@@ -96,7 +96,7 @@ class _Asking(BaseHTTPRequestHandler):
         """Hand it on, or refuse it."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get("Authorization") != f"Bearer {self.server.token}":
-            self.answer(401, b'{"error": "this token is not known here"}')
+            self.answer(401, b'{"detail": "Not authenticated"}')
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() in {"content-type", "accept"}}
         headers["Authorization"] = f"Basic {base64.b64encode(self.server.login.encode()).decode()}"

@@ -109,6 +109,7 @@ PASSING: dict[str, BaseException] = {
     **{f"a proxy, {status} to a file": uploaded(status, WAF) for status in (400, 401, 403, 404, 409, 503)},
     "MLflow, its login": answered(401, LOGIN),
     "MLflow, its login, to a file": uploaded(401, LOGIN),
+    "a proxy, an object that asks for a login": answered(401, '{"detail": "Not authenticated"}'),
     "a proxy, an object without a code": answered(403, '{"message": "Forbidden"}'),
     "MLflow, a connection refused": MlflowException("API request to http://h failed with exception refused"),
     "MLflow, no free connection to its database": MlflowException(
@@ -214,6 +215,7 @@ def test_it_is_refused_for_good(error: BaseException) -> None:
     "name",
     ["connection refused", "DNS", "TLS", "timeout", "HTTP 429", "HTTP 503", "SQLite", "MLflow, a connection refused"]
     + ["MLflow, its login", "MLflow UNAUTHENTICATED", "a proxy, 401"]
+    + ["a proxy, an object that asks for a login"]
     + [f"MLflow {code}" for code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")],
 )
 def test_the_store_is_left_alone_for_a_while(name: str) -> None:

@@ -32,6 +32,7 @@ _BUSY |= {"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
 _MADE_UP = re.compile(r"API request to endpoint .*? failed with error code (\d+) .*?Response body: '(.*)", re.DOTALL)
 _DENIED = "Permission denied"
 _UNAUTHORIZED = 401  # somebody may set other credentials: what was not sent waits
+_ASKS_FOR_LOGIN = re.compile(r"unauthori[sz]ed|(?:not|un)[ _]?authenticated|invalid[ _]token|\b401\b", re.IGNORECASE)
 _AS_LONG = {413, 414, 431, 501}  # statuses for what is too long or of no kind that is served: the same never passes
 
 # A server calls each failure of its database a bad request. SQLAlchemy's names for those that pass stand in its text:
@@ -93,7 +94,11 @@ def is_without_login(error: BaseException) -> bool:
     if not isinstance(code, str):
         return False
     found = _MADE_UP.match(str(error))
-    return code in _NO_LOGIN or (found is not None and int(found[1]) == _UNAUTHORIZED)
+    if found:
+        return int(found[1]) == _UNAUTHORIZED
+    said = getattr(error, "json", None)  # of an object MLflow's client keeps no status
+    is_others = isinstance(said, dict) and not said.get("error_code")
+    return code in _NO_LOGIN or (is_others and _ASKS_FOR_LOGIN.search(str(said)) is not None)
 
 
 def pause(failures: int, most: float) -> float:
