@@ -30,9 +30,9 @@ from flowml import TrackingError
 from flowml.store.backend.retrying import is_unreachable, may_pass, pause
 
 REFUSED = [
-    *("ALREADY_EXISTS", "BAD_REQUEST", "CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED", "INVALID_PARAMETER_VALUE"),
+    *("ALREADY_EXISTS", "BAD_REQUEST", "FEATURE_DISABLED", "INVALID_PARAMETER_VALUE"),
     *("INVALID_STATE", "INVALID_STATE_TRANSITION", "MALFORMED_REQUEST", "NOT_FOUND", "NOT_IMPLEMENTED"),
-    *("PERMISSION_DENIED", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "UNAUTHENTICATED"),
+    *("PERMISSION_DENIED", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"),
 ]
 
 
@@ -99,7 +99,7 @@ def uploaded(status: int, body: str) -> BaseException:
 
 
 WAF, NO = "<html>\nwaf</html>", '{"error_code": "PERMISSION_DENIED", "message": "no"}'
-LOGIN = {403: "Permission denied", 401: "You are not authenticated. Please see the docs."}
+LOGIN = "You are not authenticated. Please see the docs."
 AZURE, BOTOCORE = "azure.core.exceptions", "botocore.exceptions"
 GOOGLE, GOOGLE_AUTH = "google.api_core.exceptions", "google.auth.exceptions"
 PASSING: dict[str, BaseException] = {
@@ -107,6 +107,9 @@ PASSING: dict[str, BaseException] = {
     "MLflow, a code that it does not know": RestException({"error_code": "A_NEW_ONE", "message": "?"}),
     **{f"a proxy, {status}": answered(status, WAF) for status in (400, 401, 403, 404, 405, 407, 409, 429, 502, 503)},
     **{f"a proxy, {status} to a file": uploaded(status, WAF) for status in (400, 401, 403, 404, 409, 503)},
+    "MLflow, its login": answered(401, LOGIN),
+    "MLflow, its login, to a file": uploaded(401, LOGIN),
+    "a proxy, an object that asks for a login": answered(401, '{"detail": "Not authenticated"}'),
     "a proxy, an object without a code": answered(403, '{"message": "Forbidden"}'),
     "MLflow, a connection refused": MlflowException("API request to http://h failed with exception refused"),
     "MLflow, no free connection to its database": MlflowException(
@@ -168,8 +171,8 @@ FOR_GOOD: dict[str, BaseException] = {
     **{f"MLflow {code}": of_mlflow(code) for code in REFUSED},
     "MLflow, its answer": answered(403, NO),
     "MLflow, its answer to a file": uploaded(403, NO),
-    **{f"MLflow, its login, {status}": answered(status, text) for status, text in LOGIN.items()},
-    **{f"MLflow, its login, {status} to a file": uploaded(status, text) for status, text in LOGIN.items()},
+    "MLflow, what a user may not": answered(403, "Permission denied"),
+    "MLflow, what a user may not, to a file": uploaded(403, "Permission denied"),
     **{f"a proxy, {status}": answered(status, WAF) for status in (413, 414, 431, 501)},
     "a proxy, 413 to a file": uploaded(413, WAF),
     "MLflow, a row that its database refuses": of_sqlalchemy(sqlalchemy.exc.DataError, Exception("too long")),
@@ -211,6 +214,8 @@ def test_it_is_refused_for_good(error: BaseException) -> None:
 @pytest.mark.parametrize(
     "name",
     ["connection refused", "DNS", "TLS", "timeout", "HTTP 429", "HTTP 503", "SQLite", "MLflow, a connection refused"]
+    + ["MLflow, its login", "MLflow UNAUTHENTICATED", "a proxy, 401"]
+    + ["a proxy, an object that asks for a login"]
     + [f"MLflow {code}" for code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")],
 )
 def test_the_store_is_left_alone_for_a_while(name: str) -> None:

@@ -109,6 +109,10 @@ def explained() -> Iterator[None]:
 
 
 def _message(url: str, error: Exception) -> str:
+    from flowml.capture.engine import server
+
+    if text := server.closed(url, error):
+        return text
     lines = (str(error) or type(error).__name__).splitlines()
     if getattr(error, "response", None) is not None:
         return f"Prefect's API at {url} refused what it was asked: {' '.join(lines[:2])[:600]}"

@@ -1,4 +1,4 @@
-"""Points Prefect at the project's local server, where nobody has named another; helps where there is none at all."""
+"""Points Prefect at the project's local server, where nobody has named another; helps where none can be used."""
 
 from __future__ import annotations
 
@@ -10,20 +10,32 @@ from types import TracebackType
 from typing import TypeVar
 
 from prefect.context import refresh_global_settings_context
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from flowml import settings
 from flowml.capture import contexts
 from flowml.errors import SettingsError
 from flowml.stack import state
+from flowml.store.backend.failures import without_credentials
 
 _VARIABLE = "PREFECT_API_URL"
 _PATIENCE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 _SECONDS = 120  # Prefect's 20 are not enough for the first start, on a busy machine or before Python has compiled it
 _NOT_UP = "connect to ephemeral Prefect API server"  # what Prefect says then
-_REMEDY = (
+_NOT_UP_REMEDY = (
     "flowml: Prefect's temporary server did not come up in %s s. Start one that stays with `flowml up`, or give it "
     "longer: %s=300."
+)
+_REFUSED = "401 Unauthorized"
+_LOGIN_REMEDY = (
+    "Prefect's API at {} does not accept this login. Set PREFECT_API_AUTH_STRING to what its server was started with, "
+    "or PREFECT_API_KEY to a key of Prefect Cloud."
+)
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+_TRUST_REMEDY = (
+    "The certificate of Prefect's API at {} is not trusted here. Set PREFECT_API_SSL_CERT_FILE to the file with the "
+    "certificate of your authority."
 )
 _logger = logging.getLogger("prefect.flowml")
 _lock = Lock()
@@ -72,17 +84,31 @@ def expect_temporary() -> bool:
     return True
 
 
-class TemporaryOne:
-    """Says in one line what to do where Prefect's temporary server does not come up in the body of the ``with``."""
+def closed(url: str, error: BaseException) -> str | None:
+    """Say what to do where a server does not let this process in; None where an error is of something else."""
+    said = f"{error} {error.__cause__ or error.__context__}"
+    remedy = _LOGIN_REMEDY if _REFUSED in said else _TRUST_REMEDY if _UNTRUSTED in said else None
+    return remedy.format(without_credentials(url)) if remedy else None
+
+
+class Explained:
+    """Says in one line what to do where Prefect's server cannot be used in the body of the ``with``."""
+
+    def __init__(self) -> None:
+        self._is_outermost = not contexts.is_any_left_open()
 
     def __enter__(self) -> None:
         """Begin."""
 
     def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> None:
         """Let every error pass as it is."""
-        if isinstance(error, RuntimeError) and _NOT_UP in str(error):
-            seconds = get_current_settings().server.ephemeral.startup_timeout_seconds
-            _logger.error(_REMEDY, seconds, _PATIENCE)
+        if not self._is_outermost or not isinstance(error, RuntimeError | PrefectHTTPStatusError):
+            return
+        now = get_current_settings()
+        if _NOT_UP in str(error):
+            _logger.error(_NOT_UP_REMEDY, now.server.ephemeral.startup_timeout_seconds, _PATIENCE)
+        elif now.api.url and (text := closed(now.api.url, error)):
+            _logger.error("flowml: %s", text)
 
     async def awaited(self, coroutine: Awaitable[T]) -> T:
         """Await what needs the server."""

@@ -114,12 +114,13 @@ class _Tracking:
             if self.isasync:
                 event_loop.load_ahead(self.track)
             with nullcontext() if self.isasync else loading.loaded(self.track):
-                if is_off() or not server.expect_temporary():
+                if is_off():
                     return super().__call__(*args, **kwargs)
-                told = server.TemporaryOne()
-                with told:
+                server.expect_temporary()
+                explained = server.Explained()
+                with explained:
                     returned = super().__call__(*args, **kwargs)
-                return told.awaited(returned) if inspect.iscoroutine(returned) else returned
+                return explained.awaited(returned) if inspect.iscoroutine(returned) else returned
 
     def _start(self, track: Track | None) -> None:
         self.track = track

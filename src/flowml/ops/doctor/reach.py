@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from flowml.errors import FlowmlError
 from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.prefect_address import is_plain
-from flowml.ops.prefect_api import START_IT
 from flowml.ops.prefect_states import connected
 from flowml.ops.runs import reading
 from flowml.secrets import mask
@@ -25,6 +24,7 @@ from flowml.store.backend.connection import connect, is_there
 from flowml.store.backend.failures import explained, without_credentials
 from flowml.store.backend.urls import FLOWS
 
+_START_IT = "Start it (`flowml up`), or set PREFECT_API_URL to one that runs."
 _KNOCK, _SLOW = 5.0, 30.0  # seconds
 _NOBODY = "00000000-0000-4000-8000-000000000000"  # the id of a flow run that there is not
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # else MLflow tries for minutes
@@ -41,7 +41,7 @@ def prefect_api(setup: Setup) -> Iterator[Finding]:
         return
     problem = prefect_problem(setup.api)
     if problem:
-        yield Finding("error", problem, "Start it (`flowml up`), or set PREFECT_API_URL to one that runs.")
+        yield Finding("error", problem)  # says what to do
     else:
         yield Finding("ok", f"Prefect's API answers at {without_credentials(setup.api)}")
 
@@ -73,11 +73,11 @@ def prefect_problem(api: str) -> str | None:
             with connected() as prefect:
                 prefect.flow_runs([_NOBODY])
     except FlowmlError as error:
-        return str(error).removesuffix(f" {START_IT}")
+        return str(error)
     except urllib.error.HTTPError as error:
         return f"Prefect's API at {without_credentials(api)} refused what it was asked: {error}."
     except (OSError, ValueError) as error:
-        return f"Prefect's API at {without_credentials(api)} cannot be reached: {error}."
+        return f"Prefect's API at {without_credentials(api)} cannot be reached: {error}. {_START_IT}"
     return None
 
 

@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 from flowml import faults
 from flowml.errors import FlowmlError, TrackingError
 from flowml.secrets import mask, mask_addresses
-from flowml.store.backend.retrying import OF_WHAT_WAS_SENT, may_pass
+from flowml.store.backend.retrying import OF_WHAT_WAS_SENT, is_without_login, may_pass
 
+_LOGIN_REMEDY = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+_TRUST_REMEDY = "Set MLFLOW_TRACKING_SERVER_CERT_PATH to the file with the certificate of your authority."
 _SERVERS = ("http", "postgresql", "mysql", "mssql")
 
 
@@ -49,6 +52,12 @@ def explain(uri: str, error: BaseException) -> TrackingError:
         faults.note(error)
         return TrackingError(mask(faults.explain(error)))
     shown = mask(uri)
+    if is_without_login(error):
+        msg = f"MLflow at {shown} does not accept this login."
+        return TrackingError(msg, uri=shown, remedy=_LOGIN_REMEDY, waits=True)
+    if _UNTRUSTED in str(error):
+        msg = f"The certificate of MLflow at {shown} is not trusted here."
+        return TrackingError(msg, uri=shown, remedy=_TRUST_REMEDY, waits=True)
     reason = mask(str(error).replace(uri, shown)).splitlines()
     msg = f"MLflow at {shown} failed: {type(error).__name__}: {reason[0] if reason else ''}"
     remedy = "" if _is_of_what_was_sent(uri, error) else _remedy(uri, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ _OF_DATABRICKS = "mlflow.tracking.request_header.databricks_request_header_provi
 def install() -> None:
     """Leave trying again to flowml's sender, and look for Databricks only where it can be."""
     wrapt.wrap_function_wrapper(_OF_DATABRICKS, "DatabricksRequestHeaderProvider.in_context", _is_in_databricks)
+    logging.getLogger("urllib3.connectionpool").addFilter(_is_elsewhere)
     plain = REQUEST_SESSION.get()
     if plain is None:
         return
@@ -32,6 +34,11 @@ def install() -> None:
         return plain(max_retries, *args, **kwargs)
 
     REQUEST_SESSION.replace(limited)
+
+
+def _is_elsewhere(record: logging.LogRecord) -> bool:
+    """Tell whether another thread writes: of a call that flowml sends again, it says itself what failed, and once."""
+    return not record.threadName or not record.threadName.startswith("flowml-")
 
 
 def _is_in_databricks(wrapped: Any, _: Any, args: Any, kwargs: Any) -> bool:

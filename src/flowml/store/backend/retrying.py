@@ -21,15 +21,18 @@ from flowml.errors import FlowmlError
 # proxy answers while the server behind it starts.
 OF_WHAT_WAS_SENT = {"INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST", "INVALID_STATE", "INVALID_STATE_TRANSITION"}
 OF_WHAT_WAS_SENT |= {"NOT_FOUND", "RESOURCE_DOES_NOT_EXIST", "ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS"}
-_REFUSED = OF_WHAT_WAS_SENT | {"BAD_REQUEST", "NOT_IMPLEMENTED", "PERMISSION_DENIED", "UNAUTHENTICATED"}
-_REFUSED |= {"CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED"}
+_REFUSED = OF_WHAT_WAS_SENT | {"BAD_REQUEST", "NOT_IMPLEMENTED", "PERMISSION_DENIED"}
+_REFUSED.add("FEATURE_DISABLED")
+_NO_LOGIN = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 _BUSY = {"TEMPORARILY_UNAVAILABLE", "WORKSPACE_TEMPORARILY_UNAVAILABLE", "SERVICE_UNDER_MAINTENANCE"}
 _BUSY |= {"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
 
 # Where an answer holds no error code, MLflow's client makes one of the HTTP status: mlflow/utils/rest_utils.py. It is a
 # proxy's then, or that of MLflow's own login: mlflow/server/auth.
 _MADE_UP = re.compile(r"API request to endpoint .*? failed with error code (\d+) .*?Response body: '(.*)", re.DOTALL)
-_LOGIN = ("Permission denied", "You are not authenticated")
+_DENIED = "Permission denied"
+_UNAUTHORIZED = 401  # somebody may set other credentials: what was not sent waits
+_ASKS_FOR_LOGIN = re.compile(r"unauthori[sz]ed|(?:not|un)[ _]?authenticated|invalid[ _]token|\b401\b", re.IGNORECASE)
 _AS_LONG = {413, 414, 431, 501}  # statuses for what is too long or of no kind that is served: the same never passes
 
 # A server calls each failure of its database a bad request. SQLAlchemy's names for those that pass stand in its text:
@@ -73,6 +76,8 @@ def may_pass(error: BaseException) -> bool:
 def is_unreachable(error: BaseException) -> bool:
     """Tell whether the store itself could not be reached or is too busy, so that nothing else is sent to it now."""
     code = getattr(error, "error_code", None)
+    if is_without_login(error):
+        return True
     if isinstance(code, str):
         text = str(error)
         said = "failed with exception" in text or "failed with timeout exception" in text  # mlflow/utils/rest_utils.py
@@ -81,6 +86,19 @@ def is_unreachable(error: BaseException) -> bool:
         return status in {429, 502, 503, 504}
     is_network = isinstance(error, _NETWORK) or type(error).__module__.startswith(("requests", "urllib3"))
     return is_network or "database is locked" in str(error)
+
+
+def is_without_login(error: BaseException) -> bool:
+    """Tell whether a server does not know who asks: the credentials are missing or wrong."""
+    code = getattr(error, "error_code", None)
+    if not isinstance(code, str):
+        return False
+    found = _MADE_UP.match(str(error))
+    if found:
+        return int(found[1]) == _UNAUTHORIZED
+    said = getattr(error, "json", None)  # of an object MLflow's client keeps no status
+    is_others = isinstance(said, dict) and not said.get("error_code")
+    return code in _NO_LOGIN or (is_others and _ASKS_FOR_LOGIN.search(str(said)) is not None)
 
 
 def pause(failures: int, most: float) -> float:
@@ -115,7 +133,7 @@ def _verdict_on_answer(error: BaseException) -> bool | None:
         status, said = (response.status_code, response.text) if is_file else (None, "")
     if status is None or '"error_code"' in said:
         return None
-    return status not in _AS_LONG and not said.startswith(_LOGIN)
+    return status not in _AS_LONG and not said.startswith(_DENIED)
 
 
 def _verdict(error: BaseException) -> bool | None:
