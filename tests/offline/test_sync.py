@@ -89,7 +89,7 @@ def test_a_flow_is_copied_to_a_database(
     uri = f"sqlite:///{project_that_ran}/team.db"
     said = flowml("sync", "--to", uri, "--json")
     assert said.code == 0, said.err
-    done = json.loads(said.out)["copied"]
+    done = json.loads(said.out)["offline"]["copied"]
     assert (done["running"], done["models"], done["versions"], done["traces"]) == (0, 2, 2, 1)
     source, target = MlflowClient(offline.uri()), MlflowClient(uri)
     before = snapshot(source, tmp_path / "a")
@@ -223,7 +223,7 @@ def test_a_dry_run_copies_nothing(small: Path, team: MlflowClient, flowml: Calla
     assert said.out == f"3 runs would be copied to {team.tracking_uri}; 0 are there already.\n"
     assert counted(team)["runs"] == 0
     flowml("sync", "--to", team.tracking_uri)
-    assert json.loads(flowml("sync", "--to", team.tracking_uri, "--dry-run", "--json").out)["waiting"] == 0
+    assert json.loads(flowml("sync", "--to", team.tracking_uri, "--dry-run", "--json").out)["offline"]["waiting"] == 0
 
 
 def test_what_is_copied_can_be_removed(

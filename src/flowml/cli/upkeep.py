@@ -78,7 +78,8 @@ def sync(*, to: str | None = None, dry_run: bool = False, prune: bool = False, j
         if json:
             data({"journals": sent.as_json(), "offline": copied.as_json()})
         else:
-            for line in (*sent.lines(), *(copied.lines if copied.to else [])):
+            lines = copied.lines if copied.to else []
+            for line in [*sent.lines(), *lines] if sent or not lines else lines:
                 say(line)
         sys.exit(0 if sent.is_complete else 1)
 

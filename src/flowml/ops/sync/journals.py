@@ -37,6 +37,10 @@ class Report:
     problems: Sequence[str]
     is_dry: bool = False
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.runs or self.waiting or self.in_use or self.journals or self.problems)
+
     @property
     def is_complete(self) -> bool:
         """Whether nothing went wrong."""
@@ -51,7 +55,7 @@ class Report:
         """Say it for people."""
         lines = [*self.problems]
         lines += [f"{each.path.name}: {size(each.size)}, since {_when(each.since)}" for each in self.journals]
-        if self.is_dry or not (self.runs or self.waiting or self.problems or self.in_use):
+        if self.is_dry or not self:
             return [*lines, f"{len(self.journals)} journals wait." if self.journals else "No journal waits."]
         done = f"{self.runs} runs sent, {self.closed} of them closed"
         return [*lines, f"{done}; {self.waiting} wait, {self.in_use} journals are in use."]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml import settings
+from flowml.errors import TrackingError
 from flowml.ops.sync.target import choose_target
 from flowml.ops.sync.waiting import is_there
 from flowml.store.backend import embedded, offline
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
     from mlflow.tracing.client import TracingClient
+
+
+_PATIENCE = 7200.0  # seconds that another sync may take
 
 
 @dataclass(slots=True)
@@ -140,12 +144,16 @@ def _alone(say: Callable[[str], None]) -> Iterator[None]:
     """Let one process at a time copy the store; the others wait, and find that it is done."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(Path(settings.home_folder(), "sync.lock"))
+    lock = FileLock(Path(settings.home_folder(), "sync.lock"), timeout=_PATIENCE)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         say("Another flowml sync is at work here; this one waits for it.")
-        lock.acquire()
+        try:
+            lock.acquire(timeout=_PATIENCE)
+        except Timeout:
+            msg = f"Another flowml sync has been at work here for {_PATIENCE / 3600:g} h. End it, then sync again."
+            raise TrackingError(msg) from None
     try:
         yield
     finally:
