@@ -1,7 +1,7 @@
 """What must never be shown: secrets known by their name, or by what they look like.
 
-Words: `mask` (takes secrets out of a text), `is_secret_name` (a name that says its value is one), `is_secret_path` (one of
-parts with dots), `is_secret_number`, `is_reference` (what only stands for a secret), `mask_addresses` (passwords in
+Words: `mask` (takes secrets out of a text), `is_secret_name` (a name that says its value is one), `is_secret_path` (one
+of parts with dots), `is_secret_number`, `is_reference` (what only stands for a secret), `mask_addresses` (passwords in
 addresses). `words.py` holds what names are known by, `forms.py` the keys of services.
 """
 
