@@ -110,6 +110,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iter
         "[mlflow]\ndefault_permission = READ\nadmin_username = admin\n"
         f"database_uri = sqlite:///{folder}/users.db\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "auth_cache_ttl_seconds = 60\n"  # else each request hashes the password, which takes a quarter of a second
     )
     of_mlflow = ["mlflow", "server", "--app-name", "basic-auth", "--workers", "1", "--host", "127.0.0.1"]
     of_mlflow += ["--port", str(mlflow), "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]

@@ -49,20 +49,13 @@ def environment(servers: Servers, folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-def start(words: list[str], folder: Path, told: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start a program in a folder of its own."""
-    command = [sys.executable, *words]
-    return subprocess.Popen(
-        command, env=dict(told), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def said(words: list[str], folder: Path, told: Mapping[str, str]) -> tuple[int, str]:
     """Run a program; return how it ended and all that it said, in which there is no secret."""
-    process = start(words, folder, told)
-    output, _ = process.communicate(timeout=100)
-    assert_no_secret_in(output)
-    return process.returncode, output
+    line = [sys.executable, *words]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(line, check=False, env=dict(told), cwd=folder, timeout=100, **output)
+    assert_no_secret_in(done.stdout)
+    return done.returncode, done.stdout
 
 
 def assert_no_secret_in(text: str) -> None:
@@ -109,22 +102,12 @@ WAYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def outputs(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[str, Path]]:
-    """Let the flow run with each way to log in, side by side; what each said, and its folder."""
-    started = {}
-    for way, more in WAYS.items():
-        folder = tmp_path_factory.mktemp(way)
-        started[way] = start(program(way), folder, environment(servers, folder, **more)), folder
-    return {way: (process.communicate(timeout=110)[0], folder) for way, (process, folder) in started.items()}
-
-
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["login", "token", pytest.param("address", marks=pytest.mark.slow)])
 def test_a_flow_is_tracked_by_servers_that_ask_for_a_login(
-    servers: Servers, outputs: Mapping[str, tuple[str, Path]], monkeypatch: pytest.MonkeyPatch, way: str
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """All of it is in MLflow, and linked in Prefect; no password is in either, in what was said, or on the disk."""
-    output, folder = outputs[way]
+    _, output = said(program(way), tmp_path, environment(servers, tmp_path, **WAYS[way]))
     assert "The flow is done" in output
     assert [line for line in of_flowml(output) if "flowml: in MLflow at" not in line] == []
     for name, value in BASIC.items():
@@ -140,7 +123,7 @@ def test_a_flow_is_tracked_by_servers_that_ask_for_a_login(
     flow_run_id = by_name["flow"].data.tags["prefect.flow_run_id"]
     artifacts = [each for each in of_prefect(servers, "artifacts") if each["flow_run_id"] == flow_run_id]
     assert {each["key"] for each in artifacts} >= {"mlflow-run", "mlflow-summary"}
-    kept = [path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()]
+    kept = [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
     flow_runs = of_prefect(servers, "flow_runs"), of_prefect(servers, "logs")
     assert_no_secret_in("\n".join([output, str([run.to_dictionary() for run in runs]), str(model), *kept]))
     assert_no_secret_in(str([artifacts, *flow_runs]))
@@ -200,10 +183,11 @@ def test_a_prefect_that_lets_nobody_in_says_so(
 
 
 @pytest.mark.slow
-def test_runs_are_read_with_a_login(servers: Servers, outputs: Mapping[str, tuple[str, Path]], tmp_path: Path) -> None:
+def test_runs_are_read_with_a_login(servers: Servers, tmp_path: Path) -> None:
     """`flowml runs` lists them, and says what to do where it is not let in."""
+    said(program("listed"), tmp_path, environment(servers, tmp_path, **BASIC))
     code, output = said(command("runs"), tmp_path, environment(servers, tmp_path, **BASIC))
-    assert (code, "address" in output) == (0, True)
+    assert (code, "listed" in output) == (0, True)
     wrong = environment(servers, tmp_path, **{**BASIC, "MLFLOW_TRACKING_PASSWORD": WRONG})
     code, output = said(command("runs"), tmp_path, wrong)
     assert code != 0
