@@ -359,3 +359,20 @@ def test_many_runs_wait_on_the_disk_alone(monkeypatch: pytest.MonkeyPatch) -> No
 
 def _refused(*_: object, **__: object) -> None:
     raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_journal_beyond_its_limit_takes_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Records beyond the limit are sent all the same; one line says that they wait in memory, and names the setting."""
+    monkeypatch.setenv("FLOWML_JOURNAL_LIMIT", "50kB")
+    settings.reload()
+    opened = open_run(OWNER, track=Track(), parent=None)
+    assert opened.info
+    for number in range(600):
+        opened.put([records.Tag(f"t{number}", "x" * 200)])
+    opened.close("FINISHED", 1)
+    opened.settle()
+    assert caplog.text.count("journal_limit") == 1
+    assert {f"t{number}" for number in range(600)} <= runs()["a run"].data.tags.keys()

@@ -40,7 +40,8 @@ def _about(summary: records.Summary, command: str | None) -> Iterator[str]:
     yield ""
     if summary.waiting:
         runs = "1 run has" if summary.waiting == 1 else f"{summary.waiting:,} runs have"
-        yield f"**Not all is in MLflow yet**: {runs} something to send, which is sent when MLflow answers."
+        yield f"**Not all is in MLflow yet**: {runs} something to send, which waits on the disk of their machine. "
+        yield "This process sends it when MLflow answers; else the next flow there does, or `flowml sync`."
     elif summary.problems:
         yield f"**Not all could be sent to MLflow**; {len(summary.problems):,} left out:"
         yield ""

@@ -57,8 +57,11 @@ class Report:
         lines += [f"{each.path.name}: {size(each.size)}, since {_when(each.since)}" for each in self.journals]
         if self.is_dry or not self:
             return [*lines, f"{len(self.journals)} journals wait." if self.journals else "No journal waits."]
-        done = f"{self.runs} runs sent, {self.closed} of them closed"
-        return [*lines, f"{done}; {self.waiting} wait, {self.in_use} journals are in use."]
+        parts = [f"{self.runs} runs sent"]
+        parts += [f"{self.closed} of them closed, for their process was killed"] if self.closed else []
+        parts += [f"{self.waiting} wait"] if self.waiting else []
+        parts += [f"{self.in_use} journals are of processes at work"] if self.in_use else []
+        return [*lines, f"{', '.join(parts)}."]
 
 
 def sync(*, to: str | None = None, dry_run: bool = False) -> Report:

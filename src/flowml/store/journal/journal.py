@@ -43,6 +43,7 @@ CREATE INDEX entries_of_run ON entries (run);
 SUFFIX = ".db"
 """How the name of a journal ends; before that stand the time, the machine, the process and a random part."""
 
+_LOOK = 500  # so many entries are added between two looks at its size
 _CHECKPOINT = 16_000_000  # bytes of the write-ahead log, after which it is written into the file
 
 
@@ -90,6 +91,7 @@ class Journal:
         self._connection: sqlite3.Connection | None = connection
         self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
         self._alive: set[str] = set()
+        self._added, self._is_full = 0, False
         _open_here.add(path)
 
     @classmethod
@@ -164,6 +166,7 @@ class Journal:
         rows = [(run, kind, json.dumps(data, separators=(",", ":"))) for kind, data in entries]
         with self._lock, _explained(self.path):
             connection = self._opened()
+            self._check_size()
             self._alive.add(run)
             if len(rows) == 1:
                 return int(connection.execute(_INSERT, rows[0]).lastrowid or 0)
@@ -175,6 +178,22 @@ class Journal:
                 raise
             connection.execute("COMMIT")
             return numbers[-1]
+
+    def _check_size(self) -> None:
+        """Look now and then whether it has passed its limit.
+
+        Raises:
+            JournalError: If it has.
+        """
+        self._added += 1
+        if self._added % _LOOK == 1 or self._is_full:
+            most = settings.current().journal_limit
+            log = self.path.with_name(f"{self.path.name}-wal")
+            size = self.path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+            self._is_full = size > most
+            if self._is_full:
+                msg = f"The journal {self.path} has {size:,} bytes, more than its limit of {most:,} (journal_limit)."
+                raise JournalError(msg)
 
     def clear(self, numbers: Iterable[int]) -> None:
         """Take entries away that MLflow has.
