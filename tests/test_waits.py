@@ -28,7 +28,7 @@ HELD = {
     "capture/engine/server.py _lock": "a file is read",
     "describe/dispatch.py lock": "in memory",
     "store/by_hand/autolog.py _lock": "MLflow installs an integration",
-    "store/backend/connection.py _lock": "MLflow is told where to go to",
+    "store/backend/in_force.py _lock": "MLflow is told where to go to",
     "store/sending/creation.py creating": "one run is created: by MLflow's own limits for requests",
     "store/flow_end/summary.py _lock": "in memory",
     "store/sending/ledger.py _lock": "in memory",

@@ -12,7 +12,7 @@ import pytest
 from prefect.blocks.system import Secret
 from tests.deploy.conftest import deployed
 
-from flowml.store.backend import connection
+from flowml.store.backend import in_force
 
 Command = Callable[..., str]
 
@@ -224,7 +224,7 @@ def test_tracking_travels_with_a_deployment(
     said = run("deploy", f"{flows}:greeting", "--name", "carried", "--work-pool", pool)
     assert "Runs are tracked in a file of this machine" in said
     carried = deployed(f"{own}/carried").job_variables["env"]
-    assert carried["FLOWML_TRACKING_URI"] == connection.in_force()[0]
+    assert carried["FLOWML_TRACKING_URI"] == in_force.uris()[0]
     assert (carried["FLOWML_EXPERIMENT"], carried["FLOWML_TIMEOUT"]) == ("churn", "7.0")
     assert carried["FLOWML_TASK_LINKS"] == "3"
     assert "FLOWML_HOST" not in carried  # of `flowml up` here

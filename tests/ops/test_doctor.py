@@ -32,12 +32,12 @@ from flowml.ops.doctor import databases, disks, environment, leftovers, reach, r
 from flowml.ops.doctor.checks import CHECKS, examine
 from flowml.ops.doctor.findings import Finding, Setup
 from flowml.process import TAG
-from flowml.store.backend import connection
+from flowml.store.backend import in_force
 
 
 def setup_here(api: str | None = None) -> Setup:
     """Say what is examined: the project's store, and the Prefect of the tests unless another is named."""
-    return Setup(api or PREFECT_API_URL.value(), connection.tracking_uri())
+    return Setup(api or PREFECT_API_URL.value(), in_force.tracking_uri())
 
 
 def only(check: Callable[[Setup], Iterator[Finding]], at: Setup | None = None) -> Finding:
@@ -200,7 +200,7 @@ def test_prefects_api() -> None:
     with serving(status=422) as url, temporary_settings({PREFECT_API_URL: f"{url}/api"}):
         found = only(reach.prefect_api)
     assert (found.severity, "422" in found.message) == ("error", True)
-    found = only(reach.prefect_api, Setup(None, connection.tracking_uri()))
+    found = only(reach.prefect_api, Setup(None, in_force.tracking_uri()))
     assert (found.severity, found.remedy.startswith("flowml up")) == ("warning", True)
 
 
@@ -325,7 +325,7 @@ def test_a_sqlite_file_without_a_log(project: Path, client: MlflowClient, monkey
 def test_a_clock_that_is_wrong(project: Path, ahead: float, severity: str) -> None:
     """A server whose clock is some seconds away is a warning, a minute or more an error."""
     with serving(ahead=ahead) as url:
-        found = only(reach.clocks, Setup(f"{url}/api", connection.tracking_uri()))
+        found = only(reach.clocks, Setup(f"{url}/api", in_force.tracking_uri()))
     assert found.severity == severity
     assert ahead == 0 or ("20 s behind" if ahead < 0 else "7200 s ahead") in found.message
 

@@ -14,7 +14,7 @@ from flowml import settings
 from flowml.errors import DeploymentError
 from flowml.secrets import mask
 from flowml.store.backend import embedded, offline
-from flowml.store.backend.connection import in_force
+from flowml.store.backend.in_force import uris as in_force
 
 if TYPE_CHECKING:
     from flowml.deploy.deployment import Deployment

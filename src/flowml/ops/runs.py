@@ -12,7 +12,8 @@ from flowml import mlflow_limits
 from flowml.ops.prefect_api import batched
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, is_id
 from flowml.stack import state
-from flowml.store.backend.connection import Connection, connect, is_there, page_of, tracking_uri
+from flowml.store.backend.connection import Connection, connect, page_of
+from flowml.store.backend.in_force import is_there, tracking_uri
 from flowml.store.backend.paging import paged
 from flowml.store.backend.reading import server_runs, sqlite_runs
 

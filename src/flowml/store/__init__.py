@@ -4,7 +4,8 @@ Words: `open_run` and `Run` (what a call's records go to), `LazyStore` (which st
 process), `watch_run` (hear of a run), `flush_all`. Below it: `sending`, `models`, `flow_end`, `by_hand`, `backend`.
 """
 
-from flowml.store.backend.connection import Reach, Reached, load, reaching, stay_offline
+from flowml.store.backend.connection import Reach, Reached, load, reaching
+from flowml.store.backend.in_force import stay_offline
 from flowml.store.by_hand.autolog import autologging
 from flowml.store.flow_end.orphans import STOPPING, End
 from flowml.store.opening import close_left_open, join, open_run

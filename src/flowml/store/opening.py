@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from flowml import formats, mlflow_limits, process, records, settings
 from flowml.storable import clean, legal_key
 from flowml.store.backend import mlflow_state
-from flowml.store.backend.connection import Connection, Reached, connect, uses_mlflows_own
+from flowml.store.backend.connection import Connection, Reached, connect
+from flowml.store.backend.in_force import uses_mlflows_own
 from flowml.store.backend.urls import NOTE
 from flowml.store.by_hand import active, fluent
 from flowml.store.destination import Destination

@@ -20,7 +20,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 import flowml
 from flowml import settings
-from flowml.store.backend import connection
+from flowml.store.backend import in_force
 from tests.projects.own_runs import masked, own_runs
 
 Way = Literal["called", "submitted", "awaited", "gathered", "processes"]
@@ -201,7 +201,7 @@ def forget() -> None:
     fluent._active_experiment_id = None
     fluent._last_active_run_id.reset()
     mlflow.set_tracking_uri(None)
-    connection._chosen = None
+    in_force._chosen = None
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "FLOWML_"))]:
         if name != "MLFLOW_DISABLE_TELEMETRY":
             del os.environ[name]

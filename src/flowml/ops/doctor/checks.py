@@ -13,7 +13,7 @@ from flowml.ops.doctor import databases, disks, environment, leftovers, reach, v
 from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.launch.loading import load
 from flowml.secrets import mask
-from flowml.store.backend.connection import tracking_uri
+from flowml.store.backend.in_force import tracking_uri
 
 if TYPE_CHECKING:
     import prefect

@@ -17,8 +17,8 @@ from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.runs import reading
 from flowml.ops.sync.waiting import waiting as waiting_offline
 from flowml.process import is_gone
-from flowml.store.backend.connection import is_there
 from flowml.store.backend.failures import explained
+from flowml.store.backend.in_force import is_there
 from flowml.store.flow_end import losses
 from flowml.store.journal.left import waiting
 

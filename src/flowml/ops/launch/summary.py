@@ -12,8 +12,9 @@ from flowml.ops import output
 from flowml.ops.runs import Runs, quoted
 from flowml.ops.view import facts
 from flowml.ops.view.show import where
-from flowml.store.backend.connection import Connection, connect, is_there
+from flowml.store.backend.connection import Connection, connect
 from flowml.store.backend.failures import explained
+from flowml.store.backend.in_force import is_there
 from flowml.store.flow_end import losses
 
 if TYPE_CHECKING:

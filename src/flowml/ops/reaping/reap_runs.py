@@ -15,8 +15,9 @@ from flowml.ops.reaping.report import Reaped, Report
 from flowml.ops.reaping.verdict import ENDS, Judge, Verdict
 from flowml.ops.runs import Runs
 from flowml.store.backend import notifications
-from flowml.store.backend.connection import connect, is_there
+from flowml.store.backend.connection import connect
 from flowml.store.backend.failures import explained
+from flowml.store.backend.in_force import is_there
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,8 +12,9 @@ from flowml.ops.view import facts
 from flowml.ops.view.finding import find
 from flowml.ops.view.front_door import front_door
 from flowml.secrets import mask
-from flowml.store.backend.connection import tracking_uri, ui_of
+from flowml.store.backend.connection import ui_of
 from flowml.store.backend.failures import explained
+from flowml.store.backend.in_force import tracking_uri
 
 
 def browse(named: str | None, *, where: Literal["prefect", "mlflow"]) -> None:

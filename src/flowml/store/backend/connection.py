@@ -1,37 +1,28 @@
-"""Which MLflow to write to, and the client that reaches it."""
+"""One MLflow store, and the client that reaches it."""
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
-from pathlib import Path
-from threading import Lock, RLock
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-import wrapt
-
 from flowml import settings
-from flowml.errors import SettingsError, TrackingError
+from flowml.errors import TrackingError
 from flowml.patches import mlflow as patches
 from flowml.secrets import mask
 from flowml.stack import state
 from flowml.storable import clean
-from flowml.store.backend import embedded, imports, mlflow_state, offline, requests, urls
+from flowml.store.backend import embedded, imports, in_force, offline, requests, urls
 from flowml.store.backend.failures import explain, explained, without_credentials
-from flowml.store.backend.mlflow_state import absolute
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-_lock = Lock()
-_chosen: str | None = None  # what flowml told MLflow to use, to tell it from what the user said
-
 
 _connections: WeakSet[Connection] = WeakSet()
 _KNOCK = 3.0  # seconds that a server may take to accept a connection
@@ -193,7 +184,7 @@ def connect(uri: str | None = None, registry_uri: str | None = None, *, may_be_a
     Raises:
         TrackingError: If it cannot be reached or the URI makes no sense.
     """
-    own, own_registry = in_force()
+    own, own_registry = in_force.uris()
     if offline.is_on():
         return _connect_offline(own)
     offline.release()
@@ -201,33 +192,15 @@ def connect(uri: str | None = None, registry_uri: str | None = None, *, may_be_a
         uri, registry_uri = own, own_registry  # with the credentials that are known here
     connection = _connection(uri, registry_uri)
     connection.check(may_be_away=may_be_away)
-    _tell_mlflow(uri, registry_uri)
+    in_force.tell_mlflow(uri, registry_uri)
     return connection
 
 
 def _connect_offline(uri: str) -> Connection:
     """Return the connection to the offline store, whatever a caller in another process told."""
     connection = _connection(uri, uri)
-    _hold_offline()
+    in_force.hold_offline()
     return connection
-
-
-def stay_offline() -> None:
-    """Hold MLflow to the offline store from its import on, if the settings say so: a script's first lines reach out."""
-    try:
-        if offline.is_on():
-            wrapt.register_post_import_hook(lambda _: _hold_offline(), "mlflow")
-    except SettingsError:
-        return  # the first flow says what is wrong
-
-
-def _hold_offline() -> None:
-    global _chosen  # noqa: PLW0603
-    if offline.is_on():
-        offline.note_meant(*meant())
-        with _lock:
-            offline.hold()
-            _chosen = offline.uri()
 
 
 def apart(uri: str, registry_uri: str | None = None) -> Connection:
@@ -243,7 +216,7 @@ def apart(uri: str, registry_uri: str | None = None) -> Connection:
 
 def load() -> None:
     """Import what connecting to the store in force here needs, and sending to it."""
-    imports.load(in_force()[0])
+    imports.load(in_force.tracking_uri())
 
 
 def reaching() -> Reach:
@@ -251,7 +224,7 @@ def reaching() -> Reach:
 
     What it returns is the connection, or why there is none.
     """
-    uri, registry_uri = in_force()
+    uri, registry_uri = in_force.uris()
     imports.load(uri)
 
     def reach() -> Reached:
@@ -276,82 +249,6 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
                 embedded.prepare(uri)
             requests.install()
         return Connection(uri, registry_uri)
-
-
-def tracking_uri() -> str:
-    """Return the tracking URI in force here, with its credentials; nothing is connected to."""
-    return in_force()[0]
-
-
-def is_there() -> bool:
-    """Tell whether there is a store to read: one that somebody configured, or an embedded one that was made."""
-    uri, _ = in_force()
-    return not embedded.is_embedded(uri) or Path(uri.removeprefix("sqlite:///")).exists()
-
-
-def uses_mlflows_own() -> bool:
-    """Tell whether the store in force is the one that plain ``mlflow.*`` calls go to already."""
-    import mlflow
-
-    return in_force()[0] == absolute(mlflow.get_tracking_uri())
-
-
-def in_force() -> tuple[str, str | None]:
-    """Return the tracking URI in force here and, if it is another, the registry's; they may hold credentials.
-
-    It is the offline store's, flowml's setting, what the user told MLflow or has in use there, the local servers',
-    the embedded store's.
-    """
-    return (offline.uri(), offline.uri()) if offline.is_on() else _named()
-
-
-def meant() -> tuple[str | None, str | None]:
-    """Return where runs would go if they did not stay offline, and the registry's; None if nobody named a store."""
-    uri, registry = _named()
-    named = uri if uri != embedded.default_uri() or state.up() else None
-    return named, registry or os.environ.get("MLFLOW_REGISTRY_URI")
-
-
-def _named() -> tuple[str, str | None]:
-    wanted = settings.current()
-    registry = settings.resolved(wanted.registry_uri)
-    if told := settings.resolved(wanted.tracking_uri):
-        return absolute(told), registry
-    if "mlflow" not in sys.modules and not os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        # Nobody can have told MLflow anything but by the environment; importing it to ask takes seconds.
-        return absolute(os.environ.get("MLFLOW_TRACKING_URI") or _locals()), registry
-    import mlflow
-    from mlflow.tracking import is_tracking_uri_set
-
-    if is_tracking_uri_set() and mlflow.get_tracking_uri() != _chosen:
-        uri = mlflow.get_tracking_uri()
-    elif _chosen is None and mlflow_state.is_in_use():
-        uri = mlflow.get_tracking_uri()  # MLflow's default: a run or experiment of the user's is there
-    else:
-        uri = _locals()
-    return absolute(uri), registry
-
-
-def _locals() -> str:
-    stack = state.up()
-    return (stack and stack.database) or embedded.default_uri()
-
-
-def _tell_mlflow(uri: str, registry_uri: str | None) -> None:
-    """Point plain MLflow calls at the same store; only when it differs, for this resets MLflow's tracing."""
-    global _chosen  # noqa: PLW0603 - the one place that holds it
-    import mlflow
-
-    with _lock:
-        if mlflow.get_tracking_uri() != uri:
-            # As the environment would, where that is enough: what the user says later, in either way, then counts.
-            os.environ["MLFLOW_TRACKING_URI"] = uri
-            if mlflow.get_tracking_uri() != uri:
-                mlflow.set_tracking_uri(uri)
-            mlflow.tracing.reset()
-            _chosen = uri
-        if registry_uri and mlflow.get_registry_uri() != registry_uri:
-            mlflow.set_registry_uri(registry_uri)
 
 
 def check_reachable(uri: str) -> None:
