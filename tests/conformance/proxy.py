@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-import select
+import selectors
 import socket
 import struct
 import threading
@@ -193,7 +193,7 @@ class Proxy:
                 self._closed.wait(_LOOK / 2)
                 continue
             with suppress(OSError, ValueError):  # closed at this moment
-                if select.select([listener], [], [], _LOOK)[0]:
+                if _is_readable(listener, _LOOK):
                     connection, _ = listener.accept()
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     with self._lock:
@@ -268,7 +268,7 @@ class Proxy:
         """Wait until the proxy is healed; False if it was closed, the client is gone, or it took too long."""
         is_healed, until = False, time.monotonic() + (seconds or math.inf)
         while not self._closed.is_set() and time.monotonic() < until:
-            if select.select([client], [], [], 0)[0] and not client.recv(1, socket.MSG_PEEK):
+            if _is_readable(client, 0) and not client.recv(1, socket.MSG_PEEK):
                 return False
             if is_healed:
                 return True
@@ -279,6 +279,13 @@ class Proxy:
         with socket.create_connection(self._target) as server, server.makefile("rb") as stream:
             server.sendall(message)
             return read_message(stream, method)
+
+
+def _is_readable(one: socket.socket, seconds: float) -> bool:
+    """Wait for something to read; `select.select` takes no descriptor above 1023, and a long session has many."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(one, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
 
 
 def _reset(connection: socket.socket) -> None:

@@ -58,6 +58,8 @@ def run_without_faults(bench: Bench, case: str, *arguments: str, **more: str) ->
     with Proxy(bench.mlflow.address) as proxy:
         ended = bench.run("reference", case, proxy.address, *arguments, **more)
         assert ended.code == 0, ended.log
+        assert proxy.requests, ended.log
+        assert "on this disk" not in ended.log  # all is in MLflow, by its own
         return Baseline(ended, bench.read(case), len(proxy.requests))
 
 
