@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from flowml import TrackingError, records, settings
 from flowml.options import Track
 from flowml.store import Run, open_run
 from flowml.store.backend import sql_tables
-from flowml.store.backend.connection import connect
+from flowml.store.backend.connection import Connection, connect
 from flowml.store.journal.journal import FORM
-from flowml.store.recovery import recover
+from flowml.store.recovery import Recovery
+from flowml.store.recovery import recover as send_journals
 from flowml.store.sending import sql_insert, writer
 
 OWNER = records.Identity(
@@ -49,6 +50,20 @@ given = open_run(owner("given"), track=Track(), parent=root)
 given.put([records.ModelInput("line", model), records.Metric("r2", 1.0)])
 given.close("FINISHED", 3000)
 """
+
+
+NOT_ENDED: set[str] = set()
+
+
+def recover(paths: Iterable[Path]) -> Recovery:
+    """Send journals; runs that did not end are noted in `NOT_ENDED`, and count as closed."""
+
+    def close(_: Connection, run_ids: Collection[str]) -> int:
+        NOT_ENDED.update(run_ids)
+        return len(run_ids)
+
+    NOT_ENDED.clear()
+    return send_journals(paths, close=close)
 
 
 def runs() -> dict[str, MlflowRun]:
@@ -88,7 +103,7 @@ def test_what_a_killed_process_logged_arrives_once(project: Path, before: str) -
     assert journals(project) == []
     for again in range(2):
         root, task, given = (runs()[name] for name in ("root", "task", "given"))
-        assert set(found.not_ended) == {root.info.run_id, task.info.run_id}
+        assert again or {root.info.run_id, task.info.run_id} == NOT_ENDED
         assert (root.data.params, root.data.metrics["own"]) == ({"by": "hand"}, 5.0)
         assert (task.data.params, task.data.tags["team"], task.data.metrics["late"]) == ({"c": "0.1"}, "red", 1.0)
         assert task.data.tags["mlflow.parentRunId"] == root.info.run_id
@@ -262,6 +277,7 @@ def test_a_torn_entry_is_left_out_and_reported(project: Path) -> None:
     _execute(journal, "UPDATE entries SET data = '[[\"file' WHERE kind = 'records' AND data LIKE '%metric%loss%'")
     found = recover([journal])
     assert "1 entries could not be read" in found.problems[0]
+    assert journal.with_suffix(".torn").exists()
     assert runs()["task"].data.params == {"c": "0.1"}
 
 
@@ -376,3 +392,73 @@ def test_a_journal_beyond_its_limit_takes_no_more(
     opened.settle()
     assert caplog.text.count("journal_limit") == 1
     assert {f"t{number}" for number in range(600)} <= runs()["a run"].data.tags.keys()
+
+
+def test_a_killed_run_is_closed_though_the_first_sync_could_not(project: Path) -> None:
+    """What could not be closed, because Prefect was away or the sync was killed, is asked for again."""
+    killed(f"hold()\n{LOGGED}die()", project)
+
+    def away(_: Connection, __: Collection[str]) -> int:
+        raise TrackingError("nobody can say how they ended")
+
+    first = send_journals(journals(project), close=away)
+    assert len(first.sent) == first.waiting == 2
+    assert set(runs()) == {"root", "task"}
+    again = recover(journals(project))
+    assert (again.problems, again.closed, journals(project)) == ([], 2, [])
+    assert {each.info.run_id for each in runs().values()} == NOT_ENDED
+
+
+def test_a_look_into_a_journal_takes_nobodys_lock(project: Path) -> None:
+    """A process that reads all files of its project, as an archive does, keeps its journal."""
+    opened = open_run(OWNER, track=Track(), parent=None)
+    opened.put([records.Metric("loss", 0.5)])
+    for file in (project / ".flowml" / "journal").iterdir():
+        file.read_bytes()
+    asked = "from pathlib import Path\nfrom flowml.store.recovery import recover\n"
+    asked += "print(len(recover(Path('.flowml/journal').glob('*.db')).in_use))"
+    assert run(asked, project).stdout.strip() == "1"
+    opened.close("FINISHED", 1)
+    opened.settle()
+
+
+def test_a_journal_holds_no_password(project: Path) -> None:
+    """Neither a run's store nor the store that a model is in is kept with its credentials."""
+    program = (
+        f"{LOGGED}{A_MODEL}task.info\nwriter_of(connect()).flush()\n"
+        "from flowml.store.models.identity import serialized_of\n"
+        "serialized_of(model).ids['http://ada:hunter2@127.0.0.1:1'] = 'm-1'\n"
+        "later = open_run(owner('later'), track=Track(), parent=root)\n"
+        "later.put([records.ModelInput('line', model)])\ndie()"
+    )
+    killed(program, project)
+    written = b"".join(each.read_bytes() for each in (project / ".flowml" / "journal").glob("*.db*"))
+    assert b"127.0.0.1:1" in written
+    assert b"hunter2" not in written
+
+
+def test_a_folder_that_is_removed_meanwhile_costs_what_was_in_it(project: Path) -> None:
+    """After the user removed the folder, what is logged then is in a new journal."""
+    program = (
+        "import shutil\nhold()\nroot = open_run(owner('root', 'flow'), track=Track(), parent=None)\n"
+        "shutil.rmtree('.flowml/journal')\nroot.put([records.Metric('after', 1.0)])\ndie()"
+    )
+    killed(program, project)
+    assert recover(journals(project)).problems == []
+    assert runs()["root"].data.metrics == {"after": 1.0}
+
+
+def test_going_to_another_folder_costs_nothing(project: Path) -> None:
+    """A flow whose code changes the working directory keeps its journal, and its files there."""
+    (project / "elsewhere").mkdir()
+    (project / "elsewhere" / "pyproject.toml").touch()
+    killed(
+        "import os\nhold()\nroot = open_run(owner('root', 'flow'), track=Track(), parent=None)\n"
+        "os.chdir('elsewhere')\nroot.put([records.Text('a.txt', 'a'), records.Metric('m', 1.0)])\ndie()",
+        project,
+    )
+    (journal,) = journals(project)
+    assert recover([journal]).problems == []
+    found = runs()["root"]
+    assert found.data.metrics == {"m": 1.0}
+    assert [each.path for each in connect().client.list_artifacts(found.info.run_id)] == ["a.txt"]

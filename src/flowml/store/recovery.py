@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from flowml.errors import FlowmlError, TrackingError
-from flowml.store.backend.connection import connect
+from flowml.store.backend import offline
+from flowml.store.backend.connection import Connection, apart, connect
 from flowml.store.journal.journal import Journal, JournalError, JournalInUseError
-from flowml.store.sending import creation, readback
+from flowml.store.sending import creation, journaled, readback
 from flowml.store.sending.queue import Experiment, Outgoing
 from flowml.store.sending.writer import writer_of
 
@@ -21,20 +23,25 @@ class Recovery:
 
     Attributes:
         sent: The ids of the runs of which all is in MLflow now, those that did not end among them.
-        not_ended: Those of them that their process did not close.
+        closed: How many of them were closed here, because their process did not do it.
         waiting: How many runs still wait.
         in_use: The journals of processes that are at work.
         problems: What went wrong, a line each.
     """
 
     sent: list[str] = field(default_factory=list)
-    not_ended: list[str] = field(default_factory=list)
+    closed: int = 0
     waiting: int = 0
     in_use: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def recover(paths: Iterable[Path], *, to: str | None = None, patience: float = 120.0) -> Recovery:
+Close: TypeAlias = "Callable[[Connection, Collection[str]], int]"
+
+
+def recover(
+    paths: Iterable[Path], *, to: str | None = None, patience: float = 120.0, close: Close | None = None
+) -> Recovery:
     """Send what journals hold, and take it out of them.
 
     It can be done again after any interruption, and by several processes at a time: nothing is there twice.
@@ -43,6 +50,8 @@ def recover(paths: Iterable[Path], *, to: str | None = None, patience: float = 1
         paths: The journals.
         to: The tracking URI of another store than the one that they were meant for.
         patience: Seconds to wait while nothing arrives.
+        close: Closes those of some runs of a store that ended without a word, and says how many. What cannot be closed
+            yet is asked for again the next time. Default: none is.
 
     Returns:
         What became of them.
@@ -51,20 +60,31 @@ def recover(paths: Iterable[Path], *, to: str | None = None, patience: float = 1
     journals = _adopted(paths, found)
     try:
         by_store: defaultdict[tuple[str, str | None], list[tuple[readback.ReadBack, Outgoing]]] = defaultdict(list)
-        read = readback.Reader().read(journals)
+        reader = readback.Reader()
+        read = reader.read(journals)
         stores = {key: store for one in read for key, store in one.stores.items()}
         for one in read:
             if one.torn:
-                found.problems.append(
-                    f"{one.journal.path.name}: {one.torn} entries could not be read, and are left out."
-                )
+                copy = one.journal.set_aside(one.torn)
+                text = f"{len(one.torn)} entries could not be read, and are left out; {copy} has them."
+                found.problems.append(f"{one.journal.path.name}: {text}")
             for key, out in one.runs.items():
                 store = stores.get((out.root or out).key) or stores[key]
-                if to:
-                    _redirect(out, is_other=store.get("uri") != to)
-                by_store[to or str(store.get("uri", "")), None if to else store.get("registry")].append((one, out))
+                uri, registry = str(store.get("uri", "")), store.get("registry")
+                if to and uri != offline.uri():  # what was tracked offline is copied from there
+                    _redirect(out, is_other=uri != to)
+                    uri, registry = to, None
+                by_store[uri, registry].append((one, out))
         for (uri, registry), runs in by_store.items():
-            _send(uri, registry, runs, found, patience)
+            try:
+                connection = apart(uri, registry) if offline.is_on() or uri == offline.uri() else connect(uri, registry)
+                reader.know(connection.uri)
+                _send(connection, runs, found, patience)
+                _close(connection, runs, found, close)
+            except FlowmlError as error:
+                found.waiting += sum(out.journal is not None for _, out in runs)
+                found.problems += [str(each) for each in (error, *getattr(error, "others", ()))]
+        found.problems = list(dict.fromkeys(found.problems))
     finally:
         for journal in journals:
             journal.close()
@@ -95,18 +115,9 @@ def _redirect(out: Outgoing, *, is_other: bool) -> None:
 
 
 def _send(
-    uri: str,
-    registry: str | None,
-    runs: list[tuple[readback.ReadBack, Outgoing]],
-    found: Recovery,
-    patience: float,
+    connection: Connection, runs: list[tuple[readback.ReadBack, Outgoing]], found: Recovery, patience: float
 ) -> None:
-    try:
-        writer = writer_of(connect(uri, registry))
-    except FlowmlError as error:
-        found.waiting += len(runs)
-        found.problems.append(str(error))
-        return
+    writer = writer_of(connection)
     closings = {key: closing for one, _ in runs for key, closing in one.closings.items()}  # in the order they came
     outs = {out.key: out for _, out in runs}
     for key, out in outs.items():
@@ -120,13 +131,22 @@ def _send(
         writer.flush(patience)
     except TrackingError as error:
         found.problems += [str(each) for each in (error, *error.others)]
-    for one, out in runs:
+    left = set(writer.waiting())
+    for out in outs.values():
         run_id = creation.id_of(out)
-        if out.journal is not None or run_id is None:  # it is taken from the journal when MLflow has it
+        if out in left or run_id is None:
             found.waiting += 1
             found.problems += [str(each) for each in out.problems]
         else:
             found.sent.append(run_id)
-            if out.key not in one.closings and out.new is not None:
-                found.not_ended.append(run_id)
-    found.problems = list(dict.fromkeys(found.problems))
+
+
+def _close(
+    connection: Connection, runs: list[tuple[readback.ReadBack, Outgoing]], found: Recovery, close: Close | None
+) -> None:
+    """Close the runs that are in MLflow now and did not end; their journal keeps them until that is done."""
+    left = {run_id: out for _, out in runs if out.journal and (run_id := creation.id_of(out)) in found.sent}
+    if close and left:
+        found.closed += close(connection, left.keys())
+        for out in left.values():
+            journaled.done(out)

@@ -15,7 +15,7 @@ from flowml.ops.reaping.report import Reaped, Report
 from flowml.ops.reaping.verdict import ENDS, Judge, Verdict
 from flowml.ops.runs import Runs
 from flowml.store.backend import notifications
-from flowml.store.backend.connection import connect
+from flowml.store.backend.connection import Connection, connect
 from flowml.store.backend.failures import explained
 from flowml.store.backend.in_force import is_there
 
@@ -31,7 +31,12 @@ _ASK_AGAIN = 5.0  # seconds
 
 
 def reap_runs(
-    *, grace: float = GRACE, older_than: float = 0.0, dry_run: bool = False, only: Collection[str] | None = None
+    *,
+    grace: float = GRACE,
+    older_than: float = 0.0,
+    dry_run: bool = False,
+    only: Collection[str] | None = None,
+    connection: Connection | None = None,
 ) -> Report:
     """Close each open run with a Prefect id whose flow or task run has ended, or is gone.
 
@@ -40,6 +45,7 @@ def reap_runs(
         older_than: Look only at runs that began more than so many seconds ago.
         dry_run: Close nothing.
         only: Look only at the runs with these ids. Default: at all.
+        connection: The store they are in. Default: that in force here.
 
     Returns:
         What was closed, and what stays open.
@@ -50,9 +56,9 @@ def reap_runs(
         SettingsError: If a setting of flowml cannot be used.
     """
     with connected() as prefect:
-        if not is_there():
+        if connection is None and not is_there():
             return Report(dry_run=dry_run)
-        connection = connect()
+        connection = connection or connect()
         runs = Runs(connection.client)
         reporting.begin()
         reaper = _Reaper(connection.client, runs, prefect, grace, dry_run=dry_run)

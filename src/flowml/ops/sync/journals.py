@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flowml.errors import FlowmlError, OrchestrationError
 from flowml.formats import size
 from flowml.store.journal.left import Waiting, waiting
+
+if TYPE_CHECKING:
+    from flowml.store.backend.connection import Connection
 
 _GRACE = 10.0  # seconds without news, after which Prefect has heard all of a killed process
 
@@ -79,22 +81,19 @@ def sync(*, to: str | None = None, dry_run: bool = False) -> Report:
         return Report(0, 0, 0, 0, there, (), is_dry=dry_run)
     from flowml.store.recovery import recover
 
-    found = recover([each.path for each in there], to=to)
-    problems, closed = list(found.problems), 0
-    if found.not_ended:
-        try:
-            closed = _close(found.not_ended)
-        except OrchestrationError as error:
-            problems.append(f"{len(found.not_ended)} runs did not end, and stay open until `flowml reap`: {error}")
-        except FlowmlError as error:
-            problems.append(str(error))
-    return Report(len(found.sent), closed, found.waiting, len(found.in_use), waiting(), problems)
+    found = recover([each.path for each in there], to=to, close=_close)
+    return Report(len(found.sent), found.closed, found.waiting, len(found.in_use), waiting(), found.problems)
 
 
-def _close(run_ids: Sequence[str]) -> int:
+def _close(connection: Connection, run_ids: Collection[str]) -> int:
+    """Close what a killed process left open, as `flowml reap` decides.
+
+    Raises:
+        OrchestrationError: If Prefect cannot be asked.
+    """
     from flowml.ops.reaping.reap_runs import reap_runs
 
-    return len(reap_runs(only=set(run_ids), grace=_GRACE).closed)
+    return len(reap_runs(only=run_ids, grace=_GRACE, connection=connection).closed)
 
 
 def _when(seconds: float) -> str:

@@ -36,6 +36,7 @@ class CallSummary:
 
     def __init__(self) -> None:
         self._children: defaultdict[str, list[SummarizedCall]] = defaultdict(list)
+        self.noted: set[str] = set()  # where other processes noted those that are counted
         self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
 
     def add(self, child: SummarizedCall) -> None:

@@ -13,6 +13,9 @@ from flowml.store.journal.left import is_left, left_behind
 
 _AT_MOST_EVERY = 60.0  # seconds
 _LOG = "sync.log"
+_SYNC = "import sys; sys.path[:1] = []; from flowml.cli.app import main; main(['sync'])"  # no module of the project's
+
+_started: list[subprocess.Popen[bytes]] = []
 
 
 def send_what_was_left() -> bool:
@@ -22,6 +25,8 @@ def send_what_was_left() -> bool:
         Whether it was started.
     """
     home = settings.home_folder()
+    if getattr(sys, "frozen", False) or not sys.executable:
+        return False  # it is the user's program, and no Python
     if not any(map(is_left, left_behind(home))):
         return False
     log = journal.folder_of(home) / _LOG
@@ -29,13 +34,14 @@ def send_what_was_left() -> bool:
         if log.exists() and time.time() - log.stat().st_mtime < _AT_MOST_EVERY:
             return False
         with log.open("wb") as said:
-            subprocess.Popen(
-                [sys.executable, "-m", "flowml", "sync"],
+            started = subprocess.Popen(  # noqa: S603 - nothing of it comes from anybody
+                [sys.executable, "-c", _SYNC],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
                 close_fds=True,
             )
+            _started.append(started)  # Python warns of one that nobody holds
         return True
     return False

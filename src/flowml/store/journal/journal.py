@@ -26,6 +26,11 @@ from typing import Any
 from flowml import settings
 from flowml.errors import FlowmlError
 
+try:
+    import fcntl
+except ImportError:  # on Windows SQLite's own lock is not lost
+    fcntl = None  # type: ignore[assignment]
+
 TAG = "flowml.id"
 """The tag of a run, and of a logged model, by which whoever sends it again finds it."""
 
@@ -81,12 +86,14 @@ class Journal:
 
     Args:
         path: The file.
-        connection: SQLite's connection to it, which holds its lock.
+        connection: SQLite's connection to it.
+        lock: The open file that holds its lock.
         is_own: Whether this process began it; what another left of files goes with it.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, is_own: bool = True) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int, *, is_own: bool = True) -> None:
         self.path = path
+        self._held = lock
         self._is_own = is_own
         self._connection: sqlite3.Connection | None = connection
         self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
@@ -104,17 +111,23 @@ class Journal:
         Raises:
             JournalError: If it cannot be written.
         """
+        try:
+            return cls._new(folder)
+        except JournalError:  # another process looked at it this moment, or its last journal went with the folder
+            return cls._new(folder)
+
+    @classmethod
+    def _new(cls, folder: Path) -> Journal:
         path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{host_name()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         with _explained(path):
-            try:
-                _make_file(path)
-            except FileNotFoundError:  # another process's last journal went this moment, and the folder with it
-                _make_file(path)
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = _locked(path)  # first: nobody takes the file before it is whole
+            _make_file(path)
             connection = _connect(path)
             connection.executescript(_TABLES)
             about = {"form": str(FORM), "flowml": version("prefect-flowml")}
             connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-        return cls(path, connection)
+        return cls(path, connection, lock)
 
     @classmethod
     def adopt(cls, path: Path) -> Journal:
@@ -128,7 +141,14 @@ class Journal:
             if path in _open_here or not path.is_file():
                 msg = f"{path} is in use, or gone"
                 raise JournalInUseError(msg)
-            connection = _connect(path)
+            lock = _locked(path)
+            try:
+                if not path.is_file():
+                    raise JournalInUseError(str(path))  # noqa: TRY301 - it went this moment
+                connection = _connect(path)
+            except BaseException:
+                os.close(lock)
+                raise
             try:
                 if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     connection.executescript(_TABLES)  # its process was killed before it wrote anything
@@ -136,12 +156,14 @@ class Journal:
                 form = _form_of(path, connection)
             except BaseException:
                 connection.close()
+                os.close(lock)
                 raise
         if form > FORM:
             connection.close()
+            os.close(lock)
             msg = f"{path} is of a newer flowml (form {form}; this one reads {FORM}). Upgrade flowml to send it."
             raise JournalError(msg)
-        journal = cls(path, connection, is_own=False)
+        journal = cls(path, connection, lock, is_own=False)
         journal._alive = {entry.run for entry in journal.entries()}
         return journal
 
@@ -173,10 +195,11 @@ class Journal:
             connection.execute("BEGIN")
             try:
                 numbers = [connection.execute(_INSERT, row).lastrowid or 0 for row in rows]
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
             return numbers[-1]
 
     def _check_size(self) -> None:
@@ -216,11 +239,38 @@ class Journal:
             if self._connection is None or run not in self._alive:
                 return
             self._alive.discard(run)
-            if not self._alive:
-                self.close()
-                return
             self._connection.execute("DELETE FROM entries WHERE run = ?", (run,))
-            self._shorten(self._connection)
+            if self._alive:
+                self._shorten(self._connection)
+            else:
+                self.close()
+
+    def keep_headers(self, run: str, kinds: Iterable[str]) -> None:
+        """Take all of a run away but for entries of some kinds.
+
+        Raises:
+            JournalError: If it cannot be written.
+        """
+        with self._lock, _explained(self.path):
+            for entry in self.entries(run):
+                if entry.kind not in kinds:
+                    self.clear([entry.number])
+
+    def set_aside(self, numbers: Iterable[int]) -> Path:
+        """Keep a copy of it as it is, for somebody to look at, and take away what cannot be read.
+
+        Returns:
+            The copy.
+
+        Raises:
+            JournalError: If it cannot be written.
+        """
+        copy = self.path.with_suffix(".torn")
+        with self._lock, _explained(self.path):
+            if self._connection and not copy.exists():
+                self._connection.execute("VACUUM INTO ?", (str(copy),))
+            self.clear(numbers)
+        return copy
 
     def _shorten(self, connection: sqlite3.Connection) -> None:
         """Write the log into the file where it is long; done in the thread that sends, for that waits for the disk."""
@@ -243,10 +293,6 @@ class Journal:
                 found.append(Entry(number, of_run, TORN, None))
         return found
 
-    def count(self) -> int:
-        """Count the runs of which something waits."""
-        return len(self._alive)
-
     def close(self) -> None:
         """Let go of it; the file stays where something waits in it."""
         with self._lock:
@@ -256,8 +302,12 @@ class Journal:
                 connection.close()
                 if not self._alive:
                     _delete(self.path, with_files=not self._is_own)
+                os.close(self._held)
 
     def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and not self.path.exists():  # somebody has removed the folder
+            self._alive.clear()
+            self.close()
         if self._connection is None:
             msg = f"{self.path} is closed"
             raise JournalClosedError(msg)
@@ -272,6 +322,7 @@ class Journal:
         if self._connection is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # so that it is never closed
             self._connection = None
+            os.close(self._held)
 
 
 _INSERT = "INSERT INTO entries (run, kind, data) VALUES (?, ?, ?)"
@@ -294,9 +345,28 @@ def host_name() -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in socket.gethostname())[:40] or "host"
 
 
+def _locked(path: Path) -> int:
+    """Take the lock of a journal; the system takes it back when the process ends.
+
+    SQLite's own lock is lost as soon as the process opens and closes the file in whatever way; this one is not.
+
+    Raises:
+        JournalInUseError: If another process has it.
+    """
+    name = path.with_suffix(".lock")
+    lock = os.open(name, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        msg = f"{path} is in use by another process."
+        raise JournalInUseError(msg) from None
+    return lock
+
+
 def _make_file(path: Path) -> None:
     folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
     note = folder.parent / ".gitignore"
@@ -330,7 +400,7 @@ def _form_of(path: Path, connection: sqlite3.Connection) -> int:
 
 
 def _delete(path: Path, *, with_files: bool) -> None:
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.stem}.lock"):
         with contextlib.suppress(OSError):
             path.with_name(name).unlink()
     files = path.with_suffix(".files")

@@ -86,6 +86,14 @@ class Scratch:
             raise
         self._weight[0] = size
 
+    def move(self, folder: Path) -> None:
+        """Move it into another folder."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._finalizer.detach()
+        self.path = Path(shutil.move(self.path, folder / self.path.name))
+        self._finalizer = weakref.finalize(self, _remove, self.path, self._owner, self._weight)
+        self._finalizer.atexit = False
+
     def keep(self) -> None:
         """Leave it on the disk, whatever becomes of this process: a journal tells of it."""
         self._finalizer.detach()

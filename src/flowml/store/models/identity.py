@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from flowml.errors import pass_on
 from flowml.patches.mlflow import AUTOLOGGED_MODELS, AUTOLOGGED_RUN
+from flowml.store.journal.journal import TAG
 from flowml.store.journal.scratch import Scratch
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
 _LEFT_BY_AUTOLOG = AUTOLOGGED_RUN.name.rpartition(".")[2]
@@ -135,6 +137,17 @@ def unchanged_or_new(value: object, name: str | None = None, *, is_wanted: bool 
 def note_logged(value: object, uri: str, model_id: str) -> None:
     """Remember what the user's code has logged as a model by itself: it is linked then, not logged again."""
     unchanged_or_new(value).ids[uri] = model_id
+
+
+def find(client: MlflowClient, model: Serialized, experiment_id: str) -> None:
+    """Look for a model that a process which is gone has logged: its id is in no journal any more.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
+    found = client.search_logged_models([experiment_id], f"tags.`{TAG}` = '{model.key}'", max_results=1)
+    if found:
+        model.ids[client.tracking_uri] = str(found[0].model_id)
 
 
 def autologged_model_id_of(model: object) -> str | None:

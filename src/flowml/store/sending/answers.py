@@ -73,7 +73,7 @@ def wait_for(
     """
     budget, began = settings.current().timeout, time.monotonic()
     until = until or (lambda: began + budget)
-    failing = 0.0
+    failing = silent = 0.0
     while True:
         now = time.monotonic()
         longest = 0.0 if is_bounded and has_failed() and not delay.left() else _SLICE
@@ -81,10 +81,12 @@ def wait_for(
             return result.result(max(0.0, min(until() - now, longest)))
         except NotYet:
             waited = time.monotonic() - now
-            if has_failed():
-                failing += waited
+            silent += waited
+            if has_failed():  # what was waited for before that was known counts, too
+                failing += silent
                 if is_bounded:
-                    delay.spend(waited)
+                    delay.spend(silent)
+                silent = 0.0
             is_late = has_failed() and (failing >= budget or (is_bounded and not delay.left()))
             if is_late or time.monotonic() >= until():
                 shown = mask(uri)

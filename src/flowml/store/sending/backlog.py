@@ -47,10 +47,11 @@ class Backlog:
 
     def give(self) -> list[tuple[Outgoing, Closing]]:
         """Return the next ones, read from the journal, with how they ended."""
-        some = {key: self._left.pop(key) for key in list(self._left)[:_AT_ONCE]}
-        for _, _, root in some.values():
-            self._of_roots[root] -= 1
+        some = {key: self._left[key] for key in list(self._left)[:_AT_ONCE]}
         reader = Reader(alive_here())
         journals = dict.fromkeys(mine for mine, _, _ in some.values())
         found = reader.read(journals, only=some.keys())
+        for key, (_, _, root) in some.items():
+            del self._left[key]
+            self._of_roots[root] -= 1
         return [(out, some[key][1]) for one in found for key, out in one.runs.items()]

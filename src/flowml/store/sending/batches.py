@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flowml import mlflow_limits, records
 from flowml.storable import clean
 from flowml.store.backend.retrying import may_pass
-from flowml.store.models import log_model
+from flowml.store.models import identity, log_model
 from flowml.store.models.identity import Serialized
 from flowml.store.sending import journaled
 
@@ -140,7 +140,11 @@ def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
     from mlflow.entities import LoggedModelInput
 
     datasets = [_dataset_input(run_id, record) for record in out.inputs if isinstance(record, records.Dataset)]
-    ids = {model.ids.get(client.tracking_uri) for model in out.inputs if isinstance(model, Serialized)}
+    given = [model for model in out.inputs if isinstance(model, Serialized)]
+    for model in given:
+        if model.is_restored and client.tracking_uri not in model.ids:
+            identity.find(client, model, out.created.result(0).info.experiment_id)
+    ids = {model.ids.get(client.tracking_uri) for model in given}
     linked: list[LoggedModelInput] = [LoggedModelInput(model_id) for model_id in sorted(filter(None, ids))]
     with _taking_away(out.inputs):
         if datasets or linked:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flowml import records
+from flowml.store.backend.failures import without_credentials
 from flowml.store.journal.journal import Journal, JournalClosedError, JournalError, current
 from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
@@ -79,6 +80,13 @@ def sent(out: Outgoing) -> None:
     numbers, out.unsent = out.unsent, []
     if (mine := out.journal) and numbers:
         _quietly(partial(mine.clear, numbers))
+
+
+def to_be_closed(out: Outgoing) -> None:
+    """Keep no more of a run than what it is: its process did not say how it ended, and somebody has to find out."""
+    if mine := out.journal:
+        out.unsent = []
+        _quietly(partial(mine.keep_headers, out.key, ("run", "store", "created")))
 
 
 def done(out: Outgoing) -> None:
@@ -177,15 +185,16 @@ def _forms(taken: Iterable[Sendable], mine: Journal) -> list[Any]:
 def _place(scratch: Scratch, mine: Journal) -> list[Any]:
     """Name a folder of files by its place beside the journal, so that both can be moved.
 
-    Raises:
-        ValueError: If it is elsewhere, from before there was a journal.
+    One that lies elsewhere is brought there: the user's code went to another folder, or there was no journal yet.
     """
-    place = scratch.path.relative_to(mine.path.parent)
+    if not scratch.path.is_relative_to(mine.files):
+        scratch.move(mine.files)
     scratch.keep()
-    return [str(place)]
+    return [str(scratch.path.relative_to(mine.path.parent))]
 
 
 def _of_model(model: Serialized, mine: Journal) -> dict[str, Any]:
     scratch = model.scratch
     place = _place(scratch, mine)[0] if scratch else None
-    return {"key": model.key, "content": model.content, "name": model.name, "ids": dict(model.ids), "files": place}
+    ids = {without_credentials(uri): model_id for uri, model_id in model.ids.items()}
+    return {"key": model.key, "content": model.content, "name": model.name, "ids": ids, "files": place}

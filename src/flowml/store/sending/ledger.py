@@ -56,11 +56,13 @@ def ledger_of(uri: str, info: records.CurrentRun, pid: int) -> Ledger:  # noqa: 
 
 def add_noted(client: MlflowClient, run_id: str, call_summary: CallSummary) -> None:
     """Count the children that other processes noted, and take their notes away."""
-    for key, text in client.get_run(run_id).data.tags.items():
-        if key.startswith(_NOTED):
-            client.delete_tag(run_id, key)
-            for row in text.splitlines():
-                call_summary.add(SummarizedCall(**json.loads(row)))
+    notes = {key: text for key, text in client.get_run(run_id).data.tags.items() if key.startswith(_NOTED)}
+    for key in notes.keys() - call_summary.noted:  # counted first: the answer to taking one away may be lost
+        for row in notes[key].splitlines():
+            call_summary.add(SummarizedCall(**json.loads(row)))
+        call_summary.noted.add(key)
+    for key in notes:
+        client.delete_tag(run_id, key)
 
 
 def _row(child: SummarizedCall) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flowml import records
+from flowml.store.backend.failures import without_credentials
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.journal.journal import Entry, Journal
 from flowml.store.journal.scratch import Scratch
@@ -26,16 +27,17 @@ class ReadBack:
 
     Attributes:
         journal: The journal.
-        runs: Each run, in the order in which they were opened, with the store it goes to.
+        runs: Each run by its key, in the order in which they were opened.
+        stores: Where each goes.
         closings: How those ended that have.
-        torn: How many entries could not be read.
+        torn: The numbers of entries that could not be read.
     """
 
     journal: Journal
     runs: dict[str, Outgoing] = field(default_factory=dict)
     stores: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     closings: dict[str, Closing] = field(default_factory=dict)
-    torn: int = 0
+    torn: list[int] = field(default_factory=list)
 
 
 class Reader:
@@ -71,7 +73,7 @@ class Reader:
             found.append(one)
             entries = journal.entries() if only is None else [each for key in only for each in journal.entries(key)]
             for entry in entries:
-                if entry.kind == "run":
+                if entry.kind == "run" and isinstance(entry.data, dict) and "store" in entry.data:
                     headers[entry.run] = one, entry.data
                 else:
                     others.append((one, entry))
@@ -82,7 +84,7 @@ class Reader:
             try:
                 self._add(one, entry)
             except (KeyError, TypeError, ValueError, IndexError) as error:
-                one.torn += 1
+                one.torn.append(entry.number)
                 _logger.debug("flowml: an entry of %s is torn: %r", one.journal.path, error)
         return found
 
@@ -180,6 +182,13 @@ class Reader:
                 return made
         raise ValueError(form)
 
+    def know(self, uri: str) -> None:
+        """Let models have their ids under the address of a store as it is here, with credentials."""
+        bare = without_credentials(uri)
+        for model in self._models.values():
+            if bare in model.ids:
+                model.ids[uri] = model.ids[bare]
+
     def _model(self, facts: Mapping[str, Any], journal: Journal) -> Serialized:
         found = self._models.get(facts["key"])
         if found is None:
@@ -193,14 +202,14 @@ class Reader:
 
 
 def _inside(journal: Journal, place: str) -> Path:
-    """Return where files are; never outside of the journal's folder, whatever it says.
+    """Return where files are; never outside of the journal's own, whatever it says.
 
     Raises:
         ValueError: If it says so.
     """
-    folder = journal.path.parent
-    path = (folder / place).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    folder = journal.files.resolve()
+    path = (journal.path.parent / place).resolve()
+    if path == folder or not path.is_relative_to(folder):
         raise ValueError(place)
     return path
 

@@ -134,7 +134,9 @@ class Sender:
         """Take away from the journal what MLflow has; not a run that it refuses, which may have another place."""
         if out.created.done() and out.created.exception(0) is None:
             is_over = out.closed or out.is_restored or out.new is None
-            if is_done and is_over and not out.incoming:
+            if is_done and out.is_restored and out.new and not out.closed and not out.incoming:
+                journaled.to_be_closed(out)
+            elif is_done and is_over and not out.incoming:
                 journaled.done(out)
             else:
                 journaled.sent(out)

@@ -92,6 +92,7 @@ class Writer:
         self._may_work = threading.Event()
         self._may_work.set()
         self._working = threading.Lock()
+        self._resting = False
 
     def rest(self) -> None:
         """Send nothing until `go_on`: a process that is forked in the middle of a write cannot open the database.
@@ -219,7 +220,11 @@ class Writer:
 
     def _send_at_once(self, out: Outgoing) -> None:
         if settings.current().write == "sync" and threading.current_thread() is not self._thread:
-            self.flush(settings.current().timeout, of=out.root or out, is_bounded=True)
+            try:
+                self.flush(settings.current().timeout, of=out.root or out, is_bounded=True)
+            except TrackingError as problem:
+                if not (problem.waits and out.journal):
+                    raise  # else it is on the disk, and the end of the flow says so
 
     def is_working(self) -> bool:
         """Tell whether the sender has begun, so that it may have something left to send."""
