@@ -1,7 +1,7 @@
 """The journal of one process: what it logged, in one SQLite file, until MLflow has it.
 
-Whoever has it open holds SQLite's lock on it, which the system takes back when the process ends, however it ends. So a
-journal that can be opened is nobody's any more.
+Whoever has it open holds the lock of a file beside it, which the system takes back when the process ends, however it
+ends. So a journal whose lock can be taken is nobody's any more.
 """
 
 from __future__ import annotations
