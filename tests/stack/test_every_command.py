@@ -41,6 +41,7 @@ BESIDE: dict[str, tuple[list[str], int, str]] = {
     "compare": (["compare", "trained-on-1", "trained-on-2"], 0, "accuracy"),
     "doctor": (["doctor"], 0, "{prefect}/api"),
     "reap": (["reap"], 0, "0 closed"),
+    "sync": (["sync"], 0, "No journal waits"),
     "delete": (["delete", "trained-on-1", "--yes"], 0, "1 runs deleted"),
     "restore": (["restore", "trained-on-1"], 0, "1 runs restored"),
     "deploy": (["deploy", "train.py:training", "--work-pool", "here"], 0, "training/nightly"),
@@ -80,6 +81,7 @@ NOTHING = {
     "doctor": (["doctor"], 0, "No Prefect server is configured"),
     "run": (["run", "train.py:training"], 0, "Completed"),
     "reap": (["reap"], 0, "0 closed"),
+    "sync": (["sync"], 0, "No journal waits"),
 }
 STARTS_ONE = {"run", "reap"}  # a temporary server: what they ask of Prefect is of this process alone
 
