@@ -26,7 +26,7 @@ from flowml.options import Track
 from flowml.store import Run, open_run
 from flowml.store.backend import sql_tables
 from flowml.store.backend.connection import Connection, connect
-from flowml.store.journal.journal import FORM
+from flowml.store.journal.on_disk import FORM
 from flowml.store.recovery import Recovery
 from flowml.store.recovery import recover as send_journals
 from flowml.store.sending import sql_insert, writer
@@ -279,6 +279,17 @@ def test_a_torn_entry_is_left_out_and_reported(project: Path) -> None:
     assert "1 entries could not be read" in found.problems[0]
     assert journal.with_suffix(".torn").exists()
     assert runs()["task"].data.params == {"c": "0.1"}
+
+
+@pytest.mark.parametrize("header", ["null", "{}", '{"store": {}, "root": null, "new": {}}', "[["])
+def test_a_torn_header_costs_its_run_alone(project: Path, header: str) -> None:
+    """A run whose header cannot be read is reported once; all others are sent, and the journal goes."""
+    killed(f"hold()\n{LOGGED}die()", project)
+    (journal,) = journals(project)
+    _execute(journal, f"UPDATE entries SET data = '{header}' WHERE kind = 'run' AND data LIKE '%\"name\":\"task\"%'")
+    assert "could not be read" in recover([journal]).problems[0]
+    assert set(runs()) == {"root"}
+    assert journals(project) == []
 
 
 def test_nothing_outside_of_its_folder_is_sent(project: Path) -> None:

@@ -11,7 +11,8 @@ from typing import TypeAlias
 from flowml.errors import FlowmlError, TrackingError
 from flowml.store.backend import offline
 from flowml.store.backend.connection import Connection, apart, connect
-from flowml.store.journal.journal import Journal, JournalError, JournalInUseError
+from flowml.store.journal.journal import Journal
+from flowml.store.journal.on_disk import JournalError, JournalInUseError
 from flowml.store.sending import creation, journaled, readback
 from flowml.store.sending.queue import Experiment, Outgoing
 from flowml.store.sending.writer import writer_of

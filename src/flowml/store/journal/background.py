@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from flowml import settings
-from flowml.store.journal import journal
+from flowml.store.journal import on_disk
 from flowml.store.journal.left import is_left, left_behind
 
 _AT_MOST_EVERY = 60.0  # seconds
@@ -29,7 +29,7 @@ def send_what_was_left() -> bool:
         return False  # it is the user's program, and no Python
     if not any(map(is_left, left_behind(home))):
         return False
-    log = journal.folder_of(home) / _LOG
+    log = on_disk.folder_of(home) / _LOG
     with suppress(OSError):
         if log.exists() and time.time() - log.stat().st_mtime < _AT_MOST_EVERY:
             return False

@@ -6,58 +6,28 @@ ends. So a journal whose lock can be taken is nobody's any more.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
-import shutil
-import socket
 import sqlite3
-import time
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from flowml import settings
-from flowml.errors import FlowmlError
-
-try:
-    import fcntl
-except ImportError:  # on Windows SQLite's own lock is not lost
-    fcntl = None  # type: ignore[assignment]
+from flowml.store.journal import on_disk
+from flowml.store.journal.on_disk import JournalError, JournalInUseError
 
 TAG = "flowml.id"
 """The tag of a run, and of a logged model, by which whoever sends it again finds it."""
 
-FORM = 1
-"""The version of what is written; each flowml reads its own and those before."""
-
 TORN = "torn"
 """The kind of an entry that cannot be read."""
 
-_TABLES = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE entries (number INTEGER PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
-CREATE INDEX entries_of_run ON entries (run);
-"""
-SUFFIX = ".db"
-"""How the name of a journal ends; before that stand the time, the machine, the process and a random part."""
-
 _LOOK = 500  # so many entries are added between two looks at its size
 _CHECKPOINT = 16_000_000  # bytes of the write-ahead log, after which it is written into the file
-
-
-class JournalError(FlowmlError):
-    """A journal cannot be read or written."""
-
-
-class JournalInUseError(JournalError):
-    """A journal belongs to a process that is at work."""
 
 
 class JournalClosedError(JournalError):
@@ -118,52 +88,24 @@ class Journal:
 
     @classmethod
     def _new(cls, folder: Path) -> Journal:
-        path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{host_name()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        with _explained(path):
+        path = on_disk.name_in(folder)
+        with on_disk.explained(path):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = _locked(path)  # first: nobody takes the file before it is whole
-            _make_file(path)
-            connection = _connect(path)
-            connection.executescript(_TABLES)
-            about = {"form": str(FORM), "flowml": version("prefect-flowml")}
-            connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-        return cls(path, connection, lock)
+            return cls(path, *on_disk.made(path))
 
     @classmethod
     def adopt(cls, path: Path) -> Journal:
         """Open a journal that another process left.
 
         Raises:
-            JournalInUseError: If that process, or another that sends it, is at work.
+            JournalInUseError: If that process, or another that sends it, is at work; or it went this moment.
             JournalError: If it is none, or one of a newer flowml.
         """
-        with _explained(path):
-            if path in _open_here or not path.is_file():
-                msg = f"{path} is in use, or gone"
-                raise JournalInUseError(msg)
-            lock = _locked(path)
-            try:
-                if not path.is_file():
-                    raise JournalInUseError(str(path))  # noqa: TRY301 - it went this moment
-                connection = _connect(path)
-            except BaseException:
-                os.close(lock)
-                raise
-            try:
-                if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    connection.executescript(_TABLES)  # its process was killed before it wrote anything
-                    connection.execute("INSERT INTO about VALUES ('form', ?)", (str(FORM),))
-                form = _form_of(path, connection)
-            except BaseException:
-                connection.close()
-                os.close(lock)
-                raise
-        if form > FORM:
-            connection.close()
-            os.close(lock)
-            msg = f"{path} is of a newer flowml (form {form}; this one reads {FORM}). Upgrade flowml to send it."
-            raise JournalError(msg)
-        journal = cls(path, connection, lock, is_own=False)
+        if path in _open_here:
+            msg = f"{path} is this process's own."
+            raise JournalInUseError(msg)
+        with on_disk.explained(path):
+            journal = cls(path, *on_disk.opened(path), is_own=False)
         journal._alive = {entry.run for entry in journal.entries()}
         return journal
 
@@ -186,7 +128,7 @@ class Journal:
             JournalError: If it cannot be written.
         """
         rows = [(run, kind, json.dumps(data, separators=(",", ":"))) for kind, data in entries]
-        with self._lock, _explained(self.path):
+        with self._lock, on_disk.explained(self.path):
             connection = self._opened()
             self._check_size()
             self._alive.add(run)
@@ -210,9 +152,7 @@ class Journal:
         """
         self._added += 1
         if self._added % _LOOK == 1 or self._is_full:
-            most = settings.current().journal_limit
-            log = self.path.with_name(f"{self.path.name}-wal")
-            size = self.path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+            most, size = settings.current().journal_limit, self.path.stat().st_size + on_disk.size_of_log(self.path)
             self._is_full = size > most
             if self._is_full:
                 msg = f"The journal {self.path} has {size:,} bytes, more than its limit of {most:,} (journal_limit)."
@@ -224,7 +164,7 @@ class Journal:
         Raises:
             JournalError: If it cannot be written.
         """
-        with self._lock, _explained(self.path):
+        with self._lock, on_disk.explained(self.path):
             if self._connection:
                 self._connection.executemany("DELETE FROM entries WHERE number = ?", [(each,) for each in numbers])
                 self._shorten(self._connection)
@@ -235,7 +175,7 @@ class Journal:
         Raises:
             JournalError: If it cannot be written.
         """
-        with self._lock, _explained(self.path):
+        with self._lock, on_disk.explained(self.path):
             if self._connection is None or run not in self._alive:
                 return
             self._alive.discard(run)
@@ -251,10 +191,8 @@ class Journal:
         Raises:
             JournalError: If it cannot be written.
         """
-        with self._lock, _explained(self.path):
-            for entry in self.entries(run):
-                if entry.kind not in kinds:
-                    self.clear([entry.number])
+        with self._lock, on_disk.explained(self.path):
+            self.clear([entry.number for entry in self.entries(run) if entry.kind not in kinds])
 
     def set_aside(self, numbers: Iterable[int]) -> Path:
         """Keep a copy of it as it is, for somebody to look at, and take away what cannot be read.
@@ -266,21 +204,21 @@ class Journal:
             JournalError: If it cannot be written.
         """
         copy = self.path.with_suffix(".torn")
-        with self._lock, _explained(self.path):
+        with self._lock, on_disk.explained(self.path):
             if self._connection and not copy.exists():
                 self._connection.execute("VACUUM INTO ?", (str(copy),))
             self.clear(numbers)
+            self._alive = {entry.run for entry in self.entries()}
         return copy
 
     def _shorten(self, connection: sqlite3.Connection) -> None:
         """Write the log into the file where it is long; done in the thread that sends, for that waits for the disk."""
-        log = self.path.with_name(f"{self.path.name}-wal")
-        if log.exists() and log.stat().st_size > _CHECKPOINT:
+        if on_disk.size_of_log(self.path) > _CHECKPOINT:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def entries(self, run: str | None = None) -> list[Entry]:
         """Read all entries, or those of a run; one that is torn is of the kind `TORN`."""
-        with self._lock, _explained(self.path):
+        with self._lock, on_disk.explained(self.path):
             if self._connection is None:
                 return []
             mine = "SELECT * FROM entries WHERE run = coalesce(?, run) ORDER BY number"
@@ -301,7 +239,7 @@ class Journal:
             if connection:
                 connection.close()
                 if not self._alive:
-                    _delete(self.path, with_files=not self._is_own)
+                    on_disk.delete(self.path, with_files=not self._is_own)
                 os.close(self._held)
 
     def _opened(self) -> sqlite3.Connection:
@@ -329,106 +267,9 @@ _INSERT = "INSERT INTO entries (run, kind, data) VALUES (?, ?, ?)"
 _open_here: set[Path] = set()  # opening a file again, and closing it, would take back this process's lock
 
 
-def folder_of(home: Path) -> Path:
-    """Return where the journals of a project are."""
-    return home / "journal"
-
-
 def is_open_here(path: Path) -> bool:
     """Tell whether this process holds a journal: it must not open it again."""
     return path in _open_here
-
-
-@cache
-def host_name() -> str:
-    """Return this machine's name as journals have it in theirs."""
-    return "".join(letter if letter.isalnum() else "_" for letter in socket.gethostname())[:40] or "host"
-
-
-def _locked(path: Path) -> int:
-    """Take the lock of a journal; the system takes it back when the process ends.
-
-    SQLite's own lock is lost as soon as the process opens and closes the file in whatever way; this one is not.
-
-    Raises:
-        JournalInUseError: If another process has it.
-    """
-    name = path.with_suffix(".lock")
-    lock = os.open(name, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        msg = f"{path} is in use by another process."
-        raise JournalInUseError(msg) from None
-    return lock
-
-
-def _make_file(path: Path) -> None:
-    folder = path.parent
-    if folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
-    note = folder.parent / ".gitignore"
-    if not note.exists():
-        note.write_text("*\n")
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA synchronous = OFF")  # an empty file is nothing to wait for
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")  # the thread that sends does it, and no task waits
-        connection.execute("BEGIN IMMEDIATE")  # takes the lock, and keeps it
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _form_of(path: Path, connection: sqlite3.Connection) -> int:
-    try:
-        return int(connection.execute("SELECT value FROM about WHERE name = 'form'").fetchone()[0])
-    except (sqlite3.Error, TypeError, ValueError):
-        msg = f"{path} is no journal of flowml's. Move it out of that folder."
-        raise JournalError(msg) from None
-
-
-def _delete(path: Path, *, with_files: bool) -> None:
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.stem}.lock"):
-        with contextlib.suppress(OSError):
-            path.with_name(name).unlink()
-    files = path.with_suffix(".files")
-    if with_files:
-        shutil.rmtree(files, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        files.rmdir()  # those that somebody still holds go with it
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()
-        home = path.parent.parent
-        if [each.name for each in home.iterdir()] == [".gitignore"]:  # who has a store elsewhere needs no folder
-            (home / ".gitignore").unlink()
-            home.rmdir()
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            msg = f"{path} is in use by another process."
-            raise JournalInUseError(msg) from None
-        msg = f"The journal {path} cannot be written or read: {error}. Check the disk, or set FLOWML_HOME elsewhere."
-        raise JournalError(msg) from None
-    except (sqlite3.DatabaseError, OSError) as error:
-        msg = f"The journal {path} cannot be written or read: {error}. Check the disk, or set FLOWML_HOME elsewhere."
-        raise JournalError(msg) from None
 
 
 _current: dict[Path, Journal] = {}
@@ -443,7 +284,7 @@ def current() -> Journal | None:
     """
     if not settings.current().journal:
         return None
-    folder = folder_of(settings.home_folder())
+    folder = on_disk.folder_of(settings.home_folder())
     with _making:
         found = _current.get(folder)
         if found is None or not found.is_open():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowml import process, settings
-from flowml.store.journal import journal
+from flowml.store.journal import journal, on_disk
 
 _OF_OTHERS = 600.0  # seconds without news, after which a journal of another machine is taken for one left behind
 
@@ -43,7 +43,7 @@ def waiting() -> list[Waiting]:
 def left_behind(home: Path) -> list[Path]:
     """Return the journals in a project that this process does not hold; others may."""
     try:
-        found = sorted(journal.folder_of(home).glob(f"*-*-*-*{journal.SUFFIX}"))
+        found = sorted(on_disk.folder_of(home).glob(f"*-*-*-*{on_disk.SUFFIX}"))
     except OSError:
         return []
     return [path for path in found if not journal.is_open_here(path)]
@@ -52,7 +52,7 @@ def left_behind(home: Path) -> list[Path]:
 def is_left(path: Path) -> bool:
     """Tell whether the process that began a journal seems to be gone; only its lock says it for sure."""
     _, host, pid, _ = path.stem.split("-", 3)
-    if host == journal.host_name() and pid.isdecimal():
+    if host == on_disk.host_name() and pid.isdecimal():
         return int(pid) != os.getpid() and process.began(int(pid)) is None
     with contextlib.suppress(OSError):
         newest = max(each.stat().st_mtime for each in path.parent.glob(f"{path.name}*"))

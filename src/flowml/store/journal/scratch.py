@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import RLock
 
 from flowml import settings
-from flowml.store.journal import journal
+from flowml.store.journal import journal, on_disk
 
 
 class _Weights:
@@ -118,7 +118,7 @@ _all: weakref.WeakSet[Scratch] = weakref.WeakSet()
 
 def _new_folder() -> Path:
     """Make a folder beside the journal, so that both are there after the machine was off; else a temporary one."""
-    with contextlib.suppress(journal.JournalError, OSError):
+    with contextlib.suppress(on_disk.JournalError, OSError):
         if mine := journal.current():
             mine.files.mkdir(mode=0o700, exist_ok=True)
             return Path(tempfile.mkdtemp(dir=mine.files))

@@ -15,7 +15,8 @@ from typing import Any
 
 from flowml import records
 from flowml.store.backend.failures import without_credentials
-from flowml.store.journal.journal import Journal, JournalClosedError, JournalError, current
+from flowml.store.journal.journal import Journal, JournalClosedError, current
+from flowml.store.journal.on_disk import JournalError
 from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ class ReadBack:
     torn: list[int] = field(default_factory=list)
 
 
+@contextmanager
+def _torn(one: ReadBack, entry: Entry) -> Iterator[None]:
+    """Note an entry that cannot be read, and go on with the others."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        one.torn.append(entry.number)
+        _logger.debug("flowml: an entry of %s is torn: %r", one.journal.path, error)
+
+
 class Reader:
     """Reads journals; what one tells of runs in another is put together.
 
@@ -65,55 +76,58 @@ class Reader:
         Returns:
             What each of them tells of; sorted, so that a run comes after the one that it hangs under.
         """
-        headers: dict[str, tuple[ReadBack, Mapping[str, Any]]] = {}
+        headers: dict[str, tuple[ReadBack, Entry]] = {}
         others: list[tuple[ReadBack, Entry]] = []
         found = []
         for journal in journals:
             one = ReadBack(journal)
             found.append(one)
-            entries = journal.entries() if only is None else [each for key in only for each in journal.entries(key)]
-            for entry in entries:
-                if entry.kind == "run" and isinstance(entry.data, dict) and "store" in entry.data:
-                    headers[entry.run] = one, entry.data
+            for entry in journal.entries() if only is None else [each for key in only for each in journal.entries(key)]:
+                if entry.kind == "run":
+                    headers[entry.run] = one, entry
                 else:
                     others.append((one, entry))
-        for key, (one, header) in headers.items():
-            one.runs[key] = self._open(key, headers)
-            one.stores[key] = header.get("store") or {}
+        for key, (one, entry) in headers.items():
+            with _torn(one, entry):
+                one.stores[key] = entry.data["store"] or {}
+                one.runs[key] = self._open(key, headers)
         for one, entry in others:
-            try:
+            with _torn(one, entry):
                 self._add(one, entry)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                one.torn.append(entry.number)
-                _logger.debug("flowml: an entry of %s is torn: %r", one.journal.path, error)
         return found
 
-    def _open(self, key: str, headers: Mapping[str, tuple[ReadBack, Mapping[str, Any]]]) -> Outgoing:
-        """Make a run of its header, and before it the one above."""
+    def _open(
+        self, key: str, headers: Mapping[str, tuple[ReadBack, Entry]], created: list[str] | None = None
+    ) -> Outgoing:
+        """Make a run of its header, and before it the one above; without one, refer to a run that MLflow has, or will.
+
+        Args:
+            key: The run's.
+            headers: Those that there are.
+            created: As what it was created, if whoever refers to it knows that.
+        """
         if key in self.all_runs:
             return self.all_runs[key]
         if key not in headers:
-            return self._elsewhere({"key": key, "created": None})
-        one, header = headers[key]
-        new, root = header.get("new"), header.get("root")
-        out = Outgoing(
-            None if new is None else self._new(new, headers),
-            self._open(root, headers) if root and (root in headers or root in self.all_runs) else None,
-            key=key,
-            is_restored=not self._is_ours,
-        )
-        out.journal = one.journal
-        if header.get("created"):
-            out.created.set_result(_made(header["created"]))
+            out = Outgoing(None, None, key=key, is_restored=True)
+        else:
+            one, entry = headers[key]
+            header, root = entry.data, entry.data.get("root")
+            out = Outgoing(
+                None if header.get("new") is None else self._new(header["new"], headers),
+                self._open(root, headers) if root in headers or root in self.all_runs else None,
+                key=key,
+                is_restored=not self._is_ours,
+            )
+            out.journal, created = one.journal, header.get("created")
+        if created:
+            out.created.set_result(_made(created))
         self.all_runs[key] = out
         return out
 
-    def _new(self, new: Mapping[str, Any], headers: Mapping[str, tuple[ReadBack, Mapping[str, Any]]]) -> NewRun:
+    def _new(self, new: Mapping[str, Any], headers: Mapping[str, tuple[ReadBack, Entry]]) -> NewRun:
         def other(reference: Mapping[str, Any] | None) -> Outgoing | None:
-            if reference is None:
-                return None
-            key = reference["key"]
-            return self._open(key, headers) if key in headers or key in self.all_runs else self._elsewhere(reference)
+            return self._open(reference["key"], headers, reference["created"]) if reference else None
 
         named = new["experiment"]
         experiment = Experiment(*named) if named else None
@@ -127,15 +141,6 @@ class Reader:
             reopens=new["reopens"],
             follows=other(new["follows"]),
         )
-
-    def _elsewhere(self, reference: Mapping[str, Any]) -> Outgoing:
-        """Refer to a run that no journal here tells of: MLflow has it, or will."""
-        key = reference["key"]
-        if key not in self.all_runs:
-            out = self.all_runs[key] = Outgoing(None, None, key=key, is_restored=True)
-            if reference.get("created"):
-                out.created.set_result(_made(reference["created"]))
-        return self.all_runs[key]
 
     def _add(self, one: ReadBack, entry: Entry) -> None:
         out = one.runs[entry.run]

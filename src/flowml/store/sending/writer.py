@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -327,7 +327,6 @@ class Writer:
     def _send_due(
         self, *, force: bool = False, of: Outgoing | None = None, last: bool = False
     ) -> Mapping[Outgoing, TrackingError]:
-        side_by_side = self._uri.startswith("http")
         one = SendPass(
             self._sender,
             self._waiting,
@@ -335,9 +334,11 @@ class Writer:
             self._was_sent,
             self._create_wanted,
             self._backlog.count,
-            side_by_side,
+            side_by_side=self._uri.startswith("http"),
+            force=force,
+            of=of,
+            last=last,
         )
-        one = replace(one, force=force, of=of, last=last)
         failed = one.run()
         self._failures, self._next_try = 0, 0.0
         while self._fetch() and not failed:
