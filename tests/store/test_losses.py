@@ -91,6 +91,33 @@ def test_seconds_of_internal_errors_lose_nothing(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("project")
+def test_each_flow_has_a_delay_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow that used up its ``max_delay`` leaves the next one its own, also where a third one never ends."""
+    monkeypatch.setenv("FLOWML_MAX_DELAY", "2")
+    settings.reload()
+    never_ends, first = opened(), opened()
+    with failing(monkeypatch, SqlAlchemyStore, "log_batch", MlflowException("the database is being moved")):
+        first.put([records.Metric("loss", 0.5)])
+        first.close("FINISHED", 1)
+        with pytest.raises(TrackingError, match=r"waits? on this disk"):
+            first.settle()
+    second, works, failures = opened(), SqlAlchemyStore.log_batch, iter(range(2))
+
+    def fail_twice(*args: Any, **kwargs: Any) -> Any:
+        if next(failures, None) is not None:
+            raise MlflowException("the database is being moved")
+        return works(*args, **kwargs)
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", fail_twice)
+    second.put([records.Metric("loss", 0.25)])
+    second.close("FINISHED", 1)
+    second.settle()
+    assert stored(second).data.metrics == {"loss": 0.25}
+    never_ends.close("FINISHED", 1)
+    never_ends.settle()
+
+
+@pytest.mark.usefixtures("project")
 def test_an_empty_answer_is_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where something else than MLflow answers a new run by nothing, the run is created when MLflow answers again."""
     works, until = MlflowClient.create_run, time.monotonic() + _OUTAGE

@@ -22,6 +22,7 @@ from flowml.store.journal.background import send_what_was_left
 from flowml.store.lazy_store import LazyStore
 from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere, joined
 from flowml.store.runs import NO_RUN, ParentsRun, Run
+from flowml.store.sending.answers import Delay, delay_below
 from flowml.store.sending.queue import Experiment, NewRun, Outgoing
 from flowml.store.sending.writer import writer_of
 from flowml.store.summarized_run import SummarizedRun
@@ -118,7 +119,9 @@ def join(caller: records.Caller) -> Run:
     connection = connect(caller.tracking_uri, caller.registry_uri, may_be_away=True)
     store = LazyStore.at(connection)
     if caller.run is None:
-        return JoinedRun(store, Outgoing(None, None, key=caller.key or "", store=store.place), caller.children)
+        key = caller.key or ""
+        out = Outgoing(None, None, key=key, store=store.place, own_delay=delay_below(key))
+        return JoinedRun(store, out, caller.children)
     if caller.tag is None:
         return joined(store, caller.run, caller.children)
     its_run = _started_by(connection, caller)
@@ -152,7 +155,8 @@ def _started_by(connection: Connection, caller: records.Caller) -> records.Curre
         connection.client.search_runs, [experiment_id], mine, order_by=["attributes.start_time DESC"], max_results=1
     )
     until = time.monotonic() + settings.current().timeout
-    while not (its_run := writer_of(connection).ask(search)) and time.monotonic() < until:
+    writer, delay = writer_of(connection), delay_below(caller.run.run_id)
+    while not (its_run := writer.ask(search, delay)) and time.monotonic() < until:
         time.sleep(0.05)
     return dataclasses.replace(caller.run, run_id=its_run[0].info.run_id, url=None) if its_run else None
 
@@ -217,7 +221,8 @@ class _Opening:
             follows=None if is_flow else self.follows,
         )
         root = (above.out.root or above.out) if above and above.own else None
-        out = Outgoing(new, root, store=store.place)
+        delay = above.out.delay if above and not is_root else Delay()
+        out = Outgoing(new, root, store=store.place, own_delay=delay)
         return OwnRun(store, out, above, identity=identity, children=self.track.children)
 
 

@@ -20,7 +20,8 @@ from flowml.store.by_hand.opened import Stack
 from flowml.store.by_hand.plain_calls import PlainCalls
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.lazy_store import LazyStore
-from flowml.store.sending import answers, creation, journaled
+from flowml.store.sending import creation, journaled
+from flowml.store.sending.answers import delay_below
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.ledger import ledger_of
 from flowml.store.sending.queue import Closing, Created, Outgoing
@@ -188,7 +189,7 @@ class JoinedRun:
         self._leave_to_parent()
         writer = writer_of(self.connection)
         run_id = writer.created(self.out).info.run_id
-        return str(writer.ask(lambda: self.connection.client.get_run(run_id)).info.status) == "RUNNING"
+        return str(writer.ask(lambda: self.connection.client.get_run(run_id), self.out.delay).info.status) == "RUNNING"
 
     def settle(self) -> None:
         """Wait until all that was logged to it here is in MLflow.
@@ -204,12 +205,8 @@ class JoinedRun:
             raise self._waiting(problem, writer.count_waiting(self.out)) from None
         finally:
             mlflow_state.flush_traces()
-            self._end_delay()
         if self.out.problems:
             raise TrackingError.of(self.out.problems)
-
-    def _end_delay(self) -> None:
-        """Note that nobody waits for this run any more."""
 
     def _waiting(self, problem: TrackingError, count: int) -> TrackingError:
         """Say what becomes of what MLflow has not taken."""
@@ -248,9 +245,7 @@ class OwnRun(JoinedRun):
         self._is_flow = identity.kind == "flow"
         self.held = HeldParams() if identity.retries else None
         journaled.begin(out)
-        self._has_delay = above is None
         if above is None:
-            answers.delay.begin()
             store.when_fixed(lambda _: journaled.note(out, "store", place_of(out)))
         store.when_fixed(lambda connection: writer_of(connection).tell(out))
 
@@ -328,11 +323,6 @@ class OwnRun(JoinedRun):
         """Whether nothing above it in this process waits until all is in MLflow."""
         return self._above is None or is_elsewhere(self._above)
 
-    def _end_delay(self) -> None:
-        has_delay, self._has_delay = self._has_delay, False
-        if has_delay:
-            answers.delay.end()
-
     def settle(self) -> None:
         """Wait until all is in MLflow, if this is the outermost run of the process.
 
@@ -356,7 +346,7 @@ def is_elsewhere(run: JoinedRun) -> bool:
 
 def joined(store: LazyStore, info: records.CurrentRun, children: Children = "all") -> JoinedRun:
     """Return a run that exists already, to hang others under."""
-    out = Outgoing(None, None, store=store.place)
+    out = Outgoing(None, None, store=store.place, own_delay=delay_below(info.run_id))
     out.created.set_result(Created(None, info))
     return JoinedRun(store, out, children)
 

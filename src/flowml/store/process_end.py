@@ -10,7 +10,7 @@ from flowml import settings
 from flowml.errors import TrackingError
 from flowml.store import digests, lazy_store
 from flowml.store.journal import journal
-from flowml.store.sending import answers
+from flowml.store.sending.answers import Delay
 from flowml.store.sending.writer import all_writers
 
 _logger = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ def flush_all(patience: float | None = None) -> None:
 @atexit.register
 def _flush_at_exit() -> None:
     """Send what nobody waited for, such as a generator task that was left early; give up after the usual time."""
-    patience = min(settings.current().timeout, max(answers.delay.left(), _LEAST))
+    left = Delay.newest.left() if Delay.newest else settings.current().max_delay
+    patience = min(settings.current().timeout, max(left, _LEAST))
     try:
         flush_all(patience)
     except TrackingError as problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet  # a class of its own before Python 3.11
@@ -19,36 +20,40 @@ _SLICE = 0.1  # seconds, after which it is looked at again what is waited for
 
 
 class Delay:
-    """How long the flow that runs here may still wait for an MLflow that fails or does not answer."""
+    """How long a flow may still wait here for an MLflow that fails or does not answer: the setting ``max_delay``."""
+
+    newest: Delay | None = None  # the one that was spent of last
 
     def __init__(self) -> None:
         self._spent = 0.0
-        self._flows = 0
         self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
-
-    def begin(self) -> None:
-        """Note that an outermost call begins: it has all of the setting ``max_delay``, unless another is at work."""
-        with self._lock:
-            self._flows += 1
-            if self._flows == 1:
-                self._spent = 0.0
-
-    def end(self) -> None:
-        """Note that an outermost call has ended."""
-        with self._lock:
-            self._flows -= 1
 
     def spend(self, seconds: float) -> None:
         """Note that somebody waited."""
         with self._lock:
             self._spent += seconds
+            Delay.newest = self
 
     def left(self) -> float:
         """Return the seconds that may still be waited."""
         return max(0.0, settings.current().max_delay - self._spent)
 
 
-delay = Delay()
+_below: OrderedDict[str, Delay] = OrderedDict()
+_MOST = 200  # runs of other processes of which it is remembered how long calls below them waited here
+
+
+def delay_below(run: str) -> Delay:
+    """Return the one delay of all calls that work in this process below a run of another.
+
+    Args:
+        run: Its id, or the key that finds it later.
+    """
+    found = _below.setdefault(run, Delay())
+    _below.move_to_end(run)
+    while len(_below) > _MOST:
+        _below.popitem(last=False)
+    return found
 
 
 def wait_for(
@@ -57,7 +62,7 @@ def wait_for(
     until: Callable[[], float] | None = None,
     has_failed: Callable[[], bool] = bool,
     *,
-    is_bounded: bool = True,
+    delay: Delay | None = None,
 ) -> T:
     """Wait for a result until a time that may move, or for the setting ``timeout``.
 
@@ -66,7 +71,7 @@ def wait_for(
         uri: The tracking URI of the store, for the message.
         until: Asked for the time, as `time.monotonic` counts it.
         has_failed: Tells whether MLflow fails or does not answer, so that nobody waits longer than that setting.
-        is_bounded: Whether the wait is among those that ``max_delay`` bounds, and not one that was asked for.
+        delay: What the flow that waits may still be delayed; None for a wait that was asked for, or is nobody's.
 
     Raises:
         TrackingError: If MLflow fails or does not answer in time.
@@ -76,7 +81,7 @@ def wait_for(
     failing = silent = 0.0
     while True:
         now = time.monotonic()
-        longest = 0.0 if is_bounded and has_failed() and not delay.left() else _SLICE
+        longest = 0.0 if delay and has_failed() and not delay.left() else _SLICE
         try:
             return result.result(max(0.0, min(until() - now, longest)))
         except NotYet:
@@ -84,10 +89,10 @@ def wait_for(
             silent += waited
             if has_failed():  # what was waited for before that was known counts, too
                 failing += silent
-                if is_bounded:
+                if delay:
                     delay.spend(silent)
                 silent = 0.0
-            is_late = has_failed() and (failing >= budget or (is_bounded and not delay.left()))
+            is_late = has_failed() and (failing >= budget or (delay and not delay.left()))
             if is_late or time.monotonic() >= until():
                 shown = mask(uri)
                 message = f"MLflow at {shown} did not answer within {time.monotonic() - began:.0f} s."

@@ -22,6 +22,7 @@ from flowml.store.journal.journal import Journal
 from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
+from flowml.store.sending.answers import Delay
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -197,6 +198,7 @@ class Outgoing:
     was_tried: bool = False  # whether its creation was tried, and nobody knows whether it came to be
     is_said_to_wait: bool = False  # whether the user was told that something of an outermost run waits
     children: CallSummary | None = None  # those without runs, of one that was read from a journal
+    own_delay: Delay = field(default_factory=Delay)  # of an outermost run
     _losses: Losses = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -207,6 +209,11 @@ class Outgoing:
     def losses(self) -> Losses:
         """What is lost of the outermost run and all below it."""
         return (self.root or self)._losses  # noqa: SLF001 - its own class
+
+    @property
+    def delay(self) -> Delay:
+        """How long MLflow may still delay the outermost run."""
+        return (self.root or self).own_delay
 
     def sort(self) -> None:
         """Sort what came in by what it is sent with; of one param or tag the last counts."""
@@ -263,7 +270,7 @@ class Outgoing:
 
     def for_a_fork(self) -> Outgoing:
         """Return the same run with nothing to send, for a forked process that has something of its own to say."""
-        out = Outgoing(None, None, store=self.store)
+        out = Outgoing(None, None, store=self.store, own_delay=self.delay)
         if self.created.done() and not self.created.exception(0):
             out.created.set_result(self.created.result(0))
         else:

@@ -136,8 +136,12 @@ class Writer:
         self._hand_over(_Close(out, closing))
         self._send_at_once(out)
 
-    def ask(self, job: Callable[[], T]) -> T:
+    def ask(self, job: Callable[[], T], delay: answers.Delay | None = None) -> T:
         """Let the sender do something in its turn, and wait for it, at most the setting ``timeout``.
+
+        Args:
+            job: What it does.
+            delay: What the flow that waits may still be delayed.
 
         Raises:
             TrackingError: If MLflow fails or does not answer in time.
@@ -149,7 +153,7 @@ class Writer:
 
         result: Future[T] = Future()
         self._hand_over((work, result))
-        return self.wait(result)
+        return self.wait(result, delay=delay)
 
     def flush(self, patience: float | None = None, *, of: Outgoing | None = None, is_bounded: bool = False) -> None:
         """Send all that was handed over until now, and wait for it; what fails in a way that may pass is tried again.
@@ -158,13 +162,14 @@ class Writer:
             patience: Seconds to wait since the last run was sent. Default: ten times the setting ``timeout``, for
                 files take long; but no longer than that setting once MLflow fails.
             of: An outermost run: not waited for is what fails of others.
-            is_bounded: Whether the setting ``max_delay`` bounds how long it waits once MLflow fails.
+            is_bounded: Whether that run's delay bounds how long it waits once MLflow fails.
 
         Raises:
             TrackingError: If something is not sent yet; it is tried again while the process lives.
         """
         began, timeout = time.monotonic(), settings.current().timeout
-        most = min(timeout, answers.delay.left()) if is_bounded else timeout
+        delay = of.delay if of and is_bounded else None
+        most = min(timeout, delay.left()) if delay else timeout
         limit = min(patience or most, most)
         for failures in count(1):
             until = max(began, of.sent_last if of else 0.0) + limit
@@ -174,14 +179,14 @@ class Writer:
             self._hand_over((partial(self._send_all, of, last=is_last), result))
             try:
                 latest = partial(self._latest, longest, began, patience or 10 * timeout)
-                self.wait(result, latest, is_bounded=is_bounded)
+                self.wait(result, latest, delay=delay)
             except TrackingError:
                 if is_last or not result.done():
                     raise
                 rest = max(0.0, min(pause(failures, timing.LONGEST_PAUSE_AWAITED), until - time.monotonic()))
                 time.sleep(rest)
-                if is_bounded:
-                    answers.delay.spend(rest)
+                if delay:
+                    delay.spend(rest)
             else:
                 return
 
@@ -197,14 +202,16 @@ class Writer:
         if not out.created.done():
             self._wanted.append(out)
             self._hand_over((self._create_wanted, Future[None]()))
-        return self.wait(out.created)
+        return self.wait(out.created, delay=out.delay)
 
     def _create_wanted(self) -> None:
         while self._wanted:
             with self._at_work(), suppress(LaterError):
                 self._sender.create(self._wanted.popleft())
 
-    def wait(self, result: Future[T], until: Callable[[], float] | None = None, *, is_bounded: bool = True) -> T:
+    def wait(
+        self, result: Future[T], until: Callable[[], float] | None = None, *, delay: answers.Delay | None = None
+    ) -> T:
         """Wait for a result of the sender, until a time that may move, or for the setting ``timeout``.
 
         Raises:
@@ -213,7 +220,7 @@ class Writer:
         if threading.current_thread() is self._thread and not result.done():
             msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
             raise TrackingError(msg)
-        return answers.wait_for(result, self._uri, until, self._is_away, is_bounded=is_bounded)
+        return answers.wait_for(result, self._uri, until, self._is_away, delay=delay)
 
     def _is_away(self) -> bool:
         return bool(self._failures) or self._sender.is_stuck()
