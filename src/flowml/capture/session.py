@@ -44,7 +44,7 @@ class Session:
         self.said = said or Said()
         self.rests = False
         self.deferred: tuple[Any] | None = None
-        self._verdict: Verdict | None = None
+        self._verdict: tuple[Verdict, list[records.Record]] | None = None  # with what tells of it
         self._steps = 0
         self._asking: BackgroundJob | None = None
         self._error: BaseException | None = None
@@ -159,10 +159,11 @@ class Session:
 
     def close(self) -> None:
         """Close the run by the verdict that came while something was left to be logged."""
-        verdict, self._verdict = self._verdict, None
-        if verdict:
+        held, self._verdict = self._verdict, None
+        if held:
+            verdict, about = held
             with self.guard("close the run", raising=False):
-                self.run.close(verdict.status, verdict.ended)
+                self.run.close(verdict.status, verdict.ended, about)
 
     def returned(self, value: Any) -> None:
         """Log the outputs; a returned failure is one."""
@@ -242,8 +243,7 @@ class Session:
             if self.deferred is None:
                 self.run.close(verdict.status, verdict.ended, about)
             else:
-                self._verdict = verdict
-                self.run.put(about)
+                self._verdict = verdict, about
 
     def tell(self, tags: Mapping[str, str]) -> None:
         """Note something about the run that became known after its body."""

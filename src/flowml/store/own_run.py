@@ -24,7 +24,7 @@ from flowml.store.sending import creation, journaled
 from flowml.store.sending.answers import delay_below
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.ledger import ledger_of
-from flowml.store.sending.queue import Closing, Created, Outgoing
+from flowml.store.sending.queue import Closing, Created, Outgoing, Sendable
 from flowml.store.sending.writer import writer_of
 
 if TYPE_CHECKING:
@@ -94,14 +94,21 @@ class JoinedRun:
     def put(self, new_records: Iterable[records.Record]) -> None:
         """Hand the records to the store's writer, now or when it is known which store that is."""
         self._leave_to_parent()
-        new_records = list(new_records)
-        for record in new_records:
-            if isinstance(record, records.Digest):
-                digests.add(record, self.tell)
-        taken, problems = enqueue(new_records, "" if self.store.is_open else self.connection.uri)
-        out = self.out
-        journaled.take(out, taken)
-        self.store.when_fixed(lambda connection: writer_of(connection).tell(out))
+        self._hand_over(list(new_records))
+
+    def _hand_over(self, new_records: list[records.Record], closing: Closing | None = None) -> None:
+        out, taken, problems = self.out, list[Sendable](), list[TrackingError]()
+        try:
+            for record in new_records:
+                if isinstance(record, records.Digest):
+                    digests.add(record, self.tell)
+            taken, problems = enqueue(new_records, "" if self.store.is_open else self.connection.uri)
+        finally:
+            journaled.take(out, taken, closing)
+            if closing:
+                self.store.when_fixed(lambda connection: writer_of(connection).close(out, closing))
+            else:
+                self.store.when_fixed(lambda connection: writer_of(connection).tell(out))
         if problems:
             raise TrackingError.of(problems)
 
@@ -244,7 +251,6 @@ class OwnRun(JoinedRun):
         self._above = above
         self._is_flow = identity.kind == "flow"
         self.held = HeldParams() if identity.retries else None
-        journaled.begin(out)
         if above is None:
             store.when_fixed(lambda _: journaled.note(out, "store", place_of(out)))
         store.when_fixed(lambda connection: writer_of(connection).tell(out))
@@ -291,22 +297,22 @@ class OwnRun(JoinedRun):
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """Close the run; those that the user's code left open are ended with the outermost."""
+        known = list(about)
         try:
             if self.is_outermost and status:
                 fluent.end_what_was_left(self.stack, status)
             else:
                 self.stack.leave()
-            self.put([*about, *self._by_hand(status)])
+            known += self._by_hand(status)
         finally:
-            if status:
-                self.out.is_ending = True
-                out, closing = self.out, Closing(status, ended, self._is_flow, self.call_summary)
-                journaled.close(out, closing)
-                self.store.when_fixed(lambda connection: writer_of(connection).close(out, closing))
-            if self.is_outermost:
-                self.store.fix()
-            else:
-                self.store.fix_unless_named(self._said)
+            self.out.is_ending = bool(status)
+            try:
+                self._hand_over(known, Closing(status, ended, self._is_flow, self.call_summary) if status else None)
+            finally:
+                if self.is_outermost:
+                    self.store.fix()
+                else:
+                    self.store.fix_unless_named(self._said)
 
     def _by_hand(self, status: records.Status | None) -> list[records.Record]:
         """Return what is known at the end of what the user's code logged by hand."""

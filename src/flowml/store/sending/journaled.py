@@ -36,27 +36,24 @@ PLAIN: dict[str, type[Any]] = {
 _NAMES = {kind: name for name, kind in PLAIN.items()}
 
 
-def take(out: Outgoing, taken: list[Sendable]) -> None:
+def take(out: Outgoing, taken: list[Sendable], closing: Closing | None = None) -> None:
     """Let a run have something more to send; what its journal cannot take is sent all the same.
 
     Args:
-        out: The run.
+        out: The run; the journal tells of it from its first call on, also if that has nothing to send.
         taken: What it has to send, in a form that waits.
+        closing: How it ended, if that is known now.
     """
-    number = 0
+    early = [each for each in taken if not isinstance(each, _KEPT)]
+    kept = [each for each in taken if isinstance(each, _KEPT)]
+    entries: list[tuple[str, Any]] = [("kept", kept)] if kept else []
+    if closing:
+        entries.append(("closing", [closing.status, closing.ended, closing.rolls_up]))
+    if early:  # it can go as soon as MLflow has it, so it has an entry of its own, the last
+        entries.append(("records", early))
+    number = _write(out, entries)
     if taken:
-        early = [each for each in taken if not isinstance(each, _KEPT)]
-        kept = [each for each in taken if isinstance(each, _KEPT)]
-        # The first can go as soon as MLflow has it, so it has an entry of its own, the last.
-        kinds = (("kept", kept), ("records", early))
-        number = _write(out, [(kind, items) for kind, items in kinds if items])
-        number = number if early else 0
-    out.incoming.append(Taken(number, taken))
-
-
-def begin(out: Outgoing) -> None:
-    """Write that a run is opened."""
-    _write(out, [])
+        out.incoming.append(Taken(number if early else 0, taken))
 
 
 def note(out: Outgoing, kind: str, data: Any) -> None:
@@ -69,11 +66,6 @@ def keep_figure(root: Outgoing, task: str, figure: Path, scratch: Scratch) -> No
     if root.journal and root.journal.is_open() and figure.is_relative_to(root.journal.files):
         note(root, "figure", [task, str(figure.relative_to(root.journal.path.parent))])
         scratch.keep()
-
-
-def close(out: Outgoing, closing: Closing) -> None:
-    """Write how a run ended."""
-    _write(out, [("closing", [closing.status, closing.ended, closing.rolls_up])])
 
 
 def sent(out: Outgoing) -> None:
