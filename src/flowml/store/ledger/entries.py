@@ -1,0 +1,122 @@
+"""Decisions about a registered model, and the chain that they make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeAlias
+
+from flowml import formats, mlflow_limits
+
+Kind: TypeAlias = Literal["gate", "approval", "move"]
+
+_FACTS = "facts"
+_CUT = 400  # characters of a reason that stay when a decision is too long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided about a version of a registered model.
+
+    Attributes:
+        kind: What sort of decision: a gate's verdict, a person's approval, or a move of an alias.
+        version: The version it is about; None if it has none yet, or an alias was taken away.
+        alias: The alias it is about.
+        was: Which version had the alias before.
+        who: Who decided: a user's name.
+        why: Their reason.
+        at: When, in milliseconds since 1970.
+        run_id: The MLflow run of the task that decided.
+        flow_run_id: The Prefect flow run that it was decided in.
+        facts: What else is known, as JSON has it.
+    """
+
+    kind: Kind
+    version: str | None
+    who: str
+    alias: str | None = None
+    was: str | None = None
+    why: str = ""
+    at: int = field(default_factory=formats.now)
+    run_id: str | None = None
+    flow_run_id: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A decision at its place in a model's chain.
+
+    Attributes:
+        number: Its place, from 1.
+        decision: What was decided.
+        before: The digest of the entry before it; empty for the first.
+        digest: Its own digest, over all that it says and the digest before it.
+        is_applied: Whether it is known that the alias was moved, of a move.
+    """
+
+    number: int
+    decision: Decision
+    before: str
+    digest: str
+    is_applied: bool = False
+
+
+def digest_of(number: int, decision: Decision, before: str) -> str:
+    """Return the SHA-256 of an entry, which holds the one before it: a change of any entry shows in all after it."""
+    told = json.dumps([number, before, asdict(decision)], sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def written(number: int, decision: Decision, before: str) -> str:
+    """Write an entry as the value of a parameter.
+
+    Raises:
+        ValueError: If it is too long.
+    """
+    told = asdict(decision) | {"before": before, "digest": digest_of(number, decision, before)}
+    text = json.dumps({name: value for name, value in told.items() if value not in (None, "", {})}, sort_keys=True)
+    if len(text) > mlflow_limits.PARAM:
+        msg = (
+            f"The decision on version {decision.version} has {len(text):,} characters, more than the "
+            f"{mlflow_limits.PARAM:,} that MLflow keeps. Give a reason of at most {_CUT} characters."
+        )
+        raise ValueError(msg)
+    return text
+
+
+def read(number: int, text: str, *, is_applied: bool) -> Entry:
+    """Read an entry back.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    told = json.loads(text)
+    if not isinstance(told, dict):
+        msg = f"{text[:40]!r} is no decision"
+        raise ValueError(msg)  # noqa: TRY004 - it is a text that was read, and wrong
+    known = {each.name for each in fields(Decision)}
+    decision = Decision(**{"version": None} | {name: value for name, value in told.items() if name in known})
+    return Entry(number, decision, told.get("before", ""), told.get("digest", ""), is_applied)
+
+
+def broken(entries: Sequence[Entry]) -> Iterable[tuple[int, str]]:
+    """Check a chain.
+
+    Args:
+        entries: All of a model's, in their order.
+
+    Yields:
+        The number of each entry that is not as it was written, and what is wrong with it.
+    """
+    before, expected = "", 1
+    for entry in entries:
+        if entry.number != expected:
+            yield expected, f"is missing: the next one is {entry.number}"
+        elif entry.before != before:
+            yield entry.number, "does not follow the one before it, which was changed or replaced"
+        if entry.digest != digest_of(entry.number, entry.decision, entry.before):
+            yield entry.number, "was changed after it was written"
+        before, expected = entry.digest, entry.number + 1

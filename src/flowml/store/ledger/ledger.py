@@ -1,0 +1,198 @@
+"""A model's ledger: a run of MLflow's whose parameters are the entries.
+
+MLflow takes one value for a parameter, and refuses another, whoever comes second, in every kind of store. So a number
+that is taken stays taken: of writers that add an entry at the same moment one wins, and the others read on and try the
+next number. No lock is needed, and no server but MLflow's.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flowml.errors import TrackingError
+from flowml.store.backend.paging import paged
+from flowml.store.ledger.entries import Decision, Entry, read, written
+
+if TYPE_CHECKING:
+    import mlflow
+    from mlflow.entities import Run
+
+EXPERIMENT = "flowml registry"
+"""The experiment that holds the ledgers, and the runs of decisions that were made outside flows."""
+
+_MODEL = "flowml.ledger"  # the tag with the model's name
+_STATE = "state"  # the parameter that says whether a ledger is in use: two may be begun at the same moment
+_IN_USE, _VOID = "in use", "void: another ledger of this model was begun at the same moment"
+_APPLIED = "applied"
+_TAKEN = "INVALID_PARAMETER_VALUE"
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
+_NOTE = (
+    "Each parameter is a decision about a version of this model: a gate's verdict, an approval, a move of an alias. "
+    "MLflow refuses to change them, and each holds the digest of the one before. `flowml history` shows them."
+)
+_MOST = 100  # tries of a number: each loss means that somebody else has won
+
+
+class Ledger:
+    """The decisions about one registered model.
+
+    Args:
+        client: MLflow's client for the store where runs are.
+        model: The registered model's name.
+
+    Example:
+        >>> ledger = Ledger(client, "churn")
+        >>> ledger.append(Decision(kind="approval", version="7", who="ada", why="better on recall")).number
+        1
+    """
+
+    def __init__(self, client: mlflow.MlflowClient, model: str) -> None:
+        self.client = client
+        self.model = model
+        self._run_id: str | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that holds it; None as long as nothing was decided.
+
+        Raises:
+            TrackingError: If somebody has deleted it.
+        """
+        if self._run_id is None:
+            found = self._candidates()
+            self._run_id = next((run.info.run_id for run in found if _state(run) == _IN_USE), None)
+        return self._run_id
+
+    def entries(self) -> list[Entry]:
+        """Read all entries, in their order.
+
+        Raises:
+            TrackingError: If one cannot be read, or somebody has deleted the run that holds them.
+        """
+        if self.run_id is None:
+            return []
+        params = self.client.get_run(self.run_id).data.params
+        found = []
+        for key in sorted(key for key in params if re.fullmatch(r"\d{6}", key)):
+            try:
+                found.append(read(int(key), params[key], is_applied=f"{key}.{_APPLIED}" in params))
+            except (TypeError, ValueError) as error:
+                msg = (
+                    f"Entry {int(key)} of the ledger of {self.model} (run {self.run_id}) cannot be read: {error}. "
+                    "Somebody has changed it in MLflow's database: restore that from a backup."
+                )
+                raise TrackingError(msg) from None
+        return found
+
+    def append(self, decision: Decision) -> Entry:
+        """Add a decision after all that there are.
+
+        Args:
+            decision: The decision.
+
+        Returns:
+            The decision at its place.
+
+        Raises:
+            TrackingError: If MLflow does not take it.
+            ValueError: If it is too long.
+        """
+        for _ in range(_MOST):
+            if entry := self.append_after(self.entries(), decision):
+                return entry
+        msg = f"{_MOST} other decisions about {self.model} came first. Try again."
+        raise TrackingError(msg)
+
+    def append_after(self, known: list[Entry], decision: Decision) -> Entry | None:
+        """Add a decision, if it is the next one after those that are known.
+
+        Returns:
+            The decision at its place; None if another was added meanwhile.
+
+        Raises:
+            ValueError: If it is too long.
+        """
+        last = known[-1] if known else None
+        number, before = (last.number + 1 if last else 1), (last.digest if last else "")
+        text = written(number, decision, before)
+        if not self._write(self.run_id or self._begin(), f"{number:06d}", text):
+            return None
+        return read(number, text, is_applied=False)
+
+    def apply(self, entry: Entry) -> Entry:
+        """Note that what was decided is done."""
+        self._write(self.run_id or "", f"{entry.number:06d}.{_APPLIED}", str(time.time_ns() // 1_000_000))
+        return replace(entry, is_applied=True)
+
+    def _write(self, run_id: str, key: str, value: str) -> bool:
+        """Write a parameter; tell whether it was this writer's value that MLflow took."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.log_param(run_id, key, value)
+        except MlflowException as error:
+            if error.error_code != _TAKEN:
+                raise
+            return self.client.get_run(run_id).data.params.get(key) == value
+        return True
+
+    def _begin(self) -> str:
+        """Begin a ledger; of several begun at the same moment, the one whose state is written first is in use."""
+        mine = self._made()
+        while True:
+            others = [run for run in self._candidates() if run.info.run_id != mine]
+            in_use = [run for run in others if not self._write(run.info.run_id, _STATE, _VOID)]
+            if in_use:
+                self._write(mine, _STATE, _VOID)
+            if in_use or self._write(mine, _STATE, _IN_USE):
+                self._run_id = str(in_use[0].info.run_id if in_use else mine)
+                return self._run_id
+            mine = self._made()  # another writer has voided it
+
+    def _made(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            experiment_id = str(self.client.create_experiment(EXPERIMENT))
+        except MlflowException as error:
+            if error.error_code != _EXISTS:
+                raise
+            experiment_id = str(self._experiment_id())
+        tags = {"flowml.kind": "ledger", _MODEL: self.model, "mlflow.note.content": _NOTE}
+        run = self.client.create_run(experiment_id, tags=tags, run_name=f"ledger of {self.model}")
+        self.client.set_terminated(run.info.run_id)
+        return str(run.info.run_id)
+
+    def _experiment_id(self) -> str | None:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            return None
+        if found.lifecycle_stage == "deleted":
+            msg = f"The experiment {EXPERIMENT!r}, which holds the decisions about models, is deleted. Restore it."
+            raise TrackingError(msg)
+        return str(found.experiment_id)
+
+    def _candidates(self) -> list[Run]:
+        from mlflow.entities import ViewType
+
+        if (experiment_id := self._experiment_id()) is None:
+            return []
+        quote = '"' if "'" in self.model else "'"
+        mine = f"tags.`{_MODEL}` = {quote}{self.model}{quote}"
+        found = list(paged(partial(self.client.search_runs, [experiment_id], mine, ViewType.ALL)))
+        for run in found:
+            if run.info.lifecycle_stage == "deleted" and _state(run) == _IN_USE:
+                msg = (
+                    f"The ledger of {self.model}, run {run.info.run_id} in the experiment {EXPERIMENT!r}, is deleted. "
+                    f"Restore it: mlflow runs restore --run-id {run.info.run_id}"
+                )
+                raise TrackingError(msg)
+        return [run for run in found if run.info.lifecycle_stage != "deleted"]
+
+
+def _state(run: Run) -> str | None:
+    return run.data.params.get(_STATE)

@@ -1,0 +1,211 @@
+"""Aliases of registered models: each move is a decision, and one that somebody made by hand is found and noted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from flowml import formats
+from flowml.errors import TrackingError
+from flowml.store.ledger.entries import Decision, Entry
+from flowml.store.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    import mlflow
+
+HOW = "how"
+"""The fact that says by what an alias was moved: ``promote``, ``rollback``, ``marker`` (of a task), ``outside``."""
+
+OUTSIDE: Final = "outside"
+"""How an alias was moved by somebody else than flowml: in MLflow's UI, or by its API."""
+
+OVERWRITTEN = "overwritten"
+"""The fact that another move had followed when this one became known."""
+
+_PATIENCE = 10.0  # seconds in which whoever decided moves the alias; then somebody else does it for them
+_LATE = 5.0  # seconds after which the one who decided looks whether somebody else did
+_POLL = 0.02
+_NOBODY = "unknown"
+_MOST = 1000  # tries of one move: each loss means that somebody else has won
+
+
+class _Any(Enum):
+    VERSION = 0
+
+
+ANY: Final = _Any.VERSION
+"""Whatever version has the alias now."""
+
+
+class StaleError(TrackingError):
+    """An alias was not moved, because it is not where it was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of a wish to move an alias.
+
+    Attributes:
+        entry: The decision in the ledger; None if the version had the alias already.
+        before: The version that had it before; None if none had.
+    """
+
+    entry: Entry | None
+    before: str | None
+
+
+def previous_of(alias: str) -> str:
+    """Return the alias of the version that had another one before: it follows that, and is no decision of its own."""
+    return "previous" if alias == "champion" else f"previous_{alias}"
+
+
+def is_previous(alias: str) -> bool:
+    """Tell whether an alias only follows another."""
+    return alias == "previous" or alias.startswith("previous_")
+
+
+class Aliases:
+    """The aliases of one registered model.
+
+    Args:
+        client: MLflow's client for the stores where runs and registered models are.
+        model: The registered model's name.
+    """
+
+    def __init__(self, client: mlflow.MlflowClient, model: str) -> None:
+        self.client = client
+        self.model = model
+        self.ledger = Ledger(client, model)
+
+    def now(self) -> dict[str, str]:
+        """Return the aliases as MLflow has them, with their versions.
+
+        Raises:
+            Exception: What MLflow raises, also if there is no such model.
+        """
+        found = self.client.get_registered_model(self.model).aliases
+        return {str(alias): str(version) for alias, version in found.items()}
+
+    def move(self, decision: Decision, *, expect: str | _Any | None = ANY) -> Moved:
+        """Move an alias to a version; of several moves at the same moment each is made, one after the other.
+
+        Args:
+            decision: The move: which alias, to which version, by whom, why. What it was before is filled in.
+            expect: The version that must have it now, None for none; the move is refused otherwise.
+
+        Raises:
+            StaleError: If another version has it; nothing was changed.
+            TrackingError: If MLflow does not take it.
+        """
+        alias = decision.alias or ""
+        for _ in range(_MOST):
+            entries = self.settled(alias)
+            before = self.now().get(alias)
+            if expect is not ANY and before != expect:
+                raise StaleError(_stale(self.model, alias, before, expect))
+            if before == decision.version:
+                return Moved(None, before)
+            entry = self.ledger.append_after(entries, replace(decision, was=before, at=formats.now()))
+            if entry:
+                self._set(entry)
+                return Moved(entry, before)
+        msg = f"{_MOST} other moves of {self.model}@{alias} came first. Try again."
+        raise TrackingError(msg)
+
+    def settled(self, alias: str) -> list[Entry]:
+        """Return the ledger, once MLflow's alias and it say the same.
+
+        A move that was decided and not made is waited for, and made if whoever decided it is gone. A version that
+        nobody decided on is noted as a move from outside.
+        """
+        began: dict[int, float] = {}
+        while True:
+            entries = self.ledger.entries()
+            last = last_move(entries, alias)
+            if last and not last.is_applied:
+                if time.monotonic() - began.setdefault(last.number, time.monotonic()) < _PATIENCE:
+                    time.sleep(_POLL)
+                else:
+                    self._set(last)
+                continue
+            actual, known = self.now().get(alias), last.decision.version if last else None
+            if actual == known:
+                return entries
+            self.note_outside(entries, alias, actual, known)  # not, if a decision explains it that came meanwhile
+
+    def note_outside(  # noqa: PLR0913 - each is given by its name
+        self,
+        entries: list[Entry],
+        alias: str,
+        version: str | None,
+        was: str | None,
+        *,
+        who: str = _NOBODY,
+        is_overwritten: bool = False,
+        at: int | None = None,
+    ) -> Entry | None:
+        """Note a move that flowml did not make.
+
+        Args:
+            entries: The ledger, as it is known.
+            alias: The alias.
+            version: Which version got it; None if it was taken away.
+            was: Which version had it before.
+            who: By whom, if that is known.
+            is_overwritten: Whether another move has followed already.
+            at: When, in milliseconds since 1970. Default: it was found now, and happened at some time before.
+
+        Returns:
+            The entry; None if another came first.
+        """
+        after = max((entry.decision.at for entry in entries), default=None)
+        facts: dict[str, Any] = {HOW: OUTSIDE} | ({OVERWRITTEN: True} if is_overwritten else {})
+        if at is None and after is not None:
+            facts["after"] = after
+        decision = Decision(
+            kind="move",
+            version=version,
+            alias=alias,
+            was=was,
+            who=who,
+            why="moved outside flowml",
+            at=formats.now() if at is None else at,
+            facts=facts,
+        )
+        entry = self.ledger.append_after(entries, decision)
+        return self.ledger.apply(entry) if entry else None
+
+    def _set(self, entry: Entry) -> None:
+        """Make a move that was decided, unless another was decided since."""
+        began, decision = time.monotonic(), entry.decision
+        alias, version, was = decision.alias or "", decision.version, decision.was
+        if version is None:
+            self.client.delete_registered_model_alias(self.model, alias)
+        else:
+            self.client.set_registered_model_alias(self.model, alias, version)
+            if was:
+                self.client.set_registered_model_alias(self.model, previous_of(alias), was)
+        if time.monotonic() - began > _LATE:  # somebody may have done it meanwhile, and more
+            last = last_move(self.ledger.entries(), alias)
+            if last and last.number > entry.number and last.decision.version:
+                self.client.set_registered_model_alias(self.model, alias, last.decision.version)
+        self.ledger.apply(entry)
+
+
+def last_move(entries: Sequence[Entry], alias: str) -> Entry | None:
+    """Return the move by which an alias came to where the ledger says it is."""
+    mine = (each for each in reversed(entries) if each.decision.kind == "move" and each.decision.alias == alias)
+    return next((each for each in mine if not each.decision.facts.get(OVERWRITTEN)), None)
+
+
+def _stale(model: str, alias: str, actual: str | None, expected: str | None) -> str:
+    def named(version: str | None) -> str:
+        return f"version {version}" if version else "no version"
+
+    return (
+        f"{model}@{alias} is {named(actual)}, not {named(expected)} as expected: somebody has moved it meanwhile. "
+        "Nothing was changed. Compare with the new one, then promote again."
+    )

@@ -1,0 +1,114 @@
+"""The ledger of a model: every decision once, in order, whoever writes at the same moment."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from flowml.store.ledger import Decision, Ledger, broken
+from flowml.store.ledger.moving import ANY, Aliases, StaleError
+
+
+def move(version, alias="champion", who="ada", **more):
+    """Wish that an alias moves."""
+    return Decision(kind="move", version=version, alias=alias, who=who, facts={"how": "promote"}, **more)
+
+
+def test_writers_at_the_same_moment_make_one_chain(versions):
+    """Of 40 decisions by 8 threads, each begun without a ledger, all are in one chain, once, and it holds."""
+    client = versions("churn", 1)
+
+    def decide(number: int) -> None:
+        Ledger(client, "churn").append(Decision(kind="approval", version="1", who=f"user {number}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decide, range(40)))
+    entries = Ledger(client, "churn").entries()
+    assert [entry.number for entry in entries] == list(range(1, 41))
+    assert Counter(entry.decision.who for entry in entries) == Counter(f"user {number}" for number in range(40))
+    assert list(broken(entries)) == []
+
+
+def test_a_changed_entry_breaks_the_chain(versions, project):
+    """An entry that somebody changes in MLflow's database, or takes away, shows."""
+    client = versions("churn", 1)
+    ledger = Ledger(client, "churn")
+    for who in ("ada", "bob", "cy"):
+        ledger.append(Decision(kind="approval", version="1", who=who, why="good"))
+    with closing(sqlite3.connect(project / ".flowml" / "mlflow.db")) as database:
+        database.execute("UPDATE params SET value = replace(value, 'bob', 'eve') WHERE key = '000002'")
+        database.commit()
+    assert [number for number, _ in broken(ledger.entries())] == [2]
+    with closing(sqlite3.connect(project / ".flowml" / "mlflow.db")) as database:
+        database.execute("DELETE FROM params WHERE key = '000002'")
+        database.commit()
+    assert [number for number, _ in broken(ledger.entries())] == [2]
+
+
+def test_moves_at_the_same_moment_have_one_winner_each(versions):
+    """Of threads that all expect the same champion one wins, the others are told; the last move is where it is."""
+    client = versions("churn", 8)
+
+    def promote(version: int) -> str | None:
+        try:
+            Aliases(client, "churn").move(move(str(version)), expect=None)
+        except StaleError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(promote, range(1, 9)))
+    winner = str(told.index(None) + 1)
+    assert told.count(None) == 1
+    assert all("Nothing was changed" in text for text in told if text)
+    assert Aliases(client, "churn").now() == {"champion": winner}
+    assert [entry.decision.version for entry in Ledger(client, "churn").entries()] == [winner]
+
+
+def test_moves_follow_each_other_without_a_gap(versions):
+    """Where no champion is expected each of 60 moves is made, and says rightly what it replaced."""
+    client = versions("churn", 6)
+
+    def promote(number: int) -> None:
+        Aliases(client, "churn").move(move(str(number % 6 + 1)), expect=ANY)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(promote, range(60)))
+    moves = [entry.decision for entry in Ledger(client, "churn").entries()]
+    assert [one.was for one in moves] == [None, *(one.version for one in moves[:-1])]
+    assert Aliases(client, "churn").now() == {"champion": moves[-1].version, "previous": moves[-1].was}
+
+
+def test_a_move_by_hand_is_noted(versions):
+    """What somebody moved in MLflow itself stands in the ledger before the next decision, as what it is."""
+    client = versions("churn", 3)
+    Aliases(client, "churn").move(move("1"))
+    client.set_registered_model_alias("churn", "champion", "2")
+    Aliases(client, "churn").move(move("3"))
+    client.delete_registered_model_alias("churn", "champion")
+    entries = Aliases(client, "churn").settled("champion")
+    told = [(one.decision.was, one.decision.version, one.decision.facts["how"]) for one in entries]
+    assert told == [(None, "1", "promote"), ("1", "2", "outside"), ("2", "3", "promote"), ("3", None, "outside")]
+    assert Aliases(client, "churn").settled("champion")[-1].decision.version is None
+
+
+def test_a_decision_whose_process_was_killed_is_carried_out(versions, monkeypatch):
+    """A move that was decided and not made is made by whoever comes next."""
+    monkeypatch.setattr("flowml.store.ledger.moving._PATIENCE", 0.1)
+    client = versions("churn", 2)
+    Ledger(client, "churn").append(move("1"))
+    Aliases(client, "churn").settled("champion")
+    assert Aliases(client, "churn").now() == {"champion": "1"}
+
+
+def test_a_reason_that_is_too_long_is_refused(versions):
+    """A decision that MLflow would cut is refused, with what would fit."""
+    client = versions("churn", 1)
+    with pytest.raises(ValueError, match="400 characters"):
+        Ledger(client, "churn").append(Decision(kind="approval", version="1", who="ada", why="x" * 7000))
+    assert json.dumps([entry.number for entry in Ledger(client, "churn").entries()]) == "[]"
