@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from flowml.decorators import flow, materialize, task
     from flowml.deploy.deployment import Deployment
     from flowml.deploy.schedules import Cron, Interval, RRule
-    from flowml.errors import DeploymentError, FlowmlError, OrchestrationError, SettingsError, StackError, TrackingError
+    from flowml.errors import (
+        DeploymentError,
+        FlowmlError,
+        OrchestrationError,
+        RegistryError,
+        SettingsError,
+        StackError,
+        TrackingError,
+    )
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
@@ -38,6 +46,7 @@ __all__ = [
     "OrchestrationError",
     "Param",
     "RRule",
+    "RegistryError",
     "SettingsError",
     "Skip",
     "StackError",
@@ -66,7 +75,10 @@ _HOMES = {
     "decorators": ["flow", "materialize", "task"],
     "deploy.deployment": ["Deployment"],
     "deploy.schedules": ["Cron", "Interval", "RRule"],
-    "errors": ["DeploymentError", "FlowmlError", "OrchestrationError", "SettingsError", "StackError", "TrackingError"],
+    "errors": [
+        *("DeploymentError", "FlowmlError", "OrchestrationError", "RegistryError", "SettingsError", "StackError"),
+        "TrackingError",
+    ],
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],

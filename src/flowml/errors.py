@@ -3,6 +3,7 @@
 FlowmlError
 ├── DeploymentError     a deployment, a schedule or what is asked of one cannot be
 ├── OrchestrationError  Prefect's API could not be reached or refused what it was asked
+├── RegistryError       a decision about a registered model cannot be made
 ├── SettingsError       a setting has a value that flowml cannot use
 ├── StackError          a local server did not start, or died
 └── TrackingError       MLflow could not be reached or refused what it was sent
@@ -32,6 +33,10 @@ class OrchestrationError(FlowmlError):
     def __init__(self, message: str, *, api: str) -> None:
         super().__init__(message)
         self.api = api
+
+
+class RegistryError(FlowmlError):
+    """A decision about a registered model cannot be made; nothing was changed."""
 
 
 class SettingsError(FlowmlError, ValueError):

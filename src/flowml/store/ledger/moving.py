@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from flowml import formats
-from flowml.errors import TrackingError
+from flowml.errors import RegistryError, TrackingError
 from flowml.store.ledger.entries import Decision, Entry
 from flowml.store.ledger.ledger import Ledger
 
@@ -40,7 +40,7 @@ ANY: Final = _Any.VERSION
 """Whatever version has the alias now."""
 
 
-class StaleError(TrackingError):
+class StaleError(RegistryError):
     """An alias was not moved, because it is not where it was expected."""
 
 
