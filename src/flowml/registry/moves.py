@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowml.errors import RegistryError
+from flowml.events import vocabulary
+from flowml.events.vocabulary import Event
+from flowml.store.backend.failures import without_credentials
 from flowml.store.ledger import Decision, Entry, policy
-from flowml.store.ledger.moving import ANY, HOW, OVERWRITTEN, Aliases, Expected, last_move
+from flowml.store.ledger.moving import ANY, HOW, MADE_OF, OVERWRITTEN, Aliases, Expected, is_previous, last_move
 
 if TYPE_CHECKING:
     import mlflow
+
+
+ANY_VERSION = "any"
+"""Stands for whichever version has an alias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,7 @@ class Promotion:
         before: The version that had it before; None if none had.
         number: The decision's number in the model's history; None if the version had the alias already.
         at: When, in milliseconds since 1970.
+        digest: The decision's digest.
     """
 
     model: str
@@ -34,6 +43,7 @@ class Promotion:
     before: str | None
     number: int | None
     at: int | None
+    digest: str | None
 
     def __str__(self) -> str:
         """Say what was moved."""
@@ -49,6 +59,31 @@ def this_user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user without a name
         return "unknown"
+
+
+def expected(version: int | str | None) -> Expected:
+    """Read which version somebody expects to have an alias."""
+    if version == ANY_VERSION:
+        return ANY
+    return None if version is None else str(version)
+
+
+def legal_alias(alias: str) -> str:
+    """Return an alias that MLflow takes.
+
+    Raises:
+        RegistryError: If it takes no such alias, or flowml sets that itself.
+    """
+    if not isinstance(alias, str) or not re.fullmatch(r"[\w\-]{1,255}", alias, re.ASCII):
+        msg = f"{alias!r} cannot be an alias. MLflow takes up to 255 letters, digits, - and _."
+        raise RegistryError(msg)
+    if alias == "latest" or re.fullmatch(r"v\d+", alias, re.IGNORECASE):
+        msg = f"{alias!r} cannot be an alias: MLflow keeps 'latest', and names such as 'v7', for itself."
+        raise RegistryError(msg)
+    if is_previous(alias):
+        msg = f"{alias!r} follows another alias by itself. To go back to it: flowml rollback <model>"
+        raise RegistryError(msg)
+    return alias
 
 
 def promote(client: mlflow.MlflowClient, model: str, wish: Decision, *, expect: Expected = ANY) -> Promotion:
@@ -67,7 +102,7 @@ def promote(client: mlflow.MlflowClient, model: str, wish: Decision, *, expect: 
     alias, version = wish.alias or "", wish.version or ""
     made_of = client.get_model_version(model, version).model_id
     policy.check(model, alias, version, made_of, aliases.ledger.entries())
-    return _moved(aliases, replace(wish, facts={**wish.facts, HOW: "promote"}), expect)
+    return _moved(aliases, replace(wish, facts={**wish.facts, HOW: "promote", MADE_OF: made_of or None}), expect)
 
 
 def rollback(client: mlflow.MlflowClient, model: str, wish: Decision) -> Promotion:
@@ -118,5 +153,14 @@ def standing(entries: Sequence[Entry], alias: str) -> list[str]:
 
 def _moved(aliases: Aliases, wish: Decision, expect: Expected) -> Promotion:
     done = aliases.move(wish, expect=expect)
-    number, at = (done.entry.number, done.entry.decision.at) if done.entry else (None, None)
-    return Promotion(aliases.model, str(wish.version), str(wish.alias), done.before, number, at)
+    entry = done.entry
+    told = (entry.number, entry.decision.at, entry.digest) if entry else (None, None, None)
+    return Promotion(aliases.model, str(wish.version), str(wish.alias), done.before, *told)
+
+
+def event_of(client: mlflow.MlflowClient, done: Promotion) -> Event:
+    """Return what Prefect is told of a move; a webhook that tells of the same has the same id."""
+    run_id = client.get_model_version(done.model, done.version).run_id or ""
+    facts = {"model": done.model, "version": done.version, "alias": done.alias, "made_by": done.digest or ""}
+    payload = {"run_id": run_id or None, "tracking_uri": without_credentials(client.tracking_uri)}
+    return vocabulary.promoted(facts, payload, (), vocabulary.NOBODY)

@@ -159,32 +159,15 @@ class Ledger:
             mine = self._made()  # another writer has voided it
 
     def _made(self) -> str:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            experiment_id = str(self.client.create_experiment(EXPERIMENT))
-        except MlflowException as error:
-            if error.error_code != _EXISTS:
-                raise
-            experiment_id = str(self._experiment_id())
         tags = {"flowml.kind": "ledger", _MODEL: self.model, "mlflow.note.content": _NOTE}
-        run = self.client.create_run(experiment_id, tags=tags, run_name=f"ledger of {self.model}")
+        run = self.client.create_run(experiment(self.client), tags=tags, run_name=f"ledger of {self.model}")
         self.client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
-
-    def _experiment_id(self) -> str | None:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
-            return None
-        if found.lifecycle_stage == "deleted":
-            msg = f"The experiment {EXPERIMENT!r}, which holds the decisions about models, is deleted. Restore it."
-            raise TrackingError(msg)
-        return str(found.experiment_id)
 
     def _candidates(self) -> list[Run]:
         from mlflow.entities import ViewType
 
-        if (experiment_id := self._experiment_id()) is None:
+        if (experiment_id := _experiment_id(self.client)) is None:
             return []
         quote = '"' if "'" in self.model else "'"
         mine = f"tags.`{_MODEL}` = {quote}{self.model}{quote}"
@@ -197,6 +180,34 @@ class Ledger:
                 )
                 raise TrackingError(msg)
         return [run for run in found if run.info.lifecycle_stage != "deleted"]
+
+
+def experiment(client: mlflow.MlflowClient) -> str:
+    """Return the id of the experiment that holds the ledgers; it is made if there is none yet.
+
+    Raises:
+        TrackingError: If somebody has deleted it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if found := _experiment_id(client):
+        return found
+    try:
+        return str(client.create_experiment(EXPERIMENT))
+    except MlflowException as error:
+        if error.error_code != _EXISTS:  # made by somebody else at this moment
+            raise
+    return str(_experiment_id(client))
+
+
+def _experiment_id(client: mlflow.MlflowClient) -> str | None:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        return None
+    if found.lifecycle_stage == "deleted":
+        msg = f"The experiment {EXPERIMENT!r}, which holds the decisions about models, is deleted. Restore it."
+        raise TrackingError(msg)
+    return str(found.experiment_id)
 
 
 def _state(run: Run) -> str | None:

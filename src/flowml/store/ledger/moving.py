@@ -25,6 +25,9 @@ MARKER: Final = "marker"
 OUTSIDE: Final = "outside"
 """How an alias was moved by somebody else than flowml: in MLflow's UI, or by its API."""
 
+MADE_OF = "model_id"
+"""The fact that names the logged model that a version was made of."""
+
 OVERWRITTEN = "overwritten"
 """The fact that another move had followed when this one became known."""
 
@@ -167,9 +170,9 @@ class Aliases:
         Returns:
             The entry; None if another came first.
         """
-        after = max((entry.decision.at for entry in entries), default=None)
+        after = max((entry.decision.at for entry in entries), default=0)
         facts: dict[str, Any] = {HOW: OUTSIDE} | ({OVERWRITTEN: True} if is_overwritten else {})
-        if at is None and after is not None:
+        if at is None:
             facts["after"] = after
         decision = Decision(
             kind="move",

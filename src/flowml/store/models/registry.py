@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flowml import formats, mlflow_limits, records
 from flowml.formats import number
 from flowml.store.ledger import Decision, policy
-from flowml.store.ledger.moving import HOW, MARKER, Aliases
+from flowml.store.ledger.moving import HOW, MADE_OF, MARKER, Aliases
 
 if TYPE_CHECKING:
     import mlflow
@@ -71,7 +71,8 @@ def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *,
     ):
         aliases.settled(alias)
         return
-    policy.check(name, alias, version, client.get_model_version(name, version).model_id, entries)
+    made_of = client.get_model_version(name, version).model_id
+    policy.check(name, alias, version, made_of, entries)
     tags = client.get_run(run_id).data.tags
     aliases.move(
         Decision(
@@ -82,7 +83,7 @@ def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *,
             why=f"the marker of the task {tags.get('prefect.task_name', '')}".strip(),
             run_id=run_id,
             flow_run_id=tags.get("prefect.flow_run_id"),
-            facts={HOW: MARKER},
+            facts={HOW: MARKER, MADE_OF: made_of or None},
         )
     )
 
