@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import cyclopts
@@ -85,3 +87,29 @@ def history(
 
     with exit_on_error():
         show(model, alias=alias, at=at, as_json=json)
+
+
+@app.command
+def audit(
+    version: str, /, *, verify: bool = False, json: bool = False, html: Path | None = None
+) -> None:
+    """Show where a version comes from and who let it pass; ends with 1 if a link is missing or was changed.
+
+    Data, code, run, metrics, model, gate, approval, moves of aliases: each link is shown, or named as missing.
+
+    For example:
+
+        flowml audit churn@champion
+        flowml audit churn/7 --verify --html audit.html
+
+    Args:
+        version: A version of a registered model: `churn@champion` or `churn/7`.
+        verify: Check also that every decision, and the evidence of each gate, is as it was written.
+        json: Print JSON.
+        html: Write one HTML file, which needs nothing from elsewhere and prints well.
+    """
+    from flowml.ops.auditing.report import audit
+
+    with exit_on_error():
+        if not audit(version, verify=verify, as_json=json, html=html):
+            sys.exit(1)

@@ -111,8 +111,8 @@ def moves_in(entries: Sequence[Entry], alias: str | None = None) -> list[Move]:
         found.append(
             Move(
                 number=entry.number,
-                at=_time(one.at),
-                after=_time(after) if after is not None else None,
+                at=time_of(one.at),
+                after=time_of(after) if after is not None else None,
                 alias=one.alias,
                 before=one.was,
                 version=one.version,
@@ -159,5 +159,6 @@ def at(entries: Sequence[Entry], alias: str, moment: datetime) -> Move:
     return found
 
 
-def _time(milliseconds: int) -> datetime:
+def time_of(milliseconds: int) -> datetime:
+    """Return a time that is counted in milliseconds since 1970."""
     return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

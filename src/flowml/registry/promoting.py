@@ -106,7 +106,7 @@ class _Place:
         run_id: The run of the task; None if it is not tracked.
         task_run_id: Prefect's task run.
         flow_run_id: Prefect's flow run.
-        log: Where the user is told something.
+        log: Where the user is told something; Prefect keeps no log of a task outside a flow.
     """
 
     client: mlflow.MlflowClient
@@ -143,7 +143,7 @@ def _begin() -> _Place:
         run_id=run.info.run_id if run and run.info else None,
         task_run_id=str(task_run.id) if task_run else None,
         flow_run_id=str(task_run.flow_run_id) if task_run and task_run.flow_run_id else None,
-        log=session.call.log.info if session else None,
+        log=session.call.log.info if session and task_run and task_run.flow_run_id else None,
     )
 
 
