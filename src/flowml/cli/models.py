@@ -90,9 +90,7 @@ def history(
 
 
 @app.command
-def audit(
-    version: str, /, *, verify: bool = False, json: bool = False, html: Path | None = None
-) -> None:
+def audit(version: str, /, *, verify: bool = False, json: bool = False, html: Path | None = None) -> None:
     """Show where a version comes from and who let it pass; ends with 1 if a link is missing or was changed.
 
     Data, code, run, metrics, model, gate, approval, moves of aliases: each link is shown, or named as missing.

@@ -250,4 +250,3 @@ def _told(entry: Entry) -> dict[str, Any]:
         "at": history.time_of(one.at).isoformat(),
         "run_id": one.run_id,
     }
-

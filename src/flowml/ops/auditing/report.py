@@ -55,7 +55,9 @@ def audit(version: str, *, verify: bool, as_json: bool, html: Path | None) -> bo
 def _print(chain: Chain, *, is_verified: bool) -> None:
     aliases = f" ({', '.join(chain.aliases)})" if chain.aliases else ""
     output.say(f"{chain.model} version {chain.version}{aliases}")
-    output.rows(("link", "", ""), ((link.name, "missing" if link.missing else "ok", _told(link)) for link in chain.links))
+    output.rows(
+        ("link", "", ""), ((link.name, "missing" if link.missing else "ok", _told(link)) for link in chain.links)
+    )
     for line in chain.wrong:
         output.say(f"Changed: {line}.")
     missing = ", ".join(link.name for link in chain.missing)

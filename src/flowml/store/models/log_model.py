@@ -97,7 +97,14 @@ def save(record: records.Model, *, uri: str = "") -> SavedModel:
     )
 
 
-def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experiment_id: str) -> str:
+def send(
+    client: mlflow.MlflowClient,
+    saved: SavedModel,
+    *,
+    run_id: str,
+    experiment_id: str,
+    params: Mapping[str, str] | None = None,
+) -> str:
     """Create the logged model, upload it, and link it to its run; register it if that was asked.
 
     A model that was logged before is linked and registered, not logged again.
@@ -107,6 +114,7 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
         saved: What `save` returned.
         run_id: The run that made the model.
         experiment_id: The run's experiment.
+        params: Parameters of the run that MLflow has only when it ends; they are the model's too.
 
     Returns:
         The id of the logged model, which loads as ``models:/<id>`` and ``runs:/<run id>/<name>``.
@@ -120,7 +128,7 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
 
     run, refused = client.get_run(run_id), None
     before = _logged_before(client, saved, run_id)
-    model = before or _upload(client, saved, run, experiment_id)
+    model = before or _upload(client, saved, run, experiment_id, params or {})
     saved.serialized.ids[client.tracking_uri] = str(model.model_id)  # now: what follows may have to be tried again
     tell = partial(_tell, client, run, model)
     if before is None:
@@ -169,7 +177,9 @@ def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) 
     return model if model is not None and model.source_run_id == run_id else None
 
 
-def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str) -> LoggedModel:
+def _upload(
+    client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str, params: Mapping[str, str]
+) -> LoggedModel:
     run_id, begun = run.info.run_id, saved.serialized.begun
     mine = client.tracking_uri, run_id
     created = begun.get(mine) or _begun_before(client, saved, run_id, experiment_id)
@@ -179,7 +189,7 @@ def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment
             experiment_id,
             name=saved.name,
             source_run_id=run_id,
-            params=dict(run.data.params),
+            params={**params, **run.data.params},
             tags={KEY_TAG: saved.serialized.key},
         )
     begun[mine] = created
