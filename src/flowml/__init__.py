@@ -23,10 +23,17 @@ if TYPE_CHECKING:
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
+    from flowml.registry.evaluation.metrics import OwnMetric
+    from flowml.registry.evidence import Verdict
+    from flowml.registry.gate import gate
+    from flowml.registry.rules import AtLeast, AtMost, Better, NotWorse, Significant
     from flowml.secrets.logs import mask_logs
 
 __all__ = [
     "Artifact",
+    "AtLeast",
+    "AtMost",
+    "Better",
     "Cron",
     "CurrentRun",
     "Dataset",
@@ -38,27 +45,32 @@ __all__ = [
     "MaterializingTask",
     "Metric",
     "Model",
+    "NotWorse",
     "OnDataset",
     "OnEvent",
     "OnFile",
     "OnMetric",
     "OnModelPromoted",
     "OrchestrationError",
+    "OwnMetric",
     "Param",
     "RRule",
     "RegistryError",
     "SettingsError",
+    "Significant",
     "Skip",
     "StackError",
     "Task",
     "Track",
     "TrackingError",
+    "Verdict",
     "carry",
     "current_run",
     "describe",
     "disabled",
     "flow",
     "flush",
+    "gate",
     "log",
     "log_metrics",
     "log_params",
@@ -82,6 +94,10 @@ _HOMES = {
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
+    "registry.evaluation.metrics": ["OwnMetric"],
+    "registry.evidence": ["Verdict"],
+    "registry.gate": ["gate"],
+    "registry.rules": ["AtLeast", "AtMost", "Better", "NotWorse", "Significant"],
     "secrets.logs": ["mask_logs"],
 }
 
