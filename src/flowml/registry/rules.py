@@ -14,6 +14,7 @@ from flowml.formats import number
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_ANY = math.inf
 _NOISE = 1e-12  # of floating point: 0.3 - 0.1 is a little less than 0.2
 
 
@@ -108,11 +109,11 @@ class Rule:
             msg = f"{type(self).__name__}({option}=...) takes {allowed}, not {value!r}."
             raise TypeError(msg) if not isinstance(value, str) else ValueError(msg)
 
-    def _check_number(self, option: str, value: Any, allowed: str, *, fits: bool = True) -> None:
+    def _check_number(self, option: str, value: Any, allowed: str, least: float = -_ANY, most: float = _ANY) -> None:
         msg = f"{type(self).__name__}({option}=...) takes {allowed}, not {value!r}."
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(msg)
-        if not math.isfinite(value) or not fits:
+        if not math.isfinite(value) or not least <= value <= most:
             raise ValueError(msg)
 
 
@@ -200,7 +201,7 @@ class Better(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_number("by", self.by, "a number that is not negative", fits=self.by >= 0)
+        self._check_number("by", self.by, "a number that is not negative", least=0)
 
     def judge(self, measured: Measured) -> tuple[bool, str]:
         """Compare the gain with what is asked."""
@@ -233,7 +234,7 @@ class NotWorse(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_number("tolerance", self.tolerance, "a number that is not negative", fits=self.tolerance >= 0)
+        self._check_number("tolerance", self.tolerance, "a number that is not negative", least=0)
 
     def judge(self, measured: Measured) -> tuple[bool, str]:
         """Compare the loss with what is tolerated."""
@@ -267,8 +268,7 @@ class Significant(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        is_share = isinstance(self.confidence, float) and 0 < self.confidence < 1
-        self._check_number("confidence", self.confidence, "a number between 0 and 1, such as 0.95", fits=is_share)
+        self._check_number("confidence", self.confidence, "a number from 0.5 to 0.9999, such as 0.95", 0.5, 0.9999)
 
     def judge(self, measured: Measured) -> tuple[bool, str]:
         """Look whether the interval holds anything but a gain."""

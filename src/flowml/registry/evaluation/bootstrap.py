@@ -2,10 +2,10 @@
 
 Both models are measured on the same rows of each draw, so that what is hard for both counts for neither. Rows are drawn
 within each class, as is usual for the area under a ROC curve (Robin et al., "pROC", BMC Bioinformatics 12:77, 2011): a
-draw without one class would have no value. The interval is ``scipy.stats.bootstrap``'s: bias-corrected and accelerated
-(Efron, "Better Bootstrap Confidence Intervals", JASA 82, 1987) where there are few rows, else between percentiles,
-which need no further measurement for each row (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 13
-and 14).
+draw without one class would have no value. The interval is ``scipy.stats.bootstrap``'s. Where there are few rows it is
+bias-corrected and accelerated (Efron, "Better Bootstrap Confidence Intervals", JASA 82, 1987); else it is between
+percentiles, which need no further measurement for each row (Efron and Tibshirani, "An Introduction to the Bootstrap",
+1993, chapters 13 and 14).
 """
 
 from __future__ import annotations

@@ -126,10 +126,8 @@ class Metric:
             msg = f"{self.name} is about two classes, and here are {describe_classes(classes)}. {remedy}"
             raise RegistryError(msg.rstrip())
         if self.needs_contrast and len(set(predictions.truth.tolist())) < _TWO:
-            msg = (
-                f"{self.name} says nothing on {rows}, which are all of the class {predictions.truth[0]!r}. "
-                "Take other rows, or accuracy."
-            )
+            (only,) = set(predictions.truth.tolist())
+            msg = f"{self.name} says nothing on {rows}, which are all of the class {only!r}. Take other rows, or accuracy."
             raise RegistryError(msg)
 
     def _given(self, predictions: Predictions) -> Mapping[str, Any]:
