@@ -188,7 +188,7 @@ def test_two_models_that_are_not_registered_leave_no_entry(client):
         ({"data": TEST.assign(target=None)}, "missing in 284 of 284 rows"),
         ({"data": TEST.drop(columns="mean_area")}, "candidate takes the column 'mean_area'.*Did you mean"),
         ({"data": TEST.assign(mean_area="large")}, "cannot predict these rows"),
-        ({"data": TEST[TEST["target"] == 1]}, "roc_auc says nothing on the .* rows, which are all of the class 1"),
+        ({"data": TEST[TEST["target"] == 1]}, "roc_auc says nothing on the .* rows: all are of the class 1"),
         ({"rules": [Better("roc_acu")]}, "metric 'roc_acu'. Did you mean 'roc_auc'"),
         ({"rules": [Better("neg_log_loss")]}, "Write 'log_loss' for 'neg_log_loss'"),
         ({"rules": [AtMost("r2_score", 1, where="mean_areas > 3")]}, "Did you mean 'mean_area'"),

@@ -238,7 +238,7 @@ class NotWorse(Rule):
 
     def judge(self, measured: Measured) -> tuple[bool, str]:
         """Compare the loss with what is tolerated."""
-        tolerated = f", where {number(self.tolerance)} is tolerated" if self.tolerance else ""
+        tolerated = f", where {number(self.tolerance)} is tolerated" if self.tolerance and measured.gain < 0 else ""
         return measured.gain >= -self.tolerance - _NOISE, f"{_told(measured)}{tolerated}"
 
 

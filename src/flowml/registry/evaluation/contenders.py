@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flowml.errors import RegistryError
 from flowml.registry.references import ModelRef, NoSuchVersionError, find, parse
@@ -161,13 +162,12 @@ class Arena:
     def _loaded(self, whose: str, uri: str) -> Contender:
         import mlflow
 
-        folder = self._stack.enter_context(TemporaryDirectory(prefix="flowml-gate-"))
-        tracking, registry = self._connection.uri, self._connection.registry_uri or self._connection.uri
         try:
+            place = self._place_of(uri.removeprefix(_SCHEME))
+            is_here = urlsplit(place).scheme in {"", "file"}
+            folder = None if is_here else self._stack.enter_context(TemporaryDirectory(prefix="flowml-gate-"))
             with mlflow_muted():
-                path = mlflow.artifacts.download_artifacts(
-                    artifact_uri=uri, dst_path=folder, tracking_uri=tracking, registry_uri=registry
-                )
+                path = mlflow.artifacts.download_artifacts(place, dst_path=folder, tracking_uri=self._connection.uri)
                 model = mlflow.pyfunc.load_model(path)
         except Exception as error:
             msg = (
@@ -179,6 +179,15 @@ class Arena:
         return Contender(
             _native(model), f"the {whose}", model_id=model.metadata.model_id, signature=model.metadata.signature
         )
+
+    def _place_of(self, name: str) -> str:
+        """Return where the files of a version or a logged model are: MLflow's own address may mean another store."""
+        if not name.startswith(_LOGGED):
+            place = str(self._client.get_model_version_download_uri(*name.rsplit("/", 1)))
+            if not place.startswith(_SCHEME):
+                return place
+            name = place.removeprefix(_SCHEME)
+        return str(self._client.get_logged_model(name).artifact_location)
 
     def _version_of(self, model_id: str, model: str) -> str | None:
         mine = [version for name, version in _versions(self._client.get_logged_model(model_id).tags) if name == model]

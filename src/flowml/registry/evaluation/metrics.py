@@ -127,7 +127,7 @@ class Metric:
             raise RegistryError(msg.rstrip())
         if self.needs_contrast and len(set(predictions.truth.tolist())) < _TWO:
             (only,) = set(predictions.truth.tolist())
-            msg = f"{self.name} says nothing on {rows}, which are all of the class {only!r}. Take other rows, or accuracy."
+            msg = f"{self.name} says nothing on {rows}: all are of the class {only!r}. Take other rows, or accuracy."
             raise RegistryError(msg)
 
     def _given(self, predictions: Predictions) -> Mapping[str, Any]:
