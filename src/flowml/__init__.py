@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from flowml.registry.evaluation.metrics import OwnMetric
     from flowml.registry.evidence import Verdict
     from flowml.registry.gate import gate
+    from flowml.registry.moves import Promotion
+    from flowml.registry.promoting import promote, rollback
     from flowml.registry.rules import AtLeast, AtMost, Better, NotWorse, Significant
     from flowml.secrets.logs import mask_logs
 
@@ -54,6 +56,7 @@ __all__ = [
     "OrchestrationError",
     "OwnMetric",
     "Param",
+    "Promotion",
     "RRule",
     "RegistryError",
     "SettingsError",
@@ -76,6 +79,8 @@ __all__ = [
     "log_params",
     "mask_logs",
     "materialize",
+    "promote",
+    "rollback",
     "task",
     "with_context",
 ]
@@ -98,6 +103,8 @@ _HOMES = {
     "registry.evidence": ["Verdict"],
     "registry.gate": ["gate"],
     "registry.rules": ["AtLeast", "AtMost", "Better", "NotWorse", "Significant"],
+    "registry.moves": ["Promotion"],
+    "registry.promoting": ["promote", "rollback"],
     "secrets.logs": ["mask_logs"],
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
+from flowml.errors import RegistryError
 from flowml.store.backend import imports
 from flowml.store.backend.notifications import Kind, Notification, notify
 from flowml.store.journal.journal import TAG as KEY_TAG
@@ -111,12 +112,13 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
         The id of the logged model, which loads as ``models:/<id>`` and ``runs:/<run id>/<name>``.
 
     Raises:
+        RegistryError: If the alias is protected; all else is done.
         Exception: Whatever MLflow raises. The logged model is then marked as failed, and `saved` can be sent again: to
             the same logged model.
     """
     from mlflow.entities import LoggedModelOutput
 
-    run = client.get_run(run_id)
+    run, refused = client.get_run(run_id), None
     before = _logged_before(client, saved, run_id)
     model = before or _upload(client, saved, run, experiment_id)
     saved.serialized.ids[client.tracking_uri] = str(model.model_id)  # now: what follows may have to be tried again
@@ -126,15 +128,23 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
     if model.model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
         client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     if saved.register:
-        version = registry.register(client, saved.register, model, run_id=run_id, alias=saved.alias)
-        made = records.RegisteredModel(saved.register, version, saved.alias)
+        version = registry.register(client, saved.register, model, run_id=run_id)
+        alias = saved.alias
+        try:
+            if alias:
+                registry.promote(client, saved.register, version, alias, run_id=run_id)
+        except RegistryError as error:
+            refused, alias = error, None
+        made = records.RegisteredModel(saved.register, version, alias)
         versions = [*registry.versions_in(run.data.tags), made]
         client.set_tag(run_id, registry.TAG, registry.as_tag(versions))
         registered = {"model": saved.register, "version": version}
         tell("model registered", registered)
-        if saved.alias:
-            tell("model promoted", {**registered, "alias": saved.alias})
+        if alias:
+            tell("model promoted", {**registered, "alias": alias})
     saved.discard()
+    if refused:
+        raise refused
     return str(model.model_id)
 
 
