@@ -23,12 +23,19 @@ if TYPE_CHECKING:
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
+    from flowml.registry.evaluation.metrics import OwnMetric
+    from flowml.registry.evidence import Verdict
+    from flowml.registry.gate import gate
     from flowml.registry.moves import Promotion
     from flowml.registry.promoting import promote, rollback
+    from flowml.registry.rules import AtLeast, AtMost, Better, NotWorse, Significant
     from flowml.secrets.logs import mask_logs
 
 __all__ = [
     "Artifact",
+    "AtLeast",
+    "AtMost",
+    "Better",
     "Cron",
     "CurrentRun",
     "Dataset",
@@ -40,28 +47,33 @@ __all__ = [
     "MaterializingTask",
     "Metric",
     "Model",
+    "NotWorse",
     "OnDataset",
     "OnEvent",
     "OnFile",
     "OnMetric",
     "OnModelPromoted",
     "OrchestrationError",
+    "OwnMetric",
     "Param",
     "Promotion",
     "RRule",
     "RegistryError",
     "SettingsError",
+    "Significant",
     "Skip",
     "StackError",
     "Task",
     "Track",
     "TrackingError",
+    "Verdict",
     "carry",
     "current_run",
     "describe",
     "disabled",
     "flow",
     "flush",
+    "gate",
     "log",
     "log_metrics",
     "log_params",
@@ -87,6 +99,10 @@ _HOMES = {
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
+    "registry.evaluation.metrics": ["OwnMetric"],
+    "registry.evidence": ["Verdict"],
+    "registry.gate": ["gate"],
+    "registry.rules": ["AtLeast", "AtMost", "Better", "NotWorse", "Significant"],
     "registry.moves": ["Promotion"],
     "registry.promoting": ["promote", "rollback"],
     "secrets.logs": ["mask_logs"],
