@@ -12,9 +12,12 @@ from flowml.provenance.files import Code
 from flowml.secrets import mask
 
 _LARGEST = 1_000_000  # bytes of a diff that is kept
+_LARGEST_FILE = 20_000_000  # bytes of a changed file that git is asked about: it would read all of it
 _PATIENCE = 20.0  # seconds for git, in the background
 _NAMED = 10  # untracked files
 _CODE = ("*.py", "*.pyi", "*.sql", "*.toml", "*.cfg", "*.ini")  # untracked files that belong to the code
+_BEFORE_PATH = {"1": 8, "2": 9, "u": 10}  # words before the path in a line of `git status --porcelain=v2`
+_WHOLE = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color")
 _GIT = ("git", "-c", "core.quotepath=off", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
 
 
@@ -58,26 +61,33 @@ def _seen(file: Path, _: int) -> Seen:
     commit = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "(initial)")
     if commit == "(initial)":
         return Seen(root, Code(diff="the repository has no commit"))
-    is_changed = any(line.startswith(("1 ", "2 ", "u ")) for line in lines)
+    changes = [line for line in lines if line.startswith(("1 ", "2 ", "u "))]
     untracked = [line[2:] for line in lines if line.startswith("? ")]
-    if not (is_changed or untracked):
+    if not (changes or untracked):
         return Seen(root, Code(commit, dirty=False))
-    changed = (
-        git(root, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color") if is_changed else b""
-    )
+    if any(_size(root / line.split(" ", _BEFORE_PATH[line[0]])[-1]) > _LARGEST_FILE for line in changes):
+        return _with_diff(root, commit, None, "a changed file is too large", untracked[:_NAMED])
+    changed = git(root, "diff", "HEAD", *_WHOLE) if changes else b""
     new, added = _untracked(root) if untracked else (b"", set[str]())
     left_out = [name for name in untracked if not any(path.startswith(name) for path in added)][:_NAMED]
-    return _with_diff(root, commit, None if changed is None else changed + new, left_out)
+    return _with_diff(root, commit, None if changed is None else changed + new, "git did not tell them", left_out)
 
 
-def _with_diff(root: Path, commit: str, diff: bytes | None, left_out: list[str]) -> Seen:
-    why = "git did not tell it" if diff is None else ""
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # deleted
+
+
+def _with_diff(root: Path, commit: str, diff: bytes | None, otherwise: str, left_out: list[str]) -> Seen:
+    why = otherwise if diff is None else ""
     if diff is not None and len(diff) > _LARGEST:
-        why = f"it is larger than {_LARGEST:,} bytes"
+        why = f"they are larger than {_LARGEST:,} bytes"
     try:
         text = "" if why or diff is None else diff.decode()
     except UnicodeDecodeError:
-        text, why = "", "it is not UTF-8"
+        text, why = "", "they are not UTF-8"
     shown = mask(text)
     told = why or ("none" if not text else "whole" if shown == text else "masked")
     return Seen(root, Code(commit, dirty=bool(text or why), diff=told, left_out=left_out), shown)
