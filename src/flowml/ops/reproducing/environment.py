@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,9 @@ def build(recorded: Recorded, root: Path, folder: Path) -> str:
     program, place = uv(), folder / "environment"
     lock = folder / "requirements.txt"
     lock.write_text("".join(f"{_absolute(line, root)}\n" for line in recorded.lock.splitlines()), "utf-8")
-    _run([program, "venv", "--python", recorded.origin.python, str(place)], root, "make an environment")
+    wanted = recorded.origin.python
+    base = sys.executable if platform.python_version() == wanted else wanted  # uv need not look for it then
+    _run([program, "venv", "--python", base, str(place)], root, f"make an environment with Python {wanted}")
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     # The lock is whole: what it does not name was not there.
     install = [program, "pip", "install", "--python", str(python), "--no-deps", "-r", str(lock)]
