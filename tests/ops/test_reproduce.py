@@ -148,7 +148,7 @@ def test_an_environment_is_built(repository: Path, tmp_path: Path, monkeypatch: 
     """Uv installs what the lock says: a version from the index, and a package of the code's own folder."""
     monkeypatch.setenv("UV_FIND_LINKS", str(wheel(tmp_path, 1).parent))
     monkeypatch.setenv("UV_NO_INDEX", "1")
-    shutil.copy(wheel(tmp_path, 2, "own"), repository / "own-2.0-py3-none-any.whl")
+    wheel(repository, 2, "own")
     origin = Origin("work.py:tiny", ".", sys.version.split()[0], "here", None, Code(), Parameters())
     lock = "./own-2.0-py3-none-any.whl\ntiny==1.0\n"
     python = environment.build(Recorded(None, origin, lock, ""), repository, tmp_path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml.capture.engine.attempt import hints_of
 from flowml.ops import output
-from flowml.ops.launch.loading import flows_of, load, run_file, split
+from flowml.ops.launch.loading import flows_of, load, module_of, split
 from flowml.ops.launch.parameters import typed
 from flowml.provenance.packages import lock
 from flowml.provenance.parameters import parameters
@@ -64,9 +64,9 @@ def _flows(entry: str) -> tuple[str, dict[str, prefect.Flow[..., Any]]]:
     if not place.endswith(".py"):
         msg = f"{entry!r} names no flow: name one as flows/train.py:training, or all of a file as flows/train.py."
         raise LookupError(msg)
-    if not Path(place).is_file() or not (flows := flows_of(run_file(place))):
-        load(entry)  # says what is wrong
-        msg = f"{place} defines no flow."
+    flows = flows_of(module_of(place))
+    if not flows:
+        msg = f"{place} defines no flow: no function with the decorator @flow."
         raise LookupError(msg)
     return place, flows
 

@@ -17,7 +17,6 @@ from flowml.ops.reproducing.recorded import Recorded
 from flowml.ops.reproducing.replay import Order
 from flowml.ops.runs import Runs
 from flowml.provenance.files import REPRODUCES
-from flowml.store.backend import embedded
 from flowml.store.backend.failures import explained
 
 if TYPE_CHECKING:
@@ -61,7 +60,6 @@ def run_again(before: Recorded, order: Order, place: Place, folder: Path, connec
     """
     told, registry, began = folder / "order.json", folder / "registry.db", formats.now()
     told.write_text(json.dumps(asdict(order)), "utf-8")
-    embedded.prepare(f"sqlite:///{registry}")
     with explained(connection.uri):
         experiment = connection.client.get_experiment(before.run.info.experiment_id).name
     environment = {
