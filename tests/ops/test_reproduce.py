@@ -150,7 +150,7 @@ def test_an_environment_is_built(repository: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("UV_NO_INDEX", "1")
     wheel(repository, 2, "own")
     origin = Origin("work.py:tiny", ".", sys.version.split()[0], "here", None, Code(), Parameters())
-    lock = "./own-2.0-py3-none-any.whl\ntiny==1.0\n"
+    lock = "./own-2.0-py3-none-any.whl  # own 2.0\ntiny==1.0\n"
     python = environment.build(Recorded(None, origin, lock, ""), repository, tmp_path)
     asked = "import own, tiny; print(own.VALUE, tiny.VALUE)"
     assert subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout == "2 1\n"

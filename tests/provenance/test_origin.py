@@ -69,6 +69,7 @@ def test_changes_are_kept_whole(client: MlflowClient, repository: Path, train: T
     changed = {
         "old.py": b"a = 2",
         "new folder/fresh.py": b"\n\nc = 1",
+        "new folder/__init__.py": b"",
         "crlf.sql": b"select 1\r\n\r\nfrom a\n",
         "flows/ends.py": "d = 'ä'\n\n".encode(),
     }
@@ -137,9 +138,9 @@ def test_the_lock_has_every_package(client: MlflowClient, train: Train) -> None:
 @pytest.mark.parametrize(
     "told, line",
     [
-        ({"url": "file:///{root}", "dir_info": {"editable": True}}, "-e ./"),
-        ({"url": "file:///{root}/libs/tiny", "dir_info": {}}, "./libs/tiny"),
-        ({"url": "file:///elsewhere/tiny", "dir_info": {"editable": True}}, "-e file:///elsewhere/tiny"),
+        ({"url": "file:///{root}", "dir_info": {"editable": True}}, "-e ./  # tiny 1.0"),
+        ({"url": "file:///{root}/libs/tiny", "dir_info": {}}, "./libs/tiny  # tiny 1.0"),
+        ({"url": "file:///elsewhere/tiny", "dir_info": {"editable": True}}, "-e file:///elsewhere/tiny  # tiny 1.0"),
         ({"url": "file:///elsewhere/tiny-1.whl", "archive_info": {}}, "tiny @ file:///elsewhere/tiny-1.whl"),
         (
             {"url": "https://git.example/tiny.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},

@@ -100,21 +100,24 @@ def _untracked(root: Path) -> tuple[bytes, set[str]]:
     for name in filter(None, listed.decode("utf-8", "replace").split("\0")):
         try:
             left -= (root / name).stat().st_size
-            text = (root / name).read_bytes() if left > 0 and name.isprintable() and '"' not in name else b""
+            text = (root / name).read_bytes() if left > 0 and name.isprintable() and '"' not in name else None
         except OSError:
             continue
-        if text and b"\0" not in text:
+        if text is not None and b"\0" not in text:
             found += _adding(name, text)
             added.add(name)
     return found, added
 
 
 def _adding(name: str, text: bytes) -> bytes:
+    new = f"diff --git a/{name} b/{name}\nnew file mode 100644\n"
+    if not text:
+        return f"{new}index 0000000..e69de29\n".encode()
     lines = text.removesuffix(b"\n").split(b"\n")
     body = b"\n".join(b"+" + line for line in lines)
     end = b"\n" if text.endswith(b"\n") else b"\n\\ No newline at end of file\n"
     count = len(lines)
-    head = f"diff --git a/{name} b/{name}\nnew file mode 100644\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{count} @@\n"
+    head = f"{new}--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{count} @@\n"
     return head.encode() + body + end
 
 

@@ -73,8 +73,8 @@ def _line(name: str, version: str, origin: str, root: Path | None) -> str:
     is_editable = bool(told.get("dir_info", {}).get("editable"))
     if root and place.is_relative_to(root):
         inside = place.relative_to(root).as_posix()
-        return f"{'-e ' if is_editable else ''}./{'' if inside == '.' else inside}"
-    return f"-e {url}" if is_editable else f"{name} @ {url}"
+        return f"{'-e ' if is_editable else ''}./{'' if inside == '.' else inside}  # {name} {version}"
+    return f"-e {url}  # {name} {version}" if is_editable else f"{name} @ {url}"
 
 
 def _normal(name: str) -> str:

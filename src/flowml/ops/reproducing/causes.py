@@ -45,13 +45,13 @@ def causes(before: Recorded, after: Recorded) -> list[Cause]:
 
 
 def packages(lock: str) -> dict[str, str]:
-    """Read a lock: each package with its version or place; one of the repository is known by its place."""
+    """Read a lock: each package with its version, or with its place if it came from no index."""
     found: dict[str, str] = {}
     for line in lock.splitlines():
         if match := re.fullmatch(r"([\w.-]+)(?:==| @ )(.+)", line):
             found[match[1]] = match[2]
-        elif line:
-            found[line] = "installed"
+        elif match := re.fullmatch(r"(.+?)  # ([\w.-]+) (.+)", line):
+            found[match[2]] = f"{match[3]} ({match[1]})"
     return found
 
 

@@ -75,8 +75,10 @@ def build(recorded: Recorded, root: Path, folder: Path) -> str:
 
 def _absolute(line: str, root: Path) -> str:
     """Name a package of the code's own folder by its whole path."""
-    editable, _, place = line.rpartition("./")
-    return f"{editable}{root}/{place}".rstrip("/") if line.startswith(("./", "-e ./")) else line
+    if not line.startswith(("./", "-e ./")):
+        return line
+    editable, _, place = line.partition("  #")[0].partition("./")
+    return f"{editable}{root}/{place}".rstrip("/")
 
 
 def _run(words: list[str], root: Path, what: str) -> None:

@@ -147,5 +147,5 @@ def _environment(folder: Path) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "build_dependencies": ["pip"],
-        "dependencies": lock(folder).splitlines(),
+        "dependencies": [line.partition("  #")[0] for line in lock(folder).splitlines()],
     }
