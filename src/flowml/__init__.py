@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
+    from flowml.registry.moves import Promotion
+    from flowml.registry.promoting import promote, rollback
     from flowml.secrets.logs import mask_logs
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "OnModelPromoted",
     "OrchestrationError",
     "Param",
+    "Promotion",
     "RRule",
     "RegistryError",
     "SettingsError",
@@ -64,6 +67,8 @@ __all__ = [
     "log_params",
     "mask_logs",
     "materialize",
+    "promote",
+    "rollback",
     "task",
     "with_context",
 ]
@@ -82,6 +87,8 @@ _HOMES = {
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
+    "registry.moves": ["Promotion"],
+    "registry.promoting": ["promote", "rollback"],
     "secrets.logs": ["mask_logs"],
 }
 
