@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from flowml.capture.disabled import disabled
     from flowml.capture.engine.tracked import Flow, MaterializingTask, Task
     from flowml.capture.inside import carry, current_run, flush, log, log_metrics, log_params, with_context
+    from flowml.capture.reading import load_model
     from flowml.decorators import flow, materialize, task
     from flowml.deploy.deployment import Deployment
     from flowml.deploy.schedules import Cron, Interval, RRule
@@ -59,6 +60,7 @@ __all__ = [
     "disabled",
     "flow",
     "flush",
+    "load_model",
     "log",
     "log_metrics",
     "log_params",
@@ -71,6 +73,7 @@ __all__ = [
 _HOMES = {
     "capture.disabled": ["disabled"],
     "capture.inside": ["carry", "current_run", "flush", "log", "log_metrics", "log_params", "with_context"],
+    "capture.reading": ["load_model"],
     "capture.engine.tracked": ["Flow", "MaterializingTask", "Task"],
     "decorators": ["flow", "materialize", "task"],
     "deploy.deployment": ["Deployment"],
