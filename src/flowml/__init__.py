@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
+    from flowml.registry.approve import Approval, approve
+    from flowml.registry.forms import ReleaseForm
     from flowml.secrets.logs import mask_logs
 
 __all__ = [
+    "Approval",
     "Artifact",
     "Cron",
     "CurrentRun",
@@ -48,12 +51,14 @@ __all__ = [
     "Param",
     "RRule",
     "RegistryError",
+    "ReleaseForm",
     "SettingsError",
     "Skip",
     "StackError",
     "Task",
     "Track",
     "TrackingError",
+    "approve",
     "carry",
     "current_run",
     "describe",
@@ -85,6 +90,8 @@ _HOMES = {
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
+    "registry.approve": ["Approval", "approve"],
+    "registry.forms": ["ReleaseForm"],
     "secrets.logs": ["mask_logs"],
 }
 
