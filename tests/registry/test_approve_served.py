@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -134,7 +133,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_again(client, served, environm
     answer = {"approve": True, "why": "checked", "who": "ada", "ticket": "X-1"}
     resume_flow_run(run.id, run_input=answer)
     again = suspended(run.id, 1)["description"]
-    assert "The last answer was not accepted: ticket: is no ticket of ours." in again
+    assert formats.text("ticket: is no ticket of ours") in again
     resume_flow_run(run.id)
     assert "it was resumed without an answer" in suspended(run.id, 2)["description"]
     resume_flow_run(run.id, run_input={**answer, "ticket": "REL-1"})
@@ -151,5 +150,5 @@ def test_when_the_time_is_up_the_flow_goes_on(client, served):
     assert ended(run.id) == "Completed"
     (decision,) = approvals(client)
     assert (decision.who, decision.facts["outcome"], decision.facts["approved"]) == ("nobody", "timed out", False)
-    assert decision.why == "Nobody answered in 10 s." or os.environ.get("CI")
+    assert decision.why.startswith("Nobody answered in ")
     assert automations() == []

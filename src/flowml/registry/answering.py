@@ -112,8 +112,6 @@ def _fit(client: SyncPrefectClient, run: FlowRun, question: Question, given: Map
             raise RegistryError(msg)
     missing = [name for name in question.required if given.get(name) in (None, "")]
     if missing:
-        names = " ".join(f"--field {name}=…" for name in missing if name not in {"why", "who"})
-        msg = (
-            f"The form of {run.name} asks for {listed(missing)} too. Add {names or listed(f'--{n}' for n in missing)}."
-        )
+        words = " ".join(f"--{name} …" if name in {"why", "who"} else f"--field {name}=…" for name in missing)
+        msg = f"The form of {run.name} asks for {listed(missing)} too. Add {words}."
         raise RegistryError(msg)

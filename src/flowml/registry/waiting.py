@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import threading
@@ -13,11 +14,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.events.actions import ResumeFlowRun
-from prefect.events.schemas.automations import EventTrigger, Posture
-from prefect.flow_runs import pause_flow_run, suspend_flow_run
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.flow_runs import apause_flow_run, asuspend_flow_run
 from prefect.logging import get_run_logger
 from pydantic import ValidationError
 
@@ -114,7 +114,7 @@ def wait(flow_run: FlowRun, question: Question, form: type[ReleaseForm], number:
         Pause: If the flow leaves its process; its code runs again from the top when somebody answers.
         RuntimeError: If Prefect does not let it wait.
     """
-    with ThreadPoolExecutor(1) as apart:  # Prefect's functions would be async in an async flow's own thread
+    with ThreadPoolExecutor(1) as apart:  # where no event loop runs, also for an async flow
         return apart.submit(copy_context().run, _wait, flow_run, question, form, number).result()
 
 
@@ -127,9 +127,9 @@ def _wait(flow_run: FlowRun, question: Question, form: type[ReleaseForm], number
     clock = _clock(flow_run, question, key, suspends=suspends)
     with suppress(ValidationError):  # the answer is read below, and judged by whoever asked
         if suspends:
-            suspend_flow_run(wait_for_input=form, key=key)
+            asyncio.run(asuspend_flow_run(wait_for_input=form, key=key))
         else:
-            pause_flow_run(wait_for_input=form, timeout=_FOR_EVER, poll_interval=_POLL, key=key)
+            asyncio.run(apause_flow_run(wait_for_input=form, timeout=_FOR_EVER, poll_interval=_POLL, key=key))
     if clock is not None:
         clock.cancel()
     return _answer(flow_run.id, response) or Answer(None, formats.now())
@@ -170,7 +170,7 @@ class _Automation:
             within=timedelta(seconds=max(_SHORTEST, seconds)),
         )
         about = f"Resumes {flow_run.name} when nobody has answered in time. It is deleted when the flow goes on."
-        self._made = Automation(name=name, description=about, trigger=trigger, actions=[ResumeFlowRun()])
+        self._made = AutomationCore(name=name, description=about, trigger=trigger, actions=[ResumeFlowRun()])
 
     def begin(self) -> None:
         """Begin, unless it has begun in an earlier process."""
