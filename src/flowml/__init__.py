@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from flowml.records import CurrentRun
     from flowml.registry.approve import Approval, approve
     from flowml.registry.forms import ReleaseForm
+    from flowml.registry.moves import Promotion
+    from flowml.registry.promoting import promote, rollback
     from flowml.secrets.logs import mask_logs
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "OnModelPromoted",
     "OrchestrationError",
     "Param",
+    "Promotion",
     "RRule",
     "RegistryError",
     "ReleaseForm",
@@ -71,6 +74,8 @@ __all__ = [
     "log_params",
     "mask_logs",
     "materialize",
+    "promote",
+    "rollback",
     "task",
     "with_context",
 ]
@@ -92,6 +97,8 @@ _HOMES = {
     "records": ["CurrentRun"],
     "registry.approve": ["Approval", "approve"],
     "registry.forms": ["ReleaseForm"],
+    "registry.moves": ["Promotion"],
+    "registry.promoting": ["promote", "rollback"],
     "secrets.logs": ["mask_logs"],
 }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 
-from pydantic import ByteSize, Field, ValidationError
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,6 +17,20 @@ from pydantic_settings import (
 
 from flowml.errors import SettingsError
 from flowml.options import ModelParams, Models, OnError, Write
+
+
+class Protection(BaseModel):
+    """What a version must have before it may get an alias.
+
+    Attributes:
+        gate: Whether it has to have passed a gate.
+        approvals: How many people have to have approved it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gate: bool = False
+    approvals: int = Field(0, ge=0)
 
 
 class Settings(BaseSettings):
@@ -39,6 +54,11 @@ class Settings(BaseSettings):
         None, description="Where MLflow keeps runs. Default: what MLflow was told, else a SQLite file in `home`."
     )
     registry_uri: str | None = Field(None, description="Where MLflow keeps registered models. Default: with the runs.")
+    registry: Mapping[str, Mapping[str, Protection]] = Field(
+        default_factory=dict,
+        description="Protected aliases of registered models, as in "
+        '`[tool.flowml.registry.churn] champion = { gate = true, approvals = 1 }`; `"*"` stands for every model.',
+    )
     experiment: str | None = Field(
         None, description="The experiment of every flow. Default: what MLflow was told, else the flow's name."
     )

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from mlflow import MlflowClient
+from tests.events.conftest import environment  # noqa: F401 - fixtures of tests with MLflow's webhooks
+from tests.events.test_webhooks import receiver, server  # noqa: F401
 
 from flowml.store.backend.connection import connect
 

@@ -172,6 +172,17 @@ def test_a_store_that_hangs_delays_nobody_and_loses_nothing(
     assert second.data.tags["mlflow.parentRunId"] == opened.info.run_id
 
 
+def test_a_model_that_is_sent_early_has_its_runs_params(opened: Run, stored: MlflowClient) -> None:
+    """A model that is sent before its run ends has the parameters that MLflow gets at that end."""
+    model = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+    opened.put([records.Param("rate", "0.1"), records.Model("model", model, "sklearn")])
+    writer_of(connect()).flush()
+    assert opened.info is not None
+    (output,) = (each.model_id for each in stored.get_run(opened.info.run_id).outputs.model_outputs)
+    assert stored.get_logged_model(output).params == {"rate": "0.1"}
+    opened.close("FINISHED", 1)
+
+
 def test_a_model_given_on_before_it_is_sent_is_logged_once(stored: MlflowClient) -> None:
     """While the sender is busy a second run returns the same model: both link to one logged model."""
     model = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])

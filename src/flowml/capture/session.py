@@ -241,14 +241,19 @@ class Session:
             about = records_of(verdict, self._error, self.call.identity.attempt)
         with self.guard("close the run", raising=False):
             if self.deferred is None:
+                self._verdict = None
                 self.run.close(verdict.status, verdict.ended, about)
             else:
                 self._verdict = verdict, about
 
     def tell(self, tags: Mapping[str, str]) -> None:
         """Note something about the run that became known after its body."""
+        told: list[records.Record] = [records.Tag(key, value) for key, value in tags.items()]
+        if self._verdict:
+            self._verdict[1].extend(told)  # after what tells of the verdict: of one tag the last counts
+            return
         with self.guard("tag the run", raising=False):
-            self.run.tell([records.Tag(key, value) for key, value in tags.items()])
+            self.run.tell(told)
 
     def settle(self, *, raising: bool = True) -> None:
         """Wait until all that was logged is in MLflow, if this is the outermost call in this process.

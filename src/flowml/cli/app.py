@@ -8,14 +8,14 @@ from importlib.metadata import version
 
 import cyclopts
 
-from flowml.cli import deployments, listeners, local_servers, registry, runs, upkeep
+from flowml.cli import deployments, listeners, local_servers, models, runs, upkeep
 
 GROUPS = {
     "Runs": runs.app,
+    "Registered models": models.app,
     "Servers on this machine": local_servers.app,
     "Deployments": deployments.app,
     "What starts deployments": listeners.app,
-    "Registered models": registry.app,
     "Upkeep": upkeep.app,
 }
 

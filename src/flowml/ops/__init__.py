@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowml.ops.reaping.reap_runs import reap_runs
     from flowml.ops.reaping.scheduled import reap
+    from flowml.ops.reconciling import reconcile
     from flowml.ops.servers.down import down, status
     from flowml.ops.servers.options import Wanted
     from flowml.ops.servers.up import Run
     from flowml.ops.view.deleting import delete, restore
     from flowml.ops.view.show import show
 
-__all__ = ["Run", "Wanted", "delete", "down", "reap", "reap_runs", "restore", "show", "status"]
+__all__ = ["Run", "Wanted", "delete", "down", "reap", "reap_runs", "reconcile", "restore", "show", "status"]
 
 _HOMES = {
     "Run": "servers.up",
@@ -26,6 +27,7 @@ _HOMES = {
     "down": "servers.down",
     "reap": "reaping.scheduled",
     "reap_runs": "reaping.reap_runs",
+    "reconcile": "reconciling",
     "restore": "view.deleting",
     "show": "view.show",
     "status": "servers.down",

@@ -25,7 +25,8 @@ from flowml.registry import waiting
 from flowml.registry.evidence import question_text
 from flowml.registry.forms import ReleaseForm, accepted, blank, check, problems, required
 from flowml.registry.references import find
-from flowml.store.ledger import Decision, Entry, Ledger
+from flowml.store import flush_all
+from flowml.store.ledger import Decision, Entry, Ledger, policy
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -98,6 +99,7 @@ def approve(  # noqa: PLR0913 - each by its name
     flow_run = _flow_run_here()
     check(form)
     number = str(getattr(version, "version", version))
+    flush_all()  # a version that this flow has registered is to be there
     client = connection_here().client
     found = find(client, (model, number))
     ledger = Ledger(client, str(found.name))
@@ -105,7 +107,7 @@ def approve(  # noqa: PLR0913 - each by its name
     if before := decided(entries, str(flow_run.id), number, key):
         get_run_logger().info("flowml: %s/%s was %s already in this flow run.", model, number, outcome_of(before))
         return _approval(before)
-    shown = _last_gate(entries, number)
+    shown = policy.gate_of(number, found.model_id, entries)
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     now = formats.now()
     question = waiting.Question(
@@ -230,11 +232,6 @@ def _approval(entry: Entry) -> Approval:
         evidence=one.facts.get("evidence"),
         answer=answer,
     )
-
-
-def _last_gate(entries: list[Entry], version: str) -> Entry | None:
-    mine = [entry for entry in entries if entry.decision.kind == "gate" and entry.decision.version == version]
-    return mine[-1] if mine else None
 
 
 def _flow_run_here() -> FlowRun:

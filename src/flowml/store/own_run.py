@@ -251,6 +251,8 @@ class OwnRun(JoinedRun):
         self._above = above
         self._is_flow = identity.kind == "flow"
         self.held = HeldParams() if identity.retries else None
+        if self._is_flow or above is None:
+            journaled.begin(out)  # of a task it is written with its inputs, which come before its body
         if above is None:
             store.when_fixed(lambda _: journaled.note(out, "store", place_of(out)))
         store.when_fixed(lambda connection: writer_of(connection).tell(out))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ from flowml.events.reporting import related_to
 from flowml.events.vocabulary import Event
 from flowml.events.webhooks.signature import Guard, RefusedError
 from flowml.store.backend.failures import without_credentials
+from flowml.store.ledger.heard import hear, maker_of
+from flowml.store.ledger.moving import is_previous
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-EVENTS = ("model_version.created", "model_version_alias.created")
+EVENTS = ("model_version.created", "model_version_alias.created", "model_version_alias.deleted")
 """What MLflow is asked to send."""
 
 _LARGEST = 1_000_000  # bytes of a message
-_FLOWMLS_OWN = 240_000  # ms after a version was made in which its alias is flowml's; Prefect knows an id for 5 minutes
 _logger = logging.getLogger("flowml.webhooks")
 
 
@@ -120,40 +120,44 @@ def _read(body: bytes, delivery: str, client: MlflowClient) -> Event | None:
     try:
         message = json.loads(body)
         sort, data = f"{message['entity']}.{message['action']}", message["data"]
-        facts = {name: str(data[name]) for name in ("name", "version")} if sort in EVENTS else {}
-        alias = str(data["alias"]) if sort == "model_version_alias.created" else ""
+        facts = {"name": str(data["name"]), "version": str(data.get("version") or "")} if sort in EVENTS else {}
+        alias = str(data["alias"]) if sort in EVENTS[1:] else ""
+        if sort in EVENTS[:2] and not facts["version"]:
+            raise KeyError(sort)  # noqa: TRY301 - as one that is missing
     except (ValueError, KeyError, TypeError):
         msg = "not a message of MLflow's registry"
         raise RefusedError(msg, 400) from None
     if not facts:
         return None
+    if not facts["version"]:
+        hear(client, facts["name"], alias, None, delivery)
+        return None
     known = {"model": facts["name"], "version": facts["version"], "alias": alias}
-    return _event(known, _id(delivery), client)
+    return _event(known, delivery, client)
 
 
-def _event(known: Mapping[str, str], delivery: UUID, client: MlflowClient) -> Event | None:
+def _event(known: Mapping[str, str], delivery: str, client: MlflowClient) -> Event | None:
     """Ask MLflow for the version, and the run it was made in, and tell of it as flowml itself would.
 
     What flowml did it has told of as well: that event has the same id, and Prefect's server takes one of them.
     """
+    alias = known["alias"]
     version = _or_none(lambda: client.get_model_version(known["model"], known["version"]))
-    if version is None:
+    if version is None or is_previous(alias):
         return None
     run_id = version.run_id or ""
     tags: Mapping[str, str] = (_or_none(lambda: client.get_run(run_id).data.tags) or {}) if run_id else {}
-    made_by = version.tags.get("flowml.run_id", "")
-    is_alias = bool(known["alias"])
-    if is_alias:
-        is_new = time.time() * 1000 - version.creation_timestamp < _FLOWMLS_OWN
-        made_by = made_by if is_new and version.tags.get("flowml.alias") == known["alias"] else ""
+    if alias:
+        made_by = maker_of(hear(client, known["model"], alias, known["version"], delivery))
+    else:
+        made_by = version.tags.get("flowml.run_id", "")
     facts = {**known, "made_by": made_by}
     payload = {"run_id": run_id or None, "tracking_uri": without_credentials(client.tracking_uri)}
     related = related_to(run_id, tags) if run_id else ()
     # Who promotes by hand is no deployment, whichever made the model.
     deployment = tags.get("prefect.deployment_id", vocabulary.NOBODY) if made_by else vocabulary.NOBODY
-    if is_alias:
-        return vocabulary.promoted(facts, payload, related, deployment, delivery=delivery)
-    return vocabulary.registered(facts, payload, related, deployment, delivery=delivery)
+    tell = vocabulary.promoted if alias else vocabulary.registered
+    return tell(facts, payload, related, deployment, delivery=_id(delivery))
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:

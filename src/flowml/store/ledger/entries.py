@@ -12,7 +12,9 @@ from flowml import formats, mlflow_limits
 
 Kind: TypeAlias = Literal["gate", "approval", "move"]
 
-_FACTS = "facts"
+APPLIED, SEEN = "applied", "seen"
+"""What is noted of an entry: that it was carried out, and which message of MLflow's told of it."""
+
 _CUT = 400  # characters of a reason that stay when a decision is too long
 
 
@@ -54,14 +56,19 @@ class Entry:
         decision: What was decided.
         before: The digest of the entry before it; empty for the first.
         digest: Its own digest, over all that it says and the digest before it.
-        is_applied: Whether it is known that the alias was moved, of a move.
+        notes: What became known of it since: that it was ``applied``, and which message of MLflow's told of it.
     """
 
     number: int
     decision: Decision
     before: str
     digest: str
-    is_applied: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether it is known that the alias was moved, of a move."""
+        return APPLIED in self.notes
 
 
 def digest_of(number: int, decision: Decision, before: str) -> str:
@@ -87,7 +94,7 @@ def written(number: int, decision: Decision, before: str) -> str:
     return text
 
 
-def read(number: int, text: str, *, is_applied: bool) -> Entry:
+def read(number: int, text: str, notes: Mapping[str, str]) -> Entry:
     """Read an entry back.
 
     Raises:
@@ -99,7 +106,7 @@ def read(number: int, text: str, *, is_applied: bool) -> Entry:
         raise ValueError(msg)  # noqa: TRY004 - it is a text that was read, and wrong
     known = {each.name for each in fields(Decision)}
     decision = Decision(**{"version": None} | {name: value for name, value in told.items() if name in known})
-    return Entry(number, decision, told.get("before", ""), told.get("digest", ""), is_applied)
+    return Entry(number, decision, told.get("before", ""), told.get("digest", ""), notes)
 
 
 def broken(entries: Sequence[Entry]) -> Iterable[tuple[int, str]]:

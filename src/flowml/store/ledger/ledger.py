@@ -8,14 +8,14 @@ next number. No lock is needed, and no server but MLflow's.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowml import formats
 from flowml.errors import TrackingError
 from flowml.store.backend.paging import paged
-from flowml.store.ledger.entries import Decision, Entry, read, written
+from flowml.store.ledger.entries import APPLIED, SEEN, Decision, Entry, read, written
 
 if TYPE_CHECKING:
     import mlflow
@@ -27,7 +27,6 @@ EXPERIMENT = "flowml registry"
 _MODEL = "flowml.ledger"  # the tag with the model's name
 _STATE = "state"  # the parameter that says whether a ledger is in use: two may be begun at the same moment
 _IN_USE, _VOID = "in use", "void: another ledger of this model was begun at the same moment"
-_APPLIED = "applied"
 _TAKEN = "INVALID_PARAMETER_VALUE"
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _NOTE = (
@@ -79,7 +78,8 @@ class Ledger:
         found = []
         for key in sorted(key for key in params if re.fullmatch(r"\d{6}", key)):
             try:
-                found.append(read(int(key), params[key], is_applied=f"{key}.{_APPLIED}" in params))
+                notes = {note: params[f"{key}.{note}"] for note in (APPLIED, SEEN) if f"{key}.{note}" in params}
+                found.append(read(int(key), params[key], notes))
             except (TypeError, ValueError) as error:
                 msg = (
                     f"Entry {int(key)} of the ledger of {self.model} (run {self.run_id}) cannot be read: {error}. "
@@ -121,12 +121,17 @@ class Ledger:
         text = written(number, decision, before)
         if not self._write(self.run_id or self._begin(), f"{number:06d}", text):
             return None
-        return read(number, text, is_applied=False)
+        return read(number, text, {})
 
     def apply(self, entry: Entry) -> Entry:
         """Note that what was decided is done."""
-        self._write(self.run_id or "", f"{entry.number:06d}.{_APPLIED}", str(time.time_ns() // 1_000_000))
-        return replace(entry, is_applied=True)
+        now = str(formats.now())
+        self.note(entry, APPLIED, now)
+        return replace(entry, notes={**entry.notes, APPLIED: now})
+
+    def note(self, entry: Entry, what: str, value: str) -> bool:
+        """Note something about an entry; tell whether nobody noted anything else of the sort before."""
+        return self._write(self.run_id or "", f"{entry.number:06d}.{what}", value)
 
     def _write(self, run_id: str, key: str, value: str) -> bool:
         """Write a parameter; tell whether it was this writer's value that MLflow took."""
@@ -154,32 +159,15 @@ class Ledger:
             mine = self._made()  # another writer has voided it
 
     def _made(self) -> str:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            experiment_id = str(self.client.create_experiment(EXPERIMENT))
-        except MlflowException as error:
-            if error.error_code != _EXISTS:
-                raise
-            experiment_id = str(self._experiment_id())
         tags = {"flowml.kind": "ledger", _MODEL: self.model, "mlflow.note.content": _NOTE}
-        run = self.client.create_run(experiment_id, tags=tags, run_name=f"ledger of {self.model}")
+        run = self.client.create_run(experiment(self.client), tags=tags, run_name=f"ledger of {self.model}")
         self.client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
-
-    def _experiment_id(self) -> str | None:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
-            return None
-        if found.lifecycle_stage == "deleted":
-            msg = f"The experiment {EXPERIMENT!r}, which holds the decisions about models, is deleted. Restore it."
-            raise TrackingError(msg)
-        return str(found.experiment_id)
 
     def _candidates(self) -> list[Run]:
         from mlflow.entities import ViewType
 
-        if (experiment_id := self._experiment_id()) is None:
+        if (experiment_id := _experiment_id(self.client)) is None:
             return []
         quote = '"' if "'" in self.model else "'"
         mine = f"tags.`{_MODEL}` = {quote}{self.model}{quote}"
@@ -192,6 +180,34 @@ class Ledger:
                 )
                 raise TrackingError(msg)
         return [run for run in found if run.info.lifecycle_stage != "deleted"]
+
+
+def experiment(client: mlflow.MlflowClient) -> str:
+    """Return the id of the experiment that holds the ledgers; it is made if there is none yet.
+
+    Raises:
+        TrackingError: If somebody has deleted it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if found := _experiment_id(client):
+        return found
+    try:
+        return str(client.create_experiment(EXPERIMENT))
+    except MlflowException as error:
+        if error.error_code != _EXISTS:  # made by somebody else at this moment
+            raise
+    return str(_experiment_id(client))
+
+
+def _experiment_id(client: mlflow.MlflowClient) -> str | None:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        return None
+    if found.lifecycle_stage == "deleted":
+        msg = f"The experiment {EXPERIMENT!r}, which holds the decisions about models, is deleted. Restore it."
+        raise TrackingError(msg)
+    return str(found.experiment_id)
 
 
 def _state(run: Run) -> str | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from flowml import formats
 from flowml.errors import RegistryError, TrackingError
@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 HOW = "how"
 """The fact that says by what an alias was moved: ``promote``, ``rollback``, ``marker`` (of a task), ``outside``."""
 
+MARKER: Final = "marker"
+"""How an alias was moved by the marker of a task that returned the model."""
+
 OUTSIDE: Final = "outside"
 """How an alias was moved by somebody else than flowml: in MLflow's UI, or by its API."""
+
+MADE_OF = "model_id"
+"""The fact that names the logged model that a version was made of."""
 
 OVERWRITTEN = "overwritten"
 """The fact that another move had followed when this one became known."""
@@ -38,6 +44,9 @@ class _Any(Enum):
 
 ANY: Final = _Any.VERSION
 """Whatever version has the alias now."""
+
+Expected: TypeAlias = str | _Any | None
+"""The version that is expected to have an alias; None for none."""
 
 
 class StaleError(RegistryError):
@@ -89,7 +98,7 @@ class Aliases:
         found = self.client.get_registered_model(self.model).aliases
         return {str(alias): str(version) for alias, version in found.items()}
 
-    def move(self, decision: Decision, *, expect: str | _Any | None = ANY) -> Moved:
+    def move(self, decision: Decision, *, expect: Expected = ANY) -> Moved:
         """Move an alias to a version; of several moves at the same moment each is made, one after the other.
 
         Args:
@@ -161,9 +170,9 @@ class Aliases:
         Returns:
             The entry; None if another came first.
         """
-        after = max((entry.decision.at for entry in entries), default=None)
+        after = max((entry.decision.at for entry in entries), default=0)
         facts: dict[str, Any] = {HOW: OUTSIDE} | ({OVERWRITTEN: True} if is_overwritten else {})
-        if at is None and after is not None:
+        if at is None:
             facts["after"] = after
         decision = Decision(
             kind="move",

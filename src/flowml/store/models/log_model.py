@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
+from flowml.errors import RegistryError
 from flowml.store.backend import imports
 from flowml.store.backend.notifications import Kind, Notification, notify
 from flowml.store.journal.journal import TAG as KEY_TAG
@@ -96,7 +97,14 @@ def save(record: records.Model, *, uri: str = "") -> SavedModel:
     )
 
 
-def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experiment_id: str) -> str:
+def send(
+    client: mlflow.MlflowClient,
+    saved: SavedModel,
+    *,
+    run_id: str,
+    experiment_id: str,
+    params: Mapping[str, str] | None = None,
+) -> str:
     """Create the logged model, upload it, and link it to its run; register it if that was asked.
 
     A model that was logged before is linked and registered, not logged again.
@@ -106,19 +114,21 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
         saved: What `save` returned.
         run_id: The run that made the model.
         experiment_id: The run's experiment.
+        params: Parameters of the run that MLflow has only when it ends; they are the model's too.
 
     Returns:
         The id of the logged model, which loads as ``models:/<id>`` and ``runs:/<run id>/<name>``.
 
     Raises:
+        RegistryError: If the alias is protected; all else is done.
         Exception: Whatever MLflow raises. The logged model is then marked as failed, and `saved` can be sent again: to
             the same logged model.
     """
     from mlflow.entities import LoggedModelOutput
 
-    run = client.get_run(run_id)
+    run, refused = client.get_run(run_id), None
     before = _logged_before(client, saved, run_id)
-    model = before or _upload(client, saved, run, experiment_id)
+    model = before or _upload(client, saved, run, experiment_id, params or {})
     saved.serialized.ids[client.tracking_uri] = str(model.model_id)  # now: what follows may have to be tried again
     tell = partial(_tell, client, run, model)
     if before is None:
@@ -126,15 +136,23 @@ def send(client: mlflow.MlflowClient, saved: SavedModel, *, run_id: str, experim
     if model.model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
         client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     if saved.register:
-        version = registry.register(client, saved.register, model, run_id=run_id, alias=saved.alias)
-        made = records.RegisteredModel(saved.register, version, saved.alias)
+        version = registry.register(client, saved.register, model, run_id=run_id)
+        alias = saved.alias
+        try:
+            if alias:
+                registry.promote(client, saved.register, version, alias, run_id=run_id)
+        except RegistryError as error:
+            refused, alias = error, None
+        made = records.RegisteredModel(saved.register, version, alias)
         versions = [*registry.versions_in(run.data.tags), made]
         client.set_tag(run_id, registry.TAG, registry.as_tag(versions))
         registered = {"model": saved.register, "version": version}
         tell("model registered", registered)
-        if saved.alias:
-            tell("model promoted", {**registered, "alias": saved.alias})
+        if alias:
+            tell("model promoted", {**registered, "alias": alias})
     saved.discard()
+    if refused:
+        raise refused
     return str(model.model_id)
 
 
@@ -159,7 +177,9 @@ def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) 
     return model if model is not None and model.source_run_id == run_id else None
 
 
-def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str) -> LoggedModel:
+def _upload(
+    client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str, params: Mapping[str, str]
+) -> LoggedModel:
     run_id, begun = run.info.run_id, saved.serialized.begun
     mine = client.tracking_uri, run_id
     created = begun.get(mine) or _begun_before(client, saved, run_id, experiment_id)
@@ -169,7 +189,7 @@ def _upload(client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment
             experiment_id,
             name=saved.name,
             source_run_id=run_id,
-            params=dict(run.data.params),
+            params={**params, **run.data.params},
             tags={KEY_TAG: saved.serialized.key},
         )
     begun[mine] = created

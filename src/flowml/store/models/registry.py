@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from flowml import formats, mlflow_limits, records
 from flowml.formats import number
+from flowml.store.ledger import Decision, policy
+from flowml.store.ledger.moving import HOW, MADE_OF, MARKER, Aliases
 
 if TYPE_CHECKING:
     import mlflow
@@ -17,13 +19,12 @@ if TYPE_CHECKING:
 TAG = "flowml.registered_models"
 """The tag with the versions that were registered in a run and in those below it."""
 
-_ALIAS_TAG = "flowml.alias"
 _MOST_METRICS = 20  # in a version's description
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _VERSIONS_TAG = "mlflow.modelVersions"  # where MLflow's UI looks for the versions made from a logged model
 
 
-def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run_id: str, alias: str | None) -> str:
+def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run_id: str) -> str:
     """Create a version of a registered model from a logged model, and the registered model if there is none yet.
 
     Args:
@@ -31,7 +32,6 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         name: The registered model's name.
         logged: The logged model; it must be uploaded.
         run_id: The run that made it.
-        alias: The alias that the version gets; taken from another version if that has it.
 
     Returns:
         The version's number.
@@ -44,29 +44,48 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         if error.error_code != _EXISTS:
             raise
     source = _source(client, logged)
-    tags = {"flowml.run_id": run_id} | ({_ALIAS_TAG: alias} if alias else {})
     version = _made_before(client, name, source, run_id) or client.create_model_version(
         name,
         source,
         run_id=run_id,
-        tags=tags,
+        tags={"flowml.run_id": run_id},
         model_id=logged.model_id,
         description=_description(client, logged, run_id),
     )
     before, made = json.loads(logged.tags.get(_VERSIONS_TAG, "[]")), {"name": name, "version": version.version}
     if made not in before:
         client.set_logged_model_tags(logged.model_id, {_VERSIONS_TAG: json.dumps([*before, made])})
-    if alias:
-        _move(client, name, alias, str(version.version))
     return str(version.version)
 
 
-def _move(client: mlflow.MlflowClient, name: str, alias: str, version: str) -> None:
-    """Give a version the alias; the version that had it loses the tag that says so."""
-    before = str(client.get_registered_model(name).aliases.get(alias, ""))
-    client.set_registered_model_alias(name, alias, version)
-    if before and before != version and client.get_model_version(name, before).tags.get(_ALIAS_TAG) == alias:
-        client.delete_model_version_tag(name, before, _ALIAS_TAG)
+def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *, run_id: str) -> None:
+    """Give the version that a run made the alias that its task's marker names; once, however often it is sent.
+
+    Raises:
+        RegistryError: If the alias is protected, and the version lacks what that takes.
+    """
+    aliases = Aliases(client, name)
+    entries = aliases.ledger.entries()
+    if any(
+        (one.decision.run_id, one.decision.version, one.decision.alias) == (run_id, version, alias) for one in entries
+    ):
+        aliases.settled(alias)
+        return
+    made_of = client.get_model_version(name, version).model_id
+    policy.check(name, alias, version, made_of, entries)
+    tags = client.get_run(run_id).data.tags
+    aliases.move(
+        Decision(
+            kind="move",
+            version=version,
+            alias=alias,
+            who=tags.get("mlflow.user", "unknown"),
+            why=f"the marker of the task {tags.get('prefect.task_name', '')}".strip(),
+            run_id=run_id,
+            flow_run_id=tags.get("prefect.flow_run_id"),
+            facts={HOW: MARKER, MADE_OF: made_of or None},
+        )
+    )
 
 
 def _description(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) -> str:

@@ -103,6 +103,20 @@ def find(client: mlflow.MlflowClient, reference: Reference) -> ModelVersion:
         raise _missing(client, ref) or error from None
 
 
+def check_model(client: mlflow.MlflowClient, model: str) -> None:
+    """Check that there is a registered model.
+
+    Raises:
+        NoSuchVersionError: If there is none, with the nearest that there is.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(model)
+    except MlflowException as error:
+        raise _missing(client, ModelRef(model or "?", version="1")) or error from None
+
+
 def _missing(client: mlflow.MlflowClient, ref: ModelRef) -> NoSuchVersionError | None:
     """Say what is not there of a version that MLflow does not give; None if it is there, and the fault is another."""
     from mlflow.exceptions import MlflowException

@@ -206,7 +206,7 @@ def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id:
     refused: Exception | None = None
     while out.models:
         try:
-            log_model.send(client, out.models[0], run_id=run_id, experiment_id=experiment_id)
+            log_model.send(client, out.models[0], run_id=run_id, experiment_id=experiment_id, params=out.params)
         except Exception as error:
             if may_pass(error):
                 raise

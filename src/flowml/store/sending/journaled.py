@@ -40,7 +40,7 @@ def take(out: Outgoing, taken: list[Sendable], closing: Closing | None = None) -
     """Let a run have something more to send; what its journal cannot take is sent all the same.
 
     Args:
-        out: The run; the journal tells of it from its first call on, also if that has nothing to send.
+        out: The run.
         taken: What it has to send, in a form that waits.
         closing: How it ended, if that is known now.
     """
@@ -54,6 +54,11 @@ def take(out: Outgoing, taken: list[Sendable], closing: Closing | None = None) -
     number = _write(out, entries)
     if taken:
         out.incoming.append(Taken(number if early else 0, taken))
+
+
+def begin(out: Outgoing) -> None:
+    """Write that a run is opened."""
+    _write(out, [])
 
 
 def note(out: Outgoing, kind: str, data: Any) -> None:

@@ -1,0 +1,60 @@
+"""``flowml history``: every move of a registered model's aliases, or which version had one at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flowml.ops import output
+from flowml.ops.runs import connected
+from flowml.registry import history, references
+from flowml.registry.history import Move
+from flowml.store.backend.failures import explained
+
+_TITLES = ("number", "when", "alias", "from", "to", "by", "how", "gate", "approved by", "why")
+
+
+def show(model: str, *, alias: str | None, at: str | None, as_json: bool) -> None:
+    """Print the moves, oldest first, or the one that was in force at a time.
+
+    Args:
+        model: The registered model's name.
+        alias: Only this one; ``champion`` where a time is asked for and none is named.
+        at: The time, in ISO 8601; one without a zone is this machine's.
+        as_json: Print JSON.
+
+    Raises:
+        LookupError: If there is no store yet, or the time is none.
+        RegistryError: If there is no such model, or no version had the alias then.
+        TrackingError: If MLflow cannot be reached.
+    """
+    moment = _time(at) if at else None
+    connection = connected()
+    with explained(connection.uri):
+        references.check_model(connection.client, model)
+        entries = history.entries_of(connection.client, model)
+    found = [history.at(entries, alias or "champion", moment)] if moment else history.moves_in(entries, alias)
+    if as_json:
+        output.data([move.as_json() for move in found])
+    elif not found:
+        output.say(f"No alias of {model} was ever moved.")
+    else:
+        output.rows(_TITLES, map(_line, found))
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
+    except ValueError:
+        msg = f"--at cannot be {text!r}: write a time such as 2026-11-01T12:00, or 2026-11-01T12:00+02:00."
+        raise LookupError(msg) from None
+
+
+def _line(move: Move) -> tuple[object, ...]:
+    when = f"{move.at.astimezone():%Y-%m-%d %H:%M:%S}"
+    if move.after:
+        since = f"{move.after.astimezone():%Y-%m-%d %H:%M:%S}" if move.after.timestamp() else "ever"
+        when = f"{since} … {when}"
+    gate = move.evidence or "-"
+    approved = ", ".join(move.approved_by) or "-"
+    versions = (move.before or "-", move.version or "-")
+    return (move.number, when, move.alias, *versions, move.who, move.how, gate, approved, move.why)

@@ -1,0 +1,160 @@
+"""Promotion and rollback as tasks: each is a run in MLflow, a page in Prefect, an entry in the model's history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
+
+from flowml.capture.session import current
+from flowml.decorators import task
+from flowml.events.emitting import emit
+from flowml.options import Track
+from flowml.registry import moves
+from flowml.registry.moves import ANY_VERSION, Promotion
+from flowml.registry.references import find
+from flowml.store import NO_RUN, flush_all
+from flowml.store.backend.connection import connect
+from flowml.store.ledger import Decision
+from flowml.store.ledger.ledger import EXPERIMENT
+
+if TYPE_CHECKING:
+    import mlflow
+
+
+@task(name="promote", track=Track(experiment=EXPERIMENT, outputs=False), cache_policy=NO_CACHE)
+def promote(  # noqa: PLR0913 - each is given by its name
+    model: str,
+    version: int | str,
+    *,
+    to: str = "champion",
+    expect: int | str | None = ANY_VERSION,
+    why: str = "",
+    who: str = "",
+) -> Promotion:
+    """Give a version of a registered model an alias, and write down who did it and why.
+
+    Any number of promotions may happen at the same moment: they are made one after the other, and each says rightly
+    which version it replaced. With ``expect`` all but one of them change nothing. The version that had the alias before
+    gets the alias ``previous``.
+
+    Args:
+        model: The registered model's name.
+        version: The version's number.
+        to: The alias.
+        expect: The version that must have the alias now; None for none, ``"any"`` for whichever has it.
+        why: The reason, for the history.
+        who: Who decided. Default: the user that the process runs as.
+
+    Returns:
+        What was moved; its ``number`` is None if the version had the alias already.
+
+    Raises:
+        RegistryError: If there is no such version, the alias is protected and the version lacks something, or another
+            version has it than was expected. Nothing is changed then.
+        TrackingError: If MLflow cannot be reached.
+
+    Example:
+        >>> flowml.promote("churn", 7, expect="6", why="better on recall")
+        Promotion(model='churn', version='7', alias='champion', before='6', ...)
+    """
+    place = _begin()
+    alias = moves.legal_alias(to)
+    number = str(find(place.client, (model, version)).version)
+    wish = place.wish(number, alias, who, why)
+    return _told(place, moves.promote(place.client, model, wish, expect=moves.expected(expect)))
+
+
+@task(name="rollback", track=Track(experiment=EXPERIMENT, outputs=False), cache_policy=NO_CACHE)
+def rollback(model: str, *, alias: str = "champion", why: str = "", who: str = "") -> Promotion:
+    """Give an alias back to the version that had it before.
+
+    Done again it goes one version further back. A protected alias needs no gate and no approval for it: the version had
+    them when it was promoted, and a rollback is for the moment when there is no time.
+
+    Args:
+        model: The registered model's name.
+        alias: The alias.
+        why: The reason, for the history.
+        who: Who decided. Default: the user that the process runs as.
+
+    Returns:
+        What was moved.
+
+    Raises:
+        RegistryError: If there is no such model or alias, or no version had it before. Nothing is changed then.
+        TrackingError: If MLflow cannot be reached.
+
+    Example:
+        >>> flowml.rollback("churn", why="complaints from the branch offices")
+        Promotion(model='churn', version='6', alias='champion', before='7', ...)
+    """
+    place = _begin()
+    find(place.client, f"{model}@{moves.legal_alias(alias)}")
+    return _told(place, moves.rollback(place.client, model, place.wish(None, alias, who, why)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a decision is made.
+
+    Attributes:
+        client: MLflow's client for the store of the flow.
+        run_id: The run of the task; None if it is not tracked.
+        task_run_id: Prefect's task run.
+        flow_run_id: Prefect's flow run.
+        log: Where the user is told something; Prefect keeps no log of a task outside a flow.
+    """
+
+    client: mlflow.MlflowClient
+    run_id: str | None
+    task_run_id: str | None
+    flow_run_id: str | None
+    log: Callable[..., None] | None
+
+    def wish(self, version: str | None, alias: str, who: str, why: str) -> Decision:
+        """Say who wishes to move an alias."""
+        facts = {"task_run": self.task_run_id} if self.task_run_id else {}
+        mine = who or moves.this_user()
+        return Decision(
+            kind="move",
+            version=version,
+            alias=alias,
+            who=mine,
+            why=why,
+            run_id=self.run_id,
+            flow_run_id=self.flow_run_id,
+            facts=facts,
+        )
+
+
+def _begin() -> _Place:
+    flush_all()  # a version that this flow has registered is to be there
+    session = current()
+    run = session.run if session and session.run is not NO_RUN else None
+    connection = run.own.connection if run and run.own else connect()
+    context = TaskRunContext.get()
+    task_run = context.task_run if context else None
+    return _Place(
+        client=connection.client,
+        run_id=run.info.run_id if run and run.info else None,
+        task_run_id=str(task_run.id) if task_run else None,
+        flow_run_id=str(task_run.flow_run_id) if task_run and task_run.flow_run_id else None,
+        log=session.call.log.info if session and task_run and task_run.flow_run_id else None,
+    )
+
+
+def _told(place: _Place, done: Promotion) -> Promotion:
+    """Tell Prefect, MLflow's run and the user's log what was moved."""
+    if place.run_id:
+        tags = {"flowml.decision": "move", "flowml.alias": f"{done.model}@{done.alias}", "flowml.version": done.version}
+        for key, value in tags.items():
+            place.client.set_tag(place.run_id, key, value)
+    if place.log:
+        place.log("flowml: %s", done)
+    if done.digest:
+        emit(moves.event_of(place.client, done))
+    return done

@@ -1,0 +1,79 @@
+"""Protected aliases: what must have been decided about a version before it may have one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowml import settings
+from flowml.errors import RegistryError
+from flowml.store.ledger.entries import Entry
+
+
+def of(model: str, alias: str) -> settings.Protection:
+    """Return what an alias asks for, as ``[tool.flowml.registry.<model>]`` says, or ``[tool.flowml.registry."*"]``."""
+    said = settings.current().registry
+    return said.get(model, {}).get(alias) or said.get("*", {}).get(alias) or settings.Protection()
+
+
+def check(model: str, alias: str, version: str, model_id: str | None, entries: Sequence[Entry]) -> None:
+    """Check that a version may have an alias.
+
+    Args:
+        model: The registered model's name.
+        alias: The alias.
+        version: The version.
+        model_id: The logged model that it was made of: a gate may have looked at that, before there was a version.
+        entries: The model's ledger.
+
+    Raises:
+        RegistryError: If it may not; the message says what is missing.
+    """
+    wanted = of(model, alias)
+    lacks = [*_gate(wanted, version, model_id, entries), *_approvals(wanted, version, entries)]
+    if lacks:
+        msg = (
+            f"{model}@{alias} is protected (tool.flowml.registry in pyproject.toml), and version {version} lacks "
+            f"{' and '.join(lacks)}. Nothing was changed."
+        )
+        raise RegistryError(msg)
+
+
+def gate_of(version: str, model_id: str | None, entries: Sequence[Entry]) -> Entry | None:
+    """Return the last gate's verdict about a version."""
+    for entry in reversed(entries):
+        decision = entry.decision
+        if decision.kind == "gate" and (
+            decision.version == version or (model_id and decision.facts.get("candidate") == model_id)
+        ):
+            return entry
+    return None
+
+
+def approvals_of(version: str, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the approvals of a version by different people, since the last refusal."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.decision.kind == "approval" and entry.decision.version == version:
+            if entry.decision.facts.get("approved"):
+                found[entry.decision.who] = entry
+            else:
+                found.clear()
+    return list(found.values())
+
+
+def _gate(wanted: settings.Protection, version: str, model_id: str | None, entries: Sequence[Entry]) -> list[str]:
+    if not wanted.gate:
+        return []
+    last = gate_of(version, model_id, entries)
+    if last is None:
+        return ["a gate (flowml.gate)"]
+    if not last.decision.facts.get("passed"):
+        return [f"a gate that it passes (entry {last.number} of its ledger says that it failed)"]
+    return []
+
+
+def _approvals(wanted: settings.Protection, version: str, entries: Sequence[Entry]) -> list[str]:
+    short = wanted.approvals - len(approvals_of(version, entries))
+    if short <= 0:
+        return []
+    return [f"{short} approval{'s' if short > 1 else ''} (flowml.approve)"]
