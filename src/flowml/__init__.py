@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flowml.registry.forms import ReleaseForm
     from flowml.registry.moves import Promotion
     from flowml.registry.promoting import promote, rollback
+    from flowml.registry.registering import RegisteredVersion, register
     from flowml.secrets.logs import mask_logs
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Param",
     "Promotion",
     "RRule",
+    "RegisteredVersion",
     "RegistryError",
     "ReleaseForm",
     "SettingsError",
@@ -75,6 +77,7 @@ __all__ = [
     "mask_logs",
     "materialize",
     "promote",
+    "register",
     "rollback",
     "task",
     "with_context",
@@ -99,6 +102,7 @@ _HOMES = {
     "registry.forms": ["ReleaseForm"],
     "registry.moves": ["Promotion"],
     "registry.promoting": ["promote", "rollback"],
+    "registry.registering": ["RegisteredVersion", "register"],
     "secrets.logs": ["mask_logs"],
 }
 

@@ -191,9 +191,9 @@ def _decide(  # noqa: PLR0913, PLR0917 - a task's parameters, which its run show
         )
         entry = ledger.append(decision)
     if session := current():
-        tags = {"decision": "approval", "model": model, "version": version, "outcome": outcome, "who": who}
+        tags = {"decision": "approval", "model_version": f"{model}/{version}", "outcome": outcome, "who": who}
+        tags["ledger_entry"] = str(entry.number)
         session.put([Tag(f"flowml.{name}", value) for name, value in tags.items()])
-        session.put([Tag("flowml.ledger_entry", str(entry.number))])
     return entry
 
 
