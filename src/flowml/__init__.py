@@ -25,15 +25,22 @@ if TYPE_CHECKING:
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
     from flowml.registry.approve import Approval, approve
+    from flowml.registry.evaluation.metrics import OwnMetric
+    from flowml.registry.evidence import Verdict
     from flowml.registry.forms import ReleaseForm
+    from flowml.registry.gate import gate
     from flowml.registry.moves import Promotion
     from flowml.registry.promoting import promote, rollback
     from flowml.registry.registering import RegisteredVersion, register
+    from flowml.registry.rules import AtLeast, AtMost, Better, NotWorse, Significant
     from flowml.secrets.logs import mask_logs
 
 __all__ = [
     "Approval",
     "Artifact",
+    "AtLeast",
+    "AtMost",
+    "Better",
     "Cron",
     "CurrentRun",
     "Dataset",
@@ -45,12 +52,14 @@ __all__ = [
     "MaterializingTask",
     "Metric",
     "Model",
+    "NotWorse",
     "OnDataset",
     "OnEvent",
     "OnFile",
     "OnMetric",
     "OnModelPromoted",
     "OrchestrationError",
+    "OwnMetric",
     "Param",
     "Promotion",
     "RRule",
@@ -58,11 +67,13 @@ __all__ = [
     "RegistryError",
     "ReleaseForm",
     "SettingsError",
+    "Significant",
     "Skip",
     "StackError",
     "Task",
     "Track",
     "TrackingError",
+    "Verdict",
     "approve",
     "carry",
     "current_run",
@@ -70,6 +81,7 @@ __all__ = [
     "disabled",
     "flow",
     "flush",
+    "gate",
     "load_model",
     "log",
     "log_metrics",
@@ -100,6 +112,10 @@ _HOMES = {
     "records": ["CurrentRun"],
     "registry.approve": ["Approval", "approve"],
     "registry.forms": ["ReleaseForm"],
+    "registry.evaluation.metrics": ["OwnMetric"],
+    "registry.evidence": ["Verdict"],
+    "registry.gate": ["gate"],
+    "registry.rules": ["AtLeast", "AtMost", "Better", "NotWorse", "Significant"],
     "registry.moves": ["Promotion"],
     "registry.promoting": ["promote", "rollback"],
     "registry.registering": ["RegisteredVersion", "register"],

@@ -267,6 +267,21 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Function:
+    """Where a flow's function is written, and by which name it is found there.
+
+    Attributes:
+        file: Its file.
+        module: Its module, as it was imported.
+        name: The variable that holds the flow; None for one that is made inside a function.
+    """
+
+    file: str | None
+    module: str | None
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Whose run it is: what a run is called, where it belongs, and the tags that lead back to the orchestrator."""
 
@@ -280,4 +295,5 @@ class Identity:
     tag: tuple[str, str]  # the one that finds it
     retries: int = 0  # how often a flow may be tried again, in the same run
     about: str = ""  # what its docstring says
+    function: Function | None = None  # of a flow
     goes_on: bool = False  # whether there may be a run of it already, of an earlier attempt or before it was suspended

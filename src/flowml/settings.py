@@ -111,6 +111,11 @@ class Settings(BaseSettings):
         True,
         description="Emit Prefect events for finished runs, models and thresholds, for deployments to be triggered by.",
     )
+    reproduce: bool = Field(
+        True,
+        description="Keep with each outermost flow's run what `flowml reproduce` needs: commit, changes, "
+        "parameters and packages.",
+    )
     adopt_active_run: bool = Field(
         True, description="Put a flow's run under the MLflow run that is active when the flow is called."
     )

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from contextvars import ContextVar
 from typing import Any
 
-from flowml import describe, formats, records, settings, store
+from flowml import describe, formats, provenance, records, settings, store
 from flowml.background import PATIENCE, BackgroundJob
 from flowml.capture.call import Ahead, Call
 from flowml.capture.guard import Said, elsewhere, guarded
@@ -34,7 +34,7 @@ class Session:
     """
 
     __slots__ = (
-        *("_asking", "_error", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
+        *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
         *("call", "deferred", "hidden", "rests", "run", "said"),
     )
 
@@ -46,7 +46,8 @@ class Session:
         self.deferred: tuple[Any] | None = None
         self._verdict: tuple[Verdict, list[records.Record]] | None = None  # with what tells of it
         self._steps = 0
-        self._asking: BackgroundJob | None = None
+        self._asking: list[BackgroundJob] = []
+        self._is_root = False
         self._error: BaseException | None = None
         self._params: dict[str, str] = {}
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
@@ -269,8 +270,8 @@ class Session:
         """
         if self.deferred:
             return  # it is not over: whoever completes it waits
-        if self._asking:
-            self._asking.wait(PATIENCE)
+        for job in self._asking:
+            job.wait(PATIENCE)
         try:
             publish_now = self.call.orchestrator.publish_now if self.run.is_outermost else nullcontext
             with publish_now(), self.guard("log everything", raising=raising):
@@ -306,7 +307,23 @@ class Session:
                     with self.guard("ask where the call comes from", raising=False):
                         self.run.put(question())
 
-                self._asking = BackgroundJob(ask)
+                self._asking.append(BackgroundJob(ask))
+        if self._is_root and settings.current().reproduce:
+            self._tell_origin()
+
+    def _tell_origin(self) -> None:
+        """Log how an outermost flow was run, for it to be run again; git is asked beside the body."""
+        with self.guard("tell how to run it again"):
+            call = self.call
+            find = provenance.origin_of(
+                call.identity.function, given=call.arguments, logged=call.logged_arguments(), annotations=call.hints
+            )
+
+            def tell() -> None:
+                with self.guard("tell how to run it again", raising=False):
+                    self.run.put(find())
+
+            self._asking.append(BackgroundJob(tell))
 
     def _open(self, caller: Session | None, earlier: Session | None, ahead: Ahead) -> None:
         track = self.call.track
@@ -320,6 +337,7 @@ class Session:
         parent = caller.run if caller else ahead.parent
         if caller is None and not ahead.is_known and (sender := self.call.orchestrator.find_caller()):
             parent = store.join(sender)
+        self._is_root = parent is None and self.call.identity.kind == "flow"
         self.run = store.open_run(
             self.call.identity,
             track=track,

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import cyclopts
 
-from flowml.cli import deployments, listeners, local_servers, models, runs, upkeep
+from flowml.cli import deployments, listeners, local_servers, models, reproducing, runs, upkeep
 
 GROUPS = {
     "Runs": runs.app,
@@ -16,6 +16,7 @@ GROUPS = {
     "Servers on this machine": local_servers.app,
     "Deployments": deployments.app,
     "What starts deployments": listeners.app,
+    "Runs again": reproducing.app,
     "Upkeep": upkeep.app,
 }
 

@@ -22,7 +22,7 @@ from flowml.decorators import task
 from flowml.errors import RegistryError
 from flowml.records import Tag
 from flowml.registry import waiting
-from flowml.registry.evidence import question_text
+from flowml.registry.asking import digest_of, question_text
 from flowml.registry.forms import ReleaseForm, accepted, blank, check, problems, required
 from flowml.registry.references import find
 from flowml.store import flush_all
@@ -47,7 +47,7 @@ class Approval:
         who: Who decided; ``"nobody"`` if the time was up.
         why: Their reason.
         at: When.
-        evidence: The digest of the gate's entry that they were shown; None if there was none.
+        evidence: The digest of the gate's evidence that they were shown; None if there was none.
         answer: All that they filled in.
     """
 
@@ -116,10 +116,11 @@ def approve(  # noqa: PLR0913 - each by its name
         version=number,
         asked=now,
         until=None if seconds is None else now + round(seconds * 1000),
-        evidence=shown.digest if shown else None,
+        evidence=digest_of(shown) if shown else None,
         required=tuple(required(form)),
     ).kept(flow_run.id)
-    shown = next((entry for entry in entries if entry.digest == question.evidence), None)
+    gates = (entry for entry in entries if entry.decision.kind == "gate")
+    shown = next((entry for entry in gates if digest_of(entry) == question.evidence), None)  # the same, asked again
     return _record(question, key, *_ask(flow_run, question, form, shown, why))
 
 

@@ -52,7 +52,7 @@ class Question:
         version: The version that is to be approved.
         asked: When, in milliseconds since 1970.
         until: When it is too late, likewise; None for never.
-        evidence: The digest of the gate's entry that was shown; None if there was none.
+        evidence: The digest of the gate's evidence that was shown; None if there was none.
         required: The fields that an answer must have.
     """
 

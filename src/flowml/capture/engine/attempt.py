@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import socket
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
@@ -109,6 +110,7 @@ def call_of_flow(flow: prefect.Flow[..., Any], run: FlowRun, began: Beginning) -
         tags=_flow_tags(flow, run),
         tag=("prefect.flow_run_id", str(run.id)),
         retries=flow.retries or 0,
+        function=_function_of(flow),
         goes_on=prefects.goes_on,
     )
     return Call(identity, began.arguments, began.hints, began.track, log, prefects)
@@ -197,6 +199,19 @@ def _file_of(fn: Callable[..., Any]) -> str | None:
 def _file_of_code(code: CodeType, _: str) -> str | None:
     """Find it once for all calls; the name is part of the key, because code that is alike in two files is equal."""
     return inspect.getsourcefile(code)
+
+
+def _function_of(flow: prefect.Flow[..., Any]) -> records.Function:
+    """Tell where a flow is written; its variable is looked for, since a copy with other options may have another."""
+    from prefect import Flow
+
+    fn = inspect.unwrap(flow.fn)
+    module = getattr(fn, "__module__", None)
+    there = vars(sys.modules[module]) if module in sys.modules else {}
+    flows = {name: thing for name, thing in list(there.items()) if isinstance(thing, Flow)}
+    names = [name for name, thing in flows.items() if thing is flow]
+    names += [name for name, thing in flows.items() if inspect.unwrap(thing.fn) is fn]
+    return records.Function(_file_of(fn), module, names[0] if names else None)
 
 
 def hints_of(fn: Callable[..., Any]) -> Mapping[str, Any]:

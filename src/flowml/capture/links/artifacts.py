@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,17 @@ class Links:
             self._run = run
         opened = None if self._goes_on else self._opened
         store.watch_run(run, opened, None if self._task_run_id else self._ended)
+
+    def show(self, key: str, text: str, description: str) -> None:
+        """Show Markdown on the pages of the task run and of its flow run, in the background."""
+        self._settings = get_settings_context()
+        both = {"task_run_id": self._task_run_id, "flow_run_id": self._flow_run_id}
+        of = {name: run_id for name, run_id in both.items() if run_id}
+
+        def create(client: Any) -> None:
+            self._create(client, key, text, description, of)
+
+        self._publish(create)
 
     def keep(self, flow_run: FlowRun, attempt: int, caller: records.Caller) -> None:
         """Have Prefect's API keep which run a flow run has, for flows that it starts and for who closes its runs."""
@@ -166,9 +177,12 @@ class Links:
         else:
             self._summary_id = self._create(client, SUMMARY, text, "What the flow's run holds in MLflow")
 
-    def _create(self, client: Any, key: str, text: str, description: str) -> UUID:
+    def _create(
+        self, client: Any, key: str, text: str, description: str, of: Mapping[str, UUID | None] | None = None
+    ) -> UUID:
         # A task run's has no flow run: that one's page would show it among its own, and they are many.
-        of = {"task_run_id": self._task_run_id} if self._task_run_id else {"flow_run_id": self._flow_run_id}
+        own = {"task_run_id": self._task_run_id} if self._task_run_id else {"flow_run_id": self._flow_run_id}
+        of = own if of is None else of
         made = ArtifactCreate(key=key, type="markdown", description=description, data=text, **of)
         # Not `create_artifact`: that sends an event too, and the user's automations may wait for those of his own.
         answer = client.request("POST", "/artifacts/", json=made.model_dump(mode="json", exclude_unset=True))

@@ -28,7 +28,7 @@ def load(entry: str) -> prefect.Flow[Any, Any]:
         SystemExit: With 1, if the file itself fails; its traceback is printed.
     """
     place, name = split(entry)
-    module = _run(place) if place.endswith(".py") else _import(place)
+    module = module_of(place) if place.endswith(".py") else _import(place)
     every = _flows(module)
     own = flows_of(module) or every
     if name is None and len(own) == 1:
@@ -101,7 +101,13 @@ def _modules_of(file: Path) -> dict[str, ModuleType]:
     }
 
 
-def _run(path: str) -> ModuleType:
+def module_of(path: str) -> ModuleType:
+    """Run a file that defines flows, for a command.
+
+    Raises:
+        LookupError: If there is no such file.
+        SystemExit: With 1, if the file itself fails; its traceback is printed.
+    """
     from prefect.exceptions import ScriptError
 
     if not Path(path).is_file():

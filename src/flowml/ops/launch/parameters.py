@@ -35,7 +35,7 @@ def parameters(flow: prefect.Flow[Any, Any], words: Iterable[str]) -> dict[str, 
             hint = nearest_or_some(name, names) if names else "It has none."
             msg = f"The flow {flow.name!r} has no parameter {name!r}. {hint}"
             raise LookupError(msg)
-        values[name] = _value(name, text, hints.get(name, Any))
+        values[name] = typed(name, text, hints.get(name, Any))
     missing = [name for name in names if declared[name].default is inspect.Parameter.empty and name not in values]
     if missing:
         wanted = " ".join(f"--param {name}=..." for name in missing)
@@ -86,7 +86,17 @@ def readings(text: str, *, is_free: bool) -> list[Any]:
     return [*as_json, text] if is_free or text == "null" else [text, *as_json]
 
 
-def _value(name: str, text: str, hint: Any) -> Any:
+def typed(name: str, text: str, hint: Any) -> Any:
+    """Make a parameter out of what was typed for it.
+
+    Args:
+        name: Its name.
+        text: Text of the declared type, or JSON.
+        hint: The declared type.
+
+    Raises:
+        LookupError: If it cannot be of that type.
+    """
     from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
     try:

@@ -50,13 +50,13 @@ def run(entry: str, words: Sequence[str], *, watch: bool) -> bool:
     arguments = parameters(flow, words)
     seen = watched(flow.name) if watch and output.is_terminal() else nullcontext()
     with seen:
-        state = _state(flow, arguments)
+        state = state_of(flow, arguments)
     summary(flow.name, state, own_run(flow.name))
     return state == "Completed"
 
 
-def _state(flow: prefect.Flow[Any, Any], arguments: dict[str, Any]) -> str:
-    """Call it; return the name of the state that it ended in, which for a failure Prefect has logged."""
+def state_of(flow: prefect.Flow[Any, Any], arguments: dict[str, Any]) -> str:
+    """Call a flow; return the name of the state that it ended in, which for a failure Prefect has logged."""
     try:
         if flow.isgenerator:  # Prefect gives its values and no state
             asyncio.run(_exhaust(flow(**arguments))) if flow.isasync else list(flow(**arguments))

@@ -1,0 +1,4 @@
+"""How good two models are on the same rows: loaded, given the rows, measured, compared.
+
+Words: `contenders` (the models), `predictions`, `metrics`, `bootstrap` (how sure a difference is), `judging` (rules).
+"""
