@@ -54,11 +54,6 @@ class Settings(BaseSettings):
         None, description="Where MLflow keeps runs. Default: what MLflow was told, else a SQLite file in `home`."
     )
     registry_uri: str | None = Field(None, description="Where MLflow keeps registered models. Default: with the runs.")
-    registry: Mapping[str, Mapping[str, Protection]] = Field(
-        default_factory=dict,
-        description="Protected aliases of registered models, as in "
-        '`[tool.flowml.registry.churn] champion = { gate = true, approvals = 1 }`; `"*"` stands for every model.',
-    )
     experiment: str | None = Field(
         None, description="The experiment of every flow. Default: what MLflow was told, else the flow's name."
     )
@@ -115,6 +110,11 @@ class Settings(BaseSettings):
         True,
         description="Keep with each outermost flow's run what `flowml reproduce` needs: commit, changes, "
         "parameters and packages.",
+    )
+    registry: Mapping[str, Mapping[str, Protection]] = Field(
+        {},
+        description="Protected aliases of registered models, such as "
+        "`churn = { champion = { gate = true, approvals = 1 } }`.",
     )
     adopt_active_run: bool = Field(
         True, description="Put a flow's run under the MLflow run that is active when the flow is called."

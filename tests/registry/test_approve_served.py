@@ -18,6 +18,8 @@ from tests.ends.processes import child, start, state_of, until
 from tests.runs import runs_of
 
 from flowml import formats
+from flowml.registry import evidence
+from flowml.registry.evidence import Result, Verdict
 from flowml.store.ledger import Decision, Ledger, broken
 
 __all__ = ["environment"]
@@ -77,6 +79,18 @@ def approvals(client: MlflowClient) -> list[Decision]:
     return [entry.decision for entry in entries if entry.decision.kind == "approval"]
 
 
+def gated(client: MlflowClient) -> str:
+    """Keep a gate's verdict on version 1 as the gate does, and return the digest of its evidence."""
+    result = Result('AtLeast("auc<x>", 0.8)', "auc<x>", None, 9, 0.9, None, None, None, None, "passed", "0.9 is enough")
+    verdict = Verdict(True, (result,), "churn", "1", None, "there is none", 9)
+    text, digest = evidence.written(verdict, {})
+    run_id = client.create_run("0").info.run_id
+    client.log_text(run_id, text, evidence.FILE)
+    facts = {"passed": True, "evidence": digest}
+    Ledger(client, "churn").append(Decision(kind="gate", version="1", who="ada", run_id=run_id, facts=facts))
+    return digest
+
+
 def automations() -> list[str]:
     """Return the names of Prefect's automations of approvals."""
     with get_client(sync_client=True) as prefect:
@@ -85,15 +99,13 @@ def automations() -> list[str]:
 
 def test_it_is_approved_and_refused_by_the_command(client, served, environment, project):
     """The command answers by name and by id; the decision is asked once, kept once, and shown what the gate said."""
-    evidence = Ledger(client, "churn").append(
-        Decision(kind="gate", version="1", who="gate", why="meets all rules", facts={"rules": [{"metric": "auc<x>"}]})
-    )
+    digest = gated(client)
     run = served(1)
     shown = suspended(run.id)["description"]
     assert "May version 1 of churn be released?" in shown
     assert "It is better on recall." in shown
-    assert evidence.digest[:12] in shown
-    assert formats.text("auc<x>") in shown
+    assert digest[:12] in shown
+    assert formats.text('AtLeast("auc<x>", 0.8)') in shown
     assert f"/runs/flow-run/{run.id}" in shown
     assert [each.info.status for each in runs_of(client, "releases")] == ["RUNNING"]
     done = command("approve", run.name, "--why", "checked", "--who", "ada", environment=environment)
@@ -102,7 +114,7 @@ def test_it_is_approved_and_refused_by_the_command(client, served, environment, 
     (decision,) = approvals(client)
     facts = dict(decision.facts)
     assert (decision.version, decision.who, decision.why) == ("1", "ada", "checked")
-    assert (decision.flow_run_id, facts["approved"], facts["evidence"]) == (str(run.id), True, evidence.digest)
+    assert (decision.flow_run_id, facts["approved"], facts["evidence"]) == (str(run.id), True, digest)
     (decided,) = runs_of(client, "approve")
     assert decided.info.run_id == decision.run_id
     assert decided.data.tags["prefect.task_run_id"] == facts["task_run"]

@@ -87,11 +87,10 @@ def chain_of(client: mlflow.MlflowClient, version: ModelVersion) -> Chain:
     run = _run(client, version.run_id)
     flow = _run(client, run.data.tags.get("flowml.root_run_id") or run.info.run_id) if run else None
     known = _Known(client, version, run, flow, entries)
-    links = (_data(known), _code(known), _run_link(known), _metrics(known), _model(known))
-    links += (_gate(known), _approval(known), _moves(known))
+    followed = (_data, _code, _run_link, _metrics, _model, _gate, _approval, _moves)
     aliases = client.get_registered_model(name).aliases
     has = tuple(sorted(alias for alias, each in aliases.items() if str(each) == number))
-    return Chain(name, number, has, links)
+    return Chain(name, number, has, tuple(follow(known) for follow in followed))
 
 
 def _run(client: mlflow.MlflowClient, run_id: str | None) -> Run | None:

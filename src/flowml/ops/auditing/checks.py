@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flowml.registry import evidence
+from flowml.registry.evidence import FILE
 from flowml.store.ledger import Entry, Ledger, broken
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def _evidence(client: mlflow.MlflowClient, entry: Entry) -> str | None:
         return None
     try:
         place = client.get_run(str(entry.decision.run_id)).info.artifact_uri
-        text = mlflow.artifacts.load_text(f"{place}/{evidence.FILE}")
+        text = mlflow.artifacts.load_text(f"{place}/{FILE}")
     except Exception as error:  # noqa: BLE001 - of MLflow, or of where the files are
         return f"cannot be read from run {entry.decision.run_id}: {error}"
     if hashlib.sha256(text.encode()).hexdigest() != digest:
-        return f"was changed after it was written (run {entry.decision.run_id}, {evidence.FILE})"
+        return f"was changed after it was written (run {entry.decision.run_id}, {FILE})"
     return None
