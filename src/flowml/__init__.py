@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from flowml.capture.disabled import disabled
     from flowml.capture.engine.tracked import Flow, MaterializingTask, Task
     from flowml.capture.inside import carry, current_run, flush, log, log_metrics, log_params, with_context
+    from flowml.capture.reading import load_model
     from flowml.decorators import flow, materialize, task
     from flowml.deploy.deployment import Deployment
     from flowml.deploy.schedules import Cron, Interval, RRule
@@ -23,15 +24,19 @@ if TYPE_CHECKING:
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
     from flowml.records import CurrentRun
+    from flowml.registry.approve import Approval, approve
     from flowml.registry.evaluation.metrics import OwnMetric
     from flowml.registry.evidence import Verdict
+    from flowml.registry.forms import ReleaseForm
     from flowml.registry.gate import gate
     from flowml.registry.moves import Promotion
     from flowml.registry.promoting import promote, rollback
+    from flowml.registry.registering import RegisteredVersion, register
     from flowml.registry.rules import AtLeast, AtMost, Better, NotWorse, Significant
     from flowml.secrets.logs import mask_logs
 
 __all__ = [
+    "Approval",
     "Artifact",
     "AtLeast",
     "AtMost",
@@ -58,7 +63,9 @@ __all__ = [
     "Param",
     "Promotion",
     "RRule",
+    "RegisteredVersion",
     "RegistryError",
+    "ReleaseForm",
     "SettingsError",
     "Significant",
     "Skip",
@@ -67,6 +74,7 @@ __all__ = [
     "Track",
     "TrackingError",
     "Verdict",
+    "approve",
     "carry",
     "current_run",
     "describe",
@@ -74,12 +82,14 @@ __all__ = [
     "flow",
     "flush",
     "gate",
+    "load_model",
     "log",
     "log_metrics",
     "log_params",
     "mask_logs",
     "materialize",
     "promote",
+    "register",
     "rollback",
     "task",
     "with_context",
@@ -88,6 +98,7 @@ __all__ = [
 _HOMES = {
     "capture.disabled": ["disabled"],
     "capture.inside": ["carry", "current_run", "flush", "log", "log_metrics", "log_params", "with_context"],
+    "capture.reading": ["load_model"],
     "capture.engine.tracked": ["Flow", "MaterializingTask", "Task"],
     "decorators": ["flow", "materialize", "task"],
     "deploy.deployment": ["Deployment"],
@@ -99,12 +110,15 @@ _HOMES = {
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
     "records": ["CurrentRun"],
+    "registry.approve": ["Approval", "approve"],
+    "registry.forms": ["ReleaseForm"],
     "registry.evaluation.metrics": ["OwnMetric"],
     "registry.evidence": ["Verdict"],
     "registry.gate": ["gate"],
     "registry.rules": ["AtLeast", "AtMost", "Better", "NotWorse", "Significant"],
     "registry.moves": ["Promotion"],
     "registry.promoting": ["promote", "rollback"],
+    "registry.registering": ["RegisteredVersion", "register"],
     "secrets.logs": ["mask_logs"],
 }
 

@@ -250,6 +250,32 @@ class Model(Marker):
             msg = f"Model(alias={self.alias!r}) needs register=: an alias names a version of a registered model."
             raise ValueError(msg)
 
+    @classmethod
+    def ref(cls, reference: str, *, optional: bool = False) -> ReadModel:
+        """Mark an argument that is filled in with a version of a registered model where it is None.
+
+        Args:
+            reference: Which version: ``"churn@champion"``, ``"churn/7"``, either after ``models:/``.
+            optional: Whether the argument stays None where there is no such version yet.
+
+        Example:
+            ``def score(rows: DataFrame, champion: Annotated[Any, Model.ref("churn@champion")] = None) -> Series: ...``
+        """
+        return ReadModel(reference, optional=optional)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModel(Marker):
+    """Fill this argument in from the model registry where it is None, or text that names a version.
+
+    Args:
+        reference: Which version, where the argument is None.
+        optional: Whether the argument stays None where there is no such version yet.
+    """
+
+    reference: str
+    optional: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact(Marker):

@@ -294,5 +294,6 @@ class Identity:
     tags: Mapping[str, str]
     tag: tuple[str, str]  # the one that finds it
     retries: int = 0  # how often a flow may be tried again, in the same run
+    about: str = ""  # what its docstring says
     function: Function | None = None  # of a flow
     goes_on: bool = False  # whether there may be a run of it already, of an earlier attempt or before it was suspended

@@ -191,7 +191,13 @@ class Session:
                     model_params=wanted.model_params,
                     hidden=self.hidden,
                 )
-                self.put(self.run.new_of(found))
+                self.put(self.run.new_of([*found, *self._about(found)]))
+
+    def _about(self, found: list[records.Record]) -> list[records.Record]:
+        """Tell what the task says of itself, where it made a model: a version of that is described by it."""
+        about = describe.mask(self.call.identity.about)
+        made = about and any(isinstance(record, records.Model) for record in found)
+        return [records.Tag(store.ABOUT, about)] if made else []
 
     def ended(self) -> None:
         """Conclude, now that the body has returned, if there is nobody to say how it ended."""

@@ -8,12 +8,14 @@ from flowml.store.backend.connection import Reach, Reached, load, reaching
 from flowml.store.backend.in_force import stay_offline
 from flowml.store.by_hand.autolog import autologging
 from flowml.store.flow_end.orphans import STOPPING, End
+from flowml.store.models.registry import ABOUT
 from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.process_end import flush_all
 from flowml.store.runs import NO_RUN, Run
 from flowml.store.subscribe import begin_attempt, command, model_page, unsent, watch_run, when_known
 
 __all__ = [
+    "ABOUT",
     "NO_RUN",
     "STOPPING",
     "End",

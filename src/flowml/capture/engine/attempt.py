@@ -90,6 +90,7 @@ def call_of_task(task: prefect.Task[..., Any], run: TaskRun, began: Beginning) -
         source=_file_of(task.fn),
         tags=_task_tags(task, run) | _inputs(run),
         tag=("prefect.task_run_id", str(run.id)),
+        about=task.description or "",
     )
     log = _log()
     return Call(identity, began.arguments, began.hints, began.track, log, OfTask(run, began.attempt, log))

@@ -19,14 +19,14 @@ import prefect.flows
 import prefect.tasks
 import wrapt
 
-from flowml.capture import event_loop, wrap
+from flowml.capture import event_loop, reading, wrap
 from flowml.capture.engine import hooks, leaving, loading, server
 from flowml.capture.engine.attempt import call_of, hints_of
 from flowml.capture.engine.states import listen
 from flowml.capture.guard import guarded
 from flowml.capture.session import is_off
 from flowml.events import reporting
-from flowml.options import Track
+from flowml.options import ReadModel, Track
 
 if TYPE_CHECKING:
     from prefect.flows import FlowStateHook
@@ -76,6 +76,7 @@ class Tracked(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot 
         super().__init__(fn)
         self._self_track = track
         self._self_hints: Mapping[str, Any] | None = None
+        self._self_reads: Mapping[str, ReadModel] = {}
 
     def __copy__(self) -> Tracked:
         return Tracked(self.__wrapped__, self._self_track)
@@ -90,13 +91,15 @@ class Tracked(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function; as a tracked call if this is Prefect's attempt at it."""
         fn, track = self.__wrapped__, self._self_track
-        if is_off() or (track is not None and track.run == "skip"):
-            return fn(*args, **kwargs)
         call = None
         with guarded("see whose call it is", _logger, raising=False):
             if self._self_hints is None:
                 self._self_hints = hints_of(fn)
-            call = call_of(self, track, self._self_hints)
+                self._self_reads = reading.wanted(self._self_hints)
+            if not (is_off() or (track is not None and track.run == "skip")):
+                call = call_of(self, track, self._self_hints)
+        if self._self_reads:
+            return reading.run(fn, self._self_reads, (args, kwargs), call)
         return fn(*args, **kwargs) if call is None else wrap.run(call, fn, args, kwargs)
 
 

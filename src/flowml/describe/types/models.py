@@ -16,7 +16,7 @@ from flowml.describe import markers
 from flowml.describe.dispatch import Describer, by_structure, find, register, register_abstract, register_lazy
 from flowml.describe.place import Place
 from flowml.describe.text import type_name, typed
-from flowml.describe.types import hyperparameters
+from flowml.describe.types import hyperparameters, read_models
 from flowml.describe.types.hyperparameters import Asked
 from flowml.errors import pass_on
 from flowml.storable import file_name
@@ -41,6 +41,9 @@ class _Family:
         self.predicts = predicts
 
     def __call__(self, value: Any, place: Place) -> Iterator[records.Record]:
+        if read := read_models.describe(value, place):
+            yield from read
+            return
         asked = Asked(value)
         if place.role == "input":
             yield records.Param(place.label, asked.label())
@@ -129,6 +132,9 @@ def _guessed(value: Any) -> _Family | None:
 
 def _estimator_like(value: Any, place: Place) -> Iterator[records.Record]:
     """An estimator of no known library: its settings, as nothing says how to save it."""
+    if read := read_models.describe(value, place):
+        yield from read
+        return
     yield records.Param(place.label, typed(value))
     yield from _OWN.params(Asked(value), place, is_model=False)
     if place.role == "input":
@@ -137,6 +143,9 @@ def _estimator_like(value: Any, place: Place) -> Iterator[records.Record]:
 
 def _loaded_model(value: Any, place: Place) -> Iterator[records.Record]:
     """A model that MLflow loaded: logged already, where it comes from."""
+    if read := read_models.describe(value, place):
+        yield from read
+        return
     metadata = getattr(value, "metadata", None)
     yield records.Param(place.label, f"{type_name(type(value))} of run {getattr(metadata, 'run_id', None)}")
     if place.role == "input":

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowml import formats, mlflow_limits, records
 from flowml.formats import number
+from flowml.store.backend import urls
+from flowml.store.backend.connection import ui_of
 from flowml.store.ledger import Decision, policy
 from flowml.store.ledger.moving import HOW, MADE_OF, MARKER, Aliases
 
 if TYPE_CHECKING:
     import mlflow
-    from mlflow.entities import LoggedModel
+    from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
 
 TAG = "flowml.registered_models"
 """The tag with the versions that were registered in a run and in those below it."""
 
+ABOUT = "flowml.about"
+"""The tag with the docstring of the task that made a model."""
+
+CALL = "flowml.call"
+"""The tag that tells which call of `flowml.register` made a version, however often its flow runs."""
+
+_WAY_BACK = (
+    *("prefect.flow_run_id", "prefect.flow_name", "prefect.flow_run_url"),
+    *("prefect.task_run_id", "prefect.task_name", "prefect.task_run_url"),
+)
+_COMMIT = "mlflow.source.git.commit"
+_MOST_ABOUT = 1000  # characters of a docstring in a version's description
 _MOST_METRICS = 20  # in a version's description
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _VERSIONS_TAG = "mlflow.modelVersions"  # where MLflow's UI looks for the versions made from a logged model
@@ -48,7 +62,7 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         name,
         source,
         run_id=run_id,
-        tags={"flowml.run_id": run_id},
+        tags=_origin(client, logged, run_id),
         model_id=logged.model_id,
         description=_description(client, logged, run_id),
     )
@@ -88,6 +102,45 @@ def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *,
     )
 
 
+def _origin(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) -> dict[str, str]:
+    """Return tags that lead from a version to its runs, their pages, the commit, the data and the metrics."""
+    run = client.get_run(run_id)
+    trained = _training_run(client, logged) or run
+    tags = {"flowml.run_id": run_id, "flowml.training_run_id": trained.info.run_id}
+    tags |= {key: run.data.tags[key] for key in (*_WAY_BACK, CALL) if key in run.data.tags}
+    if commit := trained.data.tags.get(_COMMIT):
+        tags[_COMMIT] = commit
+    if ui := ui_of(client.tracking_uri):
+        page = urls.of_run(trained.info.experiment_id, trained.info.run_id)
+        tags["flowml.run_url"] = urls.under(ui, page)
+    inputs = trained.inputs.dataset_inputs if trained.inputs else []
+    told: dict[str, list[Any]] = {
+        "flowml.datasets": [[each.dataset.name, each.dataset.digest] for each in inputs],
+        "flowml.metrics": [[each.key, each.value] for each in logged.metrics or []] or [*trained.data.metrics.items()],
+    }
+    return tags | {key: _within(rows) for key, rows in told.items() if rows}
+
+
+def _training_run(client: mlflow.MlflowClient, logged: LoggedModel) -> Run | None:
+    """Return the run that made the model, which may be another than the one that registers it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(logged.source_run_id) if logged.source_run_id else None
+    except MlflowException as error:  # deleted for good, or of another store
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def _within(rows: list[Any]) -> str:
+    """Write rows as one mapping that a tag has room for."""
+    shown = dict(rows)
+    while len(text := json.dumps(shown)) >= mlflow_limits.TAG:
+        shown.popitem()
+    return text
+
+
 def _description(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) -> str:
     """Say where a version comes from and how good it is."""
     tags = client.get_run(run_id).data.tags
@@ -98,6 +151,9 @@ def _description(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) 
     if flow:
         parts.append(f"of the flow {formats.link(flow, tags.get('prefect.flow_run_url'))}")
     lines = [" ".join(parts)]
+    trained = _training_run(client, logged)
+    if about := (trained.data.tags if trained else tags).get(ABOUT):
+        lines += ["", formats.text(about, _MOST_ABOUT)]
     metrics = {(each.key, each.dataset_name or ""): each.value for each in logged.metrics or []}
     if metrics:
         cells = [(formats.text(key), number(value), formats.text(data)) for (key, data), value in metrics.items()]

@@ -1,0 +1,143 @@
+"""Registers a model as a tracked task: the version says where it comes from, and a retry makes no second one."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated, Any
+
+from prefect.cache_policies import NO_CACHE
+
+from flowml import describe, records
+from flowml.capture import contexts
+from flowml.capture.reading import connection_here
+from flowml.capture.session import Session, current
+from flowml.decorators import task
+from flowml.errors import RegistryError
+from flowml.options import Model, Skip, Track
+from flowml.store import NO_RUN, flush_all
+from flowml.store.ledger.ledger import EXPERIMENT
+from flowml.store.models import registry
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import mlflow
+
+
+_MOST = 1000  # attempts whose calls are counted
+_counts: OrderedDict[tuple[UUID, int], Counter[str]] = OrderedDict()  # by run and attempt: calls for each name
+_lock = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version of a registered model.
+
+    Attributes:
+        name: The registered model's name.
+        version: The version's number.
+    """
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        """Name it as `load_model` takes it."""
+        return f"{self.name}/{self.version}"
+
+
+def register(
+    model: Any, name: str, *, alias: str | None = None, tags: Mapping[str, str] | None = None
+) -> RegisteredVersion:
+    """Make a model a new version of a registered model.
+
+    A model that flowml has logged already is linked, not stored twice. Where the code of the same flow run runs again,
+    because it is tried again or was suspended, the version that it made before is returned.
+
+    Args:
+        model: The model.
+        name: The registered model's name; it is created if there is none.
+        alias: An alias for the version.
+        tags: Tags for the version.
+
+    Returns:
+        The version.
+
+    Raises:
+        RegistryError: If MLflow has no way to save the model, the alias is protected, or nothing is tracked here.
+        TrackingError: If MLflow cannot be reached.
+
+    Example:
+        >>> candidate = flowml.register(model, "churn", tags={"team": "risk"})
+        >>> candidate.version
+        '7'
+    """
+    return _register(model, name, alias, dict(tags or {}), _call(name))
+
+
+@task(name="register", track=Track(experiment=EXPERIMENT, outputs=False), cache_policy=NO_CACHE)
+def _register(
+    model: Annotated[Any, Skip()],
+    name: str,
+    alias: str | None,
+    tags: Annotated[Mapping[str, str], Skip()],
+    call: Annotated[str | None, Skip()],
+) -> RegisteredVersion:
+    """Make a model a new version of a registered model."""
+    session = current()
+    run = session.run.info if session and session.run is not NO_RUN else None
+    if session is None or run is None:
+        msg = f"flowml.register({name!r}) is called where nothing is tracked, so that no run could tell of the version."
+        raise RegistryError(msg)
+    client = connection_here().client
+    version = (call and _made_by(client, name, call)) or _make(client, session, run.run_id, (model, name, alias, call))
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
+    session.put([records.Tag("flowml.model_version", f"{name}/{version}")])
+    return RegisteredVersion(name, version)
+
+
+def _make(
+    client: mlflow.MlflowClient, session: Session, run_id: str, wanted: tuple[Any, str, str | None, str | None]
+) -> str:
+    """Log the model to this run, which links it where it is logged already; the version is made with it."""
+    model, name, alias, call = wanted
+    found = describe.outputs(model, name, Annotated[Any, Model(register=name, alias=alias)])
+    made = [record for record in found if isinstance(record, records.Model)]
+    if not made:
+        msg = f"MLflow has no way to save a {type(model).__name__}, so it cannot be registered as {name!r}."
+        raise RegistryError(msg)
+    if call:
+        session.put([records.Tag(registry.CALL, call)])
+        flush_all()  # the version takes it from the run
+    session.put([*made])
+    flush_all()
+    known = registry.versions_in(client.get_run(run_id).data.tags)
+    version = next((each.version for each in known if each.name == name), None)
+    if version is None:
+        msg = f"{name!r} has no new version: the log of this flow run says what MLflow did not take."
+        raise RegistryError(msg)
+    return version
+
+
+def _made_by(client: mlflow.MlflowClient, name: str, call: str) -> str | None:
+    """Return the version that this very call has made, when the flow's code ran before."""
+    mine = client.search_model_versions(f"tags.`{registry.CALL}` = '{call}'")
+    return next((str(each.version) for each in mine if each.name == name), None)
+
+
+def _call(name: str) -> str | None:
+    """Name this call: the same when the code of its flow run, or task run, runs again; None outside of both."""
+    task_here, flow_here = contexts.task_here(), contexts.flow_here()
+    run = task_here.task_run if task_here else flow_here.flow_run if flow_here else None
+    if run is None:
+        return None
+    with _lock:
+        counted = _counts.setdefault((run.id, run.run_count), Counter())
+        counted[name] += 1
+        while len(_counts) > _MOST:
+            _counts.popitem(last=False)
+        return f"{run.id}/{counted[name]}"

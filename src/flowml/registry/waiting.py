@@ -1,0 +1,215 @@
+"""Waits for a person's answer: the flow is suspended where Prefect can start it again, else it waits in its process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.events.actions import ResumeFlowRun
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.flow_runs import apause_flow_run, asuspend_flow_run
+from prefect.logging import get_run_logger
+from pydantic import ValidationError
+
+from flowml import formats
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+    from flowml.registry.forms import ReleaseForm
+
+PREFIX = "flowml-approval-"
+"""What the keys begin with under which Prefect keeps what is asked of a flow run."""
+
+_FOR_EVER = 10 * 365 * 24 * 3600  # seconds; our own clock ends the wait, for Prefect's fails the flow
+_POLL = 2  # seconds between two looks whether a flow that waits in its process was resumed
+_LATE = 0.05  # seconds after the end of the time, so that it is over by any clock
+_SHORTEST = 10.0  # seconds: Prefect's automations know no shorter time
+_GOES_ON = {
+    f"prefect.flow-run.{state}"
+    for state in ("Scheduled", "Resuming", "Running", "Cancelling", "Cancelled", "Completed", "Failed", "Crashed")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, as Prefect keeps it with the flow run from the first time on.
+
+    Attributes:
+        slug: Tells it from other questions of the same flow run.
+        model: The registered model's name.
+        version: The version that is to be approved.
+        asked: When, in milliseconds since 1970.
+        until: When it is too late, likewise; None for never.
+        evidence: The digest of the gate's evidence that was shown; None if there was none.
+        required: The fields that an answer must have.
+    """
+
+    slug: str
+    model: str
+    version: str
+    asked: int
+    until: int | None
+    evidence: str | None
+    required: tuple[str, ...]
+
+    def kept(self, flow_run_id: UUID) -> Question:
+        """Keep it with the flow run, or return what was kept there when it was first asked."""
+        with get_client(sync_client=True) as client:
+            for each in asked_in(client, flow_run_id):
+                if each.slug == self.slug:
+                    return each
+            client.create_flow_run_input(flow_run_id, f"{PREFIX}{self.slug}", json.dumps(asdict(self)))
+        return self
+
+    def seconds_left(self) -> float:
+        """Return how long it may still be answered."""
+        return math.inf if self.until is None else (self.until - formats.now()) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        given: The fields; None if the flow was resumed without an answer.
+        at: When, in milliseconds since 1970.
+    """
+
+    given: dict[str, Any] | None
+    at: int
+
+
+def asked_in(client: SyncPrefectClient, flow_run_id: UUID) -> list[Question]:
+    """Return what was asked in a flow run."""
+    found = client.filter_flow_run_input(flow_run_id, PREFIX, limit=200, exclude_keys=set())
+    told = [json.loads(each.value) for each in found]
+    return [Question(**{**each, "required": tuple(each["required"])}) for each in told]
+
+
+def wait(flow_run: FlowRun, question: Question, form: type[ReleaseForm], number: int) -> Answer:
+    """Wait for an answer, or give the one that came already.
+
+    Args:
+        flow_run: The flow run that asks.
+        question: What it asks.
+        form: The form that is shown.
+        number: How often this was asked before.
+
+    Returns:
+        The answer.
+
+    Raises:
+        Pause: If the flow leaves its process; its code runs again from the top when somebody answers.
+        RuntimeError: If Prefect does not let it wait.
+    """
+    with ThreadPoolExecutor(1) as apart:  # where no event loop runs, also for an async flow
+        return apart.submit(copy_context().run, _wait, flow_run, question, form, number).result()
+
+
+def _wait(flow_run: FlowRun, question: Question, form: type[ReleaseForm], number: int) -> Answer:
+    key = f"{question.slug}-{number}"
+    suspends = can_suspend(flow_run)
+    response = f"{'suspended' if suspends else 'paused'}-{key}-response"
+    if answer := _answer(flow_run.id, response):
+        return answer
+    clock = _clock(flow_run, question, key, suspends=suspends)
+    with suppress(ValidationError):  # the answer is read below, and judged by whoever asked
+        if suspends:
+            asyncio.run(asuspend_flow_run(wait_for_input=form, key=key))
+        else:
+            asyncio.run(apause_flow_run(wait_for_input=form, timeout=_FOR_EVER, poll_interval=_POLL, key=key))
+    if clock is not None:
+        clock.cancel()
+    return _answer(flow_run.id, response) or Answer(None, formats.now())
+
+
+def _clock(flow_run: FlowRun, question: Question, key: str, *, suspends: bool) -> _Automation | threading.Timer | None:
+    if question.until is None:
+        return None
+    return _automation(flow_run, question, key) if suspends else _timer(flow_run, question, key)
+
+
+def can_suspend(flow_run: FlowRun) -> bool:
+    """Tell whether Prefect can start it again: it can a deployment's, and none that another flow run waits for."""
+    return flow_run.deployment_id is not None and flow_run.parent_task_run_id is None
+
+
+def _answer(flow_run_id: UUID, key: str) -> Answer | None:
+    with get_client(sync_client=True) as client:
+        found = client.filter_flow_run_input(flow_run_id, key, limit=1, exclude_keys=set())
+    if not found:
+        return None
+    created = found[0].created
+    return Answer(json.loads(found[0].value), round(created.timestamp() * 1000) if created else formats.now())
+
+
+class _Automation:
+    """Prefect's own clock: it resumes a suspended flow when the time is up, though no process waits."""
+
+    def __init__(self, flow_run: FlowRun, seconds: float, name: str) -> None:
+        self._name = name
+        trigger = EventTrigger(
+            after={"prefect.flow-run.Suspended"},
+            expect=_GOES_ON,
+            match={"prefect.resource.id": f"prefect.flow-run.{flow_run.id}"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=max(_SHORTEST, seconds)),
+        )
+        about = f"Resumes {flow_run.name} when nobody has answered in time. It is deleted when the flow goes on."
+        self._made = AutomationCore(name=name, description=about, trigger=trigger, actions=[ResumeFlowRun()])
+
+    def begin(self) -> None:
+        """Begin, unless it has begun in an earlier process."""
+        with get_client(sync_client=True) as client:
+            if not client.read_automations_by_name(self._name):
+                client.create_automation(self._made)
+
+    def cancel(self) -> None:
+        """Take it away."""
+        with suppress(Exception), get_client(sync_client=True) as client:  # it does nothing any more
+            for found in client.read_automations_by_name(self._name):
+                client.delete_automation(found.id)
+
+
+def _automation(flow_run: FlowRun, question: Question, key: str) -> _Automation:
+    clock = _Automation(flow_run, question.seconds_left(), f"flowml: time for {key} of {flow_run.id}")
+    try:
+        clock.begin()
+    except Exception as error:  # noqa: BLE001 - of Prefect, httpx, the network
+        get_run_logger().warning(
+            "flowml: Prefect takes no automation that ends the wait for %s/%s: %s. It ends when somebody resumes the "
+            "flow run; an answer that comes too late does not count.",
+            question.model,
+            question.version,
+            error,
+        )
+    return clock
+
+
+def _timer(flow_run: FlowRun, question: Question, key: str) -> threading.Timer:
+    clock = threading.Timer(max(0.0, question.seconds_left()) + _LATE, copy_context().run, (_resume, flow_run.id, key))
+    clock.daemon = True
+    clock.start()
+    return clock
+
+
+def _resume(flow_run_id: UUID, key: str) -> None:
+    """Let a flow go on without an answer, if it still waits for this one."""
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(flow_run_id).state
+        if state and state.is_paused() and state.state_details.pause_key == key:
+            client.resume_flow_run(flow_run_id)

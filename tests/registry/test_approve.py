@@ -1,0 +1,146 @@
+"""A flow that asks for an approval in its own process, and what cannot be asked or answered."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.flow_runs import pause_flow_run
+from tests.ends.processes import until
+from tests.runs import run_of, runs_of
+
+import flowml
+from flowml import Approval, RegistryError, ReleaseForm, flow, task
+from flowml.registry.answering import answer
+from flowml.store.ledger import Ledger
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+@flow
+def releases(version: int, timeout: float | None = None, key: str = "") -> Approval:
+    """Ask for an approval."""
+    return flowml.approve("churn", version, timeout=timeout, key=key)
+
+
+def meanwhile(act: Callable[[str], Any]) -> threading.Thread:
+    """Act on the id of the flow run that waits, once there is one."""
+
+    def waiting() -> Any:
+        with get_client(sync_client=True) as prefect:
+            runs = [run for run in prefect.read_flow_runs() if run.state and run.state.is_paused()]
+            return bool(runs and prefect.filter_flow_run_input(runs[0].id, "paused", 1, set())) and str(runs[0].id)
+
+    thread = threading.Thread(target=lambda: act(until(waiting, "a flow waits")))
+    thread.start()
+    return thread
+
+
+def test_a_flow_of_no_deployment_waits_in_its_process(client, versions):
+    """It goes on with the answer; the decision is in the ledger, and its task shows in both."""
+    versions("churn", 1)
+    thread = meanwhile(lambda run: answer(run, approve=True, why="checked", who="ada"))
+    decision = releases(1)
+    thread.join()
+    assert (decision.approved, decision.outcome, decision.who, decision.why) == (True, "approved", "ada", "checked")
+    assert decision.answer == {"approve": True, "why": "checked", "who": "ada"}
+    (entry,) = Ledger(client, "churn").entries()
+    assert entry.decision.run_id == run_of(client, "approve").info.run_id
+    assert run_of(client, "releases").info.status == "FINISHED"
+
+
+def test_an_async_flow_is_asked_the_same(client, versions):
+    """A call in an async flow waits too."""
+    versions("churn", 1)
+
+    @flow
+    async def releasing() -> str:
+        return (await asyncio.to_thread(flowml.approve, "churn", 1)).outcome
+
+    thread = meanwhile(lambda run: answer(run, approve=False, why="slow", who="bob"))
+    assert asyncio.run(releasing()) == "refused"
+    thread.join()
+
+
+def test_when_the_time_is_up_the_flow_goes_on(client, versions):
+    """Nobody's answer is an outcome: the flow completes in both."""
+    versions("churn", 1)
+    decision = releases(1, timeout=1)
+    assert (decision.approved, decision.outcome, decision.who) == (False, "timed out", "nobody")
+    (run,) = runs_of(client, "releases")
+    assert (run.info.status, run.data.tags["prefect.state"]) == ("FINISHED", "Completed")
+
+
+def test_it_is_decided_once_in_a_flow_run(client, versions):
+    """A flow that is tried again finds the decision; another key asks once more."""
+    versions("churn", 1)
+    attempts: list[str] = []
+
+    @flow(retries=4)  # Prefect counts each time that it was resumed
+    def retried() -> list[str]:
+        decisions = [flowml.approve("churn", 1, timeout=1), flowml.approve("churn", 1, timeout=1, key="second")]
+        attempts.append("one")
+        if len(attempts) == 1:
+            raise ValueError
+        return [decision.outcome for decision in decisions]
+
+    assert retried() == ["timed out", "timed out"]
+    assert [entry.decision.facts.get("key") for entry in Ledger(client, "churn").entries()] == [None, "second"]
+
+
+def test_where_nobody_can_be_asked(client, versions):
+    """Outside a flow, in a task, about no version, and by another form, it says what to do."""
+    versions("churn", 1)
+
+    @task
+    def in_task() -> None:
+        flowml.approve("churn", 1)
+
+    @flow
+    def calling(what: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return what(*args, **kwargs)
+
+    with pytest.raises(RegistryError, match="outside a flow"):
+        flowml.approve("churn", 1)
+    with pytest.raises(RegistryError, match="Call it in the flow, between its tasks"):
+        calling(in_task)
+    with pytest.raises(RegistryError, match="churn has no version 9"):
+        releases(9)
+    with pytest.raises(RegistryError, match="Write a subclass of"):
+        calling(lambda: flowml.approve("churn", 1, form=dict))
+
+
+def test_what_cannot_be_answered(client, versions):
+    """A flow run that is not there, is over, or waits for something else, is told with what may have been meant."""
+    versions("churn", 1)
+
+    @flow
+    def pauses() -> None:
+        pause_flow_run(timeout=20, poll_interval=1, wait_for_input=ReleaseForm)
+
+    releases(1, timeout=1)
+    over = run_of(client, "releases").data.tags["prefect.flow_run_id"]
+    said: list[str] = []
+
+    def answered(run: str) -> str:
+        with pytest.raises(RegistryError) as problem:
+            answer(run, approve=True, why="checked", who="ada")
+        return str(problem.value)
+
+    def act(run: str) -> None:
+        said.append(answered(run))
+        with get_client(sync_client=True) as prefect:
+            prefect.resume_flow_run(run, run_input={"approve": True, "why": "checked", "who": "ada"})  # type: ignore[arg-type]
+
+    assert "There is no flow run" in answered(str(uuid4()))
+    assert "There is no flow run 'nobody'" in answered("nobody")
+    assert "It was answered before, or its time was up." in answered(over)
+    thread = meanwhile(act)
+    pauses()
+    thread.join()
+    assert "waits for something else than an approval" in said[0]

@@ -1,0 +1,105 @@
+"""A model becomes a version that says where it comes from, once however often its flow runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyClassifier
+from tests.runs import run_of, runs_of
+
+import flowml
+from flowml import Model, RegisteredVersion, RegistryError, flow, task
+
+
+@task
+def fit(rows: pd.DataFrame) -> tuple[DummyClassifier, dict[str, float]]:
+    """Fit a model on the rows of last month."""
+    return DummyClassifier().fit(rows[["x"]], rows["y"]), {"accuracy": 0.5}
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Some rows to train on."""
+    return pd.DataFrame({"x": [0, 1, 2], "y": [0, 1, 1]})
+
+
+def test_a_version_says_where_it_comes_from(client, rows):
+    """It carries both runs, the data's digest, the metrics and the docstring; the model is not stored twice."""
+
+    @flow
+    def training() -> RegisteredVersion:
+        model, _ = fit(rows)
+        return flowml.register(model, "churn", alias="challenger", tags={"team": "risk"})
+
+    made = training()
+    assert (made, str(made)) == (RegisteredVersion("churn", "1"), "churn/1")
+    version = client.get_model_version_by_alias("churn", "challenger")
+    trained, registering = run_of(client, "fit"), run_of(client, "register")
+    (logged,) = trained.outputs.model_outputs
+    assert [each.model_id for each in registering.outputs.model_outputs] == [logged.model_id]
+    (data,) = trained.inputs.dataset_inputs
+    tags = version.tags
+    assert tags["team"] == "risk"
+    assert (tags["flowml.run_id"], tags["flowml.training_run_id"]) == (registering.info.run_id, trained.info.run_id)
+    assert tags["prefect.flow_run_id"] == run_of(client, "training").data.tags["prefect.flow_run_id"]
+    assert tags["prefect.task_run_id"] == registering.data.tags["prefect.task_run_id"]
+    assert "/flow-run/" in tags["prefect.flow_run_url"]
+    assert tags.get("mlflow.source.git.commit") == trained.data.tags.get("mlflow.source.git.commit")
+    assert json.loads(tags["flowml.datasets"]) == {"rows": data.dataset.digest}
+    assert json.loads(tags["flowml.metrics"]) == {"accuracy": 0.5}
+    assert "Fit a model on the rows of last month." in version.description
+    assert not [key for key in registering.data.params if key.startswith("model")]
+
+
+def test_a_marker_says_the_same(client, rows):
+    """A version that a task's marker makes carries the same."""
+
+    @task
+    def fits(rows: pd.DataFrame) -> Annotated[DummyClassifier, Model("clf", register="churn", alias="challenger")]:
+        """Fit by a marker."""
+        return DummyClassifier().fit(rows[["x"]], rows["y"])
+
+    @flow
+    def training() -> None:
+        fits(rows)
+
+    training()
+    version, run = client.get_model_version("churn", "1"), run_of(client, "fits")
+    assert version.tags["flowml.training_run_id"] == version.tags["flowml.run_id"] == run.info.run_id
+    assert version.tags["prefect.task_run_id"] == run.data.tags["prefect.task_run_id"]
+    assert "rows" in json.loads(version.tags["flowml.datasets"])
+    assert "Fit by a marker." in version.description
+
+
+def test_a_retry_makes_one_version(client, rows):
+    """A flow that is tried again is given the version of its first attempt; another call makes another."""
+    attempts: list[Any] = []
+
+    @flow(retries=1)
+    def training() -> list[str]:
+        model, _ = fit(rows)
+        attempts.append([flowml.register(model, "churn"), flowml.register(model, "churn")])
+        if len(attempts) == 1:
+            raise ValueError
+        return [each.version for each in attempts[1]]
+
+    assert training() == ["1", "2"]
+    assert attempts[0] == attempts[1]
+    assert len(client.search_model_versions("name = 'churn'")) == 2
+    assert len(runs_of(client, "register")) == 4
+
+
+def test_what_cannot_be_registered(client):
+    """What MLflow cannot save, and a call where nothing is tracked, are told."""
+
+    @flow
+    def training() -> None:
+        flowml.register({"no": "model"}, "churn")
+
+    with pytest.raises(RegistryError, match="no way to save a dict"):
+        training()
+    with flowml.disabled(), pytest.raises(RegistryError, match="nothing is tracked"):
+        training()
