@@ -16,7 +16,7 @@ from prefect import unmapped
 from sklearn import datasets
 
 import train
-from flowml import Cron, Deployment, OnMetric, Skip, flow, task
+from flowml import Better, Cron, Deployment, OnMetric, Skip, flow, gate, task
 
 MODEL = "classifier"  # as flows/train.py registers it
 
@@ -42,13 +42,13 @@ def nightly(data: Path | None = None, target: str = "target", least_gain: float 
     rows, held_out = train.split(train.validate(table, target), target).values()
     models = train.fit.map(train.CANDIDATES, unmapped(rows), target).result()
     scores = [score["roc_auc"] for score in train.evaluate.map(models, unmapped(held_out), target).result()]
-    challenger = max(scores)
-    champion = load_champion(MODEL)
-    to_beat = evaluate_champion(champion, held_out, target)["roc_auc"] if champion is not None else None
-    is_better = to_beat is None or challenger > to_beat + least_gain
-    if is_better:
-        train.register(models[scores.index(challenger)], held_out, target)
-    told = {"challenger": challenger, "promoted": is_better}
+    best = models[scores.index(max(scores))]
+    rules = [Better("roc_auc", by=least_gain)]
+    verdict = gate(best, held_out, target, against=f"{MODEL}@champion", rules=rules, resamples=200)
+    if verdict:
+        train.register(best, held_out, target)
+    told = {"challenger": max(scores), "promoted": verdict.passed}
+    to_beat = verdict.results[0].champion
     return told if to_beat is None else {**told, "champion": to_beat}
 
 
