@@ -7,9 +7,10 @@ from mlflow.entities import Run
 
 
 def all_runs(client: MlflowClient) -> list[Run]:
-    """Return every run of the store, oldest first."""
+    """Return every run of the store, oldest first; not the ledgers of registered models."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"], max_results=5000))
+    found = client.search_runs(experiments, order_by=["attributes.start_time ASC"], max_results=5000)
+    return [run for run in found if run.data.tags.get("flowml.kind") != "ledger"]
 
 
 def flow_run(client: MlflowClient) -> Run:

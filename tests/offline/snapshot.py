@@ -33,7 +33,8 @@ class _Reader:
         self.client, self.scratch = client, scratch
         self.back: dict[str, str] = {}
         self.experiments = {one.experiment_id: one for one in client.search_experiments()}
-        self.runs = list(client.search_runs(list(self.experiments), max_results=5000))
+        found = client.search_runs(list(self.experiments), max_results=5000)
+        self.runs = [run for run in found if run.data.tags.get("flowml.kind") != "ledger"]  # each store has its own
         self.models = list(client.search_logged_models(list(self.experiments), max_results=1000))
         versions = client.search_model_versions(max_results=1000)
         self.versions = [client.get_model_version(one.name, one.version) for one in versions]

@@ -73,7 +73,7 @@ def counted(client: MlflowClient) -> dict[str, int]:
     ids = [one.experiment_id for one in client.search_experiments()]
     found = client.search_runs(ids, max_results=5000)
     return {
-        "runs": len(found),
+        "runs": sum(run.data.tags.get("flowml.kind") != "ledger" for run in found),  # each store has its own
         "models": len(client.search_logged_models(ids)),
         "versions": len(client.search_model_versions()),
         "traces": len(client.search_traces(locations=ids)),

@@ -72,7 +72,7 @@ def test_rollback_goes_back_step_by_step(client, versions):
 
     assert release() == ["2", "2", "1"]
     with pytest.raises(RegistryError, match="version 1 is the first"):
-        flowml.rollback("churn")
+        flow(flowml.rollback.fn, name="again")("churn")
     assert str(client.get_model_version_by_alias("churn", "champion").version) == "1"
 
 
@@ -218,7 +218,7 @@ def test_moves_by_hand_are_found_with_the_time_between(client, versions, capsys)
 def test_who_was_champion_at_a_time(client, versions):
     """The history answers for any moment; where a move by hand lies between, it says that nobody knows."""
     versions("churn", 2)
-    flowml.promote("churn", 1, who="ada")
+    flow(flowml.promote.fn, name="release")("churn", 1, who="ada")
     entries = history.entries_of(client, "churn")
     moved = history.moves_in(entries)[0].at
     assert history.at(entries, "champion", moved + timedelta(seconds=1)).who == "ada"

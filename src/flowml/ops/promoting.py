@@ -17,7 +17,7 @@ from flowml.registry.moves import Promotion
 from flowml.registry.references import find
 from flowml.settings import current
 from flowml.store.backend.failures import explained
-from flowml.store.ledger import Decision
+from flowml.store.ledger import Decision, this_user
 from flowml.store.ledger.ledger import experiment
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def wish(alias: str, *, who: str, why: str, version: str | None = None) -> Decis
         why: The reason.
         version: The version that is to get it.
     """
-    return Decision(kind="move", version=version, alias=alias, who=who or moves.this_user(), why=why)
+    return Decision(kind="move", version=version, alias=alias, who=who or this_user(), why=why)
 
 
 def _decide(

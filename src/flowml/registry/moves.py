@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -53,14 +52,6 @@ class Promotion:
         return f"{self.model}@{self.alias} is version {self.version} now; {was}."
 
 
-def this_user() -> str:
-    """Return the name of the user that this process runs as."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return "unknown"
-
-
 def expected(version: int | str | None) -> Expected:
     """Read which version somebody expects to have an alias."""
     if version == ANY_VERSION:
@@ -100,9 +91,9 @@ def promote(client: mlflow.MlflowClient, model: str, wish: Decision, *, expect: 
     """
     aliases = Aliases(client, model)
     alias, version = wish.alias or "", wish.version or ""
-    made_of = client.get_model_version(model, version).model_id
-    policy.check(model, alias, version, made_of, aliases.ledger.entries())
-    return _moved(aliases, replace(wish, facts={**wish.facts, HOW: "promote", MADE_OF: made_of or None}), expect)
+    made_of = policy.model_id_of(client.get_model_version(model, version))
+    policy.check(model, alias, version, made_of, aliases.ledger.entries)
+    return _moved(aliases, replace(wish, facts={**wish.facts, HOW: "promote", MADE_OF: made_of}), expect)
 
 
 def rollback(client: mlflow.MlflowClient, model: str, wish: Decision) -> Promotion:

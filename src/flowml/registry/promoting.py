@@ -18,7 +18,7 @@ from flowml.registry.moves import ANY_VERSION, Promotion
 from flowml.registry.references import find
 from flowml.store import NO_RUN, flush_all
 from flowml.store.backend.connection import connect
-from flowml.store.ledger import Decision
+from flowml.store.ledger import Decision, this_user
 from flowml.store.ledger.ledger import EXPERIMENT
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class _Place:
     def wish(self, version: str | None, alias: str, who: str, why: str) -> Decision:
         """Say who wishes to move an alias."""
         facts = {"task_run": self.task_run_id} if self.task_run_id else {}
-        mine = who or moves.this_user()
+        mine = who or this_user()
         return Decision(
             kind="move",
             version=version,

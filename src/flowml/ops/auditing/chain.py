@@ -70,6 +70,7 @@ class _Known:
     run: Run | None
     flow: Run | None
     entries: Sequence[Entry]
+    model_id: str | None
 
 
 def chain_of(client: mlflow.MlflowClient, version: ModelVersion) -> Chain:
@@ -86,7 +87,7 @@ def chain_of(client: mlflow.MlflowClient, version: ModelVersion) -> Chain:
     entries = history.entries_of(client, name)
     run = _run(client, version.run_id)
     flow = _run(client, run.data.tags.get("flowml.root_run_id") or run.info.run_id) if run else None
-    known = _Known(client, version, run, flow, entries)
+    known = _Known(client, version, run, flow, entries, policy.model_id_of(version))
     followed = (_data, _code, _run_link, _metrics, _model, _gate, _approval, _moves)
     aliases = client.get_registered_model(name).aliases
     has = tuple(sorted(alias for alias, each in aliases.items() if str(each) == number))
@@ -175,10 +176,10 @@ def _metrics(known: _Known) -> Link:
 def _of_model(known: _Known) -> dict[str, float]:
     from mlflow.exceptions import MlflowException
 
-    if not known.version.model_id:
+    if not known.model_id:
         return {}
     try:
-        logged = known.client.get_logged_model(known.version.model_id)
+        logged = known.client.get_logged_model(known.model_id)
     except MlflowException:
         return {}
     return {metric.key: metric.value for metric in logged.metrics or []}
@@ -187,14 +188,14 @@ def _of_model(known: _Known) -> dict[str, float]:
 def _model(known: _Known) -> Link:
     from mlflow.exceptions import MlflowException
 
-    facts = {"source": known.version.source, "model_id": known.version.model_id}
-    if known.version.model_id:
+    facts = {"source": known.version.source, "model_id": known.model_id}
+    if known.model_id:
         try:
-            found = known.client.get_logged_model(known.version.model_id)
+            found = known.client.get_logged_model(known.model_id)
         except MlflowException as error:
             if error.error_code != _MISSING:
                 raise
-            return Link("model", facts, f"the logged model {known.version.model_id} is deleted")
+            return Link("model", facts, f"the logged model {known.model_id} is deleted")
         return Link("model", facts | {"name": found.name, "at": found.artifact_location})
     if not known.version.source:
         return Link("model", facts, "the version names no files")
@@ -202,7 +203,7 @@ def _model(known: _Known) -> Link:
 
 
 def _gate(known: _Known) -> Link:
-    entry = policy.gate_of(str(known.version.version), known.version.model_id, known.entries)
+    entry = policy.gate_of(str(known.version.version), known.model_id, known.entries)
     if entry is None:
         return Link("gate", missing="no gate has compared it (flowml.gate)")
     facts = _told(entry) | {"champion": entry.decision.facts.get("champion")}
@@ -218,7 +219,7 @@ def _approval(known: _Known) -> Link:
     if not found:
         return Link("approval", missing="nobody has approved it (flowml.approve)")
     facts = {"approvals": [_told(entry) | {"saw": entry.decision.facts.get("evidence")} for entry in found]}
-    gate = policy.gate_of(str(known.version.version), known.version.model_id, known.entries)
+    gate = policy.gate_of(str(known.version.version), known.model_id, known.entries)
     if gate and gate.number > found[-1].number:
         return Link("approval", facts, f"it was approved before its last gate (decision {gate.number})")
     return Link("approval", facts)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowml.errors import RegistryError
 from flowml.secrets import mask
 from flowml.store.backend.paging import paged
 from flowml.store.copying import marks
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.links import Links
+from flowml.store.ledger import Ledger, policy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-_MODEL = re.compile(r"(?<=/)m-[0-9a-f]{32}(?=/|$)")
+_logger = logging.getLogger(__name__)
 
 
 def copy(ends: Ends, links: Links, done: Copied) -> None:
@@ -100,11 +102,22 @@ def _copy_version(
             if there.tags.get(key) != value:
                 ends.target.set_model_version_tag(name, new, key, value)
         for alias in version.aliases:
-            ends.target.set_registered_model_alias(name, alias, new)
+            _give(ends, name, new, alias)
         ends.target.set_model_version_tag(name, new, marks.COPIED, digest)
         done.versions += 1
     note = marks.Note(ends.to, new, digest)
     ends.source.set_model_version_tag(name, str(version.version), marks.SYNCED, note.as_tag())
+
+
+def _give(ends: Ends, name: str, version: str, alias: str) -> None:
+    """Give a copied version an alias that it had; a protected one stays where it is."""
+    made_of = policy.model_id_of(ends.target.get_model_version(name, version))
+    try:
+        policy.check(name, alias, version, made_of, lambda: Ledger(ends.target, name).entries())
+    except RegistryError as error:
+        _logger.warning("flowml: %s", error)
+        return
+    ends.target.set_registered_model_alias(name, alias, version)
 
 
 def _create(
@@ -113,7 +126,7 @@ def _create(
     """Make a version; None if the registry takes none from there, such as from a folder of this machine."""
     from mlflow.exceptions import MlflowException
 
-    model_id = links.ids.get(_model_of(version))
+    model_id = links.ids.get(policy.model_id_of(version) or "")
     try:
         return ends.target.create_model_version(
             version.name,
@@ -147,12 +160,6 @@ def _source(ends: Ends, version: ModelVersion, model_id: str | None, links: Link
     return links.rewritten(old)
 
 
-def _model_of(version: ModelVersion) -> str:
-    """Return the id of the logged model that a version was made from; empty if it was made from something else."""
-    found = _MODEL.search(version.source or "")
-    return str(version.model_id or (found[0] if found else ""))
-
-
 def _id(version: ModelVersion) -> str:
     """Return what tells a version from those of the same number in other offline stores."""
     return f"{version.name}/{version.version}@{version.creation_timestamp}"
@@ -160,7 +167,7 @@ def _id(version: ModelVersion) -> str:
 
 def made_from(version: ModelVersion) -> set[str]:
     """Return the ids of what a version was made from."""
-    return {one for one in (version.run_id, _model_of(version)) if one}
+    return {one for one in (version.run_id, policy.model_id_of(version)) if one}
 
 
 def _digest(version: ModelVersion) -> str:

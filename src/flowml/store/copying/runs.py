@@ -14,6 +14,7 @@ from flowml.store.copying import marks
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.files import Files
 from flowml.store.copying.links import Links
+from flowml.store.ledger.ledger import LEDGER
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,9 +47,10 @@ class RunToCopy:
 
 
 def all_of(source: MlflowClient, experiment_id: str) -> Iterator[Run]:
-    """Go through the runs of an experiment that are not deleted, oldest first."""
+    """Go through the runs of an experiment that are not deleted, oldest first; not ledgers: each store has its own."""
     order = ["attributes.start_time ASC"]
-    yield from paged(partial(source.search_runs, [experiment_id], order_by=order, max_results=mlflow_limits.PAGE))
+    found = paged(partial(source.search_runs, [experiment_id], order_by=order, max_results=mlflow_limits.PAGE))
+    yield from (run for run in found if run.data.tags.get("flowml.kind") != LEDGER)
 
 
 def make(ends: Ends, experiment_id: str, links: Links, done: Copied) -> list[RunToCopy]:

@@ -4,7 +4,7 @@ Words: `Decision` (what was decided, by whom, why), `Entry` (a decision at its p
 model's, to be read and added to), `moving` (aliases, whose moves are decisions).
 """
 
-from flowml.store.ledger.entries import Decision, Entry, Kind, broken
+from flowml.store.ledger.entries import Decision, Entry, Kind, broken, this_user
 from flowml.store.ledger.ledger import Ledger
 
-__all__ = ["Decision", "Entry", "Kind", "Ledger", "broken"]
+__all__ = ["Decision", "Entry", "Kind", "Ledger", "broken", "this_user"]

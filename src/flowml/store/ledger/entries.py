@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -127,3 +128,11 @@ def broken(entries: Sequence[Entry]) -> Iterable[tuple[int, str]]:
         if entry.digest != digest_of(entry.number, entry.decision, entry.before):
             yield entry.number, "was changed after it was written"
         before, expected = entry.digest, entry.number + 1
+
+
+def this_user() -> str:
+    """Return the name of the user that this process runs as."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 EXPERIMENT = "flowml registry"
 """The experiment that holds the ledgers, and the runs of decisions that were made outside flows."""
 
+LEDGER = "ledger"
+"""The kind of run that a ledger is, in the tag ``flowml.kind``."""
+
 _MODEL = "flowml.ledger"  # the tag with the model's name
 _STATE = "state"  # the parameter that says whether a ledger is in use: two may be begun at the same moment
 _IN_USE, _VOID = "in use", "void: another ledger of this model was begun at the same moment"
@@ -159,7 +162,7 @@ class Ledger:
             mine = self._made()  # another writer has voided it
 
     def _made(self) -> str:
-        tags = {"flowml.kind": "ledger", _MODEL: self.model, "mlflow.note.content": _NOTE}
+        tags = {"flowml.kind": LEDGER, _MODEL: self.model, "mlflow.note.content": _NOTE}
         run = self.client.create_run(experiment(self.client), tags=tags, run_name=f"ledger of {self.model}")
         self.client.set_terminated(run.info.run_id)
         return str(run.info.run_id)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from flowml import settings
 from flowml.errors import RegistryError
 from flowml.store.ledger.entries import Entry
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 
 def of(model: str, alias: str) -> settings.Protection:
@@ -15,7 +20,7 @@ def of(model: str, alias: str) -> settings.Protection:
     return said.get(model, {}).get(alias) or said.get("*", {}).get(alias) or settings.Protection()
 
 
-def check(model: str, alias: str, version: str, model_id: str | None, entries: Sequence[Entry]) -> None:
+def check(model: str, alias: str, version: str, model_id: str | None, ask: Callable[[], Sequence[Entry]]) -> None:
     """Check that a version may have an alias.
 
     Args:
@@ -23,12 +28,15 @@ def check(model: str, alias: str, version: str, model_id: str | None, entries: S
         alias: The alias.
         version: The version.
         model_id: The logged model that it was made of: a gate may have looked at that, before there was a version.
-        entries: The model's ledger.
+        ask: Reads the model's ledger, where the alias is protected.
 
     Raises:
         RegistryError: If it may not; the message says what is missing.
     """
     wanted = of(model, alias)
+    if wanted == settings.Protection():
+        return
+    entries = ask()
     lacks = [*_gate(wanted, version, model_id, entries), *_approvals(wanted, version, entries)]
     if lacks:
         msg = (
@@ -36,6 +44,12 @@ def check(model: str, alias: str, version: str, model_id: str | None, entries: S
             f"{' and '.join(lacks)}. Nothing was changed."
         )
         raise RegistryError(msg)
+
+
+def model_id_of(version: ModelVersion) -> str | None:
+    """Return the id of the logged model that a version was made of; MLflow's databases have it in its source alone."""
+    found = re.search(r"(?:^models:/|/)(m-[0-9a-f]{32})(?:/|$)", version.source or "")
+    return version.model_id or (found[1] if found else None)
 
 
 def gate_of(version: str, model_id: str | None, entries: Sequence[Entry]) -> Entry | None:

@@ -85,8 +85,8 @@ def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *,
     ):
         aliases.settled(alias)
         return
-    made_of = client.get_model_version(name, version).model_id
-    policy.check(name, alias, version, made_of, entries)
+    made_of = policy.model_id_of(client.get_model_version(name, version))
+    policy.check(name, alias, version, made_of, lambda: entries)
     tags = client.get_run(run_id).data.tags
     aliases.move(
         Decision(
@@ -97,7 +97,7 @@ def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *,
             why=f"the marker of the task {tags.get('prefect.task_name', '')}".strip(),
             run_id=run_id,
             flow_run_id=tags.get("prefect.flow_run_id"),
-            facts={HOW: MARKER, MADE_OF: made_of or None},
+            facts={HOW: MARKER, MADE_OF: made_of},
         )
     )
 
