@@ -75,8 +75,7 @@ def blank(form: type[ReleaseForm], description: str) -> type[ReleaseForm]:
         kind = field.annotation if name in _BLANK else field.annotation | None  # type: ignore[operator]
         changed[name] = (kind, field)
     shown = pydantic.create_model(form.__name__, __base__=form, **changed)
-    shown._description = description  # noqa: SLF001 - where Prefect looks for it, as with_initial_data sets it
-    return shown
+    return shown.with_initial_data(description=description)
 
 
 def accepted(form: type[ReleaseForm], given: Mapping[str, Any]) -> ReleaseForm:
