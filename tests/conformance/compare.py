@@ -19,6 +19,7 @@ Facts: TypeAlias = "Counter[str]"
 _TIMES_AND_IDS = {
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}": "<uuid>",
     r"\b(m-)?[0-9a-f]{32}\b": "<unknown id>",
+    r"http://127\.0\.0\.1:\d+": "<server>",
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.:+Z]*": "<time>",
     r"\b\d+(\.\d+)? ?(ms|s|min|h)\b": "<duration>",
     r"experiments/\d+": "experiments/<id>",

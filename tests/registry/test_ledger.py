@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from flowml.store.ledger import Decision, Ledger, broken
 from flowml.store.ledger.moving import ANY, Aliases, StaleError
@@ -97,18 +97,57 @@ def test_a_move_by_hand_is_noted(versions):
     assert Aliases(client, "churn").settled("champion")[-1].decision.version is None
 
 
-def test_a_decision_whose_process_was_killed_is_carried_out(versions, monkeypatch):
-    """A move that was decided and not made is made by whoever comes next."""
+def test_a_decision_whose_process_was_killed_is_void(versions, monkeypatch):
+    """A move that was decided and not made is not made by somebody else, and holds nobody up."""
     monkeypatch.setattr("flowml.store.ledger.moving._PATIENCE", 0.1)
     client = versions("churn", 2)
     Ledger(client, "churn").append(move("1"))
-    Aliases(client, "churn").settled("champion")
+    assert Aliases(client, "churn").move(move("2")).before is None
+    assert Aliases(client, "churn").now() == {"champion": "2"}
+    assert [entry.is_void for entry in Ledger(client, "churn").entries()] == [True, False]
+
+
+def test_a_move_that_mlflow_refuses_is_never_made(versions, monkeypatch):
+    """Whoever comes later, perhaps with other rights, does not carry out what was refused to somebody."""
+    client = versions("churn", 2)
+    Aliases(client, "churn").move(move("1"))
+
+    def refuse(*_):
+        raise MlflowException("Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "set_registered_model_alias", refuse)
+        with pytest.raises(MlflowException, match="Permission denied"):
+            Aliases(client, "churn").move(move("2"))
+    entries = Aliases(client, "churn").settled("champion")
+    assert [entry.is_void for entry in entries] == [False, True]
     assert Aliases(client, "churn").now() == {"champion": "1"}
 
 
-def test_a_reason_that_is_too_long_is_refused(versions):
-    """A decision that MLflow would cut is refused, with what would fit."""
+def test_an_alias_of_the_users_own_stays(versions):
+    """A `previous` that somebody has given to a version is not taken away."""
+    client = versions("churn", 3)
+    client.set_registered_model_alias("churn", "previous", "3")
+    for version in ("1", "2"):
+        Aliases(client, "churn").move(move(version))
+    assert Aliases(client, "churn").now() == {"champion": "2", "previous": "3"}
+
+
+def test_the_ledger_is_found_after_renaming(versions):
+    """Whoever renames the experiment, or the registered model, loses no history."""
+    client = versions('it\'s "churn"', 2)
+    Aliases(client, 'it\'s "churn"').move(move("1"))
+    client.rename_experiment(client.get_experiment_by_name("flowml registry").experiment_id, "decisions")
+    client.rename_registered_model('it\'s "churn"', "attrition")
+    entries = Aliases(client, "attrition").settled("champion")
+    assert [entry.decision.facts["how"] for entry in entries] == ["promote"]
+
+
+def test_a_reason_that_is_too_long_is_cut(versions):
+    """A decision is kept whatever its reason: of a long one as much as MLflow keeps."""
     client = versions("churn", 1)
-    with pytest.raises(ValueError, match="400 characters"):
-        Ledger(client, "churn").append(Decision(kind="approval", version="1", who="ada", why="x" * 7000))
-    assert json.dumps([entry.number for entry in Ledger(client, "churn").entries()]) == "[]"
+    Ledger(client, "churn").append(Decision(kind="approval", version="1", who="ada", why="長い" * 5000))
+    (entry,) = Ledger(client, "churn").entries()
+    assert entry.decision.why.startswith("長い" * 2000)
+    assert entry.decision.why.endswith(" … (cut)")
+    assert list(broken([entry])) == []

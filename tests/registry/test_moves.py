@@ -9,7 +9,7 @@ import mlflow
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
-from tests.runs import run_of
+from tests.runs import run_of, runs_of
 
 import flowml
 from flowml import Model, RegistryError, flow, task
@@ -144,6 +144,37 @@ def test_a_protected_alias_is_refused_to_a_marker(client, project):
     training()
     assert client.get_registered_model("churn").aliases == {}
     assert "is protected" in run_of(client, "training").data.tags["flowml.tracking_error"]
+
+
+def test_approvals_are_not_those_of_a_deleted_model(client, versions, project, monkeypatch):
+    """Where a model is deleted and made anew, what was decided about a version of the same number counts no more."""
+    monkeypatch.setattr("flowml.store.ledger.policy._CLOCKS", 0)
+    (project / "pyproject.toml").write_text("[tool.flowml.registry.churn]\nchampion = { approvals = 1 }\n")
+    versions("churn", 1)
+    Ledger(client, "churn").append(Decision(kind="approval", version="1", who="ada", facts={"approved": True}))
+    client.delete_registered_model("churn")
+    versions("churn", 1)
+    with pytest.raises(RegistryError, match="lacks 1 approval"):
+        flow(flowml.promote.fn, name="release")("churn", 1)
+
+
+def test_a_marker_works_without_the_history(client, capsys):
+    """Where somebody has deleted the ledger the alias is given all the same, and the run says what is missing."""
+
+    @task
+    def fit() -> Annotated[LogisticRegression, Model("clf", register="churn", alias="challenger")]:
+        rows = load_iris()
+        return LogisticRegression(max_iter=200).fit(rows.data, rows.target)
+
+    @flow
+    def training() -> None:
+        fit()
+
+    training()
+    client.delete_run(str(Ledger(client, "churn").run_id))
+    training()
+    assert client.get_registered_model("churn").aliases == {"challenger": 2}
+    assert "which its history does not tell" in runs_of(client, "training")[-1].data.tags["flowml.tracking_error"]
 
 
 def test_commands_promote_roll_back_and_tell(client, versions, capsys):

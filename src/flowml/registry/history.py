@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import RegistryError
+from flowml.store.backend.retrying import may_pass
 from flowml.store.ledger import Entry, Ledger, policy
 from flowml.store.ledger.moving import HOW, MADE_OF, OUTSIDE, OVERWRITTEN, Aliases, is_previous
 
@@ -77,12 +78,19 @@ def entries_of(client: mlflow.MlflowClient, model: str) -> list[Entry]:
         client: MLflow's client.
         model: The registered model's name; it is there.
     """
+    from mlflow.exceptions import MlflowException
+
     aliases = Aliases(client, model)
     entries = aliases.ledger.entries()
     known = {entry.decision.alias for entry in entries if entry.decision.kind == "move" and entry.decision.alias}
     for alias in sorted(known | set(aliases.now())):
         if not is_previous(alias):
-            entries = aliases.settled(alias)
+            try:
+                entries = aliases.settled(alias)
+            except MlflowException as error:
+                if may_pass(error):
+                    raise
+                return entries  # who may only read sees what is written
     return entries
 
 
@@ -102,7 +110,7 @@ def moves_in(entries: Sequence[Entry], alias: str | None = None) -> list[Move]:
     found = []
     for place, entry in enumerate(entries):
         one = entry.decision
-        if one.kind != "move" or not one.alias or alias not in {None, one.alias}:
+        if one.kind != "move" or not one.alias or entry.is_void or alias not in {None, one.alias}:
             continue
         before = entries[:place]
         verdict = policy.gate_of(one.version, one.facts.get(MADE_OF), before) if one.version else None

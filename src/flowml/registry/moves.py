@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flowml.errors import RegistryError
 from flowml.events import vocabulary
 from flowml.events.vocabulary import Event
+from flowml.registry.references import NoSuchVersionError, find
 from flowml.store.backend.failures import without_credentials
 from flowml.store.ledger import Decision, Entry, policy
 from flowml.store.ledger.moving import ANY, HOW, MADE_OF, OVERWRITTEN, Aliases, Expected, is_previous, last_move
@@ -91,9 +92,10 @@ def promote(client: mlflow.MlflowClient, model: str, wish: Decision, *, expect: 
     """
     aliases = Aliases(client, model)
     alias, version = wish.alias or "", wish.version or ""
-    made_of = policy.model_id_of(client.get_model_version(model, version))
-    policy.check(model, alias, version, made_of, aliases.ledger.entries)
-    return _moved(aliases, replace(wish, facts={**wish.facts, HOW: "promote", MADE_OF: made_of}), expect)
+    found = client.get_model_version(model, version)
+    policy.check(found, alias, aliases.ledger.entries)
+    facts = {**wish.facts, HOW: "promote", MADE_OF: policy.model_id_of(found)}
+    return _moved(aliases, replace(wish, facts=facts), expect)
 
 
 def rollback(client: mlflow.MlflowClient, model: str, wish: Decision) -> Promotion:
@@ -114,12 +116,14 @@ def rollback(client: mlflow.MlflowClient, model: str, wish: Decision) -> Promoti
         msg = f"{model}@{alias} cannot be rolled back: {now}. Nothing was changed."
         raise RegistryError(msg)
     current, before = stack[-1], stack[-2]
-    if before not in {str(each.version) for each in client.search_model_versions(f"name='{model}'")}:
+    try:
+        find(client, (model, before))
+    except NoSuchVersionError:
         msg = (
             f"{model}@{alias} cannot be rolled back to version {before}, which is deleted. Nothing was changed. "
             f"Choose another: flowml promote {model} <version> --to {alias}"
         )
-        raise RegistryError(msg)
+        raise RegistryError(msg) from None
     return _moved(aliases, replace(wish, version=before, facts={**wish.facts, HOW: "rollback"}), current)
 
 
@@ -132,7 +136,7 @@ def standing(entries: Sequence[Entry], alias: str) -> list[str]:
     stack: list[str] = []
     for entry in entries:
         decision = entry.decision
-        if decision.kind != "move" or decision.alias != alias or decision.facts.get(OVERWRITTEN):
+        if decision.kind != "move" or decision.alias != alias or entry.is_void or decision.facts.get(OVERWRITTEN):
             continue
         if decision.facts.get(HOW) == "rollback" and len(stack) > 1 and stack[-2] == decision.version:
             stack.pop()

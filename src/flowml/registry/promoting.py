@@ -150,9 +150,9 @@ def _begin() -> _Place:
 def _told(place: _Place, done: Promotion) -> Promotion:
     """Tell Prefect, MLflow's run and the user's log what was moved."""
     if place.run_id:
-        tags = {"flowml.decision": "move", "flowml.alias": f"{done.model}@{done.alias}", "flowml.version": done.version}
+        tags = {"decision": "move", "model": done.model, "model_version": done.version, "alias": done.alias}
         for key, value in tags.items():
-            place.client.set_tag(place.run_id, key, value)
+            place.client.set_tag(place.run_id, f"flowml.{key}", value)
     if place.log:
         place.log("flowml: %s", done)
     if done.digest:

@@ -44,7 +44,7 @@ def show(model: str, *, alias: str | None, at: str | None, as_json: bool) -> Non
 def _time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         msg = f"--at cannot be {text!r}: write a time such as 2026-11-01T12:00, or 2026-11-01T12:00+02:00."
         raise LookupError(msg) from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ def resolve(name: str, own: Mapping[str, Own]) -> Metric:
         wrapped = given if isinstance(given, OwnMetric) else OwnMetric(given)
         return Metric(name, wrapped.higher_is_better, wrapped.function)
     known = built_in()
-    for each in (name, _SHORT.get(name, name), name.removesuffix("_score"), name.removesuffix("_loss")):
+    for each in (name, _SHORT.get(name, name), re.sub(r"_(score|loss)$", "", name)):
         if each in known:
             return known[each]
     if name.removeprefix("neg_") in known:

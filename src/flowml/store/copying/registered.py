@@ -111,9 +111,8 @@ def _copy_version(
 
 def _give(ends: Ends, name: str, version: str, alias: str) -> None:
     """Give a copied version an alias that it had; a protected one stays where it is."""
-    made_of = policy.model_id_of(ends.target.get_model_version(name, version))
     try:
-        policy.check(name, alias, version, made_of, lambda: Ledger(ends.target, name).entries())
+        policy.check(ends.target.get_model_version(name, version), alias, Ledger(ends.target, name).entries)
     except RegistryError as error:
         _logger.warning("flowml: %s", error)
         return

@@ -6,17 +6,21 @@ import getpass
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from flowml import formats, mlflow_limits
+from flowml.errors import RegistryError
 
 Kind: TypeAlias = Literal["gate", "approval", "move"]
 
 APPLIED, SEEN = "applied", "seen"
-"""What is noted of an entry: that it was carried out, and which message of MLflow's told of it."""
+"""What is noted of an entry: what became of it, and which message of MLflow's told of it."""
 
-_CUT = 400  # characters of a reason that stay when a decision is too long
+VOID = "void"
+"""How the note begins of a move that was not carried out."""
+
+_CUT = " … (cut)"  # ends a reason that is longer than MLflow keeps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +71,14 @@ class Entry:
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def is_applied(self) -> bool:
-        """Whether it is known that the alias was moved, of a move."""
+    def is_settled(self) -> bool:
+        """Whether it is known what became of a move: the alias was moved, or it never will be."""
         return APPLIED in self.notes
+
+    @property
+    def is_void(self) -> bool:
+        """Whether it was decided, and not carried out."""
+        return self.notes.get(APPLIED, "").startswith(VOID)
 
 
 def digest_of(number: int, decision: Decision, before: str) -> str:
@@ -78,21 +87,26 @@ def digest_of(number: int, decision: Decision, before: str) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def written(number: int, decision: Decision, before: str) -> str:
-    """Write an entry as the value of a parameter.
+def written(number: int, decision: Decision, before: str) -> tuple[Decision, str]:
+    """Write an entry as the value of a parameter; a reason that is too long for that is cut.
 
-    Raises:
-        ValueError: If it is too long.
+    Returns:
+        The decision as it is kept, and the text.
     """
+    while len(text := _text(number, decision, before)) > mlflow_limits.PARAM:
+        kept = decision.why.removesuffix(_CUT)
+        less = max(0, len(kept) - (len(text) - mlflow_limits.PARAM) - len(_CUT))
+        if not kept:
+            msg = f"A decision of {len(text):,} characters is longer than what MLflow keeps, {mlflow_limits.PARAM:,}."
+            raise RegistryError(msg)
+        decision = replace(decision, why=kept[:less] + _CUT if less else "")
+    return decision, text
+
+
+def _text(number: int, decision: Decision, before: str) -> str:
     told = asdict(decision) | {"before": before, "digest": digest_of(number, decision, before)}
-    text = json.dumps({name: value for name, value in told.items() if value not in (None, "", {})}, sort_keys=True)
-    if len(text) > mlflow_limits.PARAM:
-        msg = (
-            f"The decision on version {decision.version} has {len(text):,} characters, more than the "
-            f"{mlflow_limits.PARAM:,} that MLflow keeps. Give a reason of at most {_CUT} characters."
-        )
-        raise ValueError(msg)
-    return text
+    told = {name: value for name, value in told.items() if value not in (None, "", {})}
+    return json.dumps(told, sort_keys=True, ensure_ascii=False)
 
 
 def read(number: int, text: str, notes: Mapping[str, str]) -> Entry:

@@ -7,7 +7,9 @@ next number. No lock is needed, and no server but MLflow's.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 from flowml import formats
 from flowml.errors import TrackingError
 from flowml.store.backend.paging import paged
-from flowml.store.ledger.entries import APPLIED, SEEN, Decision, Entry, read, written
+from flowml.store.ledger.entries import APPLIED, SEEN, VOID, Decision, Entry, read, written
 
 if TYPE_CHECKING:
     import mlflow
@@ -27,11 +29,12 @@ EXPERIMENT = "flowml registry"
 LEDGER = "ledger"
 """The kind of run that a ledger is, in the tag ``flowml.kind``."""
 
-_MODEL = "flowml.ledger"  # the tag with the model's name
+_MODEL = "flowml.ledger"  # the run's tag with the model's name, and the model's with the run's id
+_KEY = "flowml.ledger_key"
 _STATE = "state"  # the parameter that says whether a ledger is in use: two may be begun at the same moment
 _IN_USE, _VOID = "in use", "void: another ledger of this model was begun at the same moment"
 _TAKEN = "INVALID_PARAMETER_VALUE"
-_EXISTS = "RESOURCE_ALREADY_EXISTS"
+_EXISTS, _MISSING = "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"
 _NOTE = (
     "Each parameter is a decision about a version of this model: a gate's verdict, an approval, a move of an alias. "
     "MLflow refuses to change them, and each holds the digest of the one before. `flowml history` shows them."
@@ -61,13 +64,29 @@ class Ledger:
     def run_id(self) -> str | None:
         """The run that holds it; None as long as nothing was decided.
 
+        The registered model has a tag with its id, so that it is found also when model or experiment are renamed.
+
         Raises:
             TrackingError: If somebody has deleted it.
         """
         if self._run_id is None:
-            found = self._candidates()
-            self._run_id = next((run.info.run_id for run in found if _state(run) == _IN_USE), None)
+            self._run_id = self._by_tag() or next((run.info.run_id for run in self._candidates() if _in_use(run)), None)
         return self._run_id
+
+    def _by_tag(self) -> str | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run_id = self.client.get_registered_model(self.model).tags.get(_MODEL)
+            run = self.client.get_run(run_id) if run_id else None
+        except MlflowException as error:
+            if error.error_code != _MISSING:
+                raise
+            return None
+        if run is None or not _in_use(run):
+            return None
+        self._check(run)
+        return str(run.info.run_id)
 
     def entries(self) -> list[Entry]:
         """Read all entries, in their order.
@@ -102,7 +121,6 @@ class Ledger:
 
         Raises:
             TrackingError: If MLflow does not take it.
-            ValueError: If it is too long.
         """
         for _ in range(_MOST):
             if entry := self.append_after(self.entries(), decision):
@@ -115,21 +133,27 @@ class Ledger:
 
         Returns:
             The decision at its place; None if another was added meanwhile.
-
-        Raises:
-            ValueError: If it is too long.
         """
         last = known[-1] if known else None
         number, before = (last.number + 1 if last else 1), (last.digest if last else "")
-        text = written(number, decision, before)
+        _, text = written(number, decision, before)
         if not self._write(self.run_id or self._begin(), f"{number:06d}", text):
             return None
         return read(number, text, {})
 
-    def apply(self, entry: Entry) -> Entry:
-        """Note that what was decided is done."""
-        now = str(formats.now())
-        self.note(entry, APPLIED, now)
+    def apply(self, entry: Entry, void: str = "") -> Entry:
+        """Note what became of a decision; whoever notes it first is right.
+
+        Args:
+            entry: The decision.
+            void: Why it is not carried out; empty if it was.
+
+        Returns:
+            The decision as it stands now.
+        """
+        now = f"{VOID}: {void}" if void else str(formats.now())
+        if not self.note(entry, APPLIED, now):
+            now = self.client.get_run(str(self.run_id)).data.params[f"{entry.number:06d}.{APPLIED}"]
         return replace(entry, notes={**entry.notes, APPLIED: now})
 
     def note(self, entry: Entry, what: str, value: str) -> bool:
@@ -150,6 +174,8 @@ class Ledger:
 
     def _begin(self) -> str:
         """Begin a ledger; of several begun at the same moment, the one whose state is written first is in use."""
+        from mlflow.exceptions import MlflowException
+
         mine = self._made()
         while True:
             others = [run for run in self._candidates() if run.info.run_id != mine]
@@ -158,11 +184,13 @@ class Ledger:
                 self._write(mine, _STATE, _VOID)
             if in_use or self._write(mine, _STATE, _IN_USE):
                 self._run_id = str(in_use[0].info.run_id if in_use else mine)
+                with suppress(MlflowException):  # of a model that is not there, or that is somebody else's
+                    self.client.set_registered_model_tag(self.model, _MODEL, self._run_id)
                 return self._run_id
             mine = self._made()  # another writer has voided it
 
     def _made(self) -> str:
-        tags = {"flowml.kind": LEDGER, _MODEL: self.model, "mlflow.note.content": _NOTE}
+        tags = {"flowml.kind": LEDGER, _MODEL: self.model, _KEY: _key(self.model), "mlflow.note.content": _NOTE}
         run = self.client.create_run(experiment(self.client), tags=tags, run_name=f"ledger of {self.model}")
         self.client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
@@ -172,17 +200,24 @@ class Ledger:
 
         if (experiment_id := _experiment_id(self.client)) is None:
             return []
-        quote = '"' if "'" in self.model else "'"
-        mine = f"tags.`{_MODEL}` = {quote}{self.model}{quote}"
+        mine = f"tags.`{_KEY}` = '{_key(self.model)}'"
         found = list(paged(partial(self.client.search_runs, [experiment_id], mine, ViewType.ALL)))
         for run in found:
-            if run.info.lifecycle_stage == "deleted" and _state(run) == _IN_USE:
-                msg = (
-                    f"The ledger of {self.model}, run {run.info.run_id} in the experiment {EXPERIMENT!r}, is deleted. "
-                    f"Restore it: mlflow runs restore --run-id {run.info.run_id}"
-                )
-                raise TrackingError(msg)
+            self._check(run)
         return [run for run in found if run.info.lifecycle_stage != "deleted"]
+
+    def _check(self, run: Run) -> None:
+        if run.info.lifecycle_stage == "deleted" and _in_use(run):
+            msg = (
+                f"The ledger of {self.model}, run {run.info.run_id} in the experiment {EXPERIMENT!r}, is deleted. "
+                f"Restore it: mlflow runs restore --run-id {run.info.run_id}"
+            )
+            raise TrackingError(msg)
+
+
+def _key(model: str) -> str:
+    """Return what a model's ledger is found by: a filter of MLflow's cannot hold every name."""
+    return hashlib.sha256(model.encode()).hexdigest()[:32]
 
 
 def experiment(client: mlflow.MlflowClient) -> str:
@@ -213,5 +248,5 @@ def _experiment_id(client: mlflow.MlflowClient) -> str | None:
     return str(found.experiment_id)
 
 
-def _state(run: Run) -> str | None:
-    return run.data.params.get(_STATE)
+def _in_use(run: Run) -> bool:
+    return bool(run.data.params.get(_STATE) == _IN_USE)

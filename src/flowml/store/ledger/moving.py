@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -31,8 +32,7 @@ MADE_OF = "model_id"
 OVERWRITTEN = "overwritten"
 """The fact that another move had followed when this one became known."""
 
-_PATIENCE = 10.0  # seconds in which whoever decided moves the alias; then somebody else does it for them
-_LATE = 5.0  # seconds after which the one who decided looks whether somebody else did
+_PATIENCE = 10.0  # seconds in which whoever decided moves the alias
 _POLL = 0.02
 _NOBODY = "unknown"
 _MOST = 1000  # tries of one move: each loss means that somebody else has won
@@ -66,14 +66,12 @@ class Moved:
     before: str | None
 
 
-def previous_of(alias: str) -> str:
-    """Return the alias of the version that had another one before: it follows that, and is no decision of its own."""
-    return "previous" if alias == "champion" else f"previous_{alias}"
+_FOLLOWED, PREVIOUS = "champion", "previous"
 
 
 def is_previous(alias: str) -> bool:
-    """Tell whether an alias only follows another."""
-    return alias == "previous" or alias.startswith("previous_")
+    """Tell whether an alias only follows another: that of the version that was champion before."""
+    return alias == PREVIOUS
 
 
 class Aliases:
@@ -119,7 +117,7 @@ class Aliases:
                 return Moved(None, before)
             entry = self.ledger.append_after(entries, replace(decision, was=before, at=formats.now()))
             if entry:
-                self._set(entry)
+                self._set(entry, entries)
                 return Moved(entry, before)
         msg = f"{_MOST} other moves of {self.model}@{alias} came first. Try again."
         raise TrackingError(msg)
@@ -127,18 +125,19 @@ class Aliases:
     def settled(self, alias: str) -> list[Entry]:
         """Return the ledger, once MLflow's alias and it say the same.
 
-        A move that was decided and not made is waited for, and made if whoever decided it is gone. A version that
-        nobody decided on is noted as a move from outside.
+        A move that was decided and not made is waited for, and void if whoever decided it is gone: nobody else makes
+        it, who may have other rights. A version that nobody decided on is noted as a move from outside.
         """
         began: dict[int, float] = {}
         while True:
             entries = self.ledger.entries()
             last = last_move(entries, alias)
-            if last and not last.is_applied:
+            if last and not last.is_settled:
                 if time.monotonic() - began.setdefault(last.number, time.monotonic()) < _PATIENCE:
                     time.sleep(_POLL)
                 else:
-                    self._set(last)
+                    is_made = self.now().get(alias) == last.decision.version
+                    self.ledger.apply(last, "" if is_made else "whoever decided it did not carry it out")
                 continue
             actual, known = self.now().get(alias), last.decision.version if last else None
             if actual == known:
@@ -187,27 +186,40 @@ class Aliases:
         entry = self.ledger.append_after(entries, decision)
         return self.ledger.apply(entry) if entry else None
 
-    def _set(self, entry: Entry) -> None:
-        """Make a move that was decided, unless another was decided since."""
-        began, decision = time.monotonic(), entry.decision
-        alias, version, was = decision.alias or "", decision.version, decision.was
-        if version is None:
-            self.client.delete_registered_model_alias(self.model, alias)
-        else:
-            self.client.set_registered_model_alias(self.model, alias, version)
-            if was:
-                self.client.set_registered_model_alias(self.model, previous_of(alias), was)
-        if time.monotonic() - began > _LATE:  # somebody may have done it meanwhile, and more
-            last = last_move(self.ledger.entries(), alias)
-            if last and last.number > entry.number and last.decision.version:
-                self.client.set_registered_model_alias(self.model, alias, last.decision.version)
-        self.ledger.apply(entry)
+    def _set(self, entry: Entry, entries: list[Entry]) -> None:
+        """Make the move that was decided; one that MLflow refuses is void."""
+        decision = entry.decision
+        alias, version = decision.alias or "", decision.version
+        try:
+            if version is None:
+                self.client.delete_registered_model_alias(self.model, alias)
+            else:
+                self.client.set_registered_model_alias(self.model, alias, version)
+        except BaseException as error:
+            with suppress(Exception):  # what is raised is why it was not made
+                self.ledger.apply(entry, f"{type(error).__name__}: {error}"[:300])
+            raise
+        if self.ledger.apply(entry).is_void:
+            msg = f"{self.model}@{alias} was moved to version {version} so late that others take it for a move by hand."
+            raise RegistryError(msg)
+        if alias == _FOLLOWED and decision.was:
+            self._follow(decision.was, entries)
+
+    def _follow(self, was: str, entries: list[Entry]) -> None:
+        """Let `previous` follow, unless somebody has given it to a version of their own choice."""
+        from mlflow.exceptions import MlflowException
+
+        held = self.now().get(PREVIOUS)
+        ours = {entry.decision.was for entry in entries if entry.decision.alias == _FOLLOWED}
+        if held is None or held in ours:
+            with suppress(MlflowException):  # the version is deleted, and the champion is what counts
+                self.client.set_registered_model_alias(self.model, PREVIOUS, was)
 
 
 def last_move(entries: Sequence[Entry], alias: str) -> Entry | None:
     """Return the move by which an alias came to where the ledger says it is."""
     mine = (each for each in reversed(entries) if each.decision.kind == "move" and each.decision.alias == alias)
-    return next((each for each in mine if not each.decision.facts.get(OVERWRITTEN)), None)
+    return next((each for each in mine if not each.is_void and not each.decision.facts.get(OVERWRITTEN)), None)
 
 
 def _stale(model: str, alias: str, actual: str | None, expected: str | None) -> str:

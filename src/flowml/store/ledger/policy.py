@@ -14,33 +14,40 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
+_CLOCKS = 60_000  # ms by which the clocks of those who decide may differ from MLflow's
+
+
 def of(model: str, alias: str) -> settings.Protection:
     """Return what an alias asks for, as ``[tool.flowml.registry.<model>]`` says, or ``[tool.flowml.registry."*"]``."""
     said = settings.current().registry
     return said.get(model, {}).get(alias) or said.get("*", {}).get(alias) or settings.Protection()
 
 
-def check(model: str, alias: str, version: str, model_id: str | None, ask: Callable[[], Sequence[Entry]]) -> None:
+def check(version: ModelVersion, alias: str, ask: Callable[[], Sequence[Entry]]) -> None:
     """Check that a version may have an alias.
 
     Args:
-        model: The registered model's name.
-        alias: The alias.
         version: The version.
-        model_id: The logged model that it was made of: a gate may have looked at that, before there was a version.
+        alias: The alias.
         ask: Reads the model's ledger, where the alias is protected.
 
     Raises:
         RegistryError: If it may not; the message says what is missing.
     """
+    model, number, model_id = str(version.name), str(version.version), model_id_of(version)
     wanted = of(model, alias)
     if wanted == settings.Protection():
         return
-    entries = ask()
-    lacks = [*_gate(wanted, version, model_id, entries), *_approvals(wanted, version, entries)]
+    since = (version.creation_timestamp or 0) - _CLOCKS  # what was decided before was about another of the same number
+    entries = [
+        entry
+        for entry in ask()
+        if entry.decision.at >= since or (model_id and entry.decision.facts.get("candidate") == model_id)
+    ]
+    lacks = [*_gate(wanted, number, model_id, entries), *_approvals(wanted, number, entries)]
     if lacks:
         msg = (
-            f"{model}@{alias} is protected (tool.flowml.registry in pyproject.toml), and version {version} lacks "
+            f"{model}@{alias} is protected (tool.flowml.registry in pyproject.toml), and version {number} lacks "
             f"{' and '.join(lacks)}. Nothing was changed."
         )
         raise RegistryError(msg)
@@ -70,7 +77,7 @@ def approvals_of(version: str, entries: Sequence[Entry]) -> list[Entry]:
         if entry.decision.kind == "approval" and entry.decision.version == version:
             if entry.decision.facts.get("approved"):
                 found[entry.decision.who] = entry
-            else:
+            elif entry.decision.facts.get("outcome") != "timed out":  # nobody has refused it
                 found.clear()
     return list(found.values())
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
-from flowml.errors import RegistryError
+from flowml.errors import FlowmlError, RegistryError, TrackingError
 from flowml.store.backend import imports
 from flowml.store.backend.notifications import Kind, Notification, notify
 from flowml.store.journal.journal import TAG as KEY_TAG
@@ -126,7 +126,8 @@ def send(
     """
     from mlflow.entities import LoggedModelOutput
 
-    run, refused = client.get_run(run_id), None
+    run = client.get_run(run_id)
+    refused: FlowmlError | None = None
     before = _logged_before(client, saved, run_id)
     model = before or _upload(client, saved, run, experiment_id, params or {})
     saved.serialized.ids[client.tracking_uri] = str(model.model_id)  # now: what follows may have to be tried again
@@ -143,6 +144,8 @@ def send(
                 registry.promote(client, saved.register, version, alias, run_id=run_id)
         except RegistryError as error:
             refused, alias = error, None
+        except TrackingError as error:
+            refused = error
         made = records.RegisteredModel(saved.register, version, alias)
         versions = [*registry.versions_in(run.data.tags), made]
         client.set_tag(run_id, registry.TAG, registry.as_tag(versions))

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowml import formats, mlflow_limits, records
+from flowml.errors import RegistryError, TrackingError
 from flowml.formats import number
 from flowml.store.backend import urls
 from flowml.store.backend.connection import ui_of
+from flowml.store.backend.retrying import may_pass
 from flowml.store.ledger import Decision, policy
 from flowml.store.ledger.moving import HOW, MADE_OF, MARKER, Aliases
 
@@ -77,27 +79,43 @@ def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *,
 
     Raises:
         RegistryError: If the alias is protected, and the version lacks what that takes.
+        TrackingError: If it has the alias, and the history of the model cannot be written.
+        Exception: What MLflow raises.
     """
-    aliases = Aliases(client, name)
+    found = client.get_model_version(name, version)
+    try:
+        _promote(client, found, alias, run_id)
+    except RegistryError:
+        raise
+    except Exception as error:
+        if may_pass(error):
+            raise
+        policy.check(found, alias, list)  # a protected alias is not moved without its history
+        client.set_registered_model_alias(name, alias, version)
+        msg = f"{name}@{alias} is version {version} now, which its history does not tell: {error}"
+        raise TrackingError(msg) from error
+
+
+def _promote(client: mlflow.MlflowClient, version: ModelVersion, alias: str, run_id: str) -> None:
+    aliases, number = Aliases(client, str(version.name)), str(version.version)
     entries = aliases.ledger.entries()
-    if any(
-        (one.decision.run_id, one.decision.version, one.decision.alias) == (run_id, version, alias) for one in entries
-    ):
-        aliases.settled(alias)
-        return
-    made_of = policy.model_id_of(client.get_model_version(name, version))
-    policy.check(name, alias, version, made_of, lambda: entries)
+    mine = (run_id, number, alias)
+    for one in entries:
+        if mine == (one.decision.run_id, one.decision.version, one.decision.alias) and not one.is_void:
+            aliases.settled(alias)
+            return
+    policy.check(version, alias, lambda: entries)
     tags = client.get_run(run_id).data.tags
     aliases.move(
         Decision(
             kind="move",
-            version=version,
+            version=number,
             alias=alias,
             who=tags.get("mlflow.user", "unknown"),
             why=f"the marker of the task {tags.get('prefect.task_name', '')}".strip(),
             run_id=run_id,
             flow_run_id=tags.get("prefect.flow_run_id"),
-            facts={HOW: MARKER, MADE_OF: made_of},
+            facts={HOW: MARKER, MADE_OF: policy.model_id_of(version)},
         )
     )
 
