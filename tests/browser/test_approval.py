@@ -37,6 +37,7 @@ def asking(chromium: str, tmp_path: Path) -> Iterator[str]:
         told, log = {**project.environment, "PREFECT_API_URL": f"{prefect}/api"}, tmp_path / "serve.log"
         with child("-m", "tests.registry.served", log=log, environment=told, folder=project.folder):
             words = ["releases/asks", "--param", "version=1", "--param", f"folder={project.folder}"]
+            words += ["--param", "form=Ticketed"]
             until(lambda: project.flowml("trigger", *words).returncode == 0, "the flow is served")
             yield prefect
         assert project.flowml("down").returncode == 0
@@ -58,29 +59,29 @@ def is_asked(prefect: str, number: int) -> bool:
     return state["name"] == "Suspended" and key.endswith(f"-{number}")
 
 
-def answer(page: Page, why: str, pictures: Path) -> None:
-    """Press Resume, approve, give a reason and a name, and submit."""
+def answer(page: Page, ticket: str, picture: Path) -> None:
+    """Press Resume, approve with a reason, a name and a ticket, and submit."""
     page.get_by_role("button", name="Resume", exact=True).click()
     form = page.locator(".p-modal__card")
-    expect(form.get_by_text("Why")).to_be_visible()
     form.get_by_role("switch").click()
-    form.locator("textarea").nth(0).fill(why)
-    form.locator("textarea").nth(1).fill("Ada")
-    photograph(page, pictures / f"approval-{bool(why)}.png")
+    form.get_by_role("button", name="str", exact=True).click()
+    for place, text in enumerate(("Checked the branch offices.", "Ada", ticket)):
+        form.locator("textarea").nth(place).fill(text)
+    photograph(page, picture)
     form.get_by_role("button", name="Submit").click()
 
 
 def test_a_version_is_approved_in_prefects_ui(asking: str, browser: BrowserContext, pictures: Path) -> None:
-    """An answer without a reason is asked for again, and says so; with one the flow goes on, and the history has it."""
+    """A ticket that the form does not know is asked for again, and that is said; with a known one the flow goes on."""
     prefect = asking
     until(lambda: is_asked(prefect, 0), "it asks", 200, every=1)
     page = browser.new_page()
     page.goto(f"{prefect}/runs/flow-run/{flow_run(prefect)['id']}")
-    answer(page, "", pictures)
+    answer(page, "nonsense", pictures / "approval-refused.png")
     until(lambda: is_asked(prefect, 1), "it asks again", 200, every=1)
     page.reload()
     page.get_by_role("button", name="Resume", exact=True).click()
     expect(page.get_by_text("The last answer was not accepted")).to_be_visible()
     page.get_by_role("button", name="Close", exact=True).click()
-    answer(page, "Checked the branch offices.", pictures)
+    answer(page, "REL-1", pictures / "approval.png")
     until(lambda: flow_run(prefect)["state"]["name"] == "Completed", "it goes on", 200, every=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from flowml.registry.waiting import Question
     from flowml.store.ledger import Entry
 
+_NUMBERED = re.compile(r"&(?:#(\d+)|amp);")
+_LOOKALIKES = {"[": "(", "]": ")", "|": "/", "`": "'", "\\": "/", "*": "\N{ASTERISK OPERATOR}"}
+_LOOKALIKES["<"] = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
+_LOOKALIKES[">"] = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 _MOST_TEXT = 6000  # characters of the evidence
 
 
@@ -33,7 +38,7 @@ def question_text(question: Question, flow_run: FlowRun, shown: Entry | None, *,
         why: Why it is asked.
         problem: What was wrong with the answer before; empty for the first time.
     """
-    lines = [f"**The last answer was not accepted: {formats.text(problem, 500)}.**", ""] if problem else []
+    lines = [f"**The last answer was not accepted:** {formats.text(problem, 500)}.", ""] if problem else []
     lines += [f"May version {question.version} of {formats.text(question.model)} be released?", ""]
     if why:
         lines += [formats.text(why, 1000), ""]
@@ -41,7 +46,13 @@ def question_text(question: Question, flow_run: FlowRun, shown: Entry | None, *,
     if question.until is not None:
         until = datetime.fromtimestamp(question.until / 1000, timezone.utc)
         lines += ["", f"Until {until:%Y-%m-%d %H:%M} UTC."]
-    return "\n".join(lines)
+    return _NUMBERED.sub(_lookalike, "\n".join(lines))
+
+
+def _lookalike(numbered: re.Match[str]) -> str:
+    """Write a numbered character as one that means nothing in Markdown: Prefect's form shows the number as it is."""
+    character = chr(int(numbered[1])) if numbered[1] else "&"
+    return _LOOKALIKES.get(character, character)
 
 
 def _evidence(shown: Entry | None) -> Iterator[str]:
