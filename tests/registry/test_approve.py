@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
 from prefect.flow_runs import pause_flow_run
 from tests.ends.processes import until
 from tests.runs import run_of, runs_of
@@ -28,15 +30,23 @@ def releases(version: int, timeout: float | None = None, key: str = "") -> Appro
     return flowml.approve("churn", version, timeout=timeout, key=key)
 
 
+def paused() -> dict[str, Any]:
+    """Return the flow runs that are paused, by id: other tests of this server leave some."""
+    asked = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+    with get_client(sync_client=True) as prefect:
+        return {str(run.id): run for run in prefect.read_flow_runs(flow_run_filter=asked)}
+
+
 def meanwhile(act: Callable[[str], Any]) -> threading.Thread:
-    """Act on the id of the flow run that waits, once there is one."""
+    """Act on the id of the flow run that waits from now on, once there is one."""
+    before = paused()
 
-    def waiting() -> Any:
+    def waiting() -> str:
+        new = [run for name, run in paused().items() if name not in before]
         with get_client(sync_client=True) as prefect:
-            runs = [run for run in prefect.read_flow_runs() if run.state and run.state.is_paused()]
-            return bool(runs and prefect.filter_flow_run_input(runs[0].id, "paused", 1, set())) and str(runs[0].id)
+            return str(new[0].id) if new and prefect.filter_flow_run_input(new[0].id, "paused", 1, set()) else ""
 
-    thread = threading.Thread(target=lambda: act(until(waiting, "a flow waits")))
+    thread = threading.Thread(target=lambda: act(until(waiting, "a flow waits")), daemon=True)
     thread.start()
     return thread
 
