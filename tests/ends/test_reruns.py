@@ -26,8 +26,8 @@ def text_of(client: MlflowClient, run_id: str, path: str, folder: Path) -> str:
 
 
 def files_of(client: MlflowClient, run_id: str, path: str | None = None) -> set[str]:
-    """Return the names of all files of a run."""
-    found = client.list_artifacts(run_id, path)
+    """Return the names of all files of a run, but for those that tell how to make it again."""
+    found = [each for each in client.list_artifacts(run_id, path) if each.path != "reproduce"]
     below = [files_of(client, run_id, each.path) for each in found if each.is_dir]
     return {each.path for each in found if not each.is_dir}.union(*below)
 
