@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from sklearn.linear_model import LinearRegression
+from tests.ends.processes import until
 
 import flowml
 from flowml import TrackingError, records, settings
@@ -176,9 +177,14 @@ def test_a_model_that_is_sent_early_has_its_runs_params(opened: Run, stored: Mlf
     """A model that is sent before its run ends has the parameters that MLflow gets at that end."""
     model = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
     opened.put([records.Param("rate", "0.1"), records.Model("model", model, "sklearn")])
-    writer_of(connect()).flush()
     assert opened.info is not None
-    (output,) = (each.model_id for each in stored.get_run(opened.info.run_id).outputs.model_outputs)
+    run_id = opened.info.run_id
+
+    def made() -> list[str]:
+        writer_of(connect()).flush()
+        return [each.model_id for each in stored.get_run(run_id).outputs.model_outputs]
+
+    (output,) = until(made, "the model is sent")
     assert stored.get_logged_model(output).params == {"rate": "0.1"}
     opened.close("FINISHED", 1)
 
