@@ -150,7 +150,8 @@ def _begin() -> _Place:
 def _told(place: _Place, done: Promotion) -> Promotion:
     """Tell Prefect, MLflow's run and the user's log what was moved."""
     if place.run_id:
-        tags = {"decision": "move", "model": done.model, "model_version": done.version, "alias": done.alias}
+        version, alias = f"{done.model}/{done.version}", f"{done.model}@{done.alias}"
+        tags = {"decision": "move", "model_version": version, "alias": alias}
         for key, value in tags.items():
             place.client.set_tag(place.run_id, f"flowml.{key}", value)
     if place.log:
