@@ -35,7 +35,9 @@ def hear(client: mlflow.MlflowClient, model: str, alias: str, version: str | Non
         mine = [
             one
             for one in entries
-            if one.decision.kind == "move" and (one.decision.alias, one.decision.version) == (alias, version)
+            if one.decision.kind == "move"
+            and not one.is_void
+            and (one.decision.alias, one.decision.version) == (alias, version)
         ]
         for entry in mine:
             if entry.notes.get(SEEN) == message:
