@@ -15,12 +15,12 @@ from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL
 from sklearn.datasets import load_iris
 from tests.ops.conftest import Said
+from tests.provenance.repository import committed, git
 from tests.runs import all_runs
 
 from flowml.ops.launch.loading import load
 from flowml.ops.reproducing import environment
 from flowml.ops.reproducing.recorded import Recorded
-from flowml.provenance import packages
 from flowml.provenance.files import Code, Origin, Parameters
 
 Flowml = Callable[..., Said]
@@ -59,30 +59,13 @@ def tiny() -> float:
 """
 
 
-def git(folder: Path, *words: str) -> None:
-    """Call git in a folder, as somebody."""
-    named = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", *words]
-    subprocess.run(named, cwd=folder, check=True, capture_output=True)
-
-
 @pytest.fixture
 def repository(client: MlflowClient, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The project as a repository: a flow, and the measures of 150 irises."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))  # for other processes
-    packages.installed.cache_clear()
-    (project / "work.py").write_text(FILE)
-    load_iris(as_frame=True).frame.to_csv(project / "iris.csv", index=False)
-    (project / ".gitignore").write_text(".flowml\n__pycache__\n")
-    git(project, "init", "-q")
-    git(project, "add", ".")
-    git(project, "commit", "-qm", "Begin")
-    yield project
-    packages.installed.cache_clear()
-    for name in [
-        name for name, one in sys.modules.items() if str(getattr(one, "__file__", "")).startswith(str(project))
-    ]:
-        del sys.modules[name]
+    irises = load_iris(as_frame=True).frame.to_csv(index=False)
+    with committed(project, {"work.py": FILE, "iris.csv": irises}, monkeypatch):
+        yield project
 
 
 @pytest.mark.e2e

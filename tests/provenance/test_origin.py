@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from tests.provenance.conftest import git
+from tests.provenance.repository import git
 from tests.runs import all_runs, run_of
 
 from flowml.provenance import packages

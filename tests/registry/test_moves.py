@@ -25,6 +25,23 @@ def told(client, model="churn"):
     return [(one.alias, one.before, one.version, one.how) for one in moves]
 
 
+def train(alias):
+    """Run a flow whose task's marker registers a model and gives it an alias."""
+
+    def fit():
+        rows = load_iris()
+        return LogisticRegression(max_iter=200).fit(rows.data, rows.target)
+
+    fit.__annotations__["return"] = Annotated[LogisticRegression, Model("clf", register="churn", alias=alias)]
+    fitting = task(fit)
+
+    @flow
+    def training() -> None:
+        fitting()
+
+    training()
+
+
 def typed(capsys, *words):
     """Type a command; return its exit code and what it said."""
     code = 0
@@ -78,17 +95,7 @@ def test_rollback_goes_back_step_by_step(client, versions):
 
 def test_a_marker_moves_the_alias_once(client):
     """An alias that a task's marker gives is in the history with its task; the same run does it once."""
-
-    @task
-    def fit() -> Annotated[LogisticRegression, Model("clf", register="churn", alias="challenger")]:
-        rows = load_iris()
-        return LogisticRegression(max_iter=200).fit(rows.data, rows.target)
-
-    @flow
-    def training() -> None:
-        fit()
-
-    training()
+    train("challenger")
     (move,) = history.moves_in(history.entries_of(client, "churn"))
     assert (move.alias, move.before, move.version, move.how) == ("challenger", None, "1", "marker")
     assert move.run_id == run_of(client, "fit").info.run_id
@@ -132,16 +139,7 @@ def test_a_protected_alias_is_refused_to_a_marker(client, project):
     """The version is registered, the alias stays where it is, and the run says why."""
     (project / "pyproject.toml").write_text('[tool.flowml.registry."*"]\nchampion = { gate = true }\n')
 
-    @task
-    def fit() -> Annotated[LogisticRegression, Model("clf", register="churn", alias="champion")]:
-        rows = load_iris()
-        return LogisticRegression(max_iter=200).fit(rows.data, rows.target)
-
-    @flow
-    def training() -> None:
-        fit()
-
-    training()
+    train("champion")
     assert client.get_registered_model("churn").aliases == {}
     assert "is protected" in run_of(client, "training").data.tags["flowml.tracking_error"]
 
@@ -160,19 +158,9 @@ def test_approvals_are_not_those_of_a_deleted_model(client, versions, project, m
 
 def test_a_marker_works_without_the_history(client, capsys):
     """Where somebody has deleted the ledger the alias is given all the same, and the run says what is missing."""
-
-    @task
-    def fit() -> Annotated[LogisticRegression, Model("clf", register="churn", alias="challenger")]:
-        rows = load_iris()
-        return LogisticRegression(max_iter=200).fit(rows.data, rows.target)
-
-    @flow
-    def training() -> None:
-        fit()
-
-    training()
+    train("challenger")
     client.delete_run(str(Ledger(client, "churn").run_id))
-    training()
+    train("challenger")
     assert client.get_registered_model("churn").aliases == {"challenger": 2}
     assert "which its history does not tell" in runs_of(client, "training")[-1].data.tags["flowml.tracking_error"]
 

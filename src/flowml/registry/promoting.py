@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
+from flowml.capture.inside import current_run
+from flowml.capture.reading import connection_here
 from flowml.capture.session import current
 from flowml.decorators import task
 from flowml.events.emitting import emit
@@ -16,8 +18,7 @@ from flowml.options import Track
 from flowml.registry import moves
 from flowml.registry.moves import ANY_VERSION, Promotion
 from flowml.registry.references import find
-from flowml.store import NO_RUN, flush_all
-from flowml.store.backend.connection import connect
+from flowml.store import flush_all
 from flowml.store.ledger import Decision, this_user
 from flowml.store.ledger.ledger import EXPERIMENT
 
@@ -118,12 +119,11 @@ class _Place:
     def wish(self, version: str | None, alias: str, who: str, why: str) -> Decision:
         """Say who wishes to move an alias."""
         facts = {"task_run": self.task_run_id} if self.task_run_id else {}
-        mine = who or this_user()
         return Decision(
             kind="move",
             version=version,
             alias=alias,
-            who=mine,
+            who=who or this_user(),
             why=why,
             run_id=self.run_id,
             flow_run_id=self.flow_run_id,
@@ -133,17 +133,15 @@ class _Place:
 
 def _begin() -> _Place:
     flush_all()  # a version that this flow has registered is to be there
-    session = current()
-    run = session.run if session and session.run is not NO_RUN else None
-    connection = run.own.connection if run and run.own else connect()
-    context = TaskRunContext.get()
+    session, run, context = current(), current_run(), TaskRunContext.get()
     task_run = context.task_run if context else None
+    flow_run_id = task_run.flow_run_id if task_run else None
     return _Place(
-        client=connection.client,
-        run_id=run.info.run_id if run and run.info else None,
+        client=connection_here().client,
+        run_id=run.run_id if run else None,
         task_run_id=str(task_run.id) if task_run else None,
-        flow_run_id=str(task_run.flow_run_id) if task_run and task_run.flow_run_id else None,
-        log=session.call.log.info if session and task_run and task_run.flow_run_id else None,
+        flow_run_id=str(flow_run_id) if flow_run_id else None,
+        log=session.call.log.info if session and flow_run_id else None,
     )
 
 

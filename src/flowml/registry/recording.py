@@ -10,13 +10,14 @@ from prefect.context import TaskRunContext
 
 from flowml import describe, formats, mlflow_limits, records
 from flowml.capture.links.artifacts import Links
+from flowml.capture.reading import connection_here
 from flowml.capture.session import Session, current
 from flowml.errors import RegistryError
 from flowml.registry import evidence
 from flowml.registry.evidence import Verdict
 from flowml.storable import legal_key
 from flowml.store import NO_RUN, flush_all
-from flowml.store.backend.connection import Connection, connect
+from flowml.store.backend.connection import Connection
 from flowml.store.backend.urls import NOTE
 from flowml.store.ledger import Decision, Entry, Ledger
 
@@ -149,14 +150,12 @@ def begin() -> Trail:
     """
     session = current()
     run = session.run.info if session and session.run is not NO_RUN else None
-    own = session.run.own if session and run else None
-    connection = own.connection if own else connect()
     if run:
         flush_all()  # a model that this flow has trained is to be known by its id
     context = TaskRunContext.get()
     task_run = context.task_run if context else None
     return Trail(
-        connection=connection,
+        connection=connection_here(),
         log=session.call.log if session else logging.getLogger("prefect.flowml"),
         session=session,
         run=run,

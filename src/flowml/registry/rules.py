@@ -118,7 +118,18 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class AtLeast(Rule):
+class _Limit(Rule):
+    """A rule about the candidate alone."""
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_number("limit", self.limit, "a number")
+
+
+@dataclass(frozen=True)
+class AtLeast(_Limit):
     """The metric is no lower than a limit; asked of the first model, too.
 
     Args:
@@ -135,12 +146,6 @@ class AtLeast(Rule):
         'AtLeast("recall", 0.9, where="age > 60")'
     """
 
-    limit: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_number("limit", self.limit, "a number")
-
     def judge(self, measured: Measured) -> tuple[bool, str]:
         """Compare the candidate's value with the limit."""
         is_met = measured.candidate >= self.limit - _NOISE
@@ -148,7 +153,7 @@ class AtLeast(Rule):
 
 
 @dataclass(frozen=True)
-class AtMost(Rule):
+class AtMost(_Limit):
     """The metric is no higher than a limit; asked of the first model, too.
 
     Args:
@@ -164,12 +169,6 @@ class AtMost(Rule):
         >>> str(AtMost("log_loss", 0.2))
         'AtMost("log_loss", 0.2)'
     """
-
-    limit: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_number("limit", self.limit, "a number")
 
     def judge(self, measured: Measured) -> tuple[bool, str]:
         """Compare the candidate's value with the limit."""

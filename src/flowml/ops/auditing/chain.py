@@ -14,7 +14,7 @@ from flowml.store.ledger.moving import HOW, OUTSIDE
 
 if TYPE_CHECKING:
     import mlflow
-    from mlflow.entities import Run
+    from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
 
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
@@ -71,6 +71,7 @@ class _Known:
     flow: Run | None
     entries: Sequence[Entry]
     model_id: str | None
+    logged: LoggedModel | None
 
 
 def chain_of(client: mlflow.MlflowClient, version: ModelVersion) -> Chain:
@@ -87,7 +88,8 @@ def chain_of(client: mlflow.MlflowClient, version: ModelVersion) -> Chain:
     entries = history.entries_of(client, name)
     run = _run(client, version.run_id)
     flow = _run(client, run.data.tags.get("flowml.root_run_id") or run.info.run_id) if run else None
-    known = _Known(client, version, run, flow, entries, policy.model_id_of(version))
+    model_id = policy.model_id_of(version)
+    known = _Known(client, version, run, flow, entries, model_id, _logged(client, model_id))
     followed = (_data, _code, _run_link, _metrics, _model, _gate, _approval, _moves)
     aliases = client.get_registered_model(name).aliases
     has = tuple(sorted(alias for alias, each in aliases.items() if str(each) == number))
@@ -167,39 +169,31 @@ def _code(known: _Known) -> Link:
 
 def _metrics(known: _Known) -> Link:
     of_run = dict(known.run.data.metrics) if known.run else {}
-    of_model = _of_model(known)
+    of_model = {each.key: each.value for each in known.logged.metrics or []} if known.logged else {}
     if not of_run and not of_model:
         return Link("metrics", missing="nothing was measured")
     return Link("metrics", {"of_run": of_run, "of_model": of_model})
 
 
-def _of_model(known: _Known) -> dict[str, float]:
-    from mlflow.exceptions import MlflowException
-
-    if not known.model_id:
-        return {}
-    try:
-        logged = known.client.get_logged_model(known.model_id)
-    except MlflowException:
-        return {}
-    return {metric.key: metric.value for metric in logged.metrics or []}
-
-
 def _model(known: _Known) -> Link:
+    facts = {"source": known.version.source, "model_id": known.model_id}
+    if known.logged:
+        return Link("model", facts | {"name": known.logged.name, "at": known.logged.artifact_location})
+    if known.model_id:
+        return Link("model", facts, f"the logged model {known.model_id} is deleted")
+    return Link("model", facts, "" if known.version.source else "the version names no files")
+
+
+def _logged(client: mlflow.MlflowClient, model_id: str | None) -> LoggedModel | None:
+    """Return a logged model; None if there is none, or it is deleted."""
     from mlflow.exceptions import MlflowException
 
-    facts = {"source": known.version.source, "model_id": known.model_id}
-    if known.model_id:
-        try:
-            found = known.client.get_logged_model(known.model_id)
-        except MlflowException as error:
-            if error.error_code != _MISSING:
-                raise
-            return Link("model", facts, f"the logged model {known.model_id} is deleted")
-        return Link("model", facts | {"name": found.name, "at": found.artifact_location})
-    if not known.version.source:
-        return Link("model", facts, "the version names no files")
-    return Link("model", facts)
+    try:
+        return client.get_logged_model(model_id) if model_id else None
+    except MlflowException as error:
+        if error.error_code != _MISSING:
+            raise
+        return None
 
 
 def _gate(known: _Known) -> Link:

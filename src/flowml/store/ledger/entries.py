@@ -87,12 +87,8 @@ def digest_of(number: int, decision: Decision, before: str) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def written(number: int, decision: Decision, before: str) -> tuple[Decision, str]:
-    """Write an entry as the value of a parameter; a reason that is too long for that is cut.
-
-    Returns:
-        The decision as it is kept, and the text.
-    """
+def written(number: int, decision: Decision, before: str) -> str:
+    """Write an entry as the value of a parameter; a reason that is too long for that is cut."""
     while len(text := _text(number, decision, before)) > mlflow_limits.PARAM:
         kept = decision.why.removesuffix(_CUT)
         less = max(0, len(kept) - (len(text) - mlflow_limits.PARAM) - len(_CUT))
@@ -100,7 +96,7 @@ def written(number: int, decision: Decision, before: str) -> tuple[Decision, str
             msg = f"A decision of {len(text):,} characters is longer than what MLflow keeps, {mlflow_limits.PARAM:,}."
             raise RegistryError(msg)
         decision = replace(decision, why=kept[:less] + _CUT if less else "")
-    return decision, text
+    return text
 
 
 def _text(number: int, decision: Decision, before: str) -> str:

@@ -136,7 +136,7 @@ class Ledger:
         """
         last = known[-1] if known else None
         number, before = (last.number + 1 if last else 1), (last.digest if last else "")
-        _, text = written(number, decision, before)
+        text = written(number, decision, before)
         if not self._write(self.run_id or self._begin(), f"{number:06d}", text):
             return None
         return read(number, text, {})

@@ -151,7 +151,6 @@ class Aliases:
         version: str | None,
         was: str | None,
         *,
-        who: str = _NOBODY,
         is_overwritten: bool = False,
         at: int | None = None,
     ) -> Entry | None:
@@ -162,7 +161,6 @@ class Aliases:
             alias: The alias.
             version: Which version got it; None if it was taken away.
             was: Which version had it before.
-            who: By whom, if that is known.
             is_overwritten: Whether another move has followed already.
             at: When, in milliseconds since 1970. Default: it was found now, and happened at some time before.
 
@@ -178,7 +176,7 @@ class Aliases:
             version=version,
             alias=alias,
             was=was,
-            who=who,
+            who=_NOBODY,
             why="moved outside flowml",
             at=formats.now() if at is None else at,
             facts=facts,
