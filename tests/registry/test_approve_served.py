@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,6 @@ from tests.ends.conftest import environment
 from tests.ends.processes import child, start, state_of, until
 from tests.runs import runs_of
 
-from flowml import formats
 from flowml.registry import evidence
 from flowml.registry.evidence import Result, Verdict
 from flowml.store.ledger import Decision, Ledger, broken
@@ -105,7 +105,7 @@ def test_it_is_approved_and_refused_by_the_command(client, served, environment, 
     assert "May version 1 of churn be released?" in shown
     assert "It is better on recall." in shown
     assert digest[:12] in shown
-    assert formats.text('AtLeast("auc<x>", 0.8)') in shown
+    assert re.search(r'AtLeast\("auc[^<&]x[^>&]", 0.8\)', shown)  # what looks like markup is written otherwise
     assert f"/runs/flow-run/{run.id}" in shown
     assert [each.info.status for each in runs_of(client, "releases")] == ["RUNNING"]
     done = command("approve", run.name, "--why", "checked", "--who", "ada", environment=environment)
@@ -145,7 +145,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_again(client, served, environm
     answer = {"approve": True, "why": "checked", "who": "ada", "ticket": "X-1"}
     resume_flow_run(run.id, run_input=answer)
     again = suspended(run.id, 1)["description"]
-    assert formats.text("ticket: is no ticket of ours") in again
+    assert "ticket: is no ticket of ours" in again
     resume_flow_run(run.id)
     assert "it was resumed without an answer" in suspended(run.id, 2)["description"]
     resume_flow_run(run.id, run_input={**answer, "ticket": "REL-1"})
