@@ -135,7 +135,8 @@ class _Reader:
                 for one in self.versions
                 if one.name == model.name
             }
-            found[model.name] = [model.description or None, model.tags, versions]
+            tags = {key: value for key, value in model.tags.items() if key != "flowml.ledger"}  # each store has its own
+            found[model.name] = [model.description or None, tags, versions]
         return found
 
     def place(self, version: Any) -> str:

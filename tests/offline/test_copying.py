@@ -15,9 +15,11 @@ from tests.offline.snapshot import snapshot
 
 from flowml.store.copying.copy_store import copy
 from flowml.store.copying.ends import Copied, Ends
+from flowml.store.ledger import Decision, this_user
+from flowml.store.ledger.moving import Aliases
 
 READS = ("get_", "search_", "list_")
-STEPS = 60  # more than a copy of the small store takes; `test_steps_are_enough` looks
+STEPS = 80  # more than a copy of the small store takes; `test_steps_are_enough` looks
 
 
 class Interrupted:
@@ -142,20 +144,38 @@ def test_what_changes_later_follows(ends: Callable[[], Ends], tmp_path: Path) ->
 
 
 def test_a_version_comes_after_those_that_are_there(ends: Callable[[], Ends]) -> None:
-    """A registered model keeps its versions; the copy is the next one, has the alias, and is named so."""
+    """A registered model keeps its versions; the copy is the next one, is promoted as ever, and is named so."""
     made = ends()
     made.target.create_registered_model("churn", description="Theirs.")
     made.target.create_model_version("churn", "file:///elsewhere")
     made.target.set_registered_model_alias("churn", "champion", "1")
     everything(made)
     model = made.target.get_registered_model("churn")
-    assert (model.description, model.tags, model.aliases) == ("Theirs.", {"team": "a"}, {"champion": 2})
+    assert (model.description, model.tags["team"]) == ("Theirs.", "a")
+    assert model.aliases == {"champion": 2, "previous": 1}
     (experiment,) = (one.experiment_id for one in made.target.search_experiments() if one.name == "small")
     (root,) = (run for run in made.target.search_runs([experiment]) if run.info.run_name == "root")
     assert root.data.tags["flowml.registered_models"] == '[["churn", "2", "champion"]]'
     assert "#/models/churn/versions/2" in root.data.tags["mlflow.note.content"]
     (logged,) = made.target.search_logged_models([experiment])
     assert logged.tags["mlflow.modelVersions"] == '[{"name": "churn", "version": 2}]'
+
+
+def test_the_history_of_the_other_store_tells_of_copied_aliases(ends: Callable[[], Ends]) -> None:
+    """A move by a copy is a decision there like any other; what was decided offline stays in the offline store."""
+    made = ends()
+    made.target.create_registered_model("churn")
+    made.target.create_model_version("churn", "file:///elsewhere")
+    Aliases(made.target, "churn").move(Decision(kind="move", version="1", alias="champion", who="ada"))
+    Aliases(made.source, "churn").move(Decision(kind="move", version="1", alias="challenger", who="ben"))
+    everything(made)
+    moves = [one.decision for one in Aliases(made.target, "churn").settled("champion")]
+    assert [(one.who, one.alias, one.was, one.version) for one in moves] == [
+        ("ada", "champion", None, "1"),
+        (this_user(), "challenger", None, "2"),
+        (this_user(), "champion", "1", "2"),
+    ]
+    assert made.target.get_run(made.target.get_registered_model("churn").tags["flowml.ledger"])
 
 
 def test_a_copy_that_somebody_deleted_is_not_made_again(ends: Callable[[], Ends]) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -136,7 +137,8 @@ def test_prefect_shows_the_evidence(champion):
     training()
     tags = run_of(champion, "gate").data.tags
     with get_client(sync_client=True) as api:
-        found = [one for one in api.read_artifacts() if str(one.flow_run_id) == tags["prefect.flow_run_id"]]
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[tags["prefect.flow_run_id"]]))
+        found = api.read_artifacts(flow_run_filter=mine)
     (shown,) = [one for one in found if one.key == "gate"]
     assert str(shown.task_run_id) == tags["prefect.task_run_id"]
     assert "**Passed**" in shown.data

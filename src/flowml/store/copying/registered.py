@@ -13,7 +13,9 @@ from flowml.store.backend.paging import paged
 from flowml.store.copying import marks
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.links import Links
-from flowml.store.ledger import Ledger, policy
+from flowml.store.ledger import Decision, policy, this_user
+from flowml.store.ledger.ledger import TAG as LEDGER
+from flowml.store.ledger.moving import COPIED, HOW, MADE_OF, Aliases
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,13 +75,14 @@ def _search(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
 def _make_model(ends: Ends, model: RegisteredModel, links: Links) -> None:
     from mlflow.exceptions import MlflowException
 
+    tags = {key: value for key, value in model.tags.items() if key != LEDGER}  # each store has its own
     try:
-        ends.target.create_registered_model(model.name, links.of_tags(model.tags), model.description)
+        ends.target.create_registered_model(model.name, links.of_tags(tags), model.description)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
         there = ends.target.get_registered_model(model.name)
-        for key, value in model.tags.items():
+        for key, value in tags.items():
             if key not in there.tags:
                 ends.target.set_registered_model_tag(model.name, key, links.rewritten(value))
         if model.description and not there.description:
@@ -111,12 +114,22 @@ def _copy_version(
 
 def _give(ends: Ends, name: str, version: str, alias: str) -> None:
     """Give a copied version an alias that it had; a protected one stays where it is."""
+    aliases, made = Aliases(ends.target, name), ends.target.get_model_version(name, version)
     try:
-        policy.check(ends.target.get_model_version(name, version), alias, Ledger(ends.target, name).entries)
+        policy.check(made, alias, aliases.ledger.entries)
     except RegistryError as error:
         _logger.warning("flowml: %s", error)
         return
-    ends.target.set_registered_model_alias(name, alias, version)
+    aliases.move(
+        Decision(
+            kind="move",
+            version=version,
+            alias=alias,
+            who=this_user(),
+            why="copied from a store of runs that were tracked offline",
+            facts={HOW: COPIED, MADE_OF: policy.model_id_of(made)},
+        )
+    )
 
 
 def _create(

@@ -29,7 +29,9 @@ EXPERIMENT = "flowml registry"
 LEDGER = "ledger"
 """The kind of run that a ledger is, in the tag ``flowml.kind``."""
 
-_MODEL = "flowml.ledger"  # the run's tag with the model's name, and the model's with the run's id
+TAG = "flowml.ledger"
+"""The run's tag with the model's name, and the model's with the run's id."""
+
 _KEY = "flowml.ledger_key"
 _STATE = "state"  # the parameter that says whether a ledger is in use: two may be begun at the same moment
 _IN_USE, _VOID = "in use", "void: another ledger of this model was begun at the same moment"
@@ -77,7 +79,7 @@ class Ledger:
         from mlflow.exceptions import MlflowException
 
         try:
-            run_id = self.client.get_registered_model(self.model).tags.get(_MODEL)
+            run_id = self.client.get_registered_model(self.model).tags.get(TAG)
             run = self.client.get_run(run_id) if run_id else None
         except MlflowException as error:
             if error.error_code != _MISSING:
@@ -185,12 +187,12 @@ class Ledger:
             if in_use or self._write(mine, _STATE, _IN_USE):
                 self._run_id = str(in_use[0].info.run_id if in_use else mine)
                 with suppress(MlflowException):  # of a model that is not there, or that is somebody else's
-                    self.client.set_registered_model_tag(self.model, _MODEL, self._run_id)
+                    self.client.set_registered_model_tag(self.model, TAG, self._run_id)
                 return self._run_id
             mine = self._made()  # another writer has voided it
 
     def _made(self) -> str:
-        tags = {"flowml.kind": LEDGER, _MODEL: self.model, _KEY: _key(self.model), "mlflow.note.content": _NOTE}
+        tags = {"flowml.kind": LEDGER, TAG: self.model, _KEY: _key(self.model), "mlflow.note.content": _NOTE}
         run = self.client.create_run(experiment(self.client), tags=tags, run_name=f"ledger of {self.model}")
         self.client.set_terminated(run.info.run_id)
         return str(run.info.run_id)

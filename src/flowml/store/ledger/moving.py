@@ -18,10 +18,16 @@ if TYPE_CHECKING:
     import mlflow
 
 HOW = "how"
-"""The fact that says by what an alias was moved: ``promote``, ``rollback``, ``marker`` (of a task), ``outside``."""
+"""The fact that says by what an alias was moved.
+
+It is ``promote``, ``rollback``, ``marker`` (of a task), ``copied`` (by `flowml sync`) or ``outside``.
+"""
 
 MARKER: Final = "marker"
 """How an alias was moved by the marker of a task that returned the model."""
+
+COPIED: Final = "copied"
+"""How an alias was moved by `flowml sync`, with a version that was registered offline."""
 
 OUTSIDE: Final = "outside"
 """How an alias was moved by somebody else than flowml: in MLflow's UI, or by its API."""
