@@ -82,7 +82,9 @@ class Application:
                 await self._recorder.kept(number, served, scope, limited.receive, limited.send)
             else:
                 await served.answer(scope, limited.receive, limited.send)
-        except _TooLargeError:
+        except Exception:
+            if not limited.is_too_long:
+                raise
             await limited.refuse()
 
     def _may(self, brought: bytes) -> bool:
@@ -105,26 +107,26 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-class _TooLargeError(Exception):
-    """A request is longer than is allowed."""
-
-
 class _Limited:
     """A request whose body may have so many bytes, and whose answer gets headers of ours."""
 
     def __init__(self, receive: Receive, send: Send, most: int) -> None:
         self._receive, self._send, self._left, self._most = receive, send, most, most
         self.headers: list[tuple[bytes, bytes]] = []
-        self._has_begun = False
+        self.is_too_long = self._has_begun = False
 
     async def receive(self) -> Message:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise _TooLargeError
+            self.is_too_long = True
+            msg = "the request is too long"
+            raise ValueError(msg)
         return message
 
     async def send(self, message: Message) -> None:
+        if self.is_too_long:  # what the model's application makes of that error
+            return
         if message["type"] == "http.response.start":
             self._has_begun = True
             message["headers"] = [*message.get("headers", ()), *self.headers]

@@ -64,20 +64,17 @@ class Follower:
     async def begin(self, app: Application) -> None:
         """Serve a first version, and follow the alias from then on.
 
-        Where MLflow cannot be asked, it is the version that was served last on this machine.
+        Where MLflow cannot be asked, or has no such version any more, it is the one that was served here last.
 
         Raises:
-            NoSuchVersionError: If there is none.
-            Exception: Whatever keeps it from being served.
+            Exception: Whatever keeps the first one from being served.
         """
         try:
             found = await self._find()
-        except NoSuchVersionError:
-            raise
         except Exception as error:
             if (last := self._files.last()) is None:
                 raise
-            self._say_once(f"MLflow cannot be asked: {_shortly(error)}. Serving {last}.")
+            self._say_once(f"{_shortly(error)}. Serving {last}, which was served here before.")
             await app.use(await self._start(last))
         else:
             await self._serve(app, found)

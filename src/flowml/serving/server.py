@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 
 from flowml import settings
-from flowml.errors import SettingsError
+from flowml.errors import SettingsError, TrackingError
 from flowml.serving.application import Application
 from flowml.serving.files import Files
 from flowml.serving.following import Follower
@@ -16,6 +16,7 @@ from flowml.serving.recording import Recorder
 from flowml.serving.versions import Limits, Loading
 from flowml.stack import ports, servers
 from flowml.store.backend import connection, imports
+from flowml.store.backend.failures import explained
 from flowml.store.registered import ModelRef, find
 
 _SHORTEST = 16  # characters of a token
@@ -66,6 +67,7 @@ def serve(options: Options) -> None:
 
     _check(options)
     _prepare(options)
+    _check_version(options)
     port = _free(options.host, options.port)
     _say(f"{options.ref} is going to answer at {servers.address(options.host, port)}/invocations, until Ctrl-C.")
     os.environ[_OPTIONS] = json.dumps(asdict(options))  # the workers are processes of uvicorn's
@@ -100,24 +102,26 @@ def _check(options: Options) -> None:
 
 
 def _prepare(options: Options) -> None:
-    """Set MLflow up in this process, and check that there is such a version."""
+    """Set MLflow up in this process."""
     for name, value in _QUICK.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"] = str(max(1, round(options.loading.limits.seconds)))
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = (
         "true"  # it is looked at before (trust.py); MLflow refuses skops too
     )
-    here = connection.connect()
-    files = Files(here, options.ref)
-    import mlflow
-
     imports.load_registry()
-    mlflow.set_tracking_uri(here.uri)
-    if here.registry_uri:
-        mlflow.set_registry_uri(here.registry_uri)
-    if files.last() is None:
-        here.check()
-        find(here.client, options.ref)
+    connection.connect(may_be_away=True)  # which plain MLflow, and so a model that is loaded, goes to as well
+
+
+def _check_version(options: Options) -> None:
+    """Check that there is such a version; where MLflow is away, that one was served here before."""
+    here = connection.connect(may_be_away=True)
+    try:
+        with explained(here.uri):
+            find(here.client, options.ref)
+    except TrackingError:
+        if Files(here, options.ref).last() is None:
+            raise
 
 
 def _free(host: str, first: int) -> int:
@@ -139,7 +143,7 @@ def application() -> Application:
         ModelRef(**told.pop("ref")), **told, loading=Loading(**{**loading, "limits": Limits(**loading["limits"])})
     )
     _prepare(options)
-    files = Files(connection.connect(), options.ref)
+    files = Files(connection.connect(may_be_away=True), options.ref)
     follower = Follower(files, options.loading, say=_say, every=options.every)
     return Application(
         options.loading.limits,
