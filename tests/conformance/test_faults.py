@@ -179,6 +179,11 @@ def test_an_outage(bench: Bench, plain: Baseline, name: str, share: float) -> No
     outage(bench, plain, name, share)
 
 
+def test_an_outage_in_a_pool(bench: Bench, pooled: Baseline) -> None:
+    """Where it is gone before the processes of a pool begin, what they log is kept too."""
+    outage(bench, pooled, "refused", 0.05, "pooled")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.5, 0.7, 0.9])

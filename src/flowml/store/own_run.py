@@ -286,8 +286,9 @@ class OwnRun(JoinedRun):
         if self._above is None or not self._is_near_root:
             return super().as_caller()
         above = self._above.as_caller()
-        mine = {"tag": self._tag} if above.run else {"key": self.out.key}
-        return dataclasses.replace(above, children=self.children, **mine)
+        return dataclasses.replace(
+            above, children=self.children, tag=self._tag if above.run else None, key=self.out.key
+        )
 
     def sum_up(self, child: SummarizedCall) -> None:
         """Count a child without a run; a forked process notes it for the one that has the run."""
