@@ -128,7 +128,8 @@ def join(caller: records.Caller) -> Run:
     if caller.key is None:
         return joined(store, caller.run) if caller.run else NO_RUN
     delay = delay_below(caller.run.run_id if caller.run else caller.key)
-    return JoinedRun(store, Outgoing(None, None, key=caller.key, store=store.place, own_delay=delay), caller.children)
+    out = Outgoing(None, None, found_by=caller.key, store=store.place, own_delay=delay)
+    return JoinedRun(store, out, caller.children)
 
 
 def close_left_open(caller: records.Caller, end: End) -> None:

@@ -183,6 +183,8 @@ def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) 
 def _upload(
     client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str, params: Mapping[str, str]
 ) -> LoggedModel:
+    from mlflow.entities import LoggedModelStatus
+
     run_id, begun = run.info.run_id, saved.serialized.begun
     mine = client.tracking_uri, run_id
     created = begun.get(mine) or _begun_before(client, saved, run_id, experiment_id)
@@ -196,13 +198,14 @@ def _upload(
             tags={KEY_TAG: saved.serialized.key},
         )
     begun[mine] = created
-    try:
-        _write_identity(saved.folder, created.artifact_location, created.model_id, run_id)
-        client.log_model_artifacts(created.model_id, str(saved.folder))
-        client.finalize_logged_model(created.model_id, "READY")
-    except BaseException:
-        _mark_failed(client, created.model_id)
-        raise
+    if created.status != LoggedModelStatus.READY:  # else all of its files are there, and perhaps no longer here
+        try:
+            _write_identity(saved.folder, created.artifact_location, created.model_id, run_id)
+            client.log_model_artifacts(created.model_id, str(saved.folder))
+            client.finalize_logged_model(created.model_id, "READY")
+        except BaseException:
+            _mark_failed(client, created.model_id)
+            raise
     _link_metrics(client, run_id, list(run.data.metrics), created.model_id)
     del begun[client.tracking_uri, run_id]
     return created

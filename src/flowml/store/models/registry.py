@@ -68,8 +68,9 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         model_id=logged.model_id,
         description=_description(client, logged, run_id),
     )
-    before, made = json.loads(logged.tags.get(_VERSIONS_TAG, "[]")), {"name": name, "version": version.version}
-    if made not in before:
+    before = json.loads(logged.tags.get(_VERSIONS_TAG, "[]"))  # MLflow's server may have noted it by itself
+    made = {"name": name, "version": int(version.version)}
+    if (name, str(version.version)) not in {(each["name"], str(each["version"])) for each in before}:
         client.set_logged_model_tags(logged.model_id, {_VERSIONS_TAG: json.dumps([*before, made])})
     return str(version.version)
 
@@ -173,6 +174,8 @@ def _description(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) 
     if about := (trained.data.tags if trained else tags).get(ABOUT):
         lines += ["", formats.text(about, _MOST_ABOUT)]
     metrics = {(each.key, each.dataset_name or ""): each.value for each in logged.metrics or []}
+    if not metrics and trained:  # they are linked to the model when it is sent, which may be after this
+        metrics = {(key, ""): value for key, value in trained.data.metrics.items()}
     if metrics:
         cells = [(formats.text(key), number(value), formats.text(data)) for (key, data), value in metrics.items()]
         lines += ["", *formats.rows([("Metric", "Value", "Dataset"), *cells[:_MOST_METRICS]])]

@@ -98,7 +98,7 @@ def find(client: MlflowClient, out: Outgoing) -> None:
         TrackingError: If it is not there yet.
         Exception: What MLflow raises.
     """
-    mine, experiments = f"tags.`{TAG}` = '{out.key}'", client.search_experiments(_any_stage(), max_results=5000)
+    mine, experiments = f"tags.`{TAG}` = '{out.public_key}'", client.search_experiments(_any_stage(), max_results=5000)
     found = client.search_runs([each.experiment_id for each in experiments], mine, _any_stage(), max_results=1)
     if not found:
         msg = "the run above is not in MLflow yet; its own process, or its journal, brings it."
