@@ -262,3 +262,39 @@ def test_a_task_that_is_tried_again_promotes_once(client, versions):
     assert release() == [1, None]
     assert len(told(client)) == 1
     assert mlflow.active_run() is None
+
+
+def test_a_flow_that_runs_again_moves_an_alias_once(client, versions):
+    """What an earlier attempt of the flow run, or of a task run, moved is given back, and nothing is moved again."""
+    versions("churn", 4)
+    attempts: list[list[str]] = []
+
+    @flow(retries=1)
+    def release(*, in_task: bool) -> list[str]:
+        def steps() -> None:
+            attempts.append([])
+            for step in (
+                lambda: flowml.promote("churn", 4, expect=3),
+                lambda: flowml.rollback("churn"),
+                lambda: flowml.rollback("churn"),
+                lambda: flowml.promote("churn", 3),
+            ):
+                attempts[-1].append(str(step()))
+            if len(attempts) == 1:
+                raise ValueError
+
+        task(steps, retries=1)() if in_task else steps()
+        return attempts[1]
+
+    @flow
+    def prepare() -> None:
+        for version in (1, 2, 3):
+            flowml.promote("churn", version)
+
+    for in_task in (False, True):
+        attempts.clear()
+        prepare()
+        before = len(told(client))
+        assert release(in_task=in_task) == attempts[0]
+        assert len(told(client)) == before + 4
+        assert client.get_registered_model("churn").aliases["champion"] == 3
