@@ -103,3 +103,47 @@ def test_what_cannot_be_registered(client):
         training()
     with flowml.disabled(), pytest.raises(RegistryError, match="nothing is tracked"):
         training()
+
+
+@pytest.mark.parametrize(
+    "name, more, said",
+    [
+        ("a/b", {}, "'a/b' cannot be a registered model's name"),
+        (" ", {}, "' ' cannot be"),
+        (None, {}, "None cannot be"),
+        ("churn", {"alias": "no good"}, "'no good' cannot be an alias"),
+        ("churn", {"alias": "previous"}, "follows another alias by itself"),
+        ("churn", {"tags": {3: "x"}}, "takes texts by their names"),
+        ("churn", {"tags": ["x"]}, "takes texts by their names"),
+    ],
+)
+def test_what_mlflow_would_not_take_is_refused_before(client, name, more, said):
+    """A name, alias or tag that cannot be is named, and no version is made."""
+
+    @flow
+    def training() -> None:
+        flowml.register(DummyClassifier().fit([[0], [1]], [0, 1]), name, **more)
+
+    with pytest.raises(RegistryError, match=said):
+        training()
+    assert not client.search_registered_models()
+
+
+def test_a_protected_alias_is_refused_in_each_attempt(client, project):
+    """The version is there, and whoever asked for the alias is told, also when their flow runs again."""
+    (project / "pyproject.toml").write_text('[tool.flowml.registry."*"]\nchampion = { gate = true }\n')
+    said: list[str] = []
+
+    @flow(retries=1)
+    def training() -> None:
+        with pytest.raises(RegistryError) as error:
+            flowml.register(DummyClassifier().fit([[0], [1]], [0, 1]), "churn", alias="champion")
+        said.append(str(error.value))
+        if len(said) == 1:
+            raise ValueError
+
+    training()
+    assert said[0] == said[1]
+    assert said[0].startswith("churn/1 is registered, without the alias 'champion'. churn@champion is protected")
+    assert client.get_registered_model("churn").aliases == {}
+    assert "its folder exists" not in run_of(client, "training").data.tags["flowml.tracking_error"]
