@@ -56,6 +56,11 @@ def tiny() -> float:
     import tiny
 
     return tiny.VALUE
+
+
+@flow
+def spread(first: int, *rest: int, **more: int) -> float:
+    return float(first + sum(rest) + sum(more.values()))
 """
 
 
@@ -109,6 +114,26 @@ def test_changes_since_the_commit_are_made_again(repository: Path, flowml: Flowm
     said = flowml("reproduce", "training", "--python", sys.executable)
     assert said.code == 0, said
     assert "Equal    4 runs, " in said.out
+
+
+@pytest.mark.e2e
+def test_parameters_that_have_no_name_of_their_own(repository: Path, flowml: Flowml) -> None:
+    """What a flow took as `*rest` and `**more` it is given so again."""
+    load("work.py:spread")(1, 2, 3, fourth=4)
+    said = flowml("reproduce", "spread", "--python", sys.executable)
+    assert said.code == 0, said
+
+
+@pytest.mark.e2e
+def test_a_folder_with_names_of_pythons_own(repository: Path, flowml: Flowml, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow that was called in a folder with a `types.py` runs again there."""
+    inner = repository / "inner"
+    inner.mkdir()
+    (inner / "types.py").write_text("raise RuntimeError\n")
+    monkeypatch.chdir(inner)
+    load(f"{repository}/work.py:spread")(1)
+    said = flowml("reproduce", "spread", "--python", sys.executable)
+    assert said.code == 0, said
 
 
 @pytest.mark.e2e
