@@ -94,7 +94,7 @@ def gate(  # noqa: PLR0913 - each by its name
         rows=len(table),
     )
     asked = {"target": target, "resamples": resamples, "seed": SEED}
-    return trail.write(verdict, data, asked, contender.model_id)
+    return trail.write(verdict, data, asked, contender)
 
 
 def _predictions(

@@ -13,7 +13,7 @@ from flowml.events.vocabulary import Event
 from flowml.registry.references import NoSuchVersionError, find
 from flowml.store.backend.failures import without_credentials
 from flowml.store.ledger import Decision, Entry, policy
-from flowml.store.ledger.moving import ANY, HOW, MADE_OF, OVERWRITTEN, Aliases, Expected, is_previous, last_move
+from flowml.store.ledger.moving import ANY, HOW, OVERWRITTEN, Aliases, Expected, is_previous, last_move
 
 if TYPE_CHECKING:
     import mlflow
@@ -102,7 +102,7 @@ def promote(client: mlflow.MlflowClient, model: str, wish: Decision, *, expect: 
     alias, version = wish.alias or "", wish.version or ""
     found = client.get_model_version(model, version)
     policy.check(found, alias, aliases.ledger.entries)
-    facts = {**wish.facts, HOW: _PROMOTE, MADE_OF: policy.model_id_of(found)}
+    facts = {**wish.facts, HOW: _PROMOTE, **policy.facts_of(found)}
     return _moved(aliases, replace(wish, facts=facts), expect)
 
 

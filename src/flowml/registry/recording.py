@@ -19,7 +19,7 @@ from flowml.storable import legal_key
 from flowml.store import NO_RUN, flush_all
 from flowml.store.backend.connection import Connection
 from flowml.store.backend.urls import NOTE
-from flowml.store.ledger import Decision, Entry, Ledger
+from flowml.store.ledger import Decision, Entry, Ledger, policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
     from flowml.capture.guard import Log
+    from flowml.registry.evaluation.contenders import Contender
 
 PASSED, EVIDENCE = "flowml.gate", "flowml.gate_evidence"
 """The tags of a gate's run: what it decided, and the digest of the evidence."""
@@ -74,14 +75,14 @@ class Trail:
     def _is_mine(self, entry: Entry) -> bool:
         return entry.decision.kind == "gate" and entry.decision.facts.get(_TASK_RUN) == str(self.task_run_id)
 
-    def write(self, verdict: Verdict, data: Any, asked: Mapping[str, Any], model_id: str | None) -> Verdict:
+    def write(self, verdict: Verdict, data: Any, asked: Mapping[str, Any], candidate: Contender) -> Verdict:
         """Keep a verdict: the evidence first, so that no entry of the ledger is without it.
 
         Args:
             verdict: What was decided.
             data: The rows, as the user gave them.
             asked: What else belongs to the evidence.
-            model_id: The candidate's id, if it is a logged model.
+            candidate: Whom it is about.
 
         Returns:
             The verdict with its digest, and the run that holds the evidence.
@@ -98,9 +99,9 @@ class Trail:
             self.log.warning("flowml: the gate is not tracked here, so that nobody will find its verdict.")
             return verdict
         self.session.put([*([dataset] if dataset else []), *_params(asked, verdict)])
-        self._write_run(self.run.run_id, verdict, text, _metrics(verdict, model_id, dataset))
+        self._write_run(self.run.run_id, verdict, text, _metrics(verdict, candidate.model_id, dataset))
         if verdict.model:
-            self._append(verdict, model_id)
+            self._append(verdict, candidate)
         self.log.info("flowml: gate: %s", verdict)
         shown = evidence.markdown(verdict, _MOST_SHOWN)
         Links(self.flow_run_id, self.task_run_id, self.log).show(_ARTIFACT, shown, "What the gate decided")
@@ -117,19 +118,19 @@ class Trail:
         tags = {NOTE: f"{note}\n\n{before}".rstrip(), PASSED: _word(verdict), EVIDENCE: verdict.digest}
         client.log_batch(run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def _append(self, verdict: Verdict, model_id: str | None) -> None:
-        client = self.connection.client
-        candidate = verdict.candidate or ""
+    def _append(self, verdict: Verdict, candidate: Contender) -> None:
+        client, version = self.connection.client, verdict.candidate or ""
         decision = Decision(
             kind="gate",
-            version=candidate if candidate.isdigit() else None,
+            version=version if version.isdigit() else None,
             who=client.get_run(str(verdict.run_id)).data.tags.get("mlflow.user", "unknown"),
             run_id=verdict.run_id,
             flow_run_id=str(self.flow_run_id) if self.flow_run_id else None,
             facts={
                 "passed": verdict.passed,
                 "evidence": verdict.digest,
-                "candidate": model_id,
+                policy.CANDIDATE: candidate.model_id,
+                policy.MADE_AS: candidate.digest,
                 "champion": verdict.champion,
                 _TASK_RUN: str(self.task_run_id) if self.task_run_id else None,
             },
