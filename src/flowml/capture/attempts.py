@@ -35,6 +35,20 @@ def nth(run_id: UUID, attempt: int, sort: str) -> int:
         return counted[sort]
 
 
+def nth_of_caller(task_run_id: str | None, sort: str) -> int:
+    """Count a call of one of flowml's own tasks within the attempt that calls it.
+
+    Args:
+        task_run_id: The task's own run; None if it has none.
+        sort: Which calls are counted together.
+
+    Returns:
+        1 for the first call of this sort, and outside of any run.
+    """
+    caller = next((run for run in contexts.runs_around() if str(run.id) != task_run_id), None)
+    return nth(caller.id, caller.run_count, sort) if caller else 1
+
+
 def here() -> dict[str, int]:
     """Return the runs that go on here, the innermost first, each with the attempt that it is at."""
     return {str(run.id): run.run_count for run in contexts.runs_around()}

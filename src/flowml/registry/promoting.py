@@ -159,9 +159,7 @@ def _begin() -> _Place:
 def _made_before(place: _Place, model: str, wish: Decision) -> Promotion | None:
     """Return the move that this very call made, when the code of its flow run, or of a task run, ran before."""
     runs = list(contexts.runs_around())
-    caller = next((run for run in runs if str(run.id) != place.task_run_id), None)
-    sort = f"{model}@{wish.alias}/{wish.version}"
-    number = attempts.nth(caller.id, caller.run_count, sort) if caller else 1
+    number = attempts.nth_of_caller(place.task_run_id, f"{model}@{wish.alias}/{wish.version}")
     if all(run.run_count < 2 for run in runs):  # noqa: PLR2004 - the first attempt has none before it
         return None
     made = moves.made_before(place.client, model, wish)

@@ -49,7 +49,7 @@ def check(version: ModelVersion, alias: str, ask: Callable[[], Sequence[Entry]])
     if wanted == settings.Protection():
         return
     since = (version.creation_timestamp or 0) - _CLOCKS  # what was decided before was about another of the same number
-    entries = [entry for entry in ask() if entry.decision.at >= since or _is_about(entry, made)]
+    entries = [entry for entry in ask() if entry.decision.at >= since or is_about(entry, made)]
     lacks = [*_gate(wanted, number, made, entries), *_approvals(wanted, number, entries)]
     if lacks:
         msg = (
@@ -84,10 +84,11 @@ def gate_of(version: str, made: frozenset[str], entries: Sequence[Entry]) -> Ent
         entries: The decisions about its registered model.
     """
     gates = (entry for entry in reversed(entries) if entry.decision.kind == "gate")
-    return next((entry for entry in gates if entry.decision.version == version or _is_about(entry, made)), None)
+    return next((entry for entry in gates if entry.decision.version == version or is_about(entry, made)), None)
 
 
-def _is_about(entry: Entry, made: frozenset[str]) -> bool:
+def is_about(entry: Entry, made: frozenset[str]) -> bool:
+    """Tell whether a gate decided about a model; ``made`` is what `made_of` returns of it."""
     return any(entry.decision.facts.get(fact) in made for fact in (CANDIDATE, MADE_AS))
 
 
