@@ -92,6 +92,26 @@ def test_a_retry_makes_one_version(client, rows):
     assert len(runs_of(client, "register")) == 4
 
 
+@pytest.mark.parametrize("is_other", [True, False])
+def test_another_model_of_a_retry_is_told(client, caplog, *, is_other: bool):
+    """One warning says that the version of the first attempt is returned, where the flow has trained another model."""
+    attempts: list[str] = []
+
+    @flow(retries=1)
+    def training() -> None:
+        constant = len(attempts) if is_other else 0
+        model = DummyClassifier(strategy="constant", constant=constant).fit([[0], [1], [2]], [0, 1, 2])
+        attempts.append(str(flowml.register(model, "churn")))
+        if len(attempts) == 1:
+            raise ValueError
+
+    training()
+    assert attempts == ["churn/1"] * 2
+    told = [each.message for each in caplog.records if "which is another one" in each.message]
+    assert len(told) == is_other
+    assert all("register returns churn/1," in each and "persist_result=True" in each for each in told)
+
+
 def test_what_cannot_be_registered(client):
     """What MLflow cannot save, and a call where nothing is tracked, are told."""
 

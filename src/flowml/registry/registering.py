@@ -19,11 +19,20 @@ from flowml.errors import RegistryError
 from flowml.options import Model, Skip, Track
 from flowml.registry.moves import legal_alias
 from flowml.store import NO_RUN, flush_all
+from flowml.store.ledger import policy
 from flowml.store.ledger.ledger import EXPERIMENT
 from flowml.store.models import registry
+from flowml.store.models.identity import digest_of
 
 if TYPE_CHECKING:
     import mlflow
+    from mlflow.entities.model_registry import ModelVersion
+
+_OTHER = (
+    "flowml: register returns %s, which an earlier attempt of this run made, and makes no version of the model that it "
+    "is given now, which is another one. Give the task that trains persist_result=True, so that each attempt has the "
+    "same model. To have the new one registered, run the flow anew."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,8 @@ def register(
     """Make a model a new version of a registered model.
 
     A model that flowml has logged already is linked, not stored twice. Where the code of the same flow run runs again,
-    because it is tried again or was suspended, the version that it made before is returned.
+    because it is tried again or was suspended, the version that it made before is returned; a warning says so where the
+    model is another one by now.
 
     Args:
         model: The model.
@@ -90,7 +100,10 @@ def _register(
         msg = f"flowml.register({name!r}) is called where nothing is tracked, so that no run could tell of the version."
         raise RegistryError(msg)
     client = connection_here().client
-    version = (call and _made_by(client, name, call)) or _make(client, session, run.run_id, (model, name, alias, call))
+    before = _made_by(client, name, call) if call else None
+    version = str(before.version) if before else _make(client, session, run.run_id, (model, name, alias, call))
+    if before and before.tags.get(policy.DIGEST) != digest_of(model):
+        session.call.log.warning(_OTHER, f"{name}/{version}")
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
     if alias:
@@ -147,10 +160,10 @@ def _check(name: object, tags: Mapping[str, str] | None) -> None:
         raise RegistryError(msg)
 
 
-def _made_by(client: mlflow.MlflowClient, name: str, call: str) -> str | None:
+def _made_by(client: mlflow.MlflowClient, name: str, call: str) -> ModelVersion | None:
     """Return the version that this very call has made, when the flow's code ran before."""
     mine = client.search_model_versions(f"tags.`{registry.CALL}` = '{call}'")
-    return next((str(each.version) for each in mine if each.name == name), None)
+    return next((each for each in mine if each.name == name), None)
 
 
 def _call(name: str) -> str | None:
