@@ -191,6 +191,19 @@ def test_commands_promote_roll_back_and_tell(client, versions, capsys):
     assert (run.info.run_name, run.info.status) == ("roll back churn@champion", "FINISHED")
 
 
+def test_a_long_wait_is_told_once(versions, monkeypatch, capsys, caplog):
+    """Whoever waits for a move that nobody makes, as its process was killed, reads which one it is, and how long."""
+    monkeypatch.setattr("flowml.store.ledger.moving._QUIET", 0.1)
+    monkeypatch.setattr("flowml.store.ledger.moving._PATIENCE", 0.6)
+    Ledger(versions("churn", 3), "churn").append(Decision(kind="move", version="1", alias="champion", who="ada"))
+    assert typed(capsys, "promote", "churn", "2")[0] == 0
+    (said,) = [each.message for each in caplog.records if "waited for" in each.message]
+    assert "the move of churn@champion to version 1 by ada (entry 1 of its history)" in said
+    caplog.clear()
+    assert typed(capsys, "promote", "churn", "3")[0] == 0
+    assert "waited for" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "words, expected",
     [
