@@ -22,7 +22,7 @@ from flowml.store.backend.notifications import Kind, Notification, notify
 from flowml.store.journal.journal import TAG as KEY_TAG
 from flowml.store.models import registry
 from flowml.store.models.flavors import mlflow_muted, write
-from flowml.store.models.identity import Serialized, autologged_model_id_of, unchanged_or_new
+from flowml.store.models.identity import Serialized, autologged_model_id_of, digest_of, unchanged_or_new
 
 if TYPE_CHECKING:
     import mlflow
@@ -45,6 +45,7 @@ class SavedModel:
     serialized: Serialized
     autologged: str | None  # the id that MLflow's autologging gave it, perhaps in another run
     notes: tuple[str, ...] = ()  # what its description lacks, and why
+    digest: str | None = None  # of one that is registered
 
     @property
     def folder(self) -> Path:
@@ -94,6 +95,7 @@ def save(record: records.Model, *, uri: str = "") -> SavedModel:
         serialized=serialized,
         autologged=autologged_model_id_of(record.value),
         notes=notes,
+        digest=digest_of(record.value) if record.register else None,
     )
 
 
@@ -137,7 +139,7 @@ def send(
     if model.model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
         client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     if saved.register:
-        version = registry.register(client, saved.register, model, run_id=run_id)
+        version = registry.register(client, saved.register, model, run_id=run_id, digest=saved.digest)
         alias = saved.alias
         try:
             if alias:

@@ -13,7 +13,7 @@ from flowml.store.backend import urls
 from flowml.store.backend.connection import ui_of
 from flowml.store.backend.retrying import may_pass
 from flowml.store.ledger import Decision, policy
-from flowml.store.ledger.moving import HOW, MADE_OF, MARKER, Aliases
+from flowml.store.ledger.moving import HOW, MARKER, Aliases
 
 if TYPE_CHECKING:
     import mlflow
@@ -40,7 +40,9 @@ _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _VERSIONS_TAG = "mlflow.modelVersions"  # where MLflow's UI looks for the versions made from a logged model
 
 
-def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run_id: str) -> str:
+def register(
+    client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run_id: str, digest: str | None = None
+) -> str:
     """Create a version of a registered model from a logged model, and the registered model if there is none yet.
 
     Args:
@@ -48,6 +50,7 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         name: The registered model's name.
         logged: The logged model; it must be uploaded.
         run_id: The run that made it.
+        digest: The model's digest, by which a gate's verdict about it is found.
 
     Returns:
         The version's number.
@@ -64,7 +67,7 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         name,
         source,
         run_id=run_id,
-        tags=_origin(client, logged, run_id),
+        tags=_origin(client, logged, run_id) | ({policy.DIGEST: digest} if digest else {}),
         model_id=logged.model_id,
         description=_description(client, logged, run_id),
     )
@@ -116,7 +119,7 @@ def _promote(client: mlflow.MlflowClient, version: ModelVersion, alias: str, run
             why=f"the marker of the task {tags.get('prefect.task_name', '')}".strip(),
             run_id=run_id,
             flow_run_id=tags.get("prefect.flow_run_id"),
-            facts={HOW: MARKER, MADE_OF: policy.model_id_of(version)},
+            facts={HOW: MARKER, **policy.facts_of(version)},
         )
     )
 

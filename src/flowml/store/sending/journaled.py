@@ -176,7 +176,7 @@ def _forms(taken: Iterable[Sendable], mine: Journal) -> list[Any]:
             case Serialized():
                 found.append(["given", _of_model(each, mine)])
             case SavedModel():
-                facts = [each.name, each.register, each.alias, each.autologged, list(each.notes)]
+                facts = [each.name, each.register, each.alias, each.autologged, list(each.notes), each.digest]
                 found.append(["model", facts, _of_model(each.serialized, mine)])
             case _:
                 found.append([_NAMES[type(each)], asdict(each)])

@@ -184,10 +184,10 @@ class Reader:
                 return Scratch(_inside(journal, place))
             case ["given", model]:
                 return self._model(model, journal)
-            case ["model", [name, register, alias, autologged, notes], model]:
+            case ["model", [name, register, alias, autologged, notes, *digest], model]:  # an older one has none
                 serialized = self._model(model, journal)
                 serialized.hold_restored()
-                return SavedModel(name, register, alias, serialized, autologged, tuple(notes))
+                return SavedModel(name, register, alias, serialized, autologged, tuple(notes), *digest)
             case [kind, fields]:
                 made: Sendable = PLAIN[kind](**fields)
                 return made
