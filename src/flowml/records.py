@@ -255,7 +255,7 @@ class Caller:
         registry_uri: The model registry, if it is another.
         tag: Finds the run that the call was made in, where it was not yet created and ``run`` is the root above it.
         children: Which of the calls made in it get runs of their own.
-        key: Finds the run in MLflow, or in a journal, where MLflow could not be reached when the call was made.
+        key: Finds the run in MLflow, or in a journal, where MLflow cannot be reached.
     """
 
     run: CurrentRun | None

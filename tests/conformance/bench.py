@@ -92,9 +92,10 @@ class Bench:
         finally:
             running.kill()
 
-    def sync(self, home: str, address: str | None = None) -> Ended:
-        """Send what the programs of a folder left."""
-        return self.run("sync", home, address or self.mlflow.address)
+    def sync(self, home: str, address: str | None = None, *, longest: float = _LONGEST) -> Ended:
+        """Send what the programs of a folder left; it may take so many seconds."""
+        with self.started("sync", home, address or self.mlflow.address) as running:
+            return running.wait(longest)
 
     def read(self, case: str) -> Facts:
         """Read what MLflow has of the case."""

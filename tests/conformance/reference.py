@@ -2,6 +2,7 @@
 
 It prints what its user sees: the result, and the state of each of Prefect's runs. What it logs goes by the name of the
 case, `FAULTS_CASE`. With `FAULTS_BY_HAND` it logs by plain `mlflow.*` too, which fails where MLflow does.
+`FAULTS_CHILDREN` says which tasks of its pool get runs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from sklearn.linear_model import LinearRegression
 
 import flowml
-from flowml import Artifact, Dataset, Model, flow, task
+from flowml import Artifact, Dataset, Model, Track, flow, task
 
 CASE = os.environ["FAULTS_CASE"]
 BY_HAND = "FAULTS_BY_HAND" in os.environ
@@ -123,7 +124,11 @@ async def loop() -> list[float]:
     return list(await asyncio.gather(*(double(number) for number in range(4))))
 
 
-@flow(task_runner=ProcessPoolTaskRunner(max_workers=1), flow_run_name="pool")
+@flow(
+    task_runner=ProcessPoolTaskRunner(max_workers=1),
+    flow_run_name="pool",
+    track=Track(children=os.environ.get("FAULTS_CHILDREN", "all")),
+)
 def pool() -> list[Any]:
     """Map over a process."""
     return cube.map([2, 3]).result()

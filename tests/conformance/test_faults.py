@@ -179,6 +179,22 @@ def test_an_outage(bench: Bench, plain: Baseline, name: str, share: float) -> No
     outage(bench, plain, name, share)
 
 
+def test_an_outage_in_a_pool(bench: Bench, pooled: Baseline) -> None:
+    """Where it is gone before the processes of a pool begin, what they log is kept too."""
+    outage(bench, pooled, "refused", 0.05, "pooled")
+
+
+def test_an_outage_in_a_pool_whose_tasks_are_summed_up(bench: Bench) -> None:
+    """The same of tasks without runs, which the processes of a pool note on that of their flow."""
+    summed_up = {"FAULTS_CHILDREN": "failed"}
+    baseline = run_without_faults(bench, "case-summed", "pooled", **summed_up)
+    found = check(
+        bench, baseline, "case-summed-out", lambda proxy: proxy.fail_from(8, OUTAGES["refused"]), "pooled", **summed_up
+    )
+    timed = (".seconds.", "children/cube.csv", "mlflow.note.content")  # durations, which differ from run to run
+    expect_none(bench, {"case-summed-out": [line for line in found if not any(word in line for word in timed)]})
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.5, 0.7, 0.9])

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ from flowml.provenance.files import Code, Origin, Parameters
 Flowml = Callable[..., Said]
 
 FILE = """
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -56,6 +60,18 @@ def tiny() -> float:
     import tiny
 
     return tiny.VALUE
+
+
+@flow
+def spread(first: int, *rest: int, **more: int) -> float:
+    return float(first + sum(rest) + sum(more.values()))
+
+
+@flow
+def lasting(every: timedelta, rate: Decimal, steps: list[timedelta | None], limit: Decimal | None = None) -> dict:
+    assert all(type(each) is timedelta for each in (every, *steps[:-1]))
+    assert steps[-1] is None and str(rate) == "0.10" and str(limit) == "-1E+3"
+    return {"microseconds": every / timedelta(microseconds=1), "days": steps[0] / timedelta(days=1)}
 """
 
 
@@ -109,6 +125,37 @@ def test_changes_since_the_commit_are_made_again(repository: Path, flowml: Flowm
     said = flowml("reproduce", "training", "--python", sys.executable)
     assert said.code == 0, said
     assert "Equal    4 runs, " in said.out
+
+
+@pytest.mark.e2e
+def test_parameters_that_have_no_name_of_their_own(repository: Path, flowml: Flowml) -> None:
+    """What a flow took as `*rest` and `**more` it is given so again."""
+    load("work.py:spread")(1, 2, 3, fourth=4)
+    said = flowml("reproduce", "spread", "--python", sys.executable)
+    assert said.code == 0, said
+
+
+@pytest.mark.e2e
+def test_lengths_and_decimals_are_given_back(client: MlflowClient, repository: Path, flowml: Flowml) -> None:
+    """A `timedelta` and a `Decimal` are kept to the last digit, also in a list, and are of their type again."""
+    every, steps = timedelta(days=3, seconds=4, microseconds=5), [timedelta(hours=-36), timedelta(0), None]
+    load("work.py:lasting")(every, Decimal("0.10"), steps, limit=Decimal("-1E+3"))
+    said = flowml("reproduce", "lasting", "--python", sys.executable)
+    assert said.code == 0, said
+    assert "is not" not in said.out
+    assert [run.data.metrics["days"] for run in all_runs(client)] == [-1.5, -1.5]
+
+
+@pytest.mark.e2e
+def test_a_folder_with_names_of_pythons_own(repository: Path, flowml: Flowml, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow that was called in a folder with a `types.py` runs again there."""
+    inner = repository / "inner"
+    inner.mkdir()
+    (inner / "types.py").write_text("raise RuntimeError\n")
+    monkeypatch.chdir(inner)
+    load(f"{repository}/work.py:spread")(1)
+    said = flowml("reproduce", "spread", "--python", sys.executable)
+    assert said.code == 0, said
 
 
 @pytest.mark.e2e

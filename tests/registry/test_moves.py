@@ -191,6 +191,19 @@ def test_commands_promote_roll_back_and_tell(client, versions, capsys):
     assert (run.info.run_name, run.info.status) == ("roll back churn@champion", "FINISHED")
 
 
+def test_a_long_wait_is_told_once(versions, monkeypatch, capsys, caplog):
+    """Whoever waits for a move that nobody makes, as its process was killed, reads which one it is, and how long."""
+    monkeypatch.setattr("flowml.store.ledger.moving._QUIET", 0.1)
+    monkeypatch.setattr("flowml.store.ledger.moving._PATIENCE", 0.6)
+    Ledger(versions("churn", 3), "churn").append(Decision(kind="move", version="1", alias="champion", who="ada"))
+    assert typed(capsys, "promote", "churn", "2")[0] == 0
+    (said,) = [each.message for each in caplog.records if "waited for" in each.message]
+    assert "the move of churn@champion to version 1 by ada (entry 1 of its history)" in said
+    caplog.clear()
+    assert typed(capsys, "promote", "churn", "3")[0] == 0
+    assert "waited for" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "words, expected",
     [
@@ -262,3 +275,39 @@ def test_a_task_that_is_tried_again_promotes_once(client, versions):
     assert release() == [1, None]
     assert len(told(client)) == 1
     assert mlflow.active_run() is None
+
+
+def test_a_flow_that_runs_again_moves_an_alias_once(client, versions):
+    """What an earlier attempt of the flow run, or of a task run, moved is given back, and nothing is moved again."""
+    versions("churn", 4)
+    attempts: list[list[str]] = []
+
+    @flow(retries=1)
+    def release(*, in_task: bool) -> list[str]:
+        def steps() -> None:
+            attempts.append([])
+            for step in (
+                lambda: flowml.promote("churn", 4, expect=3),
+                lambda: flowml.rollback("churn"),
+                lambda: flowml.rollback("churn"),
+                lambda: flowml.promote("churn", 3),
+            ):
+                attempts[-1].append(str(step()))
+            if len(attempts) == 1:
+                raise ValueError
+
+        task(steps, retries=1)() if in_task else steps()
+        return attempts[1]
+
+    @flow
+    def prepare() -> None:
+        for version in (1, 2, 3):
+            flowml.promote("churn", version)
+
+    for in_task in (False, True):
+        attempts.clear()
+        prepare()
+        before = len(told(client))
+        assert release(in_task=in_task) == attempts[0]
+        assert len(told(client)) == before + 4
+        assert client.get_registered_model("churn").aliases["champion"] == 3

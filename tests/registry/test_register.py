@@ -92,6 +92,26 @@ def test_a_retry_makes_one_version(client, rows):
     assert len(runs_of(client, "register")) == 4
 
 
+@pytest.mark.parametrize("is_other", [True, False])
+def test_another_model_of_a_retry_is_told(client, caplog, *, is_other: bool):
+    """One warning says that the version of the first attempt is returned, where the flow has trained another model."""
+    attempts: list[str] = []
+
+    @flow(retries=1)
+    def training() -> None:
+        constant = len(attempts) if is_other else 0
+        model = DummyClassifier(strategy="constant", constant=constant).fit([[0], [1], [2]], [0, 1, 2])
+        attempts.append(str(flowml.register(model, "churn")))
+        if len(attempts) == 1:
+            raise ValueError
+
+    training()
+    assert attempts == ["churn/1"] * 2
+    told = [each.message for each in caplog.records if "which is another one" in each.message]
+    assert len(told) == is_other
+    assert all("register returns churn/1," in each and "persist_result=True" in each for each in told)
+
+
 def test_what_cannot_be_registered(client):
     """What MLflow cannot save, and a call where nothing is tracked, are told."""
 
@@ -103,3 +123,47 @@ def test_what_cannot_be_registered(client):
         training()
     with flowml.disabled(), pytest.raises(RegistryError, match="nothing is tracked"):
         training()
+
+
+@pytest.mark.parametrize(
+    "name, more, said",
+    [
+        ("a/b", {}, "'a/b' cannot be a registered model's name"),
+        (" ", {}, "' ' cannot be"),
+        (None, {}, "None cannot be"),
+        ("churn", {"alias": "no good"}, "'no good' cannot be an alias"),
+        ("churn", {"alias": "previous"}, "follows another alias by itself"),
+        ("churn", {"tags": {3: "x"}}, "takes texts by their names"),
+        ("churn", {"tags": ["x"]}, "takes texts by their names"),
+    ],
+)
+def test_what_mlflow_would_not_take_is_refused_before(client, name, more, said):
+    """A name, alias or tag that cannot be is named, and no version is made."""
+
+    @flow
+    def training() -> None:
+        flowml.register(DummyClassifier().fit([[0], [1]], [0, 1]), name, **more)
+
+    with pytest.raises(RegistryError, match=said):
+        training()
+    assert not client.search_registered_models()
+
+
+def test_a_protected_alias_is_refused_in_each_attempt(client, project):
+    """The version is there, and whoever asked for the alias is told, also when their flow runs again."""
+    (project / "pyproject.toml").write_text('[tool.flowml.registry."*"]\nchampion = { gate = true }\n')
+    said: list[str] = []
+
+    @flow(retries=1)
+    def training() -> None:
+        with pytest.raises(RegistryError) as error:
+            flowml.register(DummyClassifier().fit([[0], [1]], [0, 1]), "churn", alias="champion")
+        said.append(str(error.value))
+        if len(said) == 1:
+            raise ValueError
+
+    training()
+    assert said[0] == said[1]
+    assert said[0].startswith("churn/1 is registered, without the alias 'champion'. churn@champion is protected")
+    assert client.get_registered_model("churn").aliases == {}
+    assert "its folder exists" not in run_of(client, "training").data.tags["flowml.tracking_error"]

@@ -43,8 +43,11 @@ def test_20000_tasks_under_faults(bench: Bench, record_property: pytest.RecordPr
         with bench.started("steady", case, proxy.address, str(MANY), cold=True) as running:
             ended = running.wait(7000)
         proxy.heal()
-        synced = bench.sync(case, proxy.address) if bench.tracker.can_sync() else None
         figures = {"seconds": round(ended.seconds), "requests": len(proxy.requests), "failed": len(proxy.failed)}
+        print(f"\n{figures}")  # noqa: T201 - what was measured, with -s
+        # A flow that has waited for `max_delay` leaves the rest, and a server takes some 20 runs a second.
+        synced = bench.sync(case, proxy.address, longest=MANY / 5) if bench.tracker.can_sync() else None
+        figures |= {"sync": round(synced.seconds) if synced else 0}
     assert ended.code == 0, ended.log
     assert ended.seen["right"] == MANY
     memory = ended.seen["memory"]

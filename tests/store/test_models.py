@@ -344,11 +344,17 @@ def test_registering_does_not_need_the_global_tracking_uri(client, send, tmp_pat
     assert not (tmp_path / "elsewhere.db").exists()
 
 
-def test_two_threads_may_register_under_one_new_name(client, send):
+def test_two_threads_may_register_under_one_new_name(client, run):
     """Both get a version when two runs create the same registered model at once."""
     saved = [log_model.save(record_of(small_model(), register="together")) for _ in range(2)]
+    experiment_id = run.info.experiment_id
+    runs = [run.info.run_id, client.create_run(experiment_id).info.run_id]
+
+    def send(model: log_model.SavedModel, run_id: str) -> str:
+        return log_model.send(client, model, run_id=run_id, experiment_id=experiment_id)
+
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(send, saved))
+        list(pool.map(send, saved, runs))
     assert {version.version for version in client.search_model_versions("name='together'")} == {1, 2}
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from datetime import date, time
+from datetime import date, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from flowml.describe import hints
 from flowml.describe.hiding import hides_item
@@ -22,6 +23,7 @@ from flowml.secrets import MASK, mask
 
 _LONGEST = 1_000_000  # characters of one parameter
 _MOST = 100_000  # values in one parameter
+_LENGTH = TypeAdapter(timedelta)
 
 
 class _NoJsonError(Exception):
@@ -95,10 +97,10 @@ class _One:
 
     def _typed(self, value: Any, name: str) -> Any:
         """Return what a declared type is made from again."""
-        if isinstance(value, PurePath | UUID):
+        if isinstance(value, PurePath | UUID | Decimal):
             return self._text(str(value))
-        if isinstance(value, date | time):
-            return value.isoformat()
+        if isinstance(value, date | time) or type(value) is timedelta:  # pandas has one that is finer
+            return _LENGTH.dump_python(value, mode="json") if isinstance(value, timedelta) else value.isoformat()
         if isinstance(value, Enum):
             return self.plain(value.value, name)
         if isinstance(value, tuple | set | frozenset):

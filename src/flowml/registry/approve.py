@@ -107,7 +107,7 @@ def approve(  # noqa: PLR0913 - each by its name
     if before := decided(entries, str(flow_run.id), number, key):
         get_run_logger().info("flowml: %s/%s was %s already in this flow run.", model, number, outcome_of(before))
         return _approval(before)
-    shown = policy.gate_of(number, policy.model_id_of(found), entries)
+    shown = policy.gate_of(number, policy.made_of(policy.facts_of(found)), entries)
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     now = formats.now()
     question = waiting.Question(

@@ -16,6 +16,7 @@ from flowml.registry.evaluation.contenders import Arena, Contender
 from flowml.registry.evaluation.judging import Judge, metrics_of
 from flowml.registry.evaluation.metrics import Own, OwnMetric
 from flowml.registry.evaluation.predictions import Predictions, predict, with_the_same_classes
+from flowml.registry.evaluation.question import question_of
 from flowml.registry.evaluation.rows import rows_of
 from flowml.registry.evidence import Verdict
 from flowml.registry.references import ModelRef, parse
@@ -44,6 +45,8 @@ def gate(  # noqa: PLR0913 - each by its name
 
     It is a task: the decision has a run in MLflow with its evidence, a page in Prefect, and an entry in the history of
     the registered model. The first model, for which there is no champion yet, has to meet `AtLeast` and `AtMost` alone.
+    Where the code of the same flow run runs again, because it is tried again or was suspended, the same question about
+    the same candidate and rows has the same answer: the candidate, which may be champion already, is not compared anew.
 
     Args:
         candidate: The model itself, a version (``"churn/7"``, ``"churn@challenger"``, a `ModelVersion`, or a number
@@ -77,7 +80,16 @@ def gate(  # noqa: PLR0913 - each by its name
         champion, alone = arena.champion(against)
         contender = arena.candidate(candidate, model)
         model = model or contender.name
-        if earlier := trail.earlier(model):
+        question = question_of(
+            contender,
+            data,
+            rules=rules,
+            against=against,
+            metrics=own,
+            drawn={"target": target, "resamples": resamples, "seed": SEED},
+            hidden=trail.hidden,
+        )
+        if earlier := trail.earlier(model, question):
             return earlier
         if champion is None and against is not None:
             trail.log.warning("flowml: the gate applies absolute rules only: %s.", alone)
@@ -93,8 +105,7 @@ def gate(  # noqa: PLR0913 - each by its name
         alone=alone,
         rows=len(table),
     )
-    asked = {"target": target, "resamples": resamples, "seed": SEED}
-    return trail.write(verdict, data, asked, contender.model_id)
+    return trail.write(verdict, question)
 
 
 def _predictions(

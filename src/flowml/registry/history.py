@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flowml.errors import RegistryError
 from flowml.store.backend.retrying import may_pass
 from flowml.store.ledger import Entry, Ledger, policy
-from flowml.store.ledger.moving import HOW, MADE_OF, OUTSIDE, OVERWRITTEN, Aliases, is_previous
+from flowml.store.ledger.moving import HOW, OUTSIDE, OVERWRITTEN, Aliases, is_previous
 
 if TYPE_CHECKING:
     import mlflow
@@ -113,7 +113,7 @@ def moves_in(entries: Sequence[Entry], alias: str | None = None) -> list[Move]:
         if one.kind != "move" or not one.alias or entry.is_void or alias not in {None, one.alias}:
             continue
         before = entries[:place]
-        verdict = policy.gate_of(one.version, one.facts.get(MADE_OF), before) if one.version else None
+        verdict = policy.gate_of(one.version, policy.made_of(one.facts), before) if one.version else None
         approvals = policy.approvals_of(one.version, before) if one.version else []
         after = one.facts.get("after")
         found.append(

@@ -13,7 +13,7 @@ from flowml.events.vocabulary import Event
 from flowml.registry.references import NoSuchVersionError, find
 from flowml.store.backend.failures import without_credentials
 from flowml.store.ledger import Decision, Entry, policy
-from flowml.store.ledger.moving import ANY, HOW, MADE_OF, OVERWRITTEN, Aliases, Expected, is_previous, last_move
+from flowml.store.ledger.moving import ANY, HOW, OVERWRITTEN, Aliases, Expected, is_previous, last_move
 
 if TYPE_CHECKING:
     import mlflow
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 ANY_VERSION = "any"
 """Stands for whichever version has an alias."""
+
+TASK_RUN = "task_run"
+"""The fact that names the task run which decided."""
+
+ATTEMPTS = "attempts"
+"""The fact that names the runs in which it was decided, each with the attempt that it was at."""
+
+_PROMOTE, _ROLLBACK = "promote", "rollback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ def promote(client: mlflow.MlflowClient, model: str, wish: Decision, *, expect: 
     alias, version = wish.alias or "", wish.version or ""
     found = client.get_model_version(model, version)
     policy.check(found, alias, aliases.ledger.entries)
-    facts = {**wish.facts, HOW: "promote", MADE_OF: policy.model_id_of(found)}
+    facts = {**wish.facts, HOW: _PROMOTE, **policy.facts_of(found)}
     return _moved(aliases, replace(wish, facts=facts), expect)
 
 
@@ -124,7 +132,27 @@ def rollback(client: mlflow.MlflowClient, model: str, wish: Decision) -> Promoti
             f"Choose another: flowml promote {model} <version> --to {alias}"
         )
         raise RegistryError(msg) from None
-    return _moved(aliases, replace(wish, version=before, facts={**wish.facts, HOW: "rollback"}), current)
+    return _moved(aliases, replace(wish, version=before, facts={**wish.facts, HOW: _ROLLBACK}), current)
+
+
+def made_before(client: mlflow.MlflowClient, model: str, wish: Decision) -> list[Entry]:
+    """Return the moves of the same sort that earlier attempts of the runs have made in which this one is wished for.
+
+    Args:
+        client: MLflow's client.
+        model: The registered model's name; it is there.
+        wish: The move, with the runs among its facts; one without a version is a rollback.
+    """
+    now, how = wish.facts.get(ATTEMPTS, {}), _PROMOTE if wish.version else _ROLLBACK
+
+    def is_meant(one: Decision) -> bool:
+        is_same = (one.kind, one.alias, one.facts.get(HOW)) == ("move", wish.alias, how)
+        told = one.facts.get(ATTEMPTS, {})
+        is_earlier = any(told.get(run, attempt) < attempt for run, attempt in now.items())
+        return is_same and is_earlier and wish.version in {None, one.version}
+
+    entries = Aliases(client, model).settled(wish.alias or "")
+    return [entry for entry in entries if is_meant(entry.decision) and not entry.is_void]
 
 
 def standing(entries: Sequence[Entry], alias: str) -> list[str]:
@@ -138,7 +166,7 @@ def standing(entries: Sequence[Entry], alias: str) -> list[str]:
         decision = entry.decision
         if decision.kind != "move" or decision.alias != alias or entry.is_void or decision.facts.get(OVERWRITTEN):
             continue
-        if decision.facts.get(HOW) == "rollback" and len(stack) > 1 and stack[-2] == decision.version:
+        if decision.facts.get(HOW) == _ROLLBACK and len(stack) > 1 and stack[-2] == decision.version:
             stack.pop()
         elif decision.version is not None and (not stack or stack[-1] != decision.version):
             stack.append(decision.version)
@@ -148,9 +176,15 @@ def standing(entries: Sequence[Entry], alias: str) -> list[str]:
 
 def _moved(aliases: Aliases, wish: Decision, expect: Expected) -> Promotion:
     done = aliases.move(wish, expect=expect)
-    entry = done.entry
-    told = (entry.number, entry.decision.at, entry.digest) if entry else (None, None, None)
-    return Promotion(aliases.model, str(wish.version), str(wish.alias), done.before, *told)
+    if done.entry:
+        return promotion_of(aliases.model, done.entry)
+    return Promotion(aliases.model, str(wish.version), str(wish.alias), done.before, None, None, None)
+
+
+def promotion_of(model: str, entry: Entry) -> Promotion:
+    """Return a move of the history as `promote` returns it."""
+    one = entry.decision
+    return Promotion(model, str(one.version), str(one.alias), one.was, entry.number, one.at, entry.digest)
 
 
 def event_of(client: mlflow.MlflowClient, done: Promotion) -> Event:

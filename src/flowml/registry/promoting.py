@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
+from flowml.capture import attempts, contexts
 from flowml.capture.inside import current_run
 from flowml.capture.reading import connection_here
 from flowml.capture.session import current
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     import mlflow
 
 
+_BEFORE = " An earlier attempt of this run decided that, so that nothing is moved now."
+
+
 @task(name="promote", track=Track(experiment=EXPERIMENT, outputs=False), cache_policy=NO_CACHE)
 def promote(  # noqa: PLR0913 - each is given by its name
     model: str,
@@ -40,7 +44,8 @@ def promote(  # noqa: PLR0913 - each is given by its name
 
     Any number of promotions may happen at the same moment: they are made one after the other, and each says rightly
     which version it replaced. With ``expect`` all but one of them change nothing. The version that had the alias before
-    gets the alias ``previous``.
+    gets the alias ``previous``. Where the code of the same flow run runs again, because it is tried again or was
+    suspended, nothing is moved a second time.
 
     Args:
         model: The registered model's name.
@@ -66,6 +71,8 @@ def promote(  # noqa: PLR0913 - each is given by its name
     alias = moves.legal_alias(to)
     number = str(find(place.client, (model, version)).version)
     wish = place.wish(number, alias, who, why)
+    if before := _made_before(place, model, wish):
+        return _told(place, before, _BEFORE)
     return _told(place, moves.promote(place.client, model, wish, expect=moves.expected(expect)))
 
 
@@ -74,7 +81,8 @@ def rollback(model: str, *, alias: str = "champion", why: str = "", who: str = "
     """Give an alias back to the version that had it before.
 
     Done again it goes one version further back. A protected alias needs no gate and no approval for it: the version had
-    them when it was promoted, and a rollback is for the moment when there is no time.
+    them when it was promoted, and a rollback is for the moment when there is no time. Where the code of the same flow
+    run runs again, because it is tried again or was suspended, it goes no further back.
 
     Args:
         model: The registered model's name.
@@ -95,7 +103,10 @@ def rollback(model: str, *, alias: str = "champion", why: str = "", who: str = "
     """
     place = _begin()
     find(place.client, f"{model}@{moves.legal_alias(alias)}")
-    return _told(place, moves.rollback(place.client, model, place.wish(None, alias, who, why)))
+    wish = place.wish(None, alias, who, why)
+    if before := _made_before(place, model, wish):
+        return _told(place, before, _BEFORE)
+    return _told(place, moves.rollback(place.client, model, wish))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,7 @@ class _Place:
 
     def wish(self, version: str | None, alias: str, who: str, why: str) -> Decision:
         """Say who wishes to move an alias."""
-        facts = {"task_run": self.task_run_id} if self.task_run_id else {}
+        facts = {moves.TASK_RUN: self.task_run_id, moves.ATTEMPTS: attempts.here()} if self.task_run_id else {}
         return Decision(
             kind="move",
             version=version,
@@ -145,7 +156,19 @@ def _begin() -> _Place:
     )
 
 
-def _told(place: _Place, done: Promotion) -> Promotion:
+def _made_before(place: _Place, model: str, wish: Decision) -> Promotion | None:
+    """Return the move that this very call made, when the code of its flow run, or of a task run, ran before."""
+    runs = list(contexts.runs_around())
+    number = attempts.nth_of_caller(place.task_run_id, f"{model}@{wish.alias}/{wish.version}")
+    if all(run.run_count < 2 for run in runs):  # noqa: PLR2004 - the first attempt has none before it
+        return None
+    made = moves.made_before(place.client, model, wish)
+    own = [each for each in made if each.decision.facts.get(moves.TASK_RUN) == place.task_run_id]
+    entry = next(iter(own or made[number - 1 : number]), None)
+    return moves.promotion_of(model, entry) if entry else None
+
+
+def _told(place: _Place, done: Promotion, more: str = "") -> Promotion:
     """Tell Prefect, MLflow's run and the user's log what was moved."""
     if place.run_id:
         version, alias = f"{done.model}/{done.version}", f"{done.model}@{done.alias}"
@@ -153,7 +176,7 @@ def _told(place: _Place, done: Promotion) -> Promotion:
         for key, value in tags.items():
             place.client.set_tag(place.run_id, f"flowml.{key}", value)
     if place.log:
-        place.log("flowml: %s", done)
+        place.log("flowml: %s%s", done, more)
     if done.digest:
         emit(moves.event_of(place.client, done))
     return done

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 from prefect.context import TaskRunContext
 
 from flowml import describe, formats, mlflow_limits, records
+from flowml.capture import attempts
 from flowml.capture.links.artifacts import Links
 from flowml.capture.reading import connection_here
 from flowml.capture.session import Session, current
 from flowml.errors import RegistryError
-from flowml.registry import evidence
+from flowml.registry import evidence, moves
 from flowml.registry.evidence import Verdict
 from flowml.storable import legal_key
 from flowml.store import NO_RUN, flush_all
 from flowml.store.backend.connection import Connection
 from flowml.store.backend.urls import NOTE
-from flowml.store.ledger import Decision, Entry, Ledger
+from flowml.store.ledger import Decision, Entry, Ledger, policy
+from flowml.store.ledger.moving import MADE_OF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,11 +30,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
     from flowml.capture.guard import Log
+    from flowml.registry.evaluation.question import Question
 
 PASSED, EVIDENCE = "flowml.gate", "flowml.gate_evidence"
 """The tags of a gate's run: what it decided, and the digest of the evidence."""
 
-_TASK_RUN = "task_run"  # the fact that tells which task run decided
+_QUESTION = "question"  # the fact with the digest of what was asked
 _ARTIFACT = "gate"  # the key of Prefect's artifact
 _MOST_SHOWN = 100_000  # characters of it
 
@@ -48,7 +51,7 @@ class Trail:
         run: Its run; None if it is not tracked.
         task_run_id: Prefect's task run; None outside one.
         flow_run_id: Prefect's flow run; None outside one.
-        attempt: Which attempt at the task run it is.
+        attempts: The runs in which it is asked, each with the attempt that it is at.
     """
 
     connection: Connection
@@ -57,31 +60,50 @@ class Trail:
     run: records.CurrentRun | None
     task_run_id: UUID | None
     flow_run_id: UUID | None
-    attempt: int
+    attempts: Mapping[str, int]
 
-    def earlier(self, model: str | None) -> Verdict | None:
-        """Return what an earlier attempt at this task run decided: that stands, and is not decided again.
+    @property
+    def hidden(self) -> describe.Hidden | None:
+        """What counts the secrets in the rows."""
+        return self.session.hidden if self.session else None
+
+    def earlier(self, model: str | None, question: Question) -> Verdict | None:
+        """Return what an earlier attempt of this run answered to the same question: that stands.
 
         Raises:
             RegistryError: If its evidence is gone, or was changed.
         """
-        if model is None or self.attempt < 2 or self.run is None:  # noqa: PLR2004 - the first one has none before it
+        is_first = all(attempt < 2 for attempt in self.attempts.values())  # noqa: PLR2004 - none is before it
+        if model is None or self.run is None or question.digest is None or is_first:
             return None
-        mine = (each for each in Ledger(self.connection.client, model).entries() if self._is_mine(each))
-        found = next(mine, None)
-        return _verdict_of(self.connection, found) if found else None
+        entries = Ledger(self.connection.client, model).entries()
+        made = [each for each in entries if self._is_answer(each, model, question)]
+        own = [each for each in made if each.decision.facts.get(moves.TASK_RUN) == str(self.task_run_id)]
+        sort = f"gate {question.digest} {question.candidate.digest or question.candidate.called(model)}"
+        number = attempts.nth_of_caller(str(self.task_run_id), sort)
+        found = next(iter(own or made[number - 1 : number]), None)
+        if found is None:
+            return None
+        verdict = _verdict_of(self.connection, found)
+        self.log.info("flowml: gate: %s\nAn earlier attempt of this run decided that.", verdict)
+        return verdict
 
-    def _is_mine(self, entry: Entry) -> bool:
-        return entry.decision.kind == "gate" and entry.decision.facts.get(_TASK_RUN) == str(self.task_run_id)
+    def _is_answer(self, entry: Entry, model: str, question: Question) -> bool:
+        """Tell whether an earlier attempt of these runs was asked the same about the same model."""
+        one, candidate = entry.decision, question.candidate
+        is_same = one.kind == "gate" and one.facts.get(_QUESTION) == question.digest
+        made = policy.made_of({policy.MADE_AS: candidate.digest, MADE_OF: candidate.model_id})
+        version = candidate.called(model)
+        is_about = policy.is_about(entry, made) or (one.version is not None and one.version == version)
+        told = one.facts.get(moves.ATTEMPTS, {})
+        return is_same and is_about and any(told.get(run, attempt) < attempt for run, attempt in self.attempts.items())
 
-    def write(self, verdict: Verdict, data: Any, asked: Mapping[str, Any], model_id: str | None) -> Verdict:
+    def write(self, verdict: Verdict, question: Question) -> Verdict:
         """Keep a verdict: the evidence first, so that no entry of the ledger is without it.
 
         Args:
             verdict: What was decided.
-            data: The rows, as the user gave them.
-            asked: What else belongs to the evidence.
-            model_id: The candidate's id, if it is a logged model.
+            question: What was asked.
 
         Returns:
             The verdict with its digest, and the run that holds the evidence.
@@ -90,17 +112,17 @@ class Trail:
             TrackingError: If MLflow cannot be reached.
             Exception: What MLflow raises.
         """
-        dataset = self._dataset(data)
-        facts = {**asked, "data": {"name": dataset.name, "digest": dataset.digest} if dataset else None}
+        dataset = question.dataset
+        facts = {**question.drawn, "data": {"name": dataset.name, "digest": dataset.digest} if dataset else None}
         text, digest = evidence.written(verdict, facts)
         verdict = replace(verdict, digest=digest, run_id=self.run.run_id if self.run else None)
         if self.session is None or self.run is None:
             self.log.warning("flowml: the gate is not tracked here, so that nobody will find its verdict.")
             return verdict
-        self.session.put([*([dataset] if dataset else []), *_params(asked, verdict)])
-        self._write_run(self.run.run_id, verdict, text, _metrics(verdict, model_id, dataset))
+        self.session.put([*([dataset] if dataset else []), *_params(question.drawn, verdict)])
+        self._write_run(self.run.run_id, verdict, text, _metrics(verdict, question.candidate.model_id, dataset))
         if verdict.model:
-            self._append(verdict, model_id)
+            self._append(verdict, question)
         self.log.info("flowml: gate: %s", verdict)
         shown = evidence.markdown(verdict, _MOST_SHOWN)
         Links(self.flow_run_id, self.task_run_id, self.log).show(_ARTIFACT, shown, "What the gate decided")
@@ -117,29 +139,26 @@ class Trail:
         tags = {NOTE: f"{note}\n\n{before}".rstrip(), PASSED: _word(verdict), EVIDENCE: verdict.digest}
         client.log_batch(run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def _append(self, verdict: Verdict, model_id: str | None) -> None:
-        client = self.connection.client
-        candidate = verdict.candidate or ""
+    def _append(self, verdict: Verdict, question: Question) -> None:
+        client, version = self.connection.client, verdict.candidate or ""
         decision = Decision(
             kind="gate",
-            version=candidate if candidate.isdigit() else None,
+            version=version if version.isdigit() else None,
             who=client.get_run(str(verdict.run_id)).data.tags.get("mlflow.user", "unknown"),
             run_id=verdict.run_id,
             flow_run_id=str(self.flow_run_id) if self.flow_run_id else None,
             facts={
                 "passed": verdict.passed,
                 "evidence": verdict.digest,
-                "candidate": model_id,
+                policy.CANDIDATE: question.candidate.model_id,
+                policy.MADE_AS: question.candidate.digest,
                 "champion": verdict.champion,
-                _TASK_RUN: str(self.task_run_id) if self.task_run_id else None,
+                _QUESTION: question.digest,
+                moves.TASK_RUN: str(self.task_run_id) if self.task_run_id else None,
+                moves.ATTEMPTS: self.attempts,
             },
         )
         Ledger(client, str(verdict.model)).append(decision)
-
-    def _dataset(self, data: Any) -> records.Dataset | None:
-        hidden = self.session.hidden if self.session else None
-        found = describe.inputs({"data": data}, {}, hidden)
-        return next((each for each in found if isinstance(each, records.Dataset)), None)
 
 
 def begin() -> Trail:
@@ -161,7 +180,7 @@ def begin() -> Trail:
         run=run,
         task_run_id=task_run.id if task_run else None,
         flow_run_id=task_run.flow_run_id if task_run else None,
-        attempt=task_run.run_count if task_run else 1,
+        attempts=attempts.here(),
     )
 
 

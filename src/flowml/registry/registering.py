@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any
 
 from prefect.cache_policies import NO_CACHE
 
 from flowml import describe, records
 from flowml.capture import contexts
+from flowml.capture.attempts import nth
 from flowml.capture.reading import connection_here
 from flowml.capture.session import Session, current
 from flowml.decorators import task
 from flowml.errors import RegistryError
 from flowml.options import Model, Skip, Track
+from flowml.registry.moves import legal_alias
 from flowml.store import NO_RUN, flush_all
+from flowml.store.ledger import policy
 from flowml.store.ledger.ledger import EXPERIMENT
 from flowml.store.models import registry
+from flowml.store.models.identity import digest_of
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     import mlflow
+    from mlflow.entities.model_registry import ModelVersion
 
-
-_MOST = 1000  # attempts whose calls are counted
-_counts: OrderedDict[tuple[UUID, int], Counter[str]] = OrderedDict()  # by run and attempt: calls for each name
-_lock = Lock()
+_OTHER = (
+    "flowml: register returns %s, which an earlier attempt of this run made, and makes no version of the model that it "
+    "is given now, which is another one. Give the task that trains persist_result=True, so that each attempt has the "
+    "same model. To have the new one registered, run the flow anew."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ def register(
     """Make a model a new version of a registered model.
 
     A model that flowml has logged already is linked, not stored twice. Where the code of the same flow run runs again,
-    because it is tried again or was suspended, the version that it made before is returned.
+    because it is tried again or was suspended, the version that it made before is returned; a warning says so where the
+    model is another one by now.
 
     Args:
         model: The model.
@@ -67,7 +71,8 @@ def register(
         The version.
 
     Raises:
-        RegistryError: If MLflow has no way to save the model, the alias is protected, or nothing is tracked here.
+        RegistryError: If MLflow has no way to save the model, takes no such name, alias or tag, or nothing is tracked
+            here; nothing was changed then. Or if the alias is protected: the version is there then, without it.
         TrackingError: If MLflow cannot be reached.
 
     Example:
@@ -75,6 +80,8 @@ def register(
         >>> candidate.version
         '7'
     """
+    _check(name, tags)
+    alias = None if alias is None else legal_alias(alias)
     return _register(model, name, alias, dict(tags or {}), _call(name))
 
 
@@ -93,9 +100,14 @@ def _register(
         msg = f"flowml.register({name!r}) is called where nothing is tracked, so that no run could tell of the version."
         raise RegistryError(msg)
     client = connection_here().client
-    version = (call and _made_by(client, name, call)) or _make(client, session, run.run_id, (model, name, alias, call))
+    before = _made_by(client, name, call) if call else None
+    version = str(before.version) if before else _make(client, session, run.run_id, (model, name, alias, call))
+    if before and before.tags.get(policy.DIGEST) != digest_of(model):
+        session.call.log.warning(_OTHER, f"{name}/{version}")
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
+    if alias:
+        _give(client, name, version, alias)
     session.put([records.Tag("flowml.model_version", f"{name}/{version}")])
     return RegisteredVersion(name, version)
 
@@ -123,21 +135,39 @@ def _make(
     return version
 
 
-def _made_by(client: mlflow.MlflowClient, name: str, call: str) -> str | None:
+def _give(client: mlflow.MlflowClient, name: str, version: str, alias: str) -> None:
+    """See that the version has got its alias: it was refused, or an earlier attempt ended before that."""
+    made_by = str(client.get_model_version(name, version).run_id)
+    try:
+        registry.promote(client, name, version, alias, run_id=made_by)
+    except RegistryError as error:
+        why = str(error).removesuffix(" Nothing was changed.")  # the version is there
+        msg = f"{name}/{version} is registered, without the alias {alias!r}. {why}"
+        raise RegistryError(msg) from None
+
+
+def _check(name: object, tags: Mapping[str, str] | None) -> None:
+    """See that MLflow takes a name and tags, before anything is made.
+
+    Raises:
+        RegistryError: If it does not.
+    """
+    if not isinstance(name, str) or not name.strip() or re.search("[/:]", name):
+        msg = f"{name!r} cannot be a registered model's name. MLflow takes text without / and :. Nothing was changed."
+        raise RegistryError(msg)
+    if not isinstance(tags or {}, Mapping) or not all(isinstance(key, str) and key for key in tags or ()):
+        msg = f"register(tags=...) takes texts by their names, not {tags!r}. Nothing was changed."
+        raise RegistryError(msg)
+
+
+def _made_by(client: mlflow.MlflowClient, name: str, call: str) -> ModelVersion | None:
     """Return the version that this very call has made, when the flow's code ran before."""
     mine = client.search_model_versions(f"tags.`{registry.CALL}` = '{call}'")
-    return next((str(each.version) for each in mine if each.name == name), None)
+    return next((each for each in mine if each.name == name), None)
 
 
 def _call(name: str) -> str | None:
     """Name this call: the same when the code of its flow run, or task run, runs again; None outside of both."""
     task_here, flow_here = contexts.task_here(), contexts.flow_here()
     run = task_here.task_run if task_here else flow_here.flow_run if flow_here else None
-    if run is None:
-        return None
-    with _lock:
-        counted = _counts.setdefault((run.id, run.run_count), Counter())
-        counted[name] += 1
-        while len(_counts) > _MOST:
-            _counts.popitem(last=False)
-        return f"{run.id}/{counted[name]}"
+    return f"{run.id}/{nth(run.id, run.run_count, name)}" if run else None

@@ -14,6 +14,7 @@ from flowml.storable import clean, legal_key
 from flowml.store.backend import mlflow_state
 from flowml.store.backend.connection import Connection, Reached, connect
 from flowml.store.backend.in_force import uses_mlflows_own
+from flowml.store.backend.retrying import may_pass
 from flowml.store.backend.urls import NOTE
 from flowml.store.by_hand import active, fluent
 from flowml.store.destination import Destination
@@ -28,6 +29,8 @@ from flowml.store.sending.writer import writer_of
 from flowml.store.summarized_run import SummarizedRun
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
     from flowml.options import Track
 
 
@@ -118,14 +121,15 @@ def join(caller: records.Caller) -> Run:
         return NO_RUN
     connection = connect(caller.tracking_uri, caller.registry_uri, may_be_away=True)
     store = LazyStore.at(connection)
-    if caller.run is None:
-        key = caller.key or ""
-        out = Outgoing(None, None, key=key, store=store.place, own_delay=delay_below(key))
-        return JoinedRun(store, out, caller.children)
-    if caller.tag is None:
+    if caller.run and caller.tag is None:
         return joined(store, caller.run, caller.children)
-    its_run = _started_by(connection, caller)
-    return joined(store, its_run, caller.children) if its_run else joined(store, caller.run)
+    if caller.run and (its_run := _started_by(connection, caller)):
+        return joined(store, its_run, caller.children)
+    if caller.key is None:
+        return joined(store, caller.run) if caller.run else NO_RUN
+    delay = delay_below(caller.run.run_id if caller.run else caller.key)
+    out = Outgoing(None, None, found_by=caller.key, store=store.place, own_delay=delay)
+    return JoinedRun(store, out, caller.children)
 
 
 def close_left_open(caller: records.Caller, end: End) -> None:
@@ -144,20 +148,27 @@ def close_left_open(caller: records.Caller, end: End) -> None:
 
 
 def _started_by(connection: Connection, caller: records.Caller) -> records.CurrentRun | None:
-    """Find the run of which only a tag is known; it may be created at this very moment."""
+    """Find the run of which only a tag is known; it may be created at this very moment, or MLflow be away."""
     if caller.run is None or caller.tag is None:
         return None
     key, value = caller.tag
     experiment_id, mine = caller.run.experiment_id, f"tags.`{key}` = '{value}'"
     if key == "prefect.flow_run_id":
         mine += " and tags.`flowml.kind` = 'flow'"  # its tasks have the id too
-    search = partial(
-        connection.client.search_runs, [experiment_id], mine, order_by=["attributes.start_time DESC"], max_results=1
-    )
+
+    def search() -> list[MlflowRun]:
+        order = ["attributes.start_time DESC"]
+        return list(connection.client.search_runs([experiment_id], mine, order_by=order, max_results=1))
+
     until = time.monotonic() + settings.current().timeout
     writer, delay = writer_of(connection), delay_below(caller.run.run_id)
-    while not (its_run := writer.ask(search, delay)) and time.monotonic() < until:
-        time.sleep(0.05)
+    try:
+        while not (its_run := writer.ask(search, delay)) and time.monotonic() < until:
+            time.sleep(0.05)
+    except Exception as error:
+        if settings.current().journal and (may_pass(error) or getattr(error, "waits", False)):
+            return None  # it is found when MLflow is back
+        raise
     return dataclasses.replace(caller.run, run_id=its_run[0].info.run_id, url=None) if its_run else None
 
 

@@ -173,7 +173,7 @@ class JoinedRun:
         except TrackingError as problem:
             if not (problem.waits and self.out.journal):
                 raise
-        return dataclasses.replace(caller_of(self.connection, None, self.children), key=self.out.key)
+        return dataclasses.replace(caller_of(self.connection, None, self.children), key=self.out.public_key)
 
     @cached_property
     def _told(self) -> records.Caller:
@@ -188,8 +188,7 @@ class JoinedRun:
     def sum_up(self, child: SummarizedCall) -> None:
         """Note a child without a run for the process that will close this one."""
         self._leave_to_parent()
-        writer = writer_of(self.connection)
-        ledger_of(self.connection.uri, writer.created(self.out).info, os.getpid()).add(child, writer.put)
+        ledger_of(self.connection.uri, self.out, os.getpid()).add(child, writer_of(self.connection).put)
 
     def is_open(self) -> bool:
         """Ask MLflow whether it was closed meanwhile."""
@@ -207,7 +206,7 @@ class JoinedRun:
         digests.wait(settings.current().timeout)
         writer = writer_of(self.connection)
         try:
-            writer.flush(of=self.out, is_bounded=True)
+            writer.flush(of=self.out, delay=self.out.delay)
         except TrackingError as problem:
             raise self._waiting(problem, writer.count_waiting(self.out)) from None
         finally:
@@ -286,8 +285,9 @@ class OwnRun(JoinedRun):
         if self._above is None or not self._is_near_root:
             return super().as_caller()
         above = self._above.as_caller()
-        mine = {"tag": self._tag} if above.run else {"key": self.out.key}
-        return dataclasses.replace(above, children=self.children, **mine)
+        return dataclasses.replace(
+            above, children=self.children, tag=self._tag if above.run else None, key=self.out.key
+        )
 
     def sum_up(self, child: SummarizedCall) -> None:
         """Count a child without a run; a forked process notes it for the one that has the run."""

@@ -132,7 +132,7 @@ class SummarizedRun:
     def settle(self) -> None:
         """Leave the waiting to the run above; where that is another process's, get a run if its end was earlier."""
         if self.is_outermost:
-            writer_of(self.under.connection).flush()
+            writer_of(self.under.connection).flush(delay=self.under.out.delay)
             late, self._summed_up = self._summed_up, None
             if late and not self.under.is_open():
                 self._close_own(*late)

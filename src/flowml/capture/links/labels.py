@@ -151,7 +151,7 @@ def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
     started_by = next((starter.id for starter in starters if isinstance(starter, TaskRunResult)), None)
     if caller is None or not started_by:
         return caller
-    return dataclasses.replace(caller, tag=("prefect.task_run_id", str(started_by)))
+    return dataclasses.replace(caller, tag=("prefect.task_run_id", str(started_by)), key=None)  # the key is the flow's
 
 
 def caller_in_api(flow_run_id: UUID) -> records.Caller | None:

@@ -197,7 +197,7 @@ def _logged(client: mlflow.MlflowClient, model_id: str | None) -> LoggedModel | 
 
 
 def _gate(known: _Known) -> Link:
-    entry = policy.gate_of(str(known.version.version), known.model_id, known.entries)
+    entry = policy.gate_of(str(known.version.version), policy.made_of(policy.facts_of(known.version)), known.entries)
     if entry is None:
         return Link("gate", missing="no gate has compared it (flowml.gate)")
     facts = _told(entry) | {"champion": entry.decision.facts.get("champion")}
@@ -213,7 +213,7 @@ def _approval(known: _Known) -> Link:
     if not found:
         return Link("approval", missing="nobody has approved it (flowml.approve)")
     facts = {"approvals": [_told(entry) | {"saw": entry.decision.facts.get("evidence")} for entry in found]}
-    gate = policy.gate_of(str(known.version.version), known.model_id, known.entries)
+    gate = policy.gate_of(str(known.version.version), policy.made_of(policy.facts_of(known.version)), known.entries)
     if gate and gate.number > found[-1].number:
         return Link("approval", facts, f"it was approved before its last gate (decision {gate.number})")
     return Link("approval", facts)

@@ -55,13 +55,20 @@ def run(entry: str, words: Sequence[str], *, watch: bool) -> bool:
     return state == "Completed"
 
 
-def state_of(flow: prefect.Flow[Any, Any], arguments: dict[str, Any]) -> str:
-    """Call a flow; return the name of the state that it ended in, which for a failure Prefect has logged."""
+def state_of(flow: prefect.Flow[Any, Any], arguments: dict[str, Any], first: Sequence[Any] = ()) -> str:
+    """Call a flow; return the name of the state that it ended in, which for a failure Prefect has logged.
+
+    Args:
+        flow: The flow.
+        arguments: Its parameters.
+        first: Those that have no name of their own, as ``*rest`` takes them, and those before.
+    """
     try:
         if flow.isgenerator:  # Prefect gives its values and no state
-            asyncio.run(_exhaust(flow(**arguments))) if flow.isasync else list(flow(**arguments))
+            values = flow(*first, **arguments)
+            asyncio.run(_exhaust(values)) if flow.isasync else list(values)
             return "Completed"
-        ended: Any = flow(**arguments, return_state=True)
+        ended: Any = flow(*first, **arguments, return_state=True)
         state = asyncio.run(_awaited(ended)) if flow.isasync else ended
     except KeyboardInterrupt:
         return "Crashed"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flowml.ops.reproducing.recorded import Recorded
 
+_CHECK = "import sys; sys.path = [each for each in sys.path if each]; import flowml.ops.reproducing"  # not from here
 _LONGEST = 2000  # characters of what uv says
 
 
@@ -42,7 +43,7 @@ def check_python(path: str) -> str:
         msg = f"--python cannot be {path!r}: there is no such program."
         raise LookupError(msg)
     program = os.path.abspath(program)  # noqa: PTH100 - a link stays one: it is what makes it an environment's
-    done = subprocess.run([program, "-c", "import flowml.ops.reproducing"], capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run([program, "-c", _CHECK], capture_output=True, check=False)  # noqa: S603
     if done.returncode:
         msg = f"--python cannot be {path!r}: it has no flowml that can reproduce. {_end(done.stderr)}"
         raise LookupError(msg)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,17 @@ def replay(order: Order) -> bool:
     given = {name: typed(name, text, hints.get(name, Any)) for name, text in split(order.words, example="n").items()}
     # The experiment comes from the environment then, and not from the flow.
     again = dataclasses.replace(track, experiment=None, tags={**track.tags, REPRODUCES: order.run_id})
-    return state_of(flow.with_options(track=again), {**order.values, **given}) == "Completed"
+    args, kwargs = _call_of(flow.fn, {**order.values, **given})
+    return state_of(flow.with_options(track=again), kwargs, args) == "Completed"
+
+
+def _call_of(function: Callable[..., Any], values: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return how a function is called with its parameters: ``*rest`` and ``**more`` are one of Prefect's each."""
+    from prefect.utilities.callables import parameters_to_args_kwargs
+
+    known = {name: value for name, value in values.items() if name in inspect.signature(function).parameters}
+    args, kwargs = parameters_to_args_kwargs(function, known)
+    return args, kwargs | {name: value for name, value in values.items() if name not in known}
 
 
 def main() -> None:

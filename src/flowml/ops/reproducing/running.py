@@ -28,6 +28,12 @@ _ENDING = " reproduced"  # of the experiment's name
 _CHOOSING = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 _OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
+# Python looks in the flow's folder first, where a types.py would be taken for its own until all of this is loaded.
+_START = (
+    "import sys; here = [each for each in sys.path if not each]; sys.path = [each for each in sys.path if each]; "
+    "from flowml.ops.reproducing.replay import main; sys.path[:0] = here; main()"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -69,7 +75,7 @@ def run_again(before: Recorded, order: Order, place: Place, folder: Path, connec
     }
     if before.origin.hash_seed:
         environment["PYTHONHASHSEED"] = before.origin.hash_seed
-    words = [place.python, "-m", "flowml.ops.reproducing.replay", str(told)]
+    words = [place.python, "-c", _START, str(told)]
     # What the flow prints goes where messages go: the output is the comparison's.
     sys.stderr.flush()
     done = subprocess.run(words, cwd=_folder_of(before, place.root), env=environment, stdout=2, check=False)  # noqa: S603

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from flowml.errors import RegistryError
 from flowml.registry.references import ModelRef, NoSuchVersionError, find, parse
 from flowml.store.models.flavors import mlflow_muted
-from flowml.store.models.identity import unchanged_or_new
+from flowml.store.models.identity import digest_of, unchanged_or_new
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -40,6 +40,7 @@ class Contender:
         name: The registered model that it is a version of, if it was named by that.
         version: Its version.
         model_id: The logged model's id, if it is logged.
+        digest: Its digest, if the model itself was given.
         signature: What MLflow knows of its columns.
     """
 
@@ -48,6 +49,7 @@ class Contender:
     name: str | None = None
     version: str | None = None
     model_id: str | None = None
+    digest: str | None = None
     signature: ModelSignature | None = None
 
     def called(self, model: str | None) -> str | None:
@@ -156,8 +158,10 @@ class Arena:
         loaded_id = getattr(model, "model_id", None)
         metadata = getattr(model, "metadata", None)
         signature = getattr(metadata, "signature", None)
-        known = loaded_id if isinstance(loaded_id, str) else unchanged_or_new(model).ids.get(self._client.tracking_uri)
-        return Contender(_native(model), f"the {role}", model_id=known, signature=signature)
+        if isinstance(loaded_id, str):
+            return Contender(_native(model), f"the {role}", model_id=loaded_id, signature=signature)
+        known = unchanged_or_new(model).ids.get(self._client.tracking_uri)
+        return Contender(_native(model), f"the {role}", model_id=known, digest=digest_of(model), signature=signature)
 
     def _loaded(self, whose: str, uri: str) -> Contender:
         import mlflow

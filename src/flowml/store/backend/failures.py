@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from flowml import faults
-from flowml.errors import FlowmlError, TrackingError
+from flowml.errors import FlowmlError, RegistryError, TrackingError
 from flowml.secrets import mask, mask_addresses
 from flowml.store.backend.retrying import OF_WHAT_WAS_SENT, is_without_login, may_pass
 
@@ -47,6 +47,8 @@ def explain(uri: str, error: BaseException) -> TrackingError:
     """Make the error that says what to do out of what MLflow, its database, the network, or flowml itself raised."""
     if isinstance(error, TrackingError):
         return error
+    if isinstance(error, RegistryError):  # a decision, which no advice on the store helps with
+        return TrackingError(mask(str(error)))
     logging.getLogger("flowml").debug("MLflow failed", exc_info=error)
     if faults.is_own(error):
         faults.note(error)

@@ -11,7 +11,7 @@ import random
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flowml import faults
@@ -68,9 +68,16 @@ def may_pass(error: BaseException) -> bool:
     """Tell whether the same call may succeed later; False where what was sent can never be taken."""
     if isinstance(error, FlowmlError) or faults.is_own(error):
         return False
-    verdicts = (verdict(each) for each in _with_causes(error) for verdict in (_verdict_on_answer, _verdict))
-    known = next((verdict for verdict in verdicts if verdict is not None), None)
+    known = _known(_with_causes(error))
+    if known is False and error.__cause__ is not None and _known([error.__cause__]):
+        return True  # MLflow's client makes a refusal of its own of some errors, whatever they are
     return not isinstance(error, ValueError | ImportError | NotImplementedError) if known is None else known
+
+
+def _known(errors: Iterable[BaseException]) -> bool | None:
+    """Return what the first error says that says something."""
+    verdicts = (verdict(each) for each in errors for verdict in (_verdict_on_answer, _verdict))
+    return next((verdict for verdict in verdicts if verdict is not None), None)
 
 
 def is_unreachable(error: BaseException) -> bool:

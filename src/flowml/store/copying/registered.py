@@ -15,7 +15,7 @@ from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.links import Links
 from flowml.store.ledger import Decision, policy, this_user
 from flowml.store.ledger.ledger import TAG as LEDGER
-from flowml.store.ledger.moving import COPIED, HOW, MADE_OF, Aliases
+from flowml.store.ledger.moving import COPIED, HOW, Aliases
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -127,7 +127,7 @@ def _give(ends: Ends, name: str, version: str, alias: str) -> None:
             alias=alias,
             who=this_user(),
             why="copied from a store of runs that were tracked offline",
-            facts={HOW: COPIED, MADE_OF: policy.model_id_of(made)},
+            facts={HOW: COPIED, **policy.facts_of(made)},
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +17,8 @@ from flowml.store.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     import mlflow
+
+_logger = logging.getLogger("prefect.flowml")
 
 HOW = "how"
 """The fact that says by what an alias was moved.
@@ -39,6 +42,7 @@ OVERWRITTEN = "overwritten"
 """The fact that another move had followed when this one became known."""
 
 _PATIENCE = 10.0  # seconds in which whoever decided moves the alias
+_QUIET = 2.0  # seconds after which a wait is told
 _POLL = 0.02
 _NOBODY = "unknown"
 _MOST = 1000  # tries of one move: each loss means that somebody else has won
@@ -70,6 +74,35 @@ class Moved:
 
     entry: Entry | None
     before: str | None
+
+
+class _Wait:
+    """The wait for moves that were decided and not made yet.
+
+    Args:
+        model: The registered model's name.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._began: dict[int, float] = {}  # by the entries' numbers
+        self._told: set[int] = set()
+
+    def goes_on(self, entry: Entry) -> bool:
+        """Wait a little; tell whether there is time left, and say in the log what takes so long."""
+        waited = time.monotonic() - self._began.setdefault(entry.number, time.monotonic())
+        if waited >= _PATIENCE:
+            return False
+        if waited >= _QUIET and entry.number not in self._told:
+            self._told.add(entry.number)
+            one, to = entry.decision, f"version {entry.decision.version}" if entry.decision.version else "no version"
+            _logger.warning(
+                "flowml: the move of %s@%s to %s by %s (entry %d of its history) is decided and not made yet. It is "
+                "waited for, %.0f s at most; if whoever decided it was killed, it is void then.",
+                *(self._model, one.alias, to, one.who, entry.number, _PATIENCE),
+            )
+        time.sleep(_POLL)
+        return True
 
 
 _FOLLOWED, PREVIOUS = "champion", "previous"
@@ -134,14 +167,12 @@ class Aliases:
         A move that was decided and not made is waited for, and void if whoever decided it is gone: nobody else makes
         it, who may have other rights. A version that nobody decided on is noted as a move from outside.
         """
-        began: dict[int, float] = {}
+        wait = _Wait(self.model)
         while True:
             entries = self.ledger.entries()
             last = last_move(entries, alias)
             if last and not last.is_settled:
-                if time.monotonic() - began.setdefault(last.number, time.monotonic()) < _PATIENCE:
-                    time.sleep(_POLL)
-                else:
+                if not wait.goes_on(last):
                     is_made = self.now().get(alias) == last.decision.version
                     self.ledger.apply(last, "" if is_made else "whoever decided it did not carry it out")
                 continue

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from flowml import settings
 from flowml.errors import RegistryError
 from flowml.store.ledger.entries import Entry
+from flowml.store.ledger.moving import MADE_OF
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
+
+DIGEST = "flowml.model_digest"
+"""The tag of a version with its model's digest."""
+
+MADE_AS = "model_digest"
+"""The fact that has the digest of a gate's candidate, or of the model that a version was made of."""
+
+CANDIDATE = "candidate"
+"""The fact that names the logged model that a gate decided about."""
 
 _CLOCKS = 60_000  # ms by which the clocks of those who decide may differ from MLflow's
 
@@ -34,17 +44,13 @@ def check(version: ModelVersion, alias: str, ask: Callable[[], Sequence[Entry]])
     Raises:
         RegistryError: If it may not; the message says what is missing.
     """
-    model, number, model_id = str(version.name), str(version.version), model_id_of(version)
+    model, number, made = str(version.name), str(version.version), made_of(facts_of(version))
     wanted = of(model, alias)
     if wanted == settings.Protection():
         return
     since = (version.creation_timestamp or 0) - _CLOCKS  # what was decided before was about another of the same number
-    entries = [
-        entry
-        for entry in ask()
-        if entry.decision.at >= since or (model_id and entry.decision.facts.get("candidate") == model_id)
-    ]
-    lacks = [*_gate(wanted, number, model_id, entries), *_approvals(wanted, number, entries)]
+    entries = [entry for entry in ask() if entry.decision.at >= since or is_about(entry, made)]
+    lacks = [*_gate(wanted, number, made, entries), *_approvals(wanted, number, entries)]
     if lacks:
         msg = (
             f"{model}@{alias} is protected (tool.flowml.registry in pyproject.toml), and version {number} lacks "
@@ -59,15 +65,31 @@ def model_id_of(version: ModelVersion) -> str | None:
     return version.model_id or (found[1] if found else None)
 
 
-def gate_of(version: str, model_id: str | None, entries: Sequence[Entry]) -> Entry | None:
-    """Return the last gate's verdict about a version."""
-    for entry in reversed(entries):
-        decision = entry.decision
-        if decision.kind == "gate" and (
-            decision.version == version or (model_id and decision.facts.get("candidate") == model_id)
-        ):
-            return entry
-    return None
+def facts_of(version: ModelVersion) -> dict[str, str | None]:
+    """Return what is known of the model that a version was made of, as facts of a decision."""
+    return {MADE_OF: model_id_of(version), MADE_AS: (version.tags or {}).get(DIGEST)}
+
+
+def made_of(facts: Mapping[str, Any]) -> frozenset[str]:
+    """Return what such facts tell: the logged model's id, and the model's digest."""
+    return frozenset(str(facts[key]) for key in (MADE_OF, MADE_AS) if facts.get(key))
+
+
+def gate_of(version: str, made: frozenset[str], entries: Sequence[Entry]) -> Entry | None:
+    """Return the last gate's verdict about a version.
+
+    Args:
+        version: The version's number.
+        made: What it was made of, as `made_of` returns it: the gate may have come before the version.
+        entries: The decisions about its registered model.
+    """
+    gates = (entry for entry in reversed(entries) if entry.decision.kind == "gate")
+    return next((entry for entry in gates if entry.decision.version == version or is_about(entry, made)), None)
+
+
+def is_about(entry: Entry, made: frozenset[str]) -> bool:
+    """Tell whether a gate decided about a model; ``made`` is what `made_of` returns of it."""
+    return any(entry.decision.facts.get(fact) in made for fact in (CANDIDATE, MADE_AS))
 
 
 def approvals_of(version: str, entries: Sequence[Entry]) -> list[Entry]:
@@ -82,10 +104,10 @@ def approvals_of(version: str, entries: Sequence[Entry]) -> list[Entry]:
     return list(found.values())
 
 
-def _gate(wanted: settings.Protection, version: str, model_id: str | None, entries: Sequence[Entry]) -> list[str]:
+def _gate(wanted: settings.Protection, version: str, made: frozenset[str], entries: Sequence[Entry]) -> list[str]:
     if not wanted.gate:
         return []
-    last = gate_of(version, model_id, entries)
+    last = gate_of(version, made, entries)
     if last is None:
         return ["a gate (flowml.gate)"]
     if not last.decision.facts.get("passed"):

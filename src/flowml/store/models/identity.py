@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
+import pickle
 import sys
 import uuid
 import weakref
@@ -156,6 +158,23 @@ def autologged_model_id_of(model: object) -> str | None:
     find = getattr(known, "get_model_id_for_model", None)
     found = find(model) if find else None
     return found if isinstance(found, str) else None
+
+
+def digest_of(value: object) -> str | None:
+    """Give a digest by which a model is known again where its object is another, such as one that a cache gave.
+
+    It is that of a copy which was pickled and read again. What a fit leaves has another hash than what a cache gives
+    back of it, as parts of it may be one object here and two there; a copy of a copy has the same.
+
+    Returns:
+        The digest; None of what cannot be pickled.
+    """
+    try:
+        copied = pickle.loads(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))  # noqa: S301 - written in this very line
+        return _fingerprint_of(copied) or hashlib.sha256(pickle.dumps(copied, pickle.HIGHEST_PROTOCOL)).hexdigest()
+    except BaseException as error:  # noqa: BLE001 - of any class of the user's
+        pass_on(error)
+        return _fingerprint_of(value)
 
 
 def _fingerprint_of(value: object) -> str | None:

@@ -22,7 +22,7 @@ from flowml.store.backend.notifications import Kind, Notification, notify
 from flowml.store.journal.journal import TAG as KEY_TAG
 from flowml.store.models import registry
 from flowml.store.models.flavors import mlflow_muted, write
-from flowml.store.models.identity import Serialized, autologged_model_id_of, unchanged_or_new
+from flowml.store.models.identity import Serialized, autologged_model_id_of, digest_of, unchanged_or_new
 
 if TYPE_CHECKING:
     import mlflow
@@ -45,6 +45,7 @@ class SavedModel:
     serialized: Serialized
     autologged: str | None  # the id that MLflow's autologging gave it, perhaps in another run
     notes: tuple[str, ...] = ()  # what its description lacks, and why
+    digest: str | None = None  # of one that is registered
 
     @property
     def folder(self) -> Path:
@@ -94,6 +95,7 @@ def save(record: records.Model, *, uri: str = "") -> SavedModel:
         serialized=serialized,
         autologged=autologged_model_id_of(record.value),
         notes=notes,
+        digest=digest_of(record.value) if record.register else None,
     )
 
 
@@ -137,7 +139,7 @@ def send(
     if model.model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
         client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     if saved.register:
-        version = registry.register(client, saved.register, model, run_id=run_id)
+        version = registry.register(client, saved.register, model, run_id=run_id, digest=saved.digest)
         alias = saved.alias
         try:
             if alias:
@@ -183,6 +185,8 @@ def _logged_before(client: mlflow.MlflowClient, saved: SavedModel, run_id: str) 
 def _upload(
     client: mlflow.MlflowClient, saved: SavedModel, run: Run, experiment_id: str, params: Mapping[str, str]
 ) -> LoggedModel:
+    from mlflow.entities import LoggedModelStatus
+
     run_id, begun = run.info.run_id, saved.serialized.begun
     mine = client.tracking_uri, run_id
     created = begun.get(mine) or _begun_before(client, saved, run_id, experiment_id)
@@ -196,13 +200,14 @@ def _upload(
             tags={KEY_TAG: saved.serialized.key},
         )
     begun[mine] = created
-    try:
-        _write_identity(saved.folder, created.artifact_location, created.model_id, run_id)
-        client.log_model_artifacts(created.model_id, str(saved.folder))
-        client.finalize_logged_model(created.model_id, "READY")
-    except BaseException:
-        _mark_failed(client, created.model_id)
-        raise
+    if created.status != LoggedModelStatus.READY:  # else all of its files are there, and perhaps no longer here
+        try:
+            _write_identity(saved.folder, created.artifact_location, created.model_id, run_id)
+            client.log_model_artifacts(created.model_id, str(saved.folder))
+            client.finalize_logged_model(created.model_id, "READY")
+        except BaseException:
+            _mark_failed(client, created.model_id)
+            raise
     _link_metrics(client, run_id, list(run.data.metrics), created.model_id)
     del begun[client.tracking_uri, run_id]
     return created

@@ -13,7 +13,7 @@ from flowml.store.backend import urls
 from flowml.store.backend.connection import ui_of
 from flowml.store.backend.retrying import may_pass
 from flowml.store.ledger import Decision, policy
-from flowml.store.ledger.moving import HOW, MADE_OF, MARKER, Aliases
+from flowml.store.ledger.moving import HOW, MARKER, Aliases
 
 if TYPE_CHECKING:
     import mlflow
@@ -40,7 +40,9 @@ _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _VERSIONS_TAG = "mlflow.modelVersions"  # where MLflow's UI looks for the versions made from a logged model
 
 
-def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run_id: str) -> str:
+def register(
+    client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run_id: str, digest: str | None = None
+) -> str:
     """Create a version of a registered model from a logged model, and the registered model if there is none yet.
 
     Args:
@@ -48,6 +50,7 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         name: The registered model's name.
         logged: The logged model; it must be uploaded.
         run_id: The run that made it.
+        digest: The model's digest, by which a gate's verdict about it is found.
 
     Returns:
         The version's number.
@@ -64,12 +67,13 @@ def register(client: mlflow.MlflowClient, name: str, logged: LoggedModel, *, run
         name,
         source,
         run_id=run_id,
-        tags=_origin(client, logged, run_id),
+        tags=_origin(client, logged, run_id) | ({policy.DIGEST: digest} if digest else {}),
         model_id=logged.model_id,
         description=_description(client, logged, run_id),
     )
-    before, made = json.loads(logged.tags.get(_VERSIONS_TAG, "[]")), {"name": name, "version": version.version}
-    if made not in before:
+    before = json.loads(logged.tags.get(_VERSIONS_TAG, "[]"))  # MLflow's server may have noted it by itself
+    made = {"name": name, "version": int(version.version)}
+    if (name, str(version.version)) not in {(each["name"], str(each["version"])) for each in before}:
         client.set_logged_model_tags(logged.model_id, {_VERSIONS_TAG: json.dumps([*before, made])})
     return str(version.version)
 
@@ -115,7 +119,7 @@ def _promote(client: mlflow.MlflowClient, version: ModelVersion, alias: str, run
             why=f"the marker of the task {tags.get('prefect.task_name', '')}".strip(),
             run_id=run_id,
             flow_run_id=tags.get("prefect.flow_run_id"),
-            facts={HOW: MARKER, MADE_OF: policy.model_id_of(version)},
+            facts={HOW: MARKER, **policy.facts_of(version)},
         )
     )
 
@@ -173,6 +177,8 @@ def _description(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) 
     if about := (trained.data.tags if trained else tags).get(ABOUT):
         lines += ["", formats.text(about, _MOST_ABOUT)]
     metrics = {(each.key, each.dataset_name or ""): each.value for each in logged.metrics or []}
+    if not metrics and trained:  # they are linked to the model when it is sent, which may be after this
+        metrics = {(key, ""): value for key, value in trained.data.metrics.items()}
     if metrics:
         cells = [(formats.text(key), number(value), formats.text(data)) for (key, data), value in metrics.items()]
         lines += ["", *formats.rows([("Metric", "Value", "Dataset"), *cells[:_MOST_METRICS]])]

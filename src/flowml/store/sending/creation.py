@@ -46,11 +46,15 @@ def ensure(connection: Connection, out: Outgoing) -> Created:
     be sent: what goes wrong is then MLflow's to say, as it would without flowml.
 
     Raises:
-        TrackingError: If MLflow has refused it for good.
+        TrackingError: If MLflow has refused it for good, or it is another process's and not there yet.
         Exception: What MLflow raises.
     """
     new = out.new
-    if new is not None and not out.created.done():
+    if new is None and not out.created.done():
+        with out.creating:
+            if not out.created.done():
+                find(connection.client, out)
+    elif new is not None and not out.created.done():
         if new.above:
             ensure(connection, new.above)
         with out.creating:
@@ -94,14 +98,17 @@ def find(client: MlflowClient, out: Outgoing) -> None:
         TrackingError: If it is not there yet.
         Exception: What MLflow raises.
     """
-    mine, experiments = f"tags.`{TAG}` = '{out.key}'", client.search_experiments(_any_stage(), max_results=5000)
+    mine, experiments = f"tags.`{TAG}` = '{out.public_key}'", client.search_experiments(_any_stage(), max_results=5000)
     found = client.search_runs([each.experiment_id for each in experiments], mine, _any_stage(), max_results=1)
     if not found:
         msg = "the run above is not in MLflow yet; its own process, or its journal, brings it."
         raise TrackingError(msg, waits=True)
     run = found[0]
     root = run.data.tags.get("flowml.root_run_id", run.info.run_id)
-    out.created.set_result(Created(run, records.CurrentRun(run.info.run_id, run.info.experiment_id, root, None)))
+    with out.creating:  # the user's own thread may have been faster
+        if not out.created.done():
+            info = records.CurrentRun(run.info.run_id, run.info.experiment_id, root, None)
+            out.created.set_result(Created(run, info))
 
 
 def _any_stage() -> int:

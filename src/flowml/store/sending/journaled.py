@@ -48,7 +48,8 @@ def take(out: Outgoing, taken: list[Sendable], closing: Closing | None = None) -
     kept = [each for each in taken if isinstance(each, _KEPT)]
     entries: list[tuple[str, Any]] = [("kept", kept)] if kept else []
     if closing:
-        entries.append(("closing", [closing.status, closing.ended, closing.rolls_up]))
+        sums_up = closing.call_summary is not None  # others may have noted children that it is to count
+        entries.append(("closing", [closing.status, closing.ended, closing.rolls_up, sums_up]))
     if early:  # it can go as soon as MLflow has it, so it has an entry of its own, the last
         entries.append(("records", early))
     number = _write(out, entries)
@@ -132,6 +133,8 @@ def _quietly(job: Callable[[], None]) -> None:
 def _header(out: Outgoing) -> dict[str, Any]:
     """Write all that is needed to create the run, or to find it, in another process."""
     found: dict[str, Any] = {"store": out.store() if out.store else None, "root": out.root.key if out.root else None}
+    if out.found_by:
+        found["found_by"] = out.found_by
     if out.created.done() and not out.created.exception(0):
         found["created"] = _created(out)
     if out.new:
@@ -159,7 +162,7 @@ def _reference(other: Outgoing | None) -> dict[str, Any] | None:
     if other is None:
         return None
     is_known = other.created.done() and not other.created.exception(0)
-    return {"key": other.key, "created": _created(other) if is_known else None}
+    return {"key": other.public_key, "created": _created(other) if is_known else None}
 
 
 def _forms(taken: Iterable[Sendable], mine: Journal) -> list[Any]:
@@ -173,7 +176,7 @@ def _forms(taken: Iterable[Sendable], mine: Journal) -> list[Any]:
             case Serialized():
                 found.append(["given", _of_model(each, mine)])
             case SavedModel():
-                facts = [each.name, each.register, each.alias, each.autologged, list(each.notes)]
+                facts = [each.name, each.register, each.alias, each.autologged, list(each.notes), each.digest]
                 found.append(["model", facts, _of_model(each.serialized, mine)])
             case _:
                 found.append([_NAMES[type(each)], asdict(each)])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
 from flowml.store.backend.failures import without_credentials
@@ -27,13 +27,11 @@ class Ledger:
     A tag holds as many children as it has room for, so that thousands are some dozens of tags.
 
     Args:
-        info: The run.
-        store: Tells which store it is in.
+        out: What is sent of the run: its own, for one sender to keep the order of what a tag held.
     """
 
-    def __init__(self, info: records.CurrentRun, store: Callable[[], Mapping[str, Any]]) -> None:
-        self._out = Outgoing(None, None, store=store)  # its own, for one sender to keep the order of what a tag held
-        self._out.created.set_result(Created(None, info))
+    def __init__(self, out: Outgoing) -> None:
+        self._out = out
         self._lock = RLock()
         self._key, self._text = "", ""
 
@@ -48,10 +46,20 @@ class Ledger:
             put(self._out, [records.Tag(self._key, self._text)])
 
 
+def ledger_of(uri: str, out: Outgoing, pid: int) -> Ledger:
+    """Return this process's ledger of a run; one that MLflow does not tell now is found later, by its key."""
+    is_known = out.created.done() and not out.created.exception(0)
+    return _ledger(uri, out.created.result(0).info if is_known else out.public_key, pid)
+
+
 @lru_cache(maxsize=100)
-def ledger_of(uri: str, info: records.CurrentRun, pid: int) -> Ledger:  # noqa: ARG001 - each process has its own
-    """Return this process's ledger of a run."""
-    return Ledger(info, lambda: {"uri": without_credentials(uri)})
+def _ledger(uri: str, run: records.CurrentRun | str, pid: int) -> Ledger:  # noqa: ARG001 - each process has its own
+    out = Outgoing(None, None, store=lambda: {"uri": without_credentials(uri)})
+    if isinstance(run, str):
+        out.found_by = run
+    else:
+        out.created.set_result(Created(None, run))
+    return Ledger(out)
 
 
 def add_noted(client: MlflowClient, run_id: str, call_summary: CallSummary) -> None:

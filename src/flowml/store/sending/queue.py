@@ -190,6 +190,8 @@ class Outgoing:
     is_ended: bool = False  # whether subscribers were told that a flow's run has ended
     is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    found_by: str | None = None  # the key of the run, where another process opens it
+    opened: Outgoing | None = None  # what that process left to be sent of the run, where it is sent here too
     store: Callable[[], Mapping[str, Any]] | None = None  # tells which store it goes to, for the journal
     journal: Journal | None = None  # the one that tells of it
     keeps_no_journal: bool = False  # because it cannot be written, or there is nothing that could be lost
@@ -204,6 +206,11 @@ class Outgoing:
     def __post_init__(self) -> None:
         self._losses = Losses(is_elsewhere=self.new is None)
         _all.add(self)
+
+    @property
+    def public_key(self) -> str:
+        """The run's tag in MLflow, by which any process finds it."""
+        return self.found_by or self.key
 
     @property
     def losses(self) -> Losses:
@@ -274,8 +281,7 @@ class Outgoing:
         if self.created.done() and not self.created.exception(0):
             out.created.set_result(self.created.result(0))
         else:
-            out.created.set_exception(TrackingError("the process was forked before its run was created."))
-            out.keeps_no_journal = True
+            out.found_by = self.public_key
         return out
 
     def discard(self) -> None:

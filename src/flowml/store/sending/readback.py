@@ -113,10 +113,16 @@ class Reader:
         else:
             one, entry = headers[key]
             header, root = entry.data, entry.data.get("root")
+            found_by, opened = header.get("found_by"), None
+            if found_by in headers:  # it belongs to the same outermost run as what its own process left
+                opened = self._open(found_by, headers)
+                root = (opened.root or opened).key
             out = Outgoing(
                 None if header.get("new") is None else self._new(header["new"], headers),
                 self._open(root, headers) if root in headers or root in self.all_runs else None,
                 key=key,
+                found_by=found_by,
+                opened=opened,
                 is_restored=not self._is_ours,
             )
             out.journal, created = one.journal, header.get("created")
@@ -147,7 +153,8 @@ class Reader:
         match entry.kind:
             case "records" | "kept":
                 items = [self._item(form, one.journal) for form in entry.data]
-                out.incoming.append(Taken(entry.number if entry.kind == "records" else 0, items))
+                left = [item for item in items if not (isinstance(item, Scratch) and _is_sent(item))]
+                out.incoming.append(Taken(entry.number if entry.kind == "records" else 0, left))
             case "store":
                 one.stores[entry.run] = entry.data["store"]
                 if out.new and (named := entry.data["experiment"]):
@@ -157,8 +164,7 @@ class Reader:
                 if not out.created.done():
                     out.created.set_result(_made(entry.data))
             case "closing":
-                status, ended, rolls_up = entry.data
-                one.closings[entry.run] = Closing(status, ended, rolls_up, out.children)
+                one.closings[entry.run] = _closing(out, *entry.data)
             case "child":
                 out.children = out.children or CallSummary()
                 out.children.add(SummarizedCall(**entry.data))
@@ -178,10 +184,10 @@ class Reader:
                 return Scratch(_inside(journal, place))
             case ["given", model]:
                 return self._model(model, journal)
-            case ["model", [name, register, alias, autologged, notes], model]:
+            case ["model", [name, register, alias, autologged, notes, *digest], model]:  # an older one has none
                 serialized = self._model(model, journal)
                 serialized.hold_restored()
-                return SavedModel(name, register, alias, serialized, autologged, tuple(notes))
+                return SavedModel(name, register, alias, serialized, autologged, tuple(notes), *digest)
             case [kind, fields]:
                 made: Sendable = PLAIN[kind](**fields)
                 return made
@@ -204,6 +210,17 @@ class Reader:
             place = _inside(journal, facts["files"])
             found.scratch = Scratch(place) if place.is_dir() else None
         return found
+
+
+def _closing(out: Outgoing, status: records.Status, ended: int, rolls_up: bool, sums_up: bool = False) -> Closing:  # noqa: FBT001, FBT002 - as an entry holds them; older versions wrote three
+    if sums_up:
+        out.children = out.children or CallSummary()
+    return Closing(status, ended, rolls_up, out.children)
+
+
+def _is_sent(files: Scratch) -> bool:
+    """Tell whether MLflow has taken files: they are removed then, before the journal's entry is."""
+    return not files.path.is_dir()
 
 
 def _inside(journal: Journal, place: str) -> Path:

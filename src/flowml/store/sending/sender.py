@@ -370,6 +370,8 @@ class Sender:
     def _create(self, out: Outgoing) -> None:
         new = out.new
         if new is None:
+            if out.opened and not out.opened.created.done():
+                self._create(out.opened)
             return creation.find(self._client, out)
         if new.above and not new.above.created.done():
             if new.above.tried_in == self._pass:

@@ -155,20 +155,21 @@ class Writer:
         self._hand_over((work, result))
         return self.wait(result, delay=delay)
 
-    def flush(self, patience: float | None = None, *, of: Outgoing | None = None, is_bounded: bool = False) -> None:
+    def flush(
+        self, patience: float | None = None, *, of: Outgoing | None = None, delay: answers.Delay | None = None
+    ) -> None:
         """Send all that was handed over until now, and wait for it; what fails in a way that may pass is tried again.
 
         Args:
             patience: Seconds to wait since the last run was sent. Default: ten times the setting ``timeout``, for
                 files take long; but no longer than that setting once MLflow fails.
             of: An outermost run: not waited for is what fails of others.
-            is_bounded: Whether that run's delay bounds how long it waits once MLflow fails.
+            delay: What the flow that waits may still be delayed, once MLflow fails.
 
         Raises:
             TrackingError: If something is not sent yet; it is tried again while the process lives.
         """
         began, timeout = time.monotonic(), settings.current().timeout
-        delay = of.delay if of and is_bounded else None
         most = min(timeout, delay.left()) if delay else timeout
         limit = min(patience or most, most)
         for failures in count(1):
@@ -228,7 +229,7 @@ class Writer:
     def _send_at_once(self, out: Outgoing) -> None:
         if settings.current().write == "sync" and threading.current_thread() is not self._thread:
             try:
-                self.flush(settings.current().timeout, of=out.root or out, is_bounded=True)
+                self.flush(settings.current().timeout, of=out.root or out, delay=out.delay)
             except TrackingError as problem:
                 if not (problem.waits and out.journal):
                     raise  # else it is on the disk, and the end of the flow says so
