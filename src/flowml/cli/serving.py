@@ -55,6 +55,7 @@ def serve_model(  # noqa: PLR0913 - options of a command, each by its name
     with exit_on_error():
         from flowml import settings
         from flowml.errors import SettingsError
+        from flowml.ops.runs import check_there
         from flowml.serving.server import Options, serve
         from flowml.serving.versions import Limits, Loading
         from flowml.store.registered import parse
@@ -63,9 +64,11 @@ def serve_model(  # noqa: PLR0913 - options of a command, each by its name
         if token_env and not token:
             msg = f"The environment variable {token_env} is to hold the token, and is not set."
             raise SettingsError(msg, setting="token-env", value=token_env)
+        ref = parse(model)
+        check_there()
         serve(
             Options(
-                parse(model),
+                ref,
                 host=host,
                 port=port,
                 workers=workers,

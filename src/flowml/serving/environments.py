@@ -20,6 +20,7 @@ from flowml import settings
 from flowml.errors import ServingError
 
 _READY = "ready"
+_PATIENCE = 1800.0  # seconds that uv may take: some packages have gigabytes
 _LONGEST = 800  # characters of what uv says
 _SERVER = "mlflow"  # the scoring server is its own, and not what a model is made of
 
@@ -79,7 +80,7 @@ def make(folder: Path) -> Path:
     place = settings.home_folder() / "environments" / key
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):
+    with FileLock(f"{place}.lock", timeout=_PATIENCE):
         if not (place / _READY).is_file():
             uv = _uv()
             _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(place)], "make an environment")
@@ -102,7 +103,7 @@ def _uv() -> str:
 
 
 def _run(words: list[str], what: str) -> None:
-    done = subprocess.run(words, capture_output=True, check=False)  # noqa: S603 - flowml's own words
+    done = subprocess.run(words, capture_output=True, check=False, timeout=_PATIENCE)  # noqa: S603 - flowml's own words
     if done.returncode:
         said = " ".join(done.stderr.decode("utf-8", "replace").split())[-_LONGEST:]
         msg = f"uv could not {what}: {said}"

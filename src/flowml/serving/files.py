@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _KEPT = 4  # versions of one model: some workers may still answer by the ones before
 _LAST = "last.json"
+_PATIENCE = 600.0  # seconds that another worker may take to bring the same files
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Files:
         number, created = key_of(version)
         place = self.folder / f"{number}-{created}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f"{place.name}.lock"):
+        with FileLock(self.folder / f"{place.name}.lock", timeout=_PATIENCE):
             if not place.is_dir():
                 draft = place.with_name(f"{place.name}.draft")
                 shutil.rmtree(draft, ignore_errors=True)

@@ -101,7 +101,7 @@ class Recorder:
         """Write what there is."""
         self._is_over.set()
         if self._thread:
-            self._thread.join()
+            self._thread.join(_OFTEN)
 
     def _put(self, kind: str, row: dict[str, Any]) -> bool:
         if self._thread is None:
