@@ -16,6 +16,7 @@ _RAM = Path("/dev/shm")  # noqa: S108 - its name on Linux
 _ON_RAM = f"--folder={_RAM}"
 _RUNS = [
     "start.py",
+    "serving.py",
     "sequence.py",
     "sequence.py --body=0.05",
     f"sequence.py {_ON_RAM}",

@@ -64,3 +64,13 @@ def test_the_start_is_measured() -> None:
     told = ran("start.py")
     assert all(row["ms"] > 0 for row in told["rows"])
     assert len(told["goals"]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.timeout(600)
+def test_serving_is_measured_against_mlflow() -> None:
+    """Both servers of the same version answer each request."""
+    told = ran("serving.py", "--requests", "5")
+    assert told["mlflow"].keys() == told["flowml"].keys() == told["ratio"].keys()
+    assert all(value > 0 for value in told["flowml"].values())

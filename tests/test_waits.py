@@ -21,6 +21,11 @@ UNTIL_THE_USER_ENDS_IT = {
     ("cli/servers.py", "follower.join()"),
     # A person's answer is waited for: by the limit that the flow gave.
     ("registry/waiting.py", "apart.submit(copy_context().run, _wait, flow_run, question, form, number).result()"),
+    # A server watches the process of a version, and waits for a promotion, as long as it runs.
+    ("serving/own_process.py", "self._process.wait()"),
+    ("serving/own_process.py", "process.wait()"),
+    ("serving/own_process.py", "answers.exception()"),
+    ("serving/following.py", "self._moved.wait()"),
 }
 A_COMMANDS = "ops/reproducing/"  # its programs, git, uv and the flow itself, take as long as they take
 
@@ -36,7 +41,7 @@ HELD = {
     "store/backend/in_force.py _lock": "MLflow is told where to go to",
     "store/registered/loading.py _lock": "in memory",
     "store/registered/loading.py mine": "one version is loaded, which whoever asks for the same one waits for",
-    "registry/registering.py _lock": "one version is made: by MLflow's own limits for requests",
+    "capture/attempts.py _lock": "in memory",
     "store/sending/creation.py creating": "one run is created: by MLflow's own limits for requests",
     "store/flow_end/summary.py _lock": "in memory",
     "store/sending/ledger.py _lock": "in memory",

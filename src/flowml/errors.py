@@ -39,6 +39,10 @@ class RegistryError(FlowmlError):
     """A decision about a registered model cannot be made; nothing was changed."""
 
 
+class ServingError(FlowmlError):
+    """A version of a registered model cannot answer requests."""
+
+
 class SettingsError(FlowmlError, ValueError):
     """A setting has a value that flowml cannot use.
 

@@ -8,11 +8,12 @@ from importlib.metadata import version
 
 import cyclopts
 
-from flowml.cli import deployments, listeners, local_servers, models, reproducing, runs, upkeep
+from flowml.cli import deployments, listeners, local_servers, models, reproducing, runs, serving, upkeep
 
 GROUPS = {
     "Runs": runs.app,
     "Registered models": models.app,
+    "Serving": serving.app,
     "Servers on this machine": local_servers.app,
     "Deployments": deployments.app,
     "What starts deployments": listeners.app,

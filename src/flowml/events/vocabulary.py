@@ -14,6 +14,8 @@ RUN_FINISHED = "flowml.run.finished"
 MODEL_LOGGED = "flowml.model.logged"
 MODEL_REGISTERED = "flowml.model.registered"
 MODEL_PROMOTED = "flowml.model.promoted"
+MODEL_SERVED = "flowml.model.served"
+MODEL_NOT_SERVED = "flowml.model.not_served"
 METRIC_BREACHED = "flowml.metric.breached"
 DATASET_CHANGED = "flowml.dataset.changed"
 DATASET_DRIFTED = "flowml.dataset.drifted"
@@ -24,8 +26,10 @@ EVENTS = (
     FILE_CHANGED,
     METRIC_BREACHED,
     MODEL_LOGGED,
+    MODEL_NOT_SERVED,
     MODEL_PROMOTED,
     MODEL_REGISTERED,
+    MODEL_SERVED,
     RUN_FINISHED,
 )
 
@@ -166,6 +170,24 @@ def promoted(
     full_payload = {**made.payload, "alias": facts["alias"], "alias_uri": f"models:/{facts['model']}@{facts['alias']}"}
     same = _same(facts)
     return Event(MODEL_PROMOTED, about, full_payload, related, f"{same} {facts['alias']}" if same else None, delivery)
+
+
+def served(name: str, version: str, alias: str, *, refused: str = "") -> Event:
+    """Tell that a version answers requests, or why it does not.
+
+    Args:
+        name: The registered model's name.
+        version: The version's number.
+        alias: The alias that is served; empty if it is the version itself.
+        refused: Why it does not answer.
+    """
+    about = {ID: model(name), NAME: name, VERSION: version, **({ALIAS: label(alias)} if alias else {})}
+    payload = {"model": name, "version": version, "model_uri": f"models:/{name}/{version}"}
+    if alias:
+        payload["alias"] = alias
+    if refused:
+        return Event(MODEL_NOT_SERVED, about, {**payload, "reason": refused})
+    return Event(MODEL_SERVED, about, payload)
 
 
 def _same(facts: Mapping[str, str]) -> str | None:

@@ -32,7 +32,7 @@ def connected() -> Connection:
         LookupError: If there is none yet.
         TrackingError: If it cannot be reached.
     """
-    _check_there()
+    check_there()
     return connect()
 
 
@@ -60,7 +60,7 @@ def reading() -> Store:
         LookupError: If there is none yet.
         TrackingError: If it cannot be reached.
     """
-    _check_there()
+    check_there()
     uri = tracking_uri()
     return Store(uri, quickest(uri) or Runs(connect().client))
 
@@ -75,7 +75,12 @@ def quickest(uri: str) -> Readable | None:
     return Rows(server_runs.Server(server, is_local=is_shown_here).search) if server_runs.can_read(server) else None
 
 
-def _check_there() -> None:
+def check_there() -> None:
+    """Check that there is a store that flows write to.
+
+    Raises:
+        LookupError: If there is none yet.
+    """
     if not is_there():
         msg = f"There is no store at {tracking_uri()} yet; run a flow first."
         raise LookupError(msg)

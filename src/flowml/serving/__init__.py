@@ -1,0 +1,6 @@
+"""Registered models answer requests, by whichever version has the alias: `flowml serve-model`.
+
+Words: `application` (what answers), `Served` (one version that does), `following` (keeps both on the alias), `files`
+and `environments` (what a version needs on this machine), `own_process` (a version whose packages differ from those
+here), `recording` (some requests are kept).
+"""

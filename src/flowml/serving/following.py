@@ -1,0 +1,169 @@
+"""Keeps what answers on the version that an alias names."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowml.errors import ServingError
+from flowml.events import vocabulary
+from flowml.events.emitting import emit
+from flowml.secrets import mask
+from flowml.serving import versions
+from flowml.serving.aside import aside
+from flowml.serving.files import Fetched, Files, key_of
+from flowml.store.registered import NoSuchVersionError, find
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from flowml.serving.application import Application
+
+_logger = logging.getLogger(__name__)
+
+_EVERY = 2.0  # seconds between two looks at the alias
+_AGAIN = 30.0  # seconds until a version that failed is tried again: its files, or a package index, may be there then
+_LONGEST = 500  # characters of why a version is not served
+
+
+@dataclass(slots=True)
+class _Failed:
+    key: tuple[str, int]
+    until: float
+
+
+class Follower:
+    """Keeps an application on the version that an alias names.
+
+    Args:
+        files: The versions of the model, and what is served of them.
+        loading: How versions are loaded.
+        say: Takes a line for whoever runs the server.
+        every: Seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        loading: versions.Loading,
+        *,
+        say: Callable[[str], None],
+        every: float = _EVERY,
+    ) -> None:
+        self._files, self._ref = files, files.ref
+        self._loading, self._say, self._every = loading, say, every
+        self._failed: _Failed | None = None
+        self._problem = ""  # what was said last, so that it is said once
+        self._moved = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def begin(self, app: Application) -> None:
+        """Serve a first version, and follow the alias from then on.
+
+        Where MLflow cannot be asked, or has no such version any more, it is the one that was served here last.
+
+        Raises:
+            Exception: Whatever keeps the first one from being served.
+        """
+        try:
+            found = await self._find()
+        except Exception as error:
+            if (last := self._files.last()) is None:
+                raise
+            self._say_once(f"{_shortly(error)}. Serving {last}, which was served here before.")
+            await app.use(await self._start(last))
+        else:
+            await self._serve(app, found)
+        if self._ref.alias is not None:
+            self._tasks = [asyncio.create_task(self._follow(app)), asyncio.create_task(self._listen())]
+
+    async def end(self) -> None:
+        """Follow no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _follow(self, app: Application) -> None:
+        while True:
+            with suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), self._every)
+            self._moved.clear()
+            try:
+                await self._look(app)
+            except Exception as error:
+                _logger.debug("flowml: the alias could not be followed", exc_info=True)
+                self._say_once(f"{self._ref} could not be followed: {_shortly(error)}. It is tried again.")
+
+    async def _look(self, app: Application) -> None:
+        served = app.current.fetched if app.current else None
+        goes_on = f"Version {served.version} goes on." if served else ""
+        try:
+            found = await self._find()
+        except NoSuchVersionError as error:
+            self._say_once(f"{error} {goes_on}")
+            return
+        except Exception as error:  # noqa: BLE001 - MLflow is away, or refuses
+            self._say_once(f"MLflow cannot be asked which version {self._ref} is: {_shortly(error)}. {goes_on}")
+            return
+        key, now = key_of(found), asyncio.get_running_loop().time()
+        if served and served.key == key:
+            self._failed, self._problem = None, ""
+            return
+        if self._failed and self._failed.key == key and now < self._failed.until:
+            return
+        try:
+            await self._serve(app, found)
+        except Exception as error:  # noqa: BLE001 - a version that does not load, or fails its example
+            self._failed = _Failed(key, now + _AGAIN)
+            why = _shortly(error)
+            self._say_once(f"{self._ref} is version {found.version} now, which is not served: {why}. {goes_on}")
+            emit(vocabulary.served(self._ref.model, str(found.version), self._ref.alias or "", refused=why))
+
+    async def _serve(self, app: Application, found: ModelVersion) -> None:
+        fetched = await aside(self._files.fetch, found)
+        await app.use(await self._start(fetched))
+        self._failed, self._problem = None, ""
+        await aside(self._files.note_last, fetched)
+        self._say(f"{self._ref} is version {fetched.version}, which answers from now on.")
+        emit(vocabulary.served(self._ref.model, fetched.version, self._ref.alias or ""))
+
+    async def _start(self, fetched: Fetched) -> versions.Served:
+        return await versions.start(fetched, self._loading)
+
+    async def _find(self) -> ModelVersion:
+        return await aside(lambda: find(self._files.connection.client, self._ref))
+
+    async def _listen(self) -> None:
+        """Look at once when Prefect tells of a promotion; without it the alias is looked at all the same."""
+        from prefect.events.clients import get_events_subscriber
+        from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
+        from prefect.settings import PREFECT_API_URL
+
+        if not PREFECT_API_URL.value():
+            return
+        wanted = EventFilter(
+            event=EventNameFilter(name=[vocabulary.MODEL_PROMOTED]),
+            resource=EventResourceFilter(id=[vocabulary.model(self._ref.model)]),
+        )
+        while True:
+            try:
+                async with get_events_subscriber(filter=wanted) as events:
+                    async for _ in events:
+                        self._moved.set()
+            except Exception:
+                _logger.debug("flowml: Prefect's events cannot be heard", exc_info=True)
+            await asyncio.sleep(_AGAIN)
+
+    def _say_once(self, line: str) -> None:
+        if line != self._problem:
+            self._problem = line
+            self._say(line)
+
+
+def _shortly(error: Exception) -> str:
+    text = str(error) if isinstance(error, ServingError) else f"{type(error).__name__}: {error}"
+    return mask(" ".join(text.split()))[:_LONGEST].rstrip(".")

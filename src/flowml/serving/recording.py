@@ -1,0 +1,152 @@
+"""Keeps some requests and their answers, and what people say was right, as Parquet files for who watches the model."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from flowml import formats
+from flowml.secrets import mask
+from flowml.serving.asgi import Message, Receive, Scope, Send, answer, read, refuse
+from flowml.serving.versions import Served
+
+_logger = logging.getLogger(__name__)
+
+_MOST_WAITING = 1000  # rows in memory; more are dropped, for requests come first
+_TOGETHER = 500  # rows in one file
+_OFTEN = 5.0  # seconds after which what there is becomes a file
+_MOST_BYTES = 256 * 2**20  # of all files of a model; the oldest go first
+_LONGEST = 100_000  # characters of a request, and of its answer
+_FORM = 'Send JSON such as {"id": "<the answer\'s X-Request-Id>", "truth": 1}.'
+
+
+class Recorder:
+    """Keeps every n-th request.
+
+    Args:
+        folder: Where the files are to be.
+        every: Every how many requests one is kept; 0: none.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self._folder, self._every = folder, every
+        self._count = itertools.count(1)
+        self._files = itertools.count(1)
+        self._rows: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue(_MOST_WAITING)
+        self._is_over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def wants(self) -> bool:
+        """Tell whether the next request is one of those that are kept."""
+        return bool(self._every) and next(self._count) % self._every == 0
+
+    async def kept(self, number: str, served: Served, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a version answer a request, and keep both."""
+        asked, said, status = list[bytes](), list[bytes](), 0
+
+        async def heard() -> Message:
+            message = await receive()
+            asked.append(message.get("body", b""))
+            return message
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            said.append(message.get("body", b""))
+            await send(message)
+
+        at, began = formats.now(), time.perf_counter()
+        await served.answer(scope, heard, told)
+        row = {
+            "id": number,
+            "time": at,
+            "model": served.fetched.model,
+            "version": served.fetched.version,
+            "model_id": served.fetched.model_id,
+            "milliseconds": (time.perf_counter() - began) * 1000,
+            "status": status,
+            "content_type": dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"),
+            "request": b"".join(asked),
+            "answer": b"".join(said),
+        }
+        self._put("requests", row)
+
+    async def feedback(self, receive: Receive, send: Send) -> None:
+        """Take what somebody says was right about an answer."""
+        body = await read(receive)
+        if body is None:
+            return
+        try:
+            told = json.loads(body)
+            row = {"id": str(told["id"]), "time": formats.now(), "truth": json.dumps(told["truth"])}
+        except (ValueError, TypeError, KeyError):
+            await refuse(send, f"That is no feedback. {_FORM}", HTTPStatus.BAD_REQUEST)
+            return
+        if self._put("feedback", row):
+            await answer(send, {"id": row["id"]}, HTTPStatus.ACCEPTED)
+        else:
+            await refuse(send, "Too much feedback waits to be written. Send it again.")
+
+    def close(self) -> None:
+        """Write what there is."""
+        self._is_over.set()
+        if self._thread:
+            self._thread.join(_OFTEN)
+
+    def _put(self, kind: str, row: dict[str, Any]) -> bool:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_all, name="flowml-requests", daemon=True)
+            self._thread.start()
+        try:
+            self._rows.put_nowait((kind, row))
+        except queue.Full:
+            return False
+        return True
+
+    def _write_all(self) -> None:
+        while not (self._is_over.is_set() and self._rows.empty()):
+            rows: dict[str, list[dict[str, Any]]] = {}
+            until = time.monotonic() + _OFTEN
+            while (left := until - time.monotonic()) > 0 and sum(map(len, rows.values())) < _TOGETHER:
+                if self._is_over.is_set() and self._rows.empty():
+                    break
+                with suppress(queue.Empty):
+                    kind, row = self._rows.get(timeout=min(left, 0.5))
+                    rows.setdefault(kind, []).append(row)
+            for kind, some in rows.items():
+                try:
+                    self._write(kind, some)
+                except Exception:  # a full disk must not keep the model from answering
+                    _logger.warning("flowml: %d rows of %s could not be kept", len(some), kind, exc_info=True)
+
+    def _write(self, kind: str, rows: list[dict[str, Any]]) -> None:
+        import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+        import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+
+        folder = self._folder / kind
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = f"{formats.now()}-{os.getpid()}-{next(self._files)}.parquet"
+        draft = folder / f".{name}"
+        pq.write_table(pa.Table.from_pylist([_shown(row) for row in rows]), draft)
+        draft.replace(folder / name)
+        kept = sorted(folder.glob("*.parquet"))
+        sizes = [one.stat().st_size for one in kept]
+        while len(kept) > 1 and sum(sizes) > _MOST_BYTES:
+            kept.pop(0).unlink(missing_ok=True)
+            sizes.pop(0)
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as it is kept: texts are masked, and cut where they are long."""
+    texts = {key: value.decode("utf-8", "replace") for key, value in row.items() if isinstance(value, bytes)}
+    return {**row, **{key: mask(text[:_LONGEST]) for key, text in texts.items()}}

@@ -1,0 +1,159 @@
+"""The server: one process, or several workers that take turns at one socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+
+from flowml import settings
+from flowml.errors import SettingsError, TrackingError
+from flowml.serving.application import Application
+from flowml.serving.files import Files
+from flowml.serving.following import Follower
+from flowml.serving.recording import Recorder
+from flowml.serving.versions import Limits, Loading
+from flowml.stack import ports, servers
+from flowml.store.backend import connection, imports
+from flowml.store.backend.failures import explained
+from flowml.store.registered import ModelRef, find
+
+_SHORTEST = 16  # characters of a token
+_OPTIONS = "_FLOWML_SERVING"
+_BACKLOG = 2048
+_END = 30  # seconds that requests may take when the server is ended
+_QUICK = {  # of MLflow's client, which would try for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a registered model is served.
+
+    Attributes:
+        ref: Which version.
+        host: The address to listen on.
+        port: The first port to try.
+        workers: How many processes answer.
+        token: What requests must bring; empty for nothing.
+        loading: How versions are loaded.
+        sample: Every how many requests one is kept; 0: none.
+        every: Seconds between two looks at the alias.
+    """
+
+    ref: ModelRef
+    host: str = "127.0.0.1"
+    port: int = 5001
+    workers: int = 1
+    token: str = field(default="", repr=False)
+    loading: Loading = field(default_factory=Loading)
+    sample: int = 100
+    every: float = 2.0
+
+
+def serve(options: Options) -> None:
+    """Serve a registered model until Ctrl-C.
+
+    Raises:
+        NoSuchVersionError: If there is no such model, version or alias.
+        SettingsError: If an option cannot be.
+        TrackingError: If MLflow cannot be reached, and no version was served here before.
+    """
+    import uvicorn
+
+    _check(options)
+    _prepare(options)
+    _check_version(options)
+    port = _free(options.host, options.port)
+    _say(f"{options.ref} is going to answer at {servers.address(options.host, port)}/invocations, until Ctrl-C.")
+    os.environ[_OPTIONS] = json.dumps(asdict(options))  # the workers are processes of uvicorn's
+    uvicorn.run(
+        f"{__name__}:application",
+        factory=True,
+        host=options.host,
+        port=port,
+        workers=options.workers,
+        backlog=_BACKLOG,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=_END,
+    )
+
+
+def _check(options: Options) -> None:
+    if not servers.is_local(options.host) and not options.token:
+        msg = (
+            f"Whoever reaches {options.host} could ask the model. Name an environment variable with a token that "
+            "requests must bring: --token-env NAME."
+        )
+        raise SettingsError(msg, setting="host", value=options.host)
+    if options.token and len(options.token) < _SHORTEST:
+        msg = f"The token has {len(options.token)} characters, and takes {_SHORTEST} or more. "
+        msg += 'Make one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        raise SettingsError(msg, setting="token-env", value=None)
+    if options.workers < 1:
+        msg = f"--workers cannot be {options.workers}: one process at least is to answer."
+        raise SettingsError(msg, setting="workers", value=options.workers)
+
+
+def _prepare(options: Options) -> None:
+    """Set MLflow up in this process."""
+    for name, value in _QUICK.items():
+        os.environ.setdefault(name, value)
+    os.environ["MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"] = str(max(1, round(options.loading.limits.seconds)))
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = (
+        "true"  # it is looked at before (trust.py); MLflow refuses skops too
+    )
+    imports.load_registry()
+    connection.connect(may_be_away=True)  # which plain MLflow, and so a model that is loaded, goes to as well
+
+
+def _check_version(options: Options) -> None:
+    """Check that there is such a version; where MLflow is away, that one was served here before."""
+    here = connection.connect(may_be_away=True)
+    try:
+        with explained(here.uri):
+            find(here.client, options.ref)
+    except TrackingError:
+        if Files(here, options.ref).last() is None:
+            raise
+
+
+def _free(host: str, first: int) -> int:
+    port = ports.keep_next(host, first)
+    if port is None:
+        msg = f"There is no free port of {host} from {first} on; is it an address of this machine?"
+        raise SettingsError(msg, setting="port", value=first)
+    port.give_back()
+    if port.number != first:
+        _say(f"Port {first} is taken: taking {port.number}.")
+    return port.number
+
+
+def application() -> Application:
+    """Make what answers, in each worker."""
+    told = json.loads(settings.from_environment(_OPTIONS))
+    loading = told.pop("loading")
+    options = Options(
+        ModelRef(**told.pop("ref")), **told, loading=Loading(**{**loading, "limits": Limits(**loading["limits"])})
+    )
+    _prepare(options)
+    files = Files(connection.connect(may_be_away=True), options.ref)
+    follower = Follower(files, options.loading, say=_say, every=options.every)
+    return Application(
+        options.loading.limits,
+        token=options.token,
+        begin=follower.begin,
+        end=follower.end,
+        recorder=Recorder(files.folder, options.sample),
+    )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"flowml: {line}\n")
+    sys.stdout.flush()

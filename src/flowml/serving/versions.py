@@ -1,0 +1,153 @@
+"""One version that answers requests, by MLflow's own scoring application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from flowml.errors import ServingError
+from flowml.serving import environments, trust
+from flowml.serving.asgi import App, Message, Receive, Scope, Send
+from flowml.serving.aside import aside
+from flowml.serving.files import Fetched
+from flowml.serving.own_process import OwnProcess
+from flowml.store.models.flavors import mlflow_muted
+
+_CHECK = 120.0  # seconds that a version may take for its own example
+_LONGEST = 400  # characters of its answer in a message
+
+
+class Served:
+    """A version that answers requests.
+
+    Args:
+        fetched: Which, and its files.
+        app: What answers.
+        end: Ends what was started for it.
+
+    Attributes:
+        fetched: Which, and its files.
+        running: How many requests it answers now.
+    """
+
+    def __init__(self, fetched: Fetched, app: App, end: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.fetched = fetched
+        self.running = 0
+        self._app: App | None = app
+        self._end = end
+        self._is_retired = False
+        names = {"x-model-name": fetched.model, "x-model-version": fetched.version, "x-model-id": fetched.model_id}
+        self._headers = [(key.encode(), value.encode()) for key, value in names.items()]
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; the answer says which version it is from."""
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *self._headers]
+            await send(message)
+
+        assert self._app is not None  # noqa: S101 - nobody is given a version whose last request has ended
+        self.running += 1
+        try:
+            await self._app(scope, receive, named)
+        finally:
+            self.running -= 1
+            await self._end_if_over()
+
+    async def retire(self) -> None:
+        """Take no more requests; the version is dropped when its last one has ended."""
+        self._is_retired = True
+        await self._end_if_over()
+
+    async def _end_if_over(self) -> None:
+        if self._is_retired and not self.running:
+            self._app = None
+            if self._end:
+                end, self._end = self._end, None
+                await end()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may take.
+
+    Attributes:
+        body: Bytes of a request.
+        seconds: How long an answer may take.
+    """
+
+    body: int = 100_000_000
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How versions are loaded.
+
+    Attributes:
+        limits: What a request may take.
+        own_environment: Whether a version that asks for other packages than those here gets a process that has them.
+        pickle: Whether a version may run code of its own when it is loaded.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    own_environment: bool = True
+    pickle: bool = False
+
+
+async def start(fetched: Fetched, loading: Loading) -> Served:
+    """Let a version answer, and check that it answers its own example.
+
+    Args:
+        fetched: The version.
+        loading: How it is loaded.
+
+    Raises:
+        ServingError: If it brings a pickle, does not answer its own example, or its packages cannot be had.
+        Exception: Whatever MLflow or the model's library raises when it is loaded.
+    """
+    if not loading.pickle:
+        await aside(trust.check, fetched.folder, str(fetched))
+    differs = await aside(environments.misfits, fetched.folder) if loading.own_environment else []
+    if differs:
+        python = await aside(environments.make, fetched.folder)
+        process = OwnProcess(python, fetched.folder, loading.limits.seconds)
+        await process.start()
+        served = Served(fetched, process, process.end)
+    else:
+        served = Served(fetched, await aside(_in_this_process, fetched))
+    try:
+        await _check(served)
+    except BaseException:
+        await served.retire()
+        raise
+    return served
+
+
+def _in_this_process(fetched: Fetched) -> App:
+    from mlflow.pyfunc import load_model, scoring_server
+
+    with mlflow_muted():
+        model = load_model(str(fetched.folder))
+    return scoring_server.init(model)  # type: ignore[no-any-return]
+
+
+async def _check(served: Served) -> None:
+    """Ask a version what its own example asks."""
+    import httpx
+    from mlflow.models import Model
+
+    folder = str(served.fetched.folder)
+    example = await aside(lambda: Model.load(folder).get_serving_input(folder))
+    transport = httpx.ASGITransport(app=served.answer)
+    async with httpx.AsyncClient(transport=transport, base_url="http://model", timeout=_CHECK) as client:
+        if example is None:  # it was logged without
+            answer = await client.get("/ping")
+        else:
+            answer = await client.post("/invocations", content=example, headers={"content-type": "application/json"})
+    if answer.status_code != httpx.codes.OK:
+        asked = "its own input example" if example else "whether it is well"
+        said = " ".join(answer.text.split())[:_LONGEST]
+        msg = f"{served.fetched} does not answer {asked}: {said}"
+        raise ServingError(msg)
