@@ -179,9 +179,10 @@ def test_an_outage(bench: Bench, plain: Baseline, name: str, share: float) -> No
     outage(bench, plain, name, share)
 
 
-def test_an_outage_in_a_pool(bench: Bench, pooled: Baseline) -> None:
-    """Where it is gone before the processes of a pool begin, what they log is kept too."""
-    outage(bench, pooled, "refused", 0.05, "pooled")
+@pytest.mark.parametrize("name", ["refused", "hangs"])
+def test_an_outage_in_a_pool(bench: Bench, pooled: Baseline, name: str) -> None:
+    """Where it is gone before the processes of a pool begin, what they log is kept too, and they wait no longer."""
+    outage(bench, pooled, name, 0.05, "pooled")
 
 
 def test_an_outage_in_a_pool_whose_tasks_are_summed_up(bench: Bench) -> None:

@@ -208,7 +208,8 @@ class JoinedRun:
         try:
             writer.flush(of=self.out, delay=self.out.delay)
         except TrackingError as problem:
-            raise self._waiting(problem, writer.count_waiting(self.out)) from None
+            count = writer.count_waiting(self.out) or writer.count_waiting()  # of another process's run: those below it
+            raise self._waiting(problem, count) from None
         finally:
             mlflow_state.flush_traces()
         if self.out.problems:

@@ -70,7 +70,8 @@ class Sender:
         return bool(at_work) and not any(at_work) and time.monotonic() - self._progressed > timing.STUCK
 
     @contextmanager
-    def _working(self, *, is_of_files: bool = False) -> Iterator[None]:
+    def working(self, *, is_of_files: bool = False) -> Iterator[None]:
+        """Count as asking MLflow, which is taken to be away if that takes too long; files may take longer."""
         mine = threading.get_ident()
         before = self._at_work.get(mine)
         if not self._at_work:
@@ -302,7 +303,7 @@ class Sender:
             StoreGoneError: If nothing can be sent now.
         """
         try:
-            with self._working(is_of_files=is_of_files):
+            with self.working(is_of_files=is_of_files):
                 job()
         except (StoreGoneError, LaterError):
             raise  # of the run above, which has to be created first
@@ -359,7 +360,7 @@ class Sender:
         try:
             if not sql_tables.serves(self._client):
                 return
-            with self._working():
+            with self.working():
                 creation.create_together(self._client, group)
         except Exception as error:  # noqa: BLE001 - of MLflow, its database, or flowml's own
             if is_unreachable(error):

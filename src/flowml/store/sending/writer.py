@@ -148,7 +148,7 @@ class Writer:
         """
 
         def work() -> T:
-            with self._at_work():
+            with self._at_work(), self._sender.working():
                 return job()
 
         result: Future[T] = Future()
