@@ -359,6 +359,14 @@ def test_two_threads_may_register_under_one_new_name(client, run):
     assert {version.version for version in client.search_model_versions("name='together'")} == {1, 2}
 
 
+def test_a_large_model_has_no_digest():
+    """A digest takes copies of the model, which may not fill the memory; a model of a usual size has one."""
+    model = small_model()
+    assert len(identity.digest_of(model) or "") == 32
+    model.many_ = np.zeros(14_000_000)
+    assert identity.digest_of(model) is None
+
+
 # --- life of a saved model -------------------------------------------------------------------------------
 
 

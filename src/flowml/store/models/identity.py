@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
+_MOST = 100_000_000  # bytes of a pickled model of which a digest is made: it takes two copies of it
 _LEFT_BY_AUTOLOG = AUTOLOGGED_RUN.name.rpartition(".")[2]
 
 
@@ -160,6 +161,22 @@ def autologged_model_id_of(model: object) -> str | None:
     return found if isinstance(found, str) else None
 
 
+class _TooLargeError(Exception):
+    """A model is larger than what a digest is made of."""
+
+
+class _Short:
+    """A file that keeps nothing, and takes no more than what a digest is made of."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def write(self, part: bytes, /) -> None:
+        self._size += memoryview(part).nbytes
+        if self._size > _MOST:
+            raise _TooLargeError
+
+
 def digest_of(value: object) -> str | None:
     """Give a digest by which a model is known again where its object is another, such as one that a cache gave.
 
@@ -167,8 +184,15 @@ def digest_of(value: object) -> str | None:
     back of it, as parts of it may be one object here and two there; a copy of a copy has the same.
 
     Returns:
-        The digest; None of what cannot be pickled.
+        The digest; None of what cannot be pickled, or is so large that copies of it could fill the memory.
     """
+    try:
+        pickle.Pickler(_Short(), pickle.HIGHEST_PROTOCOL).dump(value)
+    except _TooLargeError:
+        return None
+    except BaseException as error:  # noqa: BLE001 - of any class of the user's
+        pass_on(error)
+        return _fingerprint_of(value)
     try:
         copied = pickle.loads(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))  # noqa: S301 - written in this very line
         return _fingerprint_of(copied) or hashlib.sha256(pickle.dumps(copied, pickle.HIGHEST_PROTOCOL)).hexdigest()
