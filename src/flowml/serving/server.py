@@ -20,7 +20,7 @@ from flowml.store.backend.failures import explained
 from flowml.store.registered import ModelRef, find
 
 _SHORTEST = 16  # characters of a token
-_OPTIONS = "_FLOWML_SERVING"
+_OPTIONS = "FLOWML_SERVING_OPTIONS"
 _BACKLOG = 2048
 _END = 30  # seconds that requests may take when the server is ended
 _QUICK = {  # of MLflow's client, which would try for minutes
