@@ -81,6 +81,36 @@ def test_no_request_is_lost_while_versions_change(churn: Churn, serve: Callable[
     assert {answer.headers["x-model-version"] for answer in answers} == {"1", "2"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve: Callable[..., Server]) -> None:
+    """50 a second, while promotions and rollbacks go to versions that load, that do not, and that bring packages."""
+    good = [churn.add(), churn.add(), churn.add(more="cowsay==6.1")]
+    bad = [churn.add(spoil=spoil_model), churn.add(spoil=spoil_example)]
+    churn.promote(good[0])
+    server = serve("churn@champion")
+    churn.promote(good[2])
+    until(lambda: server.ask().headers["x-model-version"] == good[2], "its environment is made", 300)
+    late = list[float]()
+
+    def move_often() -> None:
+        for number in range(50):
+            version = [*good, *bad][number % 5]
+            began = time.monotonic()
+            churn.promote(version)
+            if version in good:
+                until(lambda: server.ask().headers["x-model-version"] == version, version, 60, every=0.05)  # noqa: B023
+                late.append(time.monotonic() - began)
+            time.sleep(max(0.0, 4 - (time.monotonic() - began)))  # so that there are ten thousand requests
+
+    answers = asked_while(server, move_often, 50)
+    assert len(answers) > 9_000  # on a busy machine some come late
+    assert {answer.status_code for answer in answers} == {200}
+    assert {wrong.text for wrong in answers if not is_own(wrong)} == set()
+    assert {answer.headers["x-model-version"] for answer in answers} == set(good)
+    assert max(late) < 10, late
+
+
 def _promote(churn: Churn, version: str) -> None:
     churn.promote(version)
     time.sleep(1)  # the requests of this second are what is looked at
