@@ -43,7 +43,7 @@ def flowml(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_flow_serves_a_model_and_finds_it_served(deployed: Churn) -> None:
-    """The server answers after the flow; the next flow finds it, with the version that is champion by then."""
+    """The server answers after the flow; the next flow finds it, with the new champion; the audit knows where it is."""
     deployed.promote(deployed.add())
     served = release("churn@champion")
     assert (served.model, served.version) == ("churn", "1")
@@ -53,6 +53,9 @@ def test_a_flow_serves_a_model_and_finds_it_served(deployed: Churn) -> None:
     assert (again.url, again.version) == (served.url, "2")
     runs = [run for run in all_runs(deployed.client) if run.data.tags.get("prefect.task_name") == "deploy-model"]
     assert [run.data.tags["flowml.served_at"] for run in runs] == [served.url] * 2
+    links = json.loads(flowml(deployed.folder, "audit", "churn/2", "--json").stdout)["links"]
+    (link,) = (each for each in links if each["name"] == "serving")
+    assert [each["at"] for each in link["facts"]["served"]] == [served.url]
 
 
 def test_the_commands_know_what_is_served(deployed: Churn) -> None:

@@ -91,7 +91,8 @@ def deploy_model(reference: Reference, *, port: int = 5001, timeout: float = 300
         msg += f"The end of {server.log}:\n{logs.last_lines(server)}"
         raise ServingError(msg)
     if session := current():
-        session.put([records.Tag("flowml.served_at", server.url)])
+        told = {"flowml.served_at": server.url, "flowml.model_version": f"{ref.model}/{answered}"}
+        session.put([records.Tag(key, value) for key, value in told.items()])
     return ServedModel(server.url, ref.model, answered)
 
 
