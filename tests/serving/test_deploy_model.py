@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def release(reference: str) -> ServedModel:
 def flowml(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the project."""
     command = [sys.executable, "-m", "flowml", *words]
-    return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=False, timeout=280)
 
 
 def test_a_flow_serves_a_model_and_finds_it_served(deployed: Churn) -> None:
@@ -89,3 +90,14 @@ def test_what_cannot_be_served_fails_the_flow(deployed: Churn) -> None:
     with pytest.raises(ServingError, match="does not answer its own input example"):
         release("churn@champion")
     assert json.loads(flowml(deployed.folder, "status", "--json").stdout)["serving"] == {}
+
+
+def test_both_servers_come_up_with_the_model(deployed: Churn) -> None:
+    """`flowml up --serve` says where it answers, and `flowml down` ends all three."""
+    deployed.promote(deployed.add())
+    done = flowml(deployed.folder, "up", "--detach", "--serve", "churn@champion")
+    found = re.search(r"churn@champion answers at (http://\S+)", done.stdout)
+    assert found, done.stdout + done.stderr
+    assert httpx.post(found[1], json=ASKED).json() == {"predictions": [1.0, 1.0]}
+    stopped = flowml(deployed.folder, "down").stdout
+    assert [name in stopped for name in ("prefect (", "mlflow (", "churn@champion (")] == [True] * 3
