@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from tests.ends.processes import until
 from tests.serving.conftest import ASKED, Churn, Server
 
@@ -54,17 +55,39 @@ def spoil_model(folder: Path) -> None:
     (folder / "model.skops").write_bytes(b"no model")
 
 
-@pytest.mark.parametrize("spoil", [spoil_example, spoil_model])
+def spoil_flavor(folder: Path) -> None:
+    """Leave a model that has no `predict`."""
+    file = folder / "MLmodel"
+    told = yaml.safe_load(file.read_text())
+    del told["flavors"]["python_function"]
+    file.write_text(yaml.safe_dump(told))
+
+
+def bring_a_pickle(folder: Path) -> None:
+    """Leave a file that runs what it says."""
+    (folder / "model.pkl").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "spoil, why",
+    [
+        (spoil_example, "does not answer its own input example"),
+        (spoil_model, "which is not served"),
+        (spoil_flavor, "has no `predict`"),
+        (bring_a_pickle, "is saved by pickle (model.pkl)"),
+    ],
+)
 def test_a_version_that_cannot_answer_never_does(
-    spoil: Callable[[Path], None], churn: Churn, serve: Callable[..., Server]
+    spoil: Callable[[Path], None], why: str, churn: Churn, serve: Callable[..., Server]
 ) -> None:
-    """A version that does not load, or fails its own example, is told of; the one before goes on."""
+    """A version that does not load, may not be, or fails its own example, is told of; the one before goes on."""
     one, bad = churn.add(), churn.add(spoil=spoil)
     churn.promote(one)
     server = serve("churn@champion")
     churn.promote(bad)
     server.wait_for("is version 2 now, which is not served")
     assert "Version 1 goes on." in server.said()
+    assert why in server.said()
     assert server.ask().headers["x-model-version"] == one
     churn.promote(churn.add())
     until(lambda: server.ask().headers["x-model-version"] == "3", "the next one answers", every=0.05)

@@ -163,6 +163,11 @@ def _check_trusted(folder: Path, named: str) -> None:
     flavors = Model.load(str(folder)).flavors
     pyfunc = flavors.get("python_function", {})
     loader = str(pyfunc.get("loader_module", ""))
+    if not pyfunc:
+        msg = (
+            f"{named} has no `predict`: it was saved without MLflow's flavor python_function. Log it with one that has."
+        )
+        raise ServingError(msg)
     if pyfunc.get("code") or not loader.startswith("mlflow.") or loader == "mlflow.pyfunc.model":
         msg = f"{named} brings code of its own ({loader}), which runs when it is loaded. {_REMEDY}"
         raise ServingError(msg)
