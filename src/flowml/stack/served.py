@@ -49,7 +49,8 @@ def stop(some: list[Serving]) -> None:
     """End these servers and forget them."""
     for each in some:
         processes.stop([each.server.process], each.mark)
-    _write(read())
+    if some:
+        _write(read())
 
 
 def _path() -> Path:
