@@ -19,6 +19,7 @@ from flowml.serving.reporting import Report
 from flowml.serving.slots import Slot, canary_of
 from flowml.serving.versions import Limits, Loading
 from flowml.stack import ports, servers
+from flowml.stack.ports import Port
 from flowml.store.backend import connection, imports
 from flowml.store.backend.failures import explained
 from flowml.store.registered import ModelRef, find, parse
@@ -84,21 +85,25 @@ def serve(options: Options) -> None:
     _prepare(options)
     for ref in [options.ref, *_beside(options)]:
         _check_version(ref)
-    port = _free(options.host, options.port)
-    _say(f"{options.ref} is going to answer at {servers.address(options.host, port)}/invocations, until Ctrl-C.")
+    port = _kept(options.host, options.port)
+    url = servers.address(options.host, port.number)
+    _say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
     os.environ[_OPTIONS] = json.dumps(asdict(options))  # the workers are processes of uvicorn's
-    uvicorn.run(
-        f"{__name__}:application",
-        factory=True,
-        host=options.host,
-        port=port,
-        workers=options.workers,
-        backlog=_BACKLOG,
-        log_level="warning",
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=_END,
-    )
+    try:
+        uvicorn.run(
+            f"{__name__}:application",
+            factory=True,
+            host=options.host,
+            port=port.number,
+            workers=options.workers,
+            backlog=_BACKLOG,
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=_END,
+        )
+    finally:
+        port.give_back()
 
 
 def _check(options: Options) -> None:
@@ -146,15 +151,15 @@ def _check_version(ref: ModelRef) -> None:
             raise
 
 
-def _free(host: str, first: int) -> int:
+def _kept(host: str, first: int) -> Port:
+    """Keep a free port, for no other server of flowml's to take it before this one listens."""
     port = ports.keep_next(host, first)
     if port is None:
         msg = f"There is no free port of {host} from {first} on; is it an address of this machine?"
         raise SettingsError(msg, setting="port", value=first)
-    port.give_back()
     if port.number != first:
         _say(f"Port {first} is taken: taking {port.number}.")
-    return port.number
+    return port
 
 
 def application() -> Application:
