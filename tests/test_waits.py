@@ -42,6 +42,7 @@ HELD = {
     "store/registered/loading.py _lock": "in memory",
     "store/registered/loading.py mine": "one version is loaded, which whoever asks for the same one waits for",
     "capture/attempts.py _lock": "in memory",
+    "serving/reporting.py _lock": "in memory",
     "store/sending/creation.py creating": "one run is created: by MLflow's own limits for requests",
     "store/flow_end/summary.py _lock": "in memory",
     "store/sending/ledger.py _lock": "in memory",

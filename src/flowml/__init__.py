@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         FlowmlError,
         OrchestrationError,
         RegistryError,
+        ServingError,
         SettingsError,
         StackError,
         TrackingError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from flowml.registry.registering import RegisteredVersion, register
     from flowml.registry.rules import AtLeast, AtMost, Better, NotWorse, Significant
     from flowml.secrets.logs import mask_logs
+    from flowml.serving.deploying import ServedModel, deploy_model
 
 __all__ = [
     "Approval",
@@ -66,6 +68,8 @@ __all__ = [
     "RegisteredVersion",
     "RegistryError",
     "ReleaseForm",
+    "ServedModel",
+    "ServingError",
     "SettingsError",
     "Significant",
     "Skip",
@@ -77,6 +81,7 @@ __all__ = [
     "approve",
     "carry",
     "current_run",
+    "deploy_model",
     "describe",
     "disabled",
     "flow",
@@ -104,8 +109,8 @@ _HOMES = {
     "deploy.deployment": ["Deployment"],
     "deploy.schedules": ["Cron", "Interval", "RRule"],
     "errors": [
-        *("DeploymentError", "FlowmlError", "OrchestrationError", "RegistryError", "SettingsError", "StackError"),
-        "TrackingError",
+        *("DeploymentError", "FlowmlError", "OrchestrationError", "RegistryError", "ServingError", "SettingsError"),
+        *("StackError", "TrackingError"),
     ],
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
@@ -120,6 +125,7 @@ _HOMES = {
     "registry.promoting": ["promote", "rollback"],
     "registry.registering": ["RegisteredVersion", "register"],
     "secrets.logs": ["mask_logs"],
+    "serving.deploying": ["ServedModel", "deploy_model"],
 }
 
 

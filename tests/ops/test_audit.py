@@ -22,7 +22,7 @@ from flowml.cli.app import main
 from flowml.store.ledger import Decision, Ledger
 
 Audit = Callable[..., tuple[int, dict[str, Any]]]
-LINKS = ["data", "code", "run", "metrics", "model", "gate", "approval", "moves"]
+LINKS = ["data", "code", "run", "metrics", "model", "gate", "approval", "moves", "serving"]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from tests.ends.processes import until
 from tests.serving.conftest import ASKED, Churn, Server
 
@@ -54,17 +55,39 @@ def spoil_model(folder: Path) -> None:
     (folder / "model.skops").write_bytes(b"no model")
 
 
-@pytest.mark.parametrize("spoil", [spoil_example, spoil_model])
+def spoil_flavor(folder: Path) -> None:
+    """Leave a model that has no `predict`."""
+    file = folder / "MLmodel"
+    told = yaml.safe_load(file.read_text())
+    del told["flavors"]["python_function"]
+    file.write_text(yaml.safe_dump(told))
+
+
+def bring_a_pickle(folder: Path) -> None:
+    """Leave a file that runs what it says."""
+    (folder / "model.pkl").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "spoil, why",
+    [
+        (spoil_example, "does not answer its own input example"),
+        (spoil_model, "which is not served"),
+        (spoil_flavor, "has no `predict`"),
+        (bring_a_pickle, "is saved by pickle (model.pkl)"),
+    ],
+)
 def test_a_version_that_cannot_answer_never_does(
-    spoil: Callable[[Path], None], churn: Churn, serve: Callable[..., Server]
+    spoil: Callable[[Path], None], why: str, churn: Churn, serve: Callable[..., Server]
 ) -> None:
-    """A version that does not load, or fails its own example, is told of; the one before goes on."""
+    """A version that does not load, may not be, or fails its own example, is told of; the one before goes on."""
     one, bad = churn.add(), churn.add(spoil=spoil)
     churn.promote(one)
     server = serve("churn@champion")
     churn.promote(bad)
     server.wait_for("is version 2 now, which is not served")
     assert "Version 1 goes on." in server.said()
+    assert why in server.said()
     assert server.ask().headers["x-model-version"] == one
     churn.promote(churn.add())
     until(lambda: server.ask().headers["x-model-version"] == "3", "the next one answers", every=0.05)
@@ -79,6 +102,36 @@ def test_no_request_is_lost_while_versions_change(churn: Churn, serve: Callable[
     assert {answer.status_code for answer in answers} == {200}
     assert {wrong.text for wrong in answers if not is_own(wrong)} == set()
     assert {answer.headers["x-model-version"] for answer in answers} == {"1", "2"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve: Callable[..., Server]) -> None:
+    """50 a second, while promotions and rollbacks go to versions that load, that do not, and that bring packages."""
+    good = [churn.add(), churn.add(), churn.add(more="cowsay==6.1")]
+    bad = [churn.add(spoil=spoil_model), churn.add(spoil=spoil_example)]
+    churn.promote(good[0])
+    server = serve("churn@champion")
+    churn.promote(good[2])
+    until(lambda: server.ask().headers["x-model-version"] == good[2], "its environment is made", 300)
+    late = list[float]()
+
+    def move_often() -> None:
+        for number in range(50):
+            version = [*good, *bad][number % 5]
+            began = time.monotonic()
+            churn.promote(version)
+            if version in good:
+                until(lambda: server.ask().headers["x-model-version"] == version, version, 60, every=0.05)  # noqa: B023
+                late.append(time.monotonic() - began)
+            time.sleep(max(0.0, 4 - (time.monotonic() - began)))  # so that there are ten thousand requests
+
+    answers = asked_while(server, move_often, 50)
+    assert len(answers) > 9_000  # on a busy machine some come late
+    assert {answer.status_code for answer in answers} == {200}
+    assert {wrong.text for wrong in answers if not is_own(wrong)} == set()
+    assert {answer.headers["x-model-version"] for answer in answers} == set(good)
+    assert max(late) < 10, late
 
 
 def _promote(churn: Churn, version: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal
 
 import cyclopts
 
@@ -22,6 +21,7 @@ def up(  # noqa: PLR0913 - each is an option of the command line
     host: str | None = None,
     prefect_port: int | None = None,
     mlflow_port: int | None = None,
+    serve: str | None = None,
 ) -> None:
     """Start a Prefect server and an MLflow server for this project; its flows find them by themselves.
 
@@ -35,17 +35,18 @@ def up(  # noqa: PLR0913 - each is an option of the command line
         host: Address to listen on. Default: 127.0.0.1, which no other machine reaches.
         prefect_port: Default: the first free one from 4200.
         mlflow_port: Default: the first free one from 5000.
+        serve: A registered model that is served too, such as `churn@champion`.
     """
     from flowml.cli.servers import run_up
     from flowml.ops.servers.options import Wanted
 
     with exit_on_error():
-        run_up(Wanted(prefect_db, mlflow_db, artifacts, host, prefect_port, mlflow_port), detach=detach)
+        run_up(Wanted(prefect_db, mlflow_db, artifacts, host, prefect_port, mlflow_port), detach=detach, serve=serve)
 
 
 @app.command
 def down() -> None:
-    """Stop this project's servers and all that they started."""
+    """Stop this project's servers and all that they started, and those that serve its models."""
     from flowml.cli.servers import run_down
 
     with exit_on_error():
@@ -66,11 +67,11 @@ def status(*, json: bool = False) -> None:
 
 
 @app.command
-def logs(server: Literal["prefect", "mlflow"] | None = None, /, *, follow: bool = False, lines: int = 50) -> None:
+def logs(server: str | None = None, /, *, follow: bool = False, lines: int = 50) -> None:
     """Show the end of what this project's servers said.
 
     Args:
-        server: Which one. Default: both.
+        server: Which one: `prefect`, `mlflow`, or what is served, such as `churn@champion`. Default: all.
         follow: Go on with what they say from now on, until Ctrl-C.
         lines: How many lines of each.
     """

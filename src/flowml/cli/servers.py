@@ -18,7 +18,7 @@ from flowml.ops.servers.down import down, overruled, status
 from flowml.ops.servers.options import Wanted
 from flowml.ops.servers.up import Run
 from flowml.ops.sync import waiting as offline
-from flowml.stack import logs, servers, state
+from flowml.stack import logs, served, servers, state
 from flowml.stack.state import Stack
 from flowml.store.journal.left import waiting
 
@@ -28,12 +28,19 @@ _EACH = 10  # seconds between two words on what is waited for
 _START = "The servers of this project are being started already; if nobody does, `flowml down` clears up."
 
 
-def run_up(wanted: Wanted, *, detach: bool) -> None:
+def run_up(wanted: Wanted, *, detach: bool, serve: str | None = None) -> None:
     """Start both servers, wait until they answer, and stay with them unless detached.
+
+    Args:
+        wanted: What the options ask for.
+        detach: Return when both answer.
+        serve: A registered model that is served too.
 
     Raises:
         SettingsError: If an option or setting cannot be.
         StackError: If a server does not start, or dies.
+        ServingError: If the model's does not.
+        RegistryError: If there is no such model.
     """
     console = _console()
     run, stays = Run(), False
@@ -44,10 +51,12 @@ def run_up(wanted: Wanted, *, detach: bool) -> None:
                 if ignored := wanted.options():
                     console.print(_IGNORED.format(" ".join(ignored)), style="yellow")
                 _tell(console, there)
+                _serve(console, serve)
                 return
             _wait(console, run)
             if run.stack:
                 _tell(console, run.stack)
+            _serve(console, serve)
             stays = detach
             console.print(f"They run until {'`flowml down`' if stays else 'Ctrl-C'}.")
             if not stays:
@@ -58,17 +67,29 @@ def run_up(wanted: Wanted, *, detach: bool) -> None:
     finally:
         if not stays:
             with _undisturbed():
+                served.stop([each for each in served.read() if each.server.name == serve])
                 run.stop()
 
 
+def _serve(console: Console, model: str | None) -> None:
+    if model:
+        from flowml.serving.deploying import find_or_start
+        from flowml.store.backend.connection import connect
+        from flowml.store.registered import find, parse
+
+        connection, ref = connect(), parse(model)
+        find(connection.client, ref)
+        console.print(f"{ref} answers at {find_or_start(connection, ref).url}/invocations")
+
+
 def run_down() -> None:
-    """Stop both servers."""
+    """Stop both servers, and those that serve models."""
     console = _console()
-    stack = down()
-    if stack is None:
+    stopped = down()
+    if not stopped:
         console.print("No servers of this project run.")
         return
-    console.print(f"Stopped: {', '.join(f'{server.name} ({server.url})' for server in stack.servers)}.")
+    console.print(f"Stopped: {', '.join(f'{server.name} ({server.url})' for server in stopped)}.")
 
 
 def run_status(*, as_json: bool) -> bool:
@@ -86,6 +107,8 @@ def run_status(*, as_json: bool) -> bool:
         console.print(f"Waits for MLflow: {each['path']}, {size(each['size'])}. `flowml sync` sends it.")
     if there := offline.waiting():
         console.print(f"{there}.{' Copy them: flowml sync' if there.runs else ''}\n")
+    for name, server in told["serving"].items():
+        console.print(f"{name:8} {server['state']:14} {server['url']}/invocations  (pid {server['pid']})")
     if not told["servers"]:
         console.print("No servers of this project run. Start them: flowml up")
         return False
@@ -106,10 +129,14 @@ def run_logs(server: str | None, *, follow: bool, lines: int) -> None:
         LookupError: If there are no servers.
     """
     stack = state.read()
-    if stack is None:
+    known = [*(stack.servers if stack else ()), *(each.server for each in served.read())]
+    if not known:
         msg = "No servers of this project run; start them: flowml up"
         raise LookupError(msg)
-    chosen = [one for one in stack.servers if server in (None, one.name)]
+    chosen = [one for one in known if server in (None, one.name)]
+    if not chosen:
+        msg = f"No server of this project is called {server!r}: there are {', '.join(one.name for one in known)}."
+        raise LookupError(msg)
     for one in chosen:
         if len(chosen) > 1:
             sys.stdout.write(f"==> {one.log} <==\n")

@@ -23,6 +23,10 @@ def serve_model(  # noqa: PLR0913 - options of a command, each by its name
     token_env: str = "",
     env_manager: Literal["uv", "local"] = "uv",
     allow_pickle: bool = False,
+    canary: str = "",
+    canary_by: str = "",
+    shadow: str = "",
+    report: Duration | None = None,
     sample: int = 100,
     max_body: int = 100_000_000,
     timeout: Duration = 60.0,
@@ -37,6 +41,8 @@ def serve_model(  # noqa: PLR0913 - options of a command, each by its name
 
         flowml serve-model churn@champion
         flowml serve-model churn/7 --port 5010 --workers 2
+        flowml serve-model churn@champion --canary churn@challenger:5%
+        flowml serve-model churn@champion --shadow churn@challenger
 
     Args:
         model: A registered model with an alias, `churn@champion`, or with a version, `churn/7`.
@@ -47,6 +53,11 @@ def serve_model(  # noqa: PLR0913 - options of a command, each by its name
         env_manager: Where a version asks for other packages than those here: make it an environment of its own by uv,
             or load it with those that are here.
         allow_pickle: Load models that are saved by pickle, which runs whatever the file says.
+        canary: A version that gets a share of the requests, `churn@challenger:5%`.
+        canary_by: The header whose value decides which requests the canary gets, such as `X-User`. Default: chance.
+        shadow: A version that is asked everything too, and never answers; both answers are kept.
+        report: How often MLflow is told what each version did. Default: each minute with --canary or --shadow, else
+            never.
         sample: Keep every n-th request and its answer, as Parquet files in `serving` in .flowml; 0: none.
         max_body: The most bytes that a request may have.
         timeout: How long an answer may take.
@@ -74,6 +85,10 @@ def serve_model(  # noqa: PLR0913 - options of a command, each by its name
                 workers=workers,
                 token=token,
                 loading=Loading(Limits(max_body, timeout), own_environment=env_manager == "uv", pickle=allow_pickle),
+                canary=canary,
+                canary_by=canary_by,
+                shadow=shadow,
+                report=(60.0 if canary or shadow else 0.0) if report is None else report,
                 sample=sample,
                 every=every,
             )

@@ -5,52 +5,67 @@ from __future__ import annotations
 import asyncio
 import hmac
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flowml.serving.asgi import Message, Receive, Scope, Send, refuse
+from flowml.serving.exchange import Exchange
 
 if TYPE_CHECKING:
     from flowml.serving.recording import Recorder
+    from flowml.serving.reporting import Report
+    from flowml.serving.slots import Canary, Slot
     from flowml.serving.versions import Limits, Served
 
 _OPEN = {"/ping", "/health"}  # who looks after the server needs no token
 _FEEDBACK = "/feedback"
+_MOST_BESIDE = 8  # requests that the version beside answers at once; it gets no more, for those of users come first
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Who may answer.
+
+    Attributes:
+        main: The version that answers.
+        canary: The one that gets a share of the requests, and which.
+        shadow: The one that is asked beside, and never answers.
+    """
+
+    main: Slot
+    canary: tuple[Canary, Slot] | None = None
+    shadow: Slot | None = None
 
 
 class Application:
-    """Answers requests by the version in force, while that changes.
+    """Answers requests by the versions in force, while they change.
 
     Args:
+        lanes: Who may answer.
         limits: What a request may take.
         token: What a request must bring in its ``Authorization`` header; empty for nothing.
         begin: Is awaited before the first request; a fault in it ends the server.
         end: Is awaited after the last one.
         recorder: Keeps some of the requests.
-
-    Attributes:
-        current: The version in force; None as long as there is none.
+        report: Is told of each request and of what was asked beside.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
+        lanes: Lanes,
         limits: Limits,
         *,
         token: str = "",
-        begin: Callable[[Application], Awaitable[None]],
+        begin: Callable[[], Awaitable[None]],
         end: Callable[[], Awaitable[None]],
-        recorder: Recorder | None = None,
+        recorder: Recorder,
+        report: Report | None = None,
     ) -> None:
-        self.current: Served | None = None
-        self._limits, self._token = limits, token.encode()
-        self._begin, self._end, self._recorder = begin, end, recorder
-
-    async def use(self, served: Served) -> None:
-        """Let a version answer all new requests; the one before ends what it has begun."""
-        before, self.current = self.current, served
-        if before:
-            await before.retire()
+        self._lanes, self._limits, self._token = lanes, limits, token.encode()
+        self._begin, self._end, self._recorder, self._report = begin, end, recorder, report
+        self._beside: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -68,24 +83,47 @@ class Application:
         limited = _Limited(receive, send, self._limits.body)
         if int(headers.get(b"content-length", b"0") or 0) > self._limits.body:
             await limited.refuse()
-            return
-        if scope["path"] == _FEEDBACK and self._recorder:
+        elif scope["path"] == _FEEDBACK:
             await self._recorder.feedback(limited.receive, send)
+        else:
+            try:
+                await self._score(scope, headers, limited)
+            except Exception:
+                if not limited.is_too_long:
+                    raise
+                await limited.refuse()
+
+    async def _score(self, scope: Scope, headers: Mapping[bytes, bytes], limited: _Limited) -> None:
+        number, served = uuid.uuid4().hex, self._lanes.main.current
+        is_score = scope["path"] == "/invocations"
+        if is_score and self._lanes.canary:
+            canary, slot = self._lanes.canary
+            served = slot.current if slot.current and canary.takes(headers, number) else served
+        if served is None:
+            await refuse(limited.send, "No version is ready yet. Ask again.")
             return
-        if (served := self.current) is None:
-            await refuse(send, "No version is ready yet. Ask again.")
-            return
-        number = uuid.uuid4().hex
         limited.headers = [(b"x-request-id", number.encode())]
-        try:
-            if self._recorder and scope["path"] == "/invocations" and self._recorder.wants():
-                await self._recorder.kept(number, served, scope, limited.receive, limited.send)
-            else:
-                await served.answer(scope, limited.receive, limited.send)
-        except Exception:
-            if not limited.is_too_long:
-                raise
-            await limited.refuse()
+        wants, beside = is_score and self._recorder.wants(), self._lanes.shadow if is_score else None
+        if not (wants or beside or (self._report and is_score)):
+            await served.answer(scope, limited.receive, limited.send)
+            return
+        exchange = Exchange(number, served, scope)
+        await exchange.pass_on(limited.receive, limited.send)
+        if self._report:
+            self._report.answered(exchange)
+        if wants and not beside:
+            self._recorder.keep(exchange)
+        if beside and beside.current and len(self._beside) < _MOST_BESIDE:
+            task = asyncio.create_task(self._ask_beside(exchange, beside.current))
+            self._beside.add(task)
+            task.add_done_callback(self._beside.discard)
+
+    async def _ask_beside(self, exchange: Exchange, served: Served) -> None:
+        """Ask the version that is tried beside, when whoever asked has the answer."""
+        shadow = await exchange.repeat(served)
+        self._recorder.keep(exchange, shadow)
+        if self._report:
+            self._report.compared(exchange, shadow)
 
     def _may(self, brought: bytes) -> bool:
         return not self._token or hmac.compare_digest(brought, b"Bearer " + self._token)
@@ -93,17 +131,20 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            await self._begin(self)
+            await self._begin()
         except Exception as error:  # noqa: BLE001 - whatever keeps the first version from being served
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._end()
-        if self._recorder:
-            await asyncio.to_thread(self._recorder.close)
-        if self.current:
-            await self.current.retire()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await asyncio.to_thread(self._recorder.close)
+        if self._report:
+            await asyncio.to_thread(self._report.close)
+        for slot in (self._lanes.main, self._lanes.canary[1] if self._lanes.canary else None, self._lanes.shadow):
+            if slot:
+                await slot.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from flowml.store.backend.connection import Connection
 
-_KEPT = 4  # versions of one model: some workers may still answer by the ones before
-_LAST = "last.json"
+_KEPT = 6  # versions of one model: some workers may still answer by the ones before
 _PATIENCE = 600.0  # seconds that another worker may take to bring the same files
 
 
@@ -96,7 +95,7 @@ class Files:
 
     def note_last(self, fetched: Fetched) -> None:
         """Note which version answers, and remove the files of those that have not for long."""
-        place = self.folder / _LAST  # of the workers that note it at once, the last one is right
+        place = self._last  # of the workers that note it at once, the last one is right
         draft = place.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps({**asdict(fetched), "folder": fetched.folder.name, "ref": str(self.ref)}), "utf-8")
         draft.replace(place)
@@ -105,10 +104,14 @@ class Files:
             shutil.rmtree(old, ignore_errors=True)
             old.with_name(f"{old.name}.lock").unlink(missing_ok=True)
 
+    @property
+    def _last(self) -> Path:
+        return self.folder / f"last-{re.sub(r'[^A-Za-z0-9_.-]+', '-', str(self.ref.alias or self.ref.version))}.json"
+
     def last(self) -> Fetched | None:
         """Return the version that answered last; None if none did, or its files are gone."""
         with suppress(OSError, ValueError, KeyError):
-            told = json.loads((self.folder / _LAST).read_text("utf-8"))
+            told = json.loads(self._last.read_text("utf-8"))
             place = self.folder / told["folder"]
             if told["ref"] == str(self.ref) and place.is_dir():
                 return Fetched(told["model"], told["version"], told["model_id"], told["created"], place)

@@ -21,7 +21,7 @@ from flowml.store.registered import NoSuchVersionError, find
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from flowml.serving.application import Application
+    from flowml.serving.slots import Slot
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class _Failed:
 
 
 class Follower:
-    """Keeps an application on the version that an alias names.
+    """Keeps a slot on the version that an alias names.
 
     Args:
         files: The versions of the model, and what is served of them.
@@ -61,7 +61,11 @@ class Follower:
         self._moved = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def begin(self, app: Application) -> None:
+    async def begin_beside(self, slot: Slot) -> None:
+        """Follow the alias of a version that is tried beside another, which does not wait for it."""
+        self._tasks = [asyncio.create_task(self._follow(slot)), asyncio.create_task(self._listen())]
+
+    async def begin(self, slot: Slot) -> None:
         """Serve a first version, and follow the alias from then on.
 
         Where MLflow cannot be asked, or has no such version any more, it is the one that was served here last.
@@ -75,11 +79,11 @@ class Follower:
             if (last := self._files.last()) is None:
                 raise
             self._say_once(f"{_shortly(error)}. Serving {last}, which was served here before.")
-            await app.use(await self._start(last))
+            await slot.use(await self._start(last))
         else:
-            await self._serve(app, found)
+            await self._serve(slot, found)
         if self._ref.alias is not None:
-            self._tasks = [asyncio.create_task(self._follow(app)), asyncio.create_task(self._listen())]
+            self._tasks = [asyncio.create_task(self._follow(slot)), asyncio.create_task(self._listen())]
 
     async def end(self) -> None:
         """Follow no more."""
@@ -87,19 +91,19 @@ class Follower:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(self, app: Application) -> None:
+    async def _follow(self, slot: Slot) -> None:
         while True:
             with suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._moved.wait(), self._every)
             self._moved.clear()
             try:
-                await self._look(app)
+                await self._look(slot)
             except Exception as error:
                 _logger.debug("flowml: the alias could not be followed", exc_info=True)
                 self._say_once(f"{self._ref} could not be followed: {_shortly(error)}. It is tried again.")
 
-    async def _look(self, app: Application) -> None:
-        served = app.current.fetched if app.current else None
+    async def _look(self, slot: Slot) -> None:
+        served = slot.current.fetched if slot.current else None
         goes_on = f"Version {served.version} goes on." if served else ""
         try:
             found = await self._find()
@@ -116,16 +120,16 @@ class Follower:
         if self._failed and self._failed.key == key and now < self._failed.until:
             return
         try:
-            await self._serve(app, found)
+            await self._serve(slot, found)
         except Exception as error:  # noqa: BLE001 - a version that does not load, or fails its example
             self._failed = _Failed(key, now + _AGAIN)
             why = _shortly(error)
             self._say_once(f"{self._ref} is version {found.version} now, which is not served: {why}. {goes_on}")
             emit(vocabulary.served(self._ref.model, str(found.version), self._ref.alias or "", refused=why))
 
-    async def _serve(self, app: Application, found: ModelVersion) -> None:
+    async def _serve(self, slot: Slot, found: ModelVersion) -> None:
         fetched = await aside(self._files.fetch, found)
-        await app.use(await self._start(fetched))
+        await slot.use(await self._start(fetched))
         self._failed, self._problem = None, ""
         await aside(self._files.note_last, fetched)
         self._say(f"{self._ref} is version {fetched.version}, which answers from now on.")

@@ -17,8 +17,8 @@ from typing import Any
 
 from flowml import formats
 from flowml.secrets import mask
-from flowml.serving.asgi import Message, Receive, Scope, Send, answer, read, refuse
-from flowml.serving.versions import Served
+from flowml.serving.asgi import Receive, Send, answer, read, refuse
+from flowml.serving.exchange import Exchange
 
 _logger = logging.getLogger(__name__)
 
@@ -50,36 +50,14 @@ class Recorder:
         """Tell whether the next request is one of those that are kept."""
         return bool(self._every) and next(self._count) % self._every == 0
 
-    async def kept(self, number: str, served: Served, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have a version answer a request, and keep both."""
-        asked, said, status = list[bytes](), list[bytes](), 0
-
-        async def heard() -> Message:
-            message = await receive()
-            asked.append(message.get("body", b""))
-            return message
-
-        async def told(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            said.append(message.get("body", b""))
-            await send(message)
-
-        at, began = formats.now(), time.perf_counter()
-        await served.answer(scope, heard, told)
-        row = {
-            "id": number,
-            "time": at,
-            "model": served.fetched.model,
-            "version": served.fetched.version,
-            "model_id": served.fetched.model_id,
-            "milliseconds": (time.perf_counter() - began) * 1000,
-            "status": status,
-            "content_type": dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"),
-            "request": b"".join(asked),
-            "answer": b"".join(said),
-        }
-        self._put("requests", row)
+    def keep(self, exchange: Exchange, shadow: Exchange | None = None) -> None:
+        """Keep a request and its answer, and what the version said that is tried beside."""
+        row = exchange.row()
+        if shadow:
+            more = shadow.row()
+            row |= {f"shadow_{key}": more[key] for key in ("version", "model_id", "milliseconds", "status", "answer")}
+            row["equal"] = (shadow.status, shadow.answer) == (exchange.status, exchange.answer)
+        self._put("shadow" if shadow else "requests", row)
 
     async def feedback(self, receive: Receive, send: Send) -> None:
         """Take what somebody says was right about an answer."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from flowml import settings
 from flowml.errors import SettingsError, TrackingError
-from flowml.serving.application import Application
+from flowml.serving.application import Application, Lanes
 from flowml.serving.files import Files
 from flowml.serving.following import Follower
 from flowml.serving.recording import Recorder
+from flowml.serving.reporting import Report
+from flowml.serving.slots import Slot, canary_of
 from flowml.serving.versions import Limits, Loading
 from flowml.stack import ports, servers
+from flowml.stack.ports import Port
 from flowml.store.backend import connection, imports
 from flowml.store.backend.failures import explained
-from flowml.store.registered import ModelRef, find
+from flowml.store.registered import ModelRef, find, parse
+
+if TYPE_CHECKING:
+    from flowml.store.backend.connection import Connection
 
 _SHORTEST = 16  # characters of a token
 _OPTIONS = "FLOWML_SERVING_OPTIONS"
@@ -41,6 +49,10 @@ class Options:
         workers: How many processes answer.
         token: What requests must bring; empty for nothing.
         loading: How versions are loaded.
+        canary: A version that gets a share of the requests: ``churn@challenger:5%``; empty for none.
+        canary_by: The header that decides which requests; empty for chance.
+        shadow: A version that is asked beside, and never answers; empty for none.
+        report: Seconds between two times that MLflow is told what each version did; 0: never.
         sample: Every how many requests one is kept; 0: none.
         every: Seconds between two looks at the alias.
     """
@@ -51,6 +63,10 @@ class Options:
     workers: int = 1
     token: str = field(default="", repr=False)
     loading: Loading = field(default_factory=Loading)
+    canary: str = ""
+    canary_by: str = ""
+    shadow: str = ""
+    report: float = 0.0
     sample: int = 100
     every: float = 2.0
 
@@ -67,22 +83,27 @@ def serve(options: Options) -> None:
 
     _check(options)
     _prepare(options)
-    _check_version(options)
-    port = _free(options.host, options.port)
-    _say(f"{options.ref} is going to answer at {servers.address(options.host, port)}/invocations, until Ctrl-C.")
+    for ref in [options.ref, *_beside(options)]:
+        _check_version(ref)
+    port = _kept(options.host, options.port)
+    url = servers.address(options.host, port.number)
+    _say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
     os.environ[_OPTIONS] = json.dumps(asdict(options))  # the workers are processes of uvicorn's
-    uvicorn.run(
-        f"{__name__}:application",
-        factory=True,
-        host=options.host,
-        port=port,
-        workers=options.workers,
-        backlog=_BACKLOG,
-        log_level="warning",
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=_END,
-    )
+    try:
+        uvicorn.run(
+            f"{__name__}:application",
+            factory=True,
+            host=options.host,
+            port=port.number,
+            workers=options.workers,
+            backlog=_BACKLOG,
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=_END,
+        )
+    finally:
+        port.give_back()
 
 
 def _check(options: Options) -> None:
@@ -107,32 +128,38 @@ def _prepare(options: Options) -> None:
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"] = str(max(1, round(options.loading.limits.seconds)))
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = (
-        "true"  # it is looked at before (trust.py); MLflow refuses skops too
+        "true"  # it is looked at before (versions.py); MLflow refuses skops too
     )
     imports.load_registry()
     connection.connect(may_be_away=True)  # which plain MLflow, and so a model that is loaded, goes to as well
 
 
-def _check_version(options: Options) -> None:
+def _beside(options: Options) -> list[ModelRef]:
+    """Return the versions that are tried beside the one that answers."""
+    canary = [canary_of(options.canary).ref] if options.canary else []
+    return [*canary, *([parse(options.shadow)] if options.shadow else [])]
+
+
+def _check_version(ref: ModelRef) -> None:
     """Check that there is such a version; where MLflow is away, that one was served here before."""
     here = connection.connect(may_be_away=True)
     try:
         with explained(here.uri):
-            find(here.client, options.ref)
+            find(here.client, ref)
     except TrackingError:
-        if Files(here, options.ref).last() is None:
+        if Files(here, ref).last() is None:
             raise
 
 
-def _free(host: str, first: int) -> int:
+def _kept(host: str, first: int) -> Port:
+    """Keep a free port, for no other server of flowml's to take it before this one listens."""
     port = ports.keep_next(host, first)
     if port is None:
         msg = f"There is no free port of {host} from {first} on; is it an address of this machine?"
         raise SettingsError(msg, setting="port", value=first)
-    port.give_back()
     if port.number != first:
         _say(f"Port {first} is taken: taking {port.number}.")
-    return port.number
+    return port
 
 
 def application() -> Application:
@@ -143,15 +170,40 @@ def application() -> Application:
         ModelRef(**told.pop("ref")), **told, loading=Loading(**{**loading, "limits": Limits(**loading["limits"])})
     )
     _prepare(options)
-    files = Files(connection.connect(may_be_away=True), options.ref)
-    follower = Follower(files, options.loading, say=_say, every=options.every)
+    here = connection.connect(may_be_away=True)
+    main = Slot()
+    lead = _follower(here, options, options.ref)
+    beside = list[tuple[Follower, Slot]]()
+    canary = shadow = None
+    if options.canary:
+        wanted = canary_of(options.canary, options.canary_by)
+        canary = wanted, Slot()
+        beside.append((_follower(here, options, wanted.ref), canary[1]))
+    if options.shadow:
+        shadow = Slot()
+        beside.append((_follower(here, options, parse(options.shadow)), shadow))
+
+    async def begin() -> None:
+        await lead.begin(main)
+        for follower, slot in beside:
+            await follower.begin_beside(slot)
+
+    async def end() -> None:
+        await asyncio.gather(lead.end(), *(follower.end() for follower, _ in beside))
+
     return Application(
+        Lanes(main, canary, shadow),
         options.loading.limits,
         token=options.token,
-        begin=follower.begin,
-        end=follower.end,
-        recorder=Recorder(files.folder, options.sample),
+        begin=begin,
+        end=end,
+        recorder=Recorder(Files(here, options.ref).folder, options.sample),
+        report=Report(here, options.report) if options.report else None,
     )
+
+
+def _follower(here: Connection, options: Options, ref: ModelRef) -> Follower:
+    return Follower(Files(here, ref), options.loading, say=_say, every=options.every)
 
 
 def _say(line: str) -> None:

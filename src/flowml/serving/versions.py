@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from flowml.errors import ServingError
-from flowml.serving import environments, trust
+from flowml.serving import environments
 from flowml.serving.asgi import App, Message, Receive, Scope, Send
 from flowml.serving.aside import aside
 from flowml.serving.files import Fetched
 from flowml.serving.own_process import OwnProcess
 from flowml.store.models.flavors import mlflow_muted
 
+_PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill", ".pt", ".pth", ".bin"}
+_REMEDY = "If you trust whoever made it, serve it with --allow-pickle."
 _CHECK = 120.0  # seconds that a version may take for its own example
 _LONGEST = 400  # characters of its answer in a message
 
@@ -108,7 +111,7 @@ async def start(fetched: Fetched, loading: Loading) -> Served:
         Exception: Whatever MLflow or the model's library raises when it is loaded.
     """
     if not loading.pickle:
-        await aside(trust.check, fetched.folder, str(fetched))
+        await aside(_check_trusted, fetched.folder, str(fetched))
     differs = await aside(environments.misfits, fetched.folder) if loading.own_environment else []
     if differs:
         python = await aside(environments.make, fetched.folder)
@@ -151,3 +154,24 @@ async def _check(served: Served) -> None:
         said = " ".join(answer.text.split())[:_LONGEST]
         msg = f"{served.fetched} does not answer {asked}: {said}"
         raise ServingError(msg)
+
+
+def _check_trusted(folder: Path, named: str) -> None:
+    """Refuse a version whose files are not data alone: one that runs code of its own when it is loaded."""
+    from mlflow.models import Model
+
+    flavors = Model.load(str(folder)).flavors
+    pyfunc = flavors.get("python_function", {})
+    loader = str(pyfunc.get("loader_module", ""))
+    if not pyfunc:
+        msg = (
+            f"{named} has no `predict`: it was saved without MLflow's flavor python_function. Log it with one that has."
+        )
+        raise ServingError(msg)
+    if pyfunc.get("code") or not loader.startswith("mlflow.") or loader == "mlflow.pyfunc.model":
+        msg = f"{named} brings code of its own ({loader}), which runs when it is loaded. {_REMEDY}"
+        raise ServingError(msg)
+    for file in sorted(folder.rglob("*")):
+        if file.suffix in _PICKLES:
+            msg = f"{named} is saved by pickle ({file.name}), which runs whatever the file says. {_REMEDY}"
+            raise ServingError(msg)

@@ -23,7 +23,7 @@ def answers(server: Server) -> bool:
         suppress(OSError, http.client.HTTPException),
         closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)) as connection,
     ):
-        connection.request("GET", _PATHS[server.name])
+        connection.request("GET", _PATHS.get(server.name, "/ping"))
         return connection.getresponse().status == http.client.OK
     return False
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowml.provenance import files
 from flowml.registry import history
+from flowml.store.backend.paging import paged
 from flowml.store.ledger import Entry, policy
 from flowml.store.ledger.moving import HOW, OUTSIDE
 
@@ -43,7 +45,7 @@ class Chain:
         model: The registered model's name.
         version: The version.
         aliases: The aliases that it has now.
-        links: The links, from the data to the moves of aliases.
+        links: The links, from the data to the moves of aliases and where it is served.
         wrong: What was changed after it was written, if that was looked for.
     """
 
@@ -90,7 +92,7 @@ def chain_of(client: mlflow.MlflowClient, version: ModelVersion) -> Chain:
     flow = _run(client, run.data.tags.get("flowml.root_run_id") or run.info.run_id) if run else None
     model_id = policy.model_id_of(version)
     known = _Known(client, version, run, flow, entries, model_id, _logged(client, model_id))
-    followed = (_data, _code, _run_link, _metrics, _model, _gate, _approval, _moves)
+    followed = (_data, _code, _run_link, _metrics, _model, _gate, _approval, _moves, _serving)
     aliases = client.get_registered_model(name).aliases
     has = tuple(sorted(alias for alias, each in aliases.items() if str(each) == number))
     return Chain(name, number, has, tuple(follow(known) for follow in followed))
@@ -244,3 +246,20 @@ def _told(entry: Entry) -> dict[str, Any]:
         "at": history.time_of(one.at).isoformat(),
         "run_id": one.run_id,
     }
+
+
+def _serving(known: _Known) -> Link:
+    """Tell where a flow has served it, and which servers have asked it; a version need not be served."""
+    mine = f"tags.`flowml.model_version` = '{known.version.name}/{known.version.version}'"
+    experiments = [each.experiment_id for each in paged(known.client.search_experiments)]
+    found = paged(partial(known.client.search_runs, experiments, mine, order_by=["attributes.start_time ASC"]))
+    served = [
+        {
+            "at": run.data.tags.get("flowml.served_at") or run.info.run_name,
+            "since": run.info.start_time,
+            "run_id": run.info.run_id,
+        }
+        for run in found
+        if "flowml.served_at" in run.data.tags or run.data.tags.get("flowml.kind") == "serving"
+    ]
+    return Link("serving", {"served": served} if served else {})

@@ -9,20 +9,21 @@ from typing import Any
 
 from flowml.ops.sync.waiting import waiting
 from flowml.secrets import mask
-from flowml.stack import health, processes, state
+from flowml.stack import health, processes, served, state
 from flowml.stack.state import Server, Stack
 
 
-def down() -> Stack | None:
-    """Stop the project's servers, and all that they started, also if some have died.
+def down() -> list[Server]:
+    """Stop the project's servers, and all that they started, also if some have died; and those that serve models.
 
     Returns:
-        What was there; None if nothing was.
+        What was there.
     """
-    stack = state.read()
+    stack, serving = state.read(), served.read()
+    served.stop(serving)
     if stack is not None:
         stop(stack)
-    return stack
+    return [*(stack.servers if stack else ()), *(each.server for each in serving)]
 
 
 def stop(stack: Stack) -> None:
@@ -40,12 +41,14 @@ def status() -> dict[str, Any]:
 
     Returns:
         ``running``, whether both run and answer; for each server ``url``, ``pid``, ``state`` and ``log``; where
-        flows write to; and ``offline``, what was tracked offline, if there is such a store.
+        flows write to; ``serving``, the registered models that are served, with the same; and ``offline``, what was
+        tracked offline, if there is such a store.
     """
     stack, there = state.read(), waiting()
-    offline = {"offline": there.as_json()} if there else {}
+    more: dict[str, Any] = {"offline": there.as_json()} if there else {}
+    more["serving"] = {each.server.name: _serving(each.server) for each in served.read()}
     if stack is None:
-        return {"running": False, "stack": str(state.path()), "servers": {}, **offline}
+        return {"running": False, "stack": str(state.path()), "servers": {}, **more}
     servers = {server.name: _server(stack, server) for server in stack.servers}
     return {
         "running": all(server["state"] == "running" for server in servers.values()),
@@ -53,7 +56,7 @@ def status() -> dict[str, Any]:
         "servers": servers,
         "tracking_uri": mask(stack.database),
         "export": f"export PREFECT_API_URL={stack.prefect.url}/api",
-        **offline,
+        **more,
     }
 
 
@@ -62,6 +65,11 @@ def overruled(stack: Stack) -> list[str]:
     own = {f"{stack.prefect.url}/api", stack.mlflow.url, stack.database}
     names = ("PREFECT_API_URL", "FLOWML_TRACKING_URI", "MLFLOW_TRACKING_URI")
     return [name for name in names if os.environ.get(name) and os.environ[name] not in own]
+
+
+def _serving(server: Server) -> dict[str, Any]:
+    how = "running" if health.answers(server) else "not answering"
+    return {"url": server.url, "pid": server.process.pid, "state": how, "log": server.log}
 
 
 def _server(stack: Stack, server: Server) -> dict[str, Any]:
