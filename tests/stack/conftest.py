@@ -91,6 +91,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project,
         for port in (4200, 5000):
             if ports.is_free("127.0.0.1", port):
                 listener = taken.enter_context(socket.socket())
+                # As servers do: without it a port is taken for a minute after a server of another test ended.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind(("127.0.0.1", port))
                 listener.listen()
         started = project.flowml("up", "--detach")
