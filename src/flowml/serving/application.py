@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowml.serving.recording import Recorder
     from flowml.serving.reporting import Report
     from flowml.serving.slots import Canary, Slot
-    from flowml.serving.versions import Limits, Served
+    from flowml.serving.versions import Limits
 
 _OPEN = {"/ping", "/health"}  # who looks after the server needs no token
 _FEEDBACK = "/feedback"
@@ -111,15 +111,17 @@ class Application:
         await exchange.pass_on(limited.receive, limited.send)
         if self._report:
             self._report.answered(exchange)
-        if wants and not beside:
-            self._recorder.keep(exchange)
         if beside and beside.current and len(self._beside) < _MOST_BESIDE:
-            task = asyncio.create_task(self._ask_beside(exchange, beside.current))
+            task = asyncio.create_task(self._ask_beside(exchange, beside))
             self._beside.add(task)
             task.add_done_callback(self._beside.discard)
+        elif wants:
+            self._recorder.keep(exchange)
 
-    async def _ask_beside(self, exchange: Exchange, served: Served) -> None:
+    async def _ask_beside(self, exchange: Exchange, slot: Slot) -> None:
         """Ask the version that is tried beside, when whoever asked has the answer."""
+        if (served := slot.current) is None:  # looked up now: the one of a moment ago may be dropped
+            return
         shadow = await exchange.repeat(served)
         self._recorder.keep(exchange, shadow)
         if self._report:

@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from flowml import settings
 from flowml.errors import ServingError
+from flowml.stack.processes import program
 
 _READY = "ready"
 _PATIENCE = 1800.0  # seconds that uv may take: some packages have gigabytes
@@ -91,8 +91,7 @@ def make(folder: Path) -> Path:
 
 
 def _uv() -> str:
-    beside = Path(sys.executable).with_name("uv.exe" if os.name == "nt" else "uv")
-    found = shutil.which("uv") or (str(beside) if beside.is_file() else None)
+    found = program("uv")
     if found is None:
         msg = (
             "uv is not installed here, and is what makes an environment of its own for a version whose packages differ "

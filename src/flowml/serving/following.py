@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_EVERY = 2.0  # seconds between two looks at the alias
 _AGAIN = 30.0  # seconds until a version that failed is tried again: its files, or a package index, may be there then
 _LONGEST = 500  # characters of why a version is not served
 
@@ -52,7 +51,7 @@ class Follower:
         loading: versions.Loading,
         *,
         say: Callable[[str], None],
-        every: float = _EVERY,
+        every: float,
     ) -> None:
         self._files, self._ref = files, files.ref
         self._loading, self._say, self._every = loading, say, every

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any
 
 from flowml.errors import ServingError
 from flowml.serving.asgi import Receive, Scope, Send, read, refuse
+from flowml.stack.processes import environment_without
 
 _logger = logging.getLogger(__name__)
 
@@ -83,8 +83,9 @@ class OwnProcess:
 
     async def _launch(self) -> Process:
         fd = self._socket.fileno()
-        environment = {**os.environ, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(max(1, round(self._seconds)))}
-        environment.pop("PYTHONPATH", None)
+        # Its packages are its own, and the token of who may ask is none of its business.
+        environment = environment_without("FLOWML_", "PYTHONPATH")
+        environment["MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"] = str(max(1, round(self._seconds)))
         with self._log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *(str(self._python), "-c", _PROGRAM, str(self._folder), str(fd)),

@@ -127,9 +127,8 @@ def _prepare(options: Options) -> None:
     for name, value in _QUICK.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"] = str(max(1, round(options.loading.limits.seconds)))
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = (
-        "true"  # it is looked at before (versions.py); MLflow refuses skops too
-    )
+    # What a version's files are is looked at before it is loaded (versions.py); MLflow would refuse skops, too.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "true"
     imports.load_registry()
     connection.connect(may_be_away=True)  # which plain MLflow, and so a model that is loaded, goes to as well
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -106,6 +108,12 @@ def _runs(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
         return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def program(name: str) -> str | None:
+    """Return where a program is: on the path, or beside this Python; None if it is not installed."""
+    beside = Path(sys.executable).with_name(f"{name}.exe" if os.name == "nt" else name)
+    return shutil.which(name) or (str(beside) if beside.is_file() else None)
 
 
 def environment_without(*names: str) -> dict[str, str]:

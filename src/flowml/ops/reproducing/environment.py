@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from flowml.ops.reproducing.recorded import Recorded
+from flowml.stack.processes import program as find_program
 
 _CHECK = "import sys; sys.path = [each for each in sys.path if each]; import flowml.ops.reproducing"  # not from here
 _LONGEST = 2000  # characters of what uv says
@@ -21,8 +22,7 @@ def uv() -> str:
     Raises:
         LookupError: If there is none.
     """
-    beside = Path(sys.executable).with_name("uv.exe" if os.name == "nt" else "uv")
-    found = shutil.which("uv") or (str(beside) if beside.is_file() else None)
+    found = find_program("uv")
     if found is None:
         msg = (
             "uv is not installed here, and is what builds the environment: pip install uv. Without it, name a Python "

@@ -51,9 +51,7 @@ def ensure(connection: Connection, out: Outgoing) -> Created:
     """
     new = out.new
     if new is None and not out.created.done():
-        with out.creating:
-            if not out.created.done():
-                find(connection.client, out)
+        find(connection.client, out)
     elif new is not None and not out.created.done():
         if new.above:
             ensure(connection, new.above)
