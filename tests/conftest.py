@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -23,6 +23,25 @@ from flowml import faults, settings
 from flowml.store import lazy_store
 from flowml.store.backend import connection, embedded, mlflow_state
 from flowml.store.sending import writer
+
+_SHARED = {"everywhere": "everywhere", "conformance": "conformance", "stack": "ports", "browser": "ports"}
+"""Folders whose tests share servers, or want the ports that flowml up takes by itself: one process runs each."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run all tests of a file, where several share the work: what a file has made is made once."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group(_SHARED.get(folder, str(item.path))))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write what UTF-8 cannot hold of a test's output as an escape: the report goes to another process."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(autouse=True)

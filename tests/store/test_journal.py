@@ -26,6 +26,7 @@ from flowml.options import Track
 from flowml.store import Run, open_run
 from flowml.store.backend import sql_tables
 from flowml.store.backend.connection import Connection, connect
+from flowml.store.journal.left import waiting
 from flowml.store.journal.on_disk import FORM
 from flowml.store.recovery import Recovery
 from flowml.store.recovery import recover as send_journals
@@ -429,6 +430,22 @@ def test_a_look_into_a_journal_takes_nobodys_lock(project: Path) -> None:
     asked = "from pathlib import Path\nfrom flowml.store.recovery import recover\n"
     asked += "print(len(recover(Path('.flowml/journal').glob('*.db')).in_use))"
     assert run(asked, project).stdout.strip() == "1"
+    opened.close("FINISHED", 1)
+    opened.settle()
+
+
+def test_a_process_of_the_same_number_is_not_taken_for_its_own(project: Path) -> None:
+    """In a container that is started again the next process has the number of the one that was killed."""
+    killed(f"{LOGGED}die()", project)
+    (left,) = journals(project)
+    _, host, pid, _ = left.stem.split("-", 3)
+    for file in left.parent.iterdir():
+        file.rename(file.with_name(file.name.replace(f"{host}-{pid}-", f"{host}-{os.getppid()}-")))
+    assert [each.is_left for each in waiting()] == [True]
+    assert len(recover(journals(project)).sent) == 3
+    opened = open_run(OWNER, track=Track(), parent=None)
+    look = "from flowml.store.journal.left import waiting\nprint([each.is_left for each in waiting()])"
+    assert run(look, project).stdout.strip() == "[False]"
     opened.close("FINISHED", 1)
     opened.settle()
 

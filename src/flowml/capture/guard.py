@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -61,6 +62,12 @@ class Said:
 
 elsewhere = Said()
 """What was said where no call is known; each outermost flow starts afresh."""
+
+
+@lru_cache(maxsize=64)
+def said_under(caller: str) -> Said:  # noqa: ARG001 - it is the key
+    """Return what was said in this process of calls that another process's caller sent here: one flow, one line."""
+    return Said()
 
 
 @contextmanager

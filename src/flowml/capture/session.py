@@ -14,7 +14,7 @@ from typing import Any
 from flowml import describe, formats, provenance, records, settings, store
 from flowml.background import PATIENCE, BackgroundJob
 from flowml.capture.call import Ahead, Call
-from flowml.capture.guard import Said, elsewhere, guarded
+from flowml.capture.guard import Said, elsewhere, guarded, said_under
 from flowml.capture.verdict import Verdict, records_of
 from flowml.errors import FlowmlError
 
@@ -337,6 +337,7 @@ class Session:
         parent = caller.run if caller else ahead.parent
         if caller is None and not ahead.is_known and (sender := self.call.orchestrator.find_caller()):
             parent = store.join(sender)
+            self.said = said_under(str(sender.key or sender.tag or sender.run))  # as if the caller were here
         self._is_root = parent is None and self.call.identity.kind == "flow"
         self.run = store.open_run(
             self.call.identity,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from flowml import options, records
@@ -56,8 +55,19 @@ def inputs(
             annotation = annotations.get(name)
             marker = hints.marker_in(annotation)
             known_as = getattr(marker, "name", None) or name
-            place = Place(known_as, "input", "", marker, annotation, arguments, known_as, beside=True, hidden=hidden)
-            found += describe(value, replace(place, model_params=model_params))
+            place = Place(
+                known_as,
+                "input",
+                "",
+                marker,
+                annotation,
+                arguments,
+                known_as,
+                beside=True,
+                hidden=hidden,
+                model_params=model_params,
+            )
+            found += describe(value, place)
     return fit(apart(found), hidden=hidden)
 
 
@@ -86,9 +96,19 @@ def outputs(  # noqa: PLR0913 - each by its name
         The records, within MLflow's limits.
     """
     marker = hints.marker_in(annotation)
-    place = Place(name, "output", name, marker, annotation, inputs or {}, returned=True, models=models, hidden=hidden)
-    found = apart(describe(value, replace(place, model_params=model_params)))
-    return fit(found, overflow="outputs.json", changed_keys="output_keys.json", hidden=hidden)
+    place = Place(
+        name,
+        "output",
+        name,
+        marker,
+        annotation,
+        inputs or {},
+        returned=True,
+        models=models,
+        hidden=hidden,
+        model_params=model_params,
+    )
+    return fit(apart(describe(value, place)), overflow="outputs.json", changed_keys="output_keys.json", hidden=hidden)
 
 
 def yielded(

@@ -1,4 +1,4 @@
-"""Private names of Python and of LightGBM. Checked with Python 3.10 to 3.14 and LightGBM 4.7."""
+"""Private names of Python. Checked with Python 3.10 to 3.14."""
 
 from __future__ import annotations
 
@@ -17,12 +17,5 @@ INITIALIZING = PrivateName(
     "saving a model may fail while another thread imports a library",
     on_instances=True,
 )
-LIGHTGBM_HANDLE = PrivateName(
-    "lightgbm",
-    "Dataset._handle",
-    "tells whether a LightGBM dataset was built",
-    "a dataset that was not built looks like any other that was not",
-    on_instances=True,
-)
 
-NAMES = (REGISTER_ATEXIT, INITIALIZING)  # LightGBM may not be installed
+NAMES = (REGISTER_ATEXIT, INITIALIZING)

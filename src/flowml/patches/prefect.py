@@ -18,20 +18,6 @@ PARAMETER_SCHEMA = PrivateName(
     "Prefect refuses parameters that such a flow would take",
     on_instances=True,
 )
-BLOCKS_NAME = PrivateName(
-    "prefect.blocks.core",
-    "Block._block_document_name",
-    "names a block that is given to a task",
-    "its parameter says of which type it is only",
-    on_instances=True,
-)
-
-DEPLOYMENT_ID = PrivateName(
-    "prefect.context",
-    "_deployment_id",
-    "reads the deployment that a subflow's run inherits",
-    "runs of subflows do not say by which deployment they were started",
-)
 RUN_SERVER = PrivateName(
     "prefect.server.api.server",
     "SubprocessASGIServer._run_uvicorn_command",
@@ -39,4 +25,4 @@ RUN_SERVER = PrivateName(
     "a first flow with a temporary server takes some seconds longer",
 )
 
-NAMES = (DEPLOYMENT_ID, OUTER_CONTEXT, PARAMETER_SCHEMA, BLOCKS_NAME, RUN_SERVER)
+NAMES = (OUTER_CONTEXT, PARAMETER_SCHEMA, RUN_SERVER)

@@ -28,7 +28,6 @@ from flowml.capture.links import labels, urls
 from flowml.errors import pass_on
 from flowml.events.emitting import note_settings
 from flowml.options import Track
-from flowml.patches.prefect import DEPLOYMENT_ID
 from flowml.store.backend.failures import without_credentials
 from flowml.store.flow_end.child_runs import INPUTS
 
@@ -135,9 +134,9 @@ def _flow_tags(flow: prefect.Flow[..., Any], run: FlowRun) -> dict[str, str]:
     tags = {"prefect.flow_run_id": str(run.id), "prefect.flow_name": flow.name}
     tags |= {"prefect.flow_run_name": describe.mask(run.name), "prefect.api": api()}
     tags |= _page("prefect.flow_run_url", "flow-run", run.id)
-    # prefect.runtime.deployment.id asks the API each time; the variable holds what a subflow inherits.
-    inherited = DEPLOYMENT_ID.get()
-    deployment_id = run.deployment_id or (inherited.get() if inherited else None)
+    # prefect.runtime.deployment.id asks the API each time. A subflow's run has none: it is that of the flow around it.
+    around = (each.deployment_id for each in contexts.flow_runs_around())
+    deployment_id = run.deployment_id or next(filter(None, around), None)
     return tags | ({"prefect.deployment_id": str(deployment_id)} if deployment_id else {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from flowml.errors import SettingsError
 from flowml.store.backend.failures import without_credentials
 
 Kind: TypeAlias = Literal["flow-run", "task-run", "deployment"]
+_ANY = str(UUID(int=0))
 
 
 def page_of(kind: Kind, its_id: UUID) -> str | None:
@@ -21,10 +23,19 @@ def page_of(kind: Kind, its_id: UUID) -> str | None:
     wanted = None
     with suppress(SettingsError):  # said when the call is tracked
         wanted = settings.current().prefect_ui_url
-    url = url_for(kind, obj_id=its_id, default_base_url=wanted)
+    page = _page_of_any(kind, wanted, PREFECT_UI_URL.value())
+    return page and page.replace(_ANY, str(its_id))
+
+
+@lru_cache(maxsize=64)
+def _page_of_any(kind: Kind, wanted: str | None, known: str | None) -> str | None:
+    """Make the address once for all of a kind: each task has two, and Prefect takes a tenth of a call to make one.
+
+    What Prefect makes it of is the key.
+    """
+    url = url_for(kind, obj_id=_ANY, default_base_url=wanted)
     if not url:
         return None
-    known = PREFECT_UI_URL.value()
     if wanted and known:
         url = wanted.rstrip("/") + url.removeprefix(str(known).rstrip("/"))
     return without_credentials(url)

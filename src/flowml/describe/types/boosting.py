@@ -17,7 +17,6 @@ from flowml.describe.tables import dataset_parts
 from flowml.describe.text import type_name
 from flowml.describe.types import arrays
 from flowml.describe.values import describe
-from flowml.patches.others import LIGHTGBM_HANDLE
 
 MOST_PARTS = 100  # tables of one Dataset that are looked at
 _TYPES = {"int": "integer", "i": "boolean", "c": "integer"}  # XGBoost's names of its columns' types; others are float
@@ -150,9 +149,10 @@ def _untold(value: Any, text: str) -> records.Dataset:
 
 def _built(value: Any) -> records.Dataset:
     """Describe a Dataset that was never seen with its values: its size and names are left."""
-    if LIGHTGBM_HANDLE.of(value) is None:  # no method says so without an error
+    try:
+        length, width = int(value.num_data()), int(value.num_feature())
+    except sys.modules["lightgbm.basic"].LightGBMError:  # it was not built
         return records.Dataset("", "input", dataset_parts.digest("nothing"), "lightgbm.Dataset", {}, {})
-    length, width = int(value.num_data()), int(value.num_feature())
     names = value.feature_name if isinstance(value.feature_name, list) else []
     named = bool(names) and names != [f"Column_{number}" for number in range(width)]
     schema = (

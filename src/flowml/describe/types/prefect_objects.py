@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +14,13 @@ from flowml.describe.place import Place
 from flowml.describe.text import type_name
 from flowml.describe.types.scalars import only_type, secret
 from flowml.describe.values import describe
-from flowml.patches.prefect import BLOCKS_NAME
 
 
 def _block(value: Any, place: Place) -> Iterator[records.Record]:
     """Say which block it is; its fields often are credentials."""
-    name = BLOCKS_NAME.of(value)
-    kind = type_name(type(value))
+    name, kind = "", type_name(type(value))
+    with suppress(sys.modules["prefect.blocks.core"].BlockNotSavedError):
+        name = value.get_block_placeholder().rpartition(".")[2]
     yield records.Param(place.label, f"{kind}/{name}" if name else kind)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flowml import faults
@@ -18,6 +19,7 @@ _TRUST_REMEDY = "Set MLFLOW_TRACKING_SERVER_CERT_PATH to the file with the certi
 _SERVERS = ("http", "postgresql", "mysql", "mssql")
 
 
+@lru_cache(maxsize=256)  # each task names the same few
 def without_credentials(uri: str) -> str:
     """Return the URI without user and password, and without what is secret among its parameters."""
     try:

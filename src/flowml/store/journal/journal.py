@@ -132,17 +132,8 @@ class Journal:
             connection = self._opened()
             self._check_size()
             self._alive.add(run)
-            if len(rows) == 1:
-                return int(connection.execute(_INSERT, rows[0]).lastrowid or 0)
-            connection.execute("BEGIN")
-            try:
-                numbers = [connection.execute(_INSERT, row).lastrowid or 0 for row in rows]
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            return numbers[-1]
+            values = [value for row in rows for value in row]
+            return int(connection.execute(_INSERT + ", (?, ?, ?)" * (len(rows) - 1), values).lastrowid or 0)
 
     def _check_size(self) -> None:
         """Look now and then whether it has passed its limit.

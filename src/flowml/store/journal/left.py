@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +49,11 @@ def left_behind(home: Path) -> list[Path]:
 
 
 def is_left(path: Path) -> bool:
-    """Tell whether the process that began a journal seems to be gone; only its lock says it for sure."""
+    """Tell whether the process that began a journal seems to be gone; of another machine's, after a while."""
     _, host, pid, _ = path.stem.split("-", 3)
     if host == on_disk.host_name() and pid.isdecimal():
-        return int(pid) != os.getpid() and process.began(int(pid)) is None
+        locked = on_disk.is_locked(path)  # its process's number may be another's by now: in a container it often is
+        return process.began(int(pid)) is None if locked is None else not locked
     with contextlib.suppress(OSError):
         newest = max(each.stat().st_mtime for each in path.parent.glob(f"{path.name}*"))
         return time.time() - newest > _OF_OTHERS

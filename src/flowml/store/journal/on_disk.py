@@ -147,6 +147,23 @@ def _locked(path: Path) -> int:
     return lock
 
 
+def is_locked(path: Path) -> bool | None:
+    """Tell whether a process of this machine has a journal's lock; None where the system has no such locks."""
+    if fcntl is None:
+        return None
+    try:
+        lock = os.open(path.with_suffix(_LOCK), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def _make_file(path: Path) -> None:
     folder = path.parent
     if folder.stat().st_mode & 0o077:

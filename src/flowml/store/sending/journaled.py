@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ PLAIN: dict[str, type[Any]] = {
     "hidden": records.Hidden,
 }
 _NAMES = {kind: name for name, kind in PLAIN.items()}
+_FIELDS = {kind: [each.name for each in fields(kind)] for kind in PLAIN.values()}
 
 
 def take(out: Outgoing, taken: list[Sendable], closing: Closing | None = None) -> None:
@@ -179,7 +180,8 @@ def _forms(taken: Iterable[Sendable], mine: Journal) -> list[Any]:
                 facts = [each.name, each.register, each.alias, each.autologged, list(each.notes), each.digest]
                 found.append(["model", facts, _of_model(each.serialized, mine)])
             case _:
-                found.append([_NAMES[type(each)], asdict(each)])
+                # Their fields are plain already; `asdict` would copy each of them.
+                found.append([_NAMES[type(each)], {name: getattr(each, name) for name in _FIELDS[type(each)]}])
     return found
 
 
