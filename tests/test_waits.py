@@ -45,7 +45,7 @@ HELD = {
     "serving/reporting.py _lock": "in memory",
     "store/sending/creation.py creating": "one run is created: by MLflow's own limits for requests",
     "store/flow_end/summary.py _lock": "in memory",
-    "store/sending/ledger.py _lock": "in memory",
+    "store/sending/child_notes.py _lock": "in memory",
     "store/sending/writer.py _making": "a writer is made: in memory",
     "store/summarized_run.py _lock": "in memory",
     "store/backend/imports.py lock": "MLflow's own, as MLflow holds it",

@@ -36,6 +36,7 @@ OUTAGES = {
 QUICK = {"refused", "500", "answer-cut", "answer-lost"}  # of these, a call in a quick run
 CALLS = 1  # of each fault, in a quick run
 _AT_A_TIME = 2
+_PROCESSES = 2  # the program, and that of its pool
 _MARGIN = 90.0  # seconds by which a busy machine may be slower
 
 
@@ -103,6 +104,7 @@ def check(
         ended = bench.run("reference", case, proxy.address, *arguments, **more)
         assert (ended.code, ended.seen) == (0, baseline.ended.seen), ended.log
         assert ended.seconds < baseline.ended.seconds + 3 * MAX_DELAY + _MARGIN, ended.log
+        assert ended.log.count("could not log everything") <= _PROCESSES, ended.log  # each says it once
         proxy.heal()
         if bench.tracker.can_sync():
             synced = bench.sync(case, proxy.address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowml.errors import RegistryError
-from flowml.registry.references import ModelRef, NoSuchVersionError, find, parse
+from flowml.store.registered.references import ModelRef, NoSuchVersionError, find, parse
 
 
 @pytest.mark.parametrize("reference", ["churn@champion", "models:/churn@champion", ModelRef("churn", alias="champion")])

@@ -14,11 +14,11 @@ from flowml.ops import output, prefect_api
 from flowml.ops.runs import connected
 from flowml.registry import moves
 from flowml.registry.moves import Promotion
-from flowml.registry.references import find
 from flowml.settings import current
 from flowml.store.backend.failures import explained
 from flowml.store.ledger import Decision, this_user
 from flowml.store.ledger.ledger import experiment
+from flowml.store.registered.references import find
 
 if TYPE_CHECKING:
     import mlflow

@@ -1,4 +1,4 @@
-"""Wraps functions and methods of Prefect's: now, or when Prefect loads them."""
+"""Wraps functions and methods of other libraries: now, or when they are loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowml.patches.private import PrivateName
 
 
 def wrap(wrappers: Mapping[str, Mapping[str, Any]], *, use: str, without: str) -> None:
-    """Wrap functions and methods; one that the installed Prefect does not have is missed with one warning.
+    """Wrap functions and methods; one that the installed library does not have is missed with one warning.
 
     Args:
         wrappers: By module, what wraps a function or method, by its name in the module, as `wrapt` takes it.

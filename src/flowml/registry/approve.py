@@ -24,9 +24,9 @@ from flowml.records import Tag
 from flowml.registry import waiting
 from flowml.registry.asking import digest_of, question_text
 from flowml.registry.forms import ReleaseForm, accepted, blank, check, problems, required
-from flowml.registry.references import find
 from flowml.store import flush_all
 from flowml.store.ledger import Decision, Entry, Ledger, policy
+from flowml.store.registered.references import find
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun

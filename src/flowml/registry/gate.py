@@ -19,9 +19,9 @@ from flowml.registry.evaluation.predictions import Predictions, predict, with_th
 from flowml.registry.evaluation.question import question_of
 from flowml.registry.evaluation.rows import rows_of
 from flowml.registry.evidence import Verdict
-from flowml.registry.references import ModelRef, parse
 from flowml.registry.rules import ALL, Rule
 from flowml.store.ledger.ledger import EXPERIMENT
+from flowml.store.registered.references import ModelRef, parse
 
 if TYPE_CHECKING:
     import numpy as np

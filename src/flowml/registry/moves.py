@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from flowml.errors import RegistryError
 from flowml.events import vocabulary
 from flowml.events.vocabulary import Event
-from flowml.registry.references import NoSuchVersionError, find
 from flowml.store.backend.failures import without_credentials
 from flowml.store.ledger import Decision, Entry, policy
 from flowml.store.ledger.moving import ANY, HOW, OVERWRITTEN, Aliases, Expected, is_previous, last_move
+from flowml.store.registered.references import NoSuchVersionError, find
 
 if TYPE_CHECKING:
     import mlflow

@@ -18,10 +18,10 @@ from flowml.events.emitting import emit
 from flowml.options import Track
 from flowml.registry import moves
 from flowml.registry.moves import ANY_VERSION, Promotion
-from flowml.registry.references import find
 from flowml.store import flush_all
 from flowml.store.ledger import Decision, this_user
 from flowml.store.ledger.ledger import EXPERIMENT
+from flowml.store.registered.references import find
 
 if TYPE_CHECKING:
     import mlflow

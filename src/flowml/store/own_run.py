@@ -22,8 +22,8 @@ from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.lazy_store import LazyStore
 from flowml.store.sending import creation, journaled
 from flowml.store.sending.answers import delay_below
+from flowml.store.sending.child_notes import notes_below
 from flowml.store.sending.intake import enqueue
-from flowml.store.sending.ledger import ledger_of
 from flowml.store.sending.queue import Closing, Created, Outgoing, Sendable
 from flowml.store.sending.writer import writer_of
 
@@ -188,7 +188,7 @@ class JoinedRun:
     def sum_up(self, child: SummarizedCall) -> None:
         """Note a child without a run for the process that will close this one."""
         self._leave_to_parent()
-        ledger_of(self.connection.uri, self.out, os.getpid()).add(child, writer_of(self.connection).put)
+        notes_below(self.connection.uri, self.out, os.getpid()).add(child, writer_of(self.connection).put)
 
     def is_open(self) -> bool:
         """Ask MLflow whether it was closed meanwhile."""

@@ -12,8 +12,8 @@ from flowml.ops.auditing import checks
 from flowml.ops.auditing.chain import Chain, Link, chain_of
 from flowml.ops.auditing.page import page_of
 from flowml.ops.runs import connected
-from flowml.registry.references import find
 from flowml.store.backend.failures import explained
+from flowml.store.registered.references import find
 
 _MOST = 5  # values of one link that a line shows
 

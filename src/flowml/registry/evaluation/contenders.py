@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flowml.errors import RegistryError
-from flowml.registry.references import ModelRef, NoSuchVersionError, find, parse
 from flowml.store.models.flavors import mlflow_muted
 from flowml.store.models.identity import digest_of, unchanged_or_new
+from flowml.store.registered.references import ModelRef, NoSuchVersionError, find, parse
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

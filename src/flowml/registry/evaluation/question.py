@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from flowml import describe, records
 from flowml.registry.evaluation.metrics import Own
 from flowml.registry.evidence import digest_of
-from flowml.registry.references import ModelRef, parse
 from flowml.registry.rules import Rule
 from flowml.store.models import identity
+from flowml.store.registered.references import ModelRef, parse
 
 if TYPE_CHECKING:
     from flowml.registry.evaluation.contenders import Contender

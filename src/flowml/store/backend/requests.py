@@ -9,9 +9,8 @@ import threading
 from functools import cache
 from typing import Any
 
-import wrapt
-
 from flowml.patches.mlflow import REQUEST_SESSION
+from flowml.patches.wrapped import wrap
 
 _RETRIES = 0  # of one call: when a run was made and the answer lost, a second try would make another
 _OF_DATABRICKS = "mlflow.tracking.request_header.databricks_request_header_provider"
@@ -20,7 +19,11 @@ _OF_DATABRICKS = "mlflow.tracking.request_header.databricks_request_header_provi
 @cache
 def install() -> None:
     """Leave trying again to flowml's sender, and look for Databricks only where it can be."""
-    wrapt.wrap_function_wrapper(_OF_DATABRICKS, "DatabricksRequestHeaderProvider.in_context", _is_in_databricks)
+    wrap(
+        {_OF_DATABRICKS: {"DatabricksRequestHeaderProvider.in_context": _is_in_databricks}},
+        use="looks for Databricks only where it can be",
+        without="each request to an MLflow server takes longer",
+    )
     logging.getLogger("urllib3.connectionpool").addFilter(_is_elsewhere)
     plain = REQUEST_SESSION.get()
     if plain is None:

@@ -91,8 +91,7 @@ def note_copied(ends: Ends, one: ModelToCopy) -> None:
 
 def is_copied(model: LoggedModel, to: str | None = None) -> bool:
     """Tell whether all that a logged model holds now was copied, to a store or to any."""
-    note = marks.Note.in_tags(model.tags)
-    return note is not None and to in {None, note.to} and note.digest == _digest(model)
+    return marks.is_copied(model.tags, _digest(model), to)
 
 
 def _find(ends: Ends, experiment_id: str, model: LoggedModel) -> LoggedModel | None:

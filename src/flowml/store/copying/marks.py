@@ -52,6 +52,12 @@ class Note:
         return json.dumps({"to": self.to, "id": self.id, "digest": self.digest})
 
 
+def is_copied(tags: Mapping[str, str], digest: str, to: str | None = None) -> bool:
+    """Tell whether something was copied as it is now, to a store or to any; `digest` is of what it holds now."""
+    note = Note.in_tags(tags)
+    return note is not None and to in {None, note.to} and note.digest == digest
+
+
 def without_marks(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags that are copied."""
     return {key: value for key, value in tags.items() if key not in _OWN}

@@ -63,8 +63,7 @@ def versions_of(source: MlflowClient, name: str) -> list[ModelVersion]:
 
 def is_copied(version: ModelVersion, to: str | None = None) -> bool:
     """Tell whether all that a version holds now was copied, to a store or to any."""
-    note = marks.Note.in_tags(version.tags)
-    return note is not None and to in {None, note.to} and note.digest == _digest(version)
+    return marks.is_copied(version.tags, _digest(version), to)
 
 
 def _search(client: MlflowClient, name: str) -> Iterator[ModelVersion]:

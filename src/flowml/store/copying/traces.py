@@ -53,8 +53,7 @@ def all_of(source: MlflowClient, experiment_id: str) -> Iterator[TraceInfo]:
 
 def is_copied(info: TraceInfo, to: str | None = None) -> bool:
     """Tell whether a trace was copied as it is now, to a store or to any."""
-    note = marks.Note.in_tags(info.tags)
-    return note is not None and to in {None, note.to} and note.digest == _digest(info)
+    return marks.is_copied(info.tags, _digest(info), to)
 
 
 def _is_over(info: TraceInfo) -> bool:

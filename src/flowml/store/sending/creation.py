@@ -19,7 +19,6 @@ from flowml.store.sending.queue import Closing, Created, Experiment, NewRun, Out
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from mlflow.entities import Run as MlflowRun
 
     from flowml.store.backend.connection import Connection
 
@@ -81,7 +80,7 @@ def _id_of(connection: Connection, experiment: Experiment) -> str:
     return experiment.id or connection.experiment_id(experiment.name or "Default")
 
 
-def _created_before(client: MlflowClient, out: Outgoing, experiment_id: str) -> MlflowRun | None:
+def _created_before(client: MlflowClient, out: Outgoing, experiment_id: str) -> Run | None:
     """Find the run that an earlier try made, whose answer was lost, or whose process was killed."""
     if not (out.was_tried or out.is_restored):
         return None
@@ -225,7 +224,7 @@ def _is_plain(closing: Closing | None) -> bool:
     return closing is not None and not closing.rolls_up and closing.call_summary is None
 
 
-def _was_created(out: Outgoing, new: NewRun, run_id: str, experiment_id: str, entity: MlflowRun | None) -> None:
+def _was_created(out: Outgoing, new: NewRun, run_id: str, experiment_id: str, entity: Run | None) -> None:
     above = _above(new)
     if new.follows:
         new.follows.tags["flowml.next_run_id"] = run_id
@@ -238,7 +237,7 @@ def _was_created(out: Outgoing, new: NewRun, run_id: str, experiment_id: str, en
         journaled.note(out, "created", [run_id, str(experiment_id), root_run_id])
 
 
-def _reopened(client: MlflowClient, new: NewRun, experiment_id: str) -> MlflowRun | None:
+def _reopened(client: MlflowClient, new: NewRun, experiment_id: str) -> Run | None:
     """Go on in the run of the same flow run, of an earlier attempt or before it was suspended, if there is one."""
     if new.reopens is None:
         return None

@@ -19,7 +19,7 @@ from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
 from flowml.store.flow_end import cached, orphans
 from flowml.store.flow_end.ending import EndedRun, Ending
-from flowml.store.sending import batches, creation, journaled, ledger, timing
+from flowml.store.sending import batches, child_notes, creation, journaled, timing
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Outgoing, Taken, open_here
 
@@ -157,7 +157,7 @@ class Sender:
         created, client = out.created.result(0), self._client
         info, run_id = created.info, created.info.run_id
         if out.closing and out.closing.call_summary:
-            self._step(out, partial(ledger.add_noted, client, run_id, out.closing.call_summary), is_vital=True)
+            self._step(out, partial(child_notes.add_noted, client, run_id, out.closing.call_summary), is_vital=True)
             self._enqueue(out, out.closing.call_summary.records(), at=out.closing.ended)
             out.closing = dataclasses.replace(out.closing, call_summary=None, summarized=out.closing.call_summary)
         closing = out.closing

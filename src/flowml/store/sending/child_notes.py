@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NOTED = "flowml.children."  # begins the tags in which other processes note children
 
 
-class Ledger:
+class ChildNotes:
     """The children that one process sums up for a run of another process, which reads it from tags of that run.
 
     A tag holds as many children as it has room for, so that thousands are some dozens of tags.
@@ -46,20 +46,20 @@ class Ledger:
             put(self._out, [records.Tag(self._key, self._text)])
 
 
-def ledger_of(uri: str, out: Outgoing, pid: int) -> Ledger:
-    """Return this process's ledger of a run; one that MLflow does not tell now is found later, by its key."""
+def notes_below(uri: str, out: Outgoing, pid: int) -> ChildNotes:
+    """Return this process's notes below a run; one that MLflow does not tell now is found later, by its key."""
     is_known = out.created.done() and not out.created.exception(0)
-    return _ledger(uri, out.created.result(0).info if is_known else out.public_key, pid)
+    return _notes_below(uri, out.created.result(0).info if is_known else out.public_key, pid)
 
 
 @lru_cache(maxsize=100)
-def _ledger(uri: str, run: records.CurrentRun | str, pid: int) -> Ledger:  # noqa: ARG001 - each process has its own
+def _notes_below(uri: str, run: records.CurrentRun | str, pid: int) -> ChildNotes:  # noqa: ARG001 - each process has its own
     out = Outgoing(None, None, store=lambda: {"uri": without_credentials(uri)})
     if isinstance(run, str):
         out.found_by = run
     else:
         out.created.set_result(Created(None, run))
-    return Ledger(out)
+    return ChildNotes(out)
 
 
 def add_noted(client: MlflowClient, run_id: str, call_summary: CallSummary) -> None:
