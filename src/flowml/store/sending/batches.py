@@ -188,7 +188,7 @@ def send_files(client: MlflowClient, run: Created, out: Outgoing) -> None:
 
 def _upload(client: MlflowClient, run: Created, folder: str) -> None:
     place = run.entity.info.artifact_uri if run.entity else None
-    if place and client.tracking_uri.startswith("http"):
+    if place and not client.tracking_uri.startswith(("databricks", "uc:")):
         _repository(place, client.tracking_uri).log_artifacts(folder)
     else:
         client.log_artifacts(run.info.run_id, folder)
