@@ -222,7 +222,11 @@ def test_a_long_wait_is_told_once(versions, monkeypatch, capsys, caplog):
         (("history", "churn", "--at", "2101-01-01"), "--at cannot be '2101-01-01': nobody knows yet"),
         (("history", "churn", "--alias", "champoin"), "No alias 'champoin' of churn was ever moved. Did you mean"),
         (("history", "churn", "--alias", "x", "--at", "2020-01-01"), "No alias 'x' of churn was ever moved. There is"),
-        (("history", "a/b"), "There is no registered model 'a/b'."),
+        (
+            ("history", "churn/1"),
+            "'churn/1' is no registered model's name: MLflow takes none with / or :. Did you mean",
+        ),
+        (("history", ""), "'' is no registered model's name: it is empty. There is 'churn'."),
         (("promote", "churn", "2", "--expect", "v1"), "expect cannot be 'v1'"),
         (("promote", "churn", "two"), "'two' is no number of a version."),
         (("promote", "churn@champion", "2"), "followed by an alias or a version, not both."),
