@@ -162,7 +162,7 @@ def test_a_folder_with_names_of_pythons_own(repository: Path, flowml: Flowml, mo
 @pytest.mark.slow
 def test_another_package_is_named(repository: Path, flowml: Flowml, tmp_path: Path) -> None:
     """Run in an environment with another version of a package, the metric and the package are named."""
-    first, second = (python_with_tiny(tmp_path, version) for version in (1, 2))
+    first, second = (over_this_one(tmp_path, wheel(tmp_path, version)) for version in ("1.0", "2.0"))
     done = subprocess.run([first, "-m", "flowml", "run", "work.py:tiny"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done
     said = flowml("reproduce", "tiny", "--python", first)
@@ -176,9 +176,9 @@ def test_another_package_is_named(repository: Path, flowml: Flowml, tmp_path: Pa
 @pytest.mark.slow
 def test_an_environment_is_built(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uv installs what the lock says: a version from the index, and a package of the code's own folder."""
-    monkeypatch.setenv("UV_FIND_LINKS", str(wheel(tmp_path, 1).parent))
+    monkeypatch.setenv("UV_FIND_LINKS", str(wheel(tmp_path, "1.0").parent))
     monkeypatch.setenv("UV_NO_INDEX", "1")
-    wheel(repository, 2, "own")
+    wheel(repository, "2.0", "own")
     origin = Origin("work.py:tiny", ".", sys.version.split()[0], "here", None, Code(), Parameters())
     lock = "./own-2.0-py3-none-any.whl  # own 2.0\ntiny==1.0\n"
     python = environment.build(Recorded(None, origin, lock, ""), repository, tmp_path)
@@ -186,13 +186,13 @@ def test_an_environment_is_built(repository: Path, tmp_path: Path, monkeypatch: 
     assert subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout == "2 1\n"
 
 
-def wheel(folder: Path, version: int, name: str = "tiny") -> Path:
-    """Make a wheel with one number in it."""
-    path = folder / f"{name}-{version}.0-py3-none-any.whl"
-    about = f"{name}-{version}.0.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}.0\n"
+def wheel(folder: Path, version: str, name: str = "tiny", code: str | None = None) -> Path:
+    """Make a wheel with one module in it: one number, if nothing else is said."""
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    about = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     with zipfile.ZipFile(path, "w") as file:
-        file.writestr(f"{name}.py", f"VALUE = {version}\n")
+        file.writestr(f"{name}.py", code or f"VALUE = {version[0]}\n")
         file.writestr(f"{about}/METADATA", metadata)
         file.writestr(
             f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -201,14 +201,13 @@ def wheel(folder: Path, version: int, name: str = "tiny") -> Path:
     return path
 
 
-def python_with_tiny(folder: Path, version: int) -> str:
-    """Make an environment with a version of the package tiny, over the packages of this one."""
-    place = folder / f"environment {version}"
+def over_this_one(folder: Path, made: Path) -> str:
+    """Make an environment with a wheel, over the packages of this one."""
+    place = folder / f"with {made.stem}"
     subprocess.run([environment.uv(), "venv", "-q", "--python", sys.executable, str(place)], check=True)
     python = place / "bin" / "python"
-    made = wheel(folder, version)
-    install = [environment.uv(), "pip", "install", "-q", "--python", str(python), "--no-index", "--find-links"]
-    subprocess.run([*install, str(made.parent), f"tiny=={version}.0"], check=True)
+    install = [environment.uv(), "pip", "install", "-q", "--python", str(python), "--no-index", "--no-deps"]
+    subprocess.run([*install, str(made)], check=True)
     (site,) = (place / "lib").glob("python*/site-packages")
     (site / "over.pth").write_text("\n".join(path for path in sys.path if "site-packages" in path) + "\n")
     return str(python)

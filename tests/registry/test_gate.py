@@ -153,6 +153,9 @@ def test_the_first_model_meets_the_absolute_rules_only(client, caplog):
     assert "there is no champion yet: There is no registered model 'churn'" in verdict.results[0].reason
     assert "absolute rules only: there is no champion yet" in caplog.text
     assert "without a champion" in str(verdict)
+    note = run_of(client, "gate").data.tags["mlflow.note.content"]  # Prefect's page has the same text
+    assert "without a champion" in note.replace("\\", "")
+    assert "not applicable" in note
     (entry,) = Ledger(client, "churn").entries()
     assert entry.decision.facts["passed"]
     assert "champion" not in {name for name, value in entry.decision.facts.items() if value is not None}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 
 import pytest
 from mlflow.exceptions import MlflowException
 
 from flowml.store.ledger import Decision, Ledger, broken
+from flowml.store.ledger.heard import hear
 from flowml.store.ledger.moving import ANY, Aliases, StaleError
 
 
@@ -95,6 +96,23 @@ def test_a_move_by_hand_is_noted(versions):
     told = [(one.decision.was, one.decision.version, one.decision.facts["how"]) for one in entries]
     assert told == [(None, "1", "promote"), ("1", "2", "outside"), ("2", "3", "promote"), ("3", None, "outside")]
     assert Aliases(client, "churn").settled("champion")[-1].decision.version is None
+
+
+def test_a_move_that_is_told_of_while_another_is_decided(versions):
+    """MLflow tells of a move by hand while flowml's next one is decided and not made: each is noted once, in order."""
+    client = versions("churn", 3)
+    aliases = Aliases(client, "churn")
+    aliases.move(move("1"))
+    client.set_registered_model_alias("churn", "champion", "2")
+    decided = aliases.ledger.append(move("3", was="1"))
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(hear, client, "churn", "champion", "2", "message 1")
+        wait([heard], timeout=0.5)
+        client.set_registered_model_alias("churn", "champion", "3")
+        aliases.ledger.apply(decided)
+        assert heard.result().decision.facts == {"how": "outside", "overwritten": True}
+    entries = aliases.settled("champion")
+    assert [one.decision.version for one in entries] == ["1", "3", "2"]
 
 
 def test_a_decision_whose_process_was_killed_is_void(versions, monkeypatch):

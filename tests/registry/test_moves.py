@@ -218,6 +218,24 @@ def test_a_long_wait_is_told_once(versions, monkeypatch, capsys, caplog):
         (("history", "chrun"), "There is no registered model 'chrun'."),
         (("history", "churn", "--at", "yesterday"), "--at cannot be 'yesterday'"),
         (("history", "churn", "--at", "2001-01-01"), "No version was champion at 2001-01-01"),
+        (("history", "churn", "--at", ""), "--at cannot be ''"),
+        (("history", "churn", "--at", "2101-01-01"), "--at cannot be '2101-01-01': nobody knows yet"),
+        (("history", "churn", "--alias", "champoin"), "No alias 'champoin' of churn was ever moved. Did you mean"),
+        (("history", "churn", "--alias", "x", "--at", "2020-01-01"), "No alias 'x' of churn was ever moved. There is"),
+        (
+            ("history", "churn/1"),
+            "'churn/1' is no registered model's name: MLflow takes none with / or :. Did you mean",
+        ),
+        (("history", ""), "'' is no registered model's name: it is empty. There is 'churn'."),
+        (("promote", "churn", "2", "--expect", "v1"), "expect cannot be 'v1'"),
+        (("promote", "churn", "two"), "'two' is no number of a version."),
+        (("promote", "churn@champion", "2"), "followed by an alias or a version, not both."),
+        (("promote", "churn", "2", "--to", "previous"), "flowml rollback <model>"),
+        (("rollback", "chrun"), "There is no registered model 'chrun'. Did you mean 'churn'?"),
+        (("audit", "churn"), "it is a model's name without an alias or a version."),
+        (("audit", "churn/9"), "churn has no version 9. Its last versions: 2, 1."),
+        (("audit", "churn@champoin"), "Did you mean 'champion'?"),
+        (("audit", "churn/1", "--html", "/no/such/folder/audit.html"), "Name a file in a folder that is there."),
     ],
 )
 def test_what_cannot_be_is_said_and_changes_nothing(client, versions, capsys, words, expected):
@@ -228,6 +246,14 @@ def test_what_cannot_be_is_said_and_changes_nothing(client, versions, capsys, wo
     code, said = typed(capsys, *words)
     assert (code, expected in said) == (2, True), said
     assert told(client) == before
+
+
+def test_a_number_is_read_as_mlflow_writes_it(client, versions, capsys):
+    """Zeros before a version's number make no other version of it, in the history least of all."""
+    versions("churn", 2)
+    assert typed(capsys, "promote", "churn", "01")[0] == 0
+    assert typed(capsys, "promote", "churn", "2", "--expect", "01")[0] == 0
+    assert told(client) == [("champion", None, "1", "promote"), ("champion", "1", "2", "promote")]
 
 
 def test_moves_by_hand_are_found_with_the_time_between(client, versions, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any
+from uuid import uuid4
 
 import pandas as pd
 import pytest
@@ -90,6 +91,30 @@ def test_a_retry_makes_one_version(client, rows):
     assert attempts[0] == attempts[1]
     assert len(client.search_model_versions("name = 'churn'")) == 2
     assert len(runs_of(client, "register")) == 4
+
+
+@pytest.mark.parametrize("is_fitted_anew", [False, True])
+def test_a_model_from_a_cache_is_the_one_that_was_logged(client, rows, *, is_fitted_anew: bool):
+    """A version of what Prefect's cache gave back is made of the logged model that there is; unless it was changed."""
+    key = uuid4().hex  # no result of another test's
+
+    @task(persist_result=True, cache_key_fn=lambda *_: key)
+    def fit_once(rows: pd.DataFrame) -> tuple[DummyClassifier, dict[str, float]]:
+        return DummyClassifier().fit(rows[["x"]], rows["y"]), {"accuracy": 0.5}
+
+    @flow
+    def training(*, again: bool) -> str:
+        model, _ = fit_once(rows)
+        if again and is_fitted_anew:
+            model.fit(rows[["x"]], 1 - rows["y"])
+        return flowml.register(model, "churn").version
+
+    assert [training(again=again) for again in (False, True)] == ["1", "2"]
+    first, second = (client.get_model_version("churn", number) for number in "12")
+    logged = client.search_logged_models([each.experiment_id for each in client.search_experiments()])
+    assert (first.source == second.source, len(logged)) == (not is_fitted_anew, 1 + is_fitted_anew)
+    trained = next(run for run in runs_of(client, "fit_once") if "flowml.cached" not in run.data.tags)
+    assert (second.tags["flowml.training_run_id"] == trained.info.run_id) == (not is_fitted_anew)
 
 
 @pytest.mark.parametrize("is_other", [True, False])

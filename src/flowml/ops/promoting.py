@@ -18,7 +18,7 @@ from flowml.settings import current
 from flowml.store.backend.failures import explained
 from flowml.store.ledger import Decision, this_user
 from flowml.store.ledger.ledger import experiment
-from flowml.store.registered.references import find
+from flowml.store.registered.references import find, parse
 
 if TYPE_CHECKING:
     import mlflow
@@ -39,11 +39,12 @@ def promote(model: str, wish: Decision, *, expect: str) -> None:
     """
     moves.legal_alias(wish.alias or "")
     expected = moves.expected(None if expect == "none" else expect)
+    number = parse(f"{model}/{wish.version}").version  # as MLflow writes it: 7 where somebody has typed 07
     _decide(
-        f"promote {model} {wish.version} to {wish.alias}",
-        wish,
+        f"promote {model} {number} to {wish.alias}",
+        replace(wish, version=number),
         lambda client, wish: moves.promote(client, model, wish, expect=expected),
-        lambda client: find(client, f"{model}/{wish.version}"),
+        lambda client: find(client, (model, str(number))),
     )
 
 

@@ -62,10 +62,20 @@ class Promotion:
 
 
 def expected(version: int | str | None) -> Expected:
-    """Read which version somebody expects to have an alias."""
+    """Read which version somebody expects to have an alias.
+
+    Raises:
+        RegistryError: If it is no number of a version.
+    """
     if version == ANY_VERSION:
         return ANY
-    return None if version is None else str(version)
+    if version is None:
+        return None
+    text = str(version)
+    if isinstance(version, bool) or not (text.isascii() and text.isdigit() and int(text) > 0):
+        msg = f"expect cannot be {version!r}: it is the number of the version that must have the alias now, or 'any'."
+        raise RegistryError(msg)
+    return str(int(text))
 
 
 def legal_alias(alias: str) -> str:

@@ -8,6 +8,7 @@ from flowml.store.backend.connection import Reach, Reached, load, reaching
 from flowml.store.backend.in_force import stay_offline
 from flowml.store.by_hand.autolog import autologging
 from flowml.store.flow_end.orphans import STOPPING, End
+from flowml.store.models.identity import note_reused
 from flowml.store.models.registry import ABOUT
 from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.process_end import flush_all
@@ -30,6 +31,7 @@ __all__ = [
     "join",
     "load",
     "model_page",
+    "note_reused",
     "open_run",
     "reaching",
     "stay_offline",

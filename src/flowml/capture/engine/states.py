@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import TaskRunContext
 from prefect.exceptions import Abort, Pause
 
-from flowml import formats, records
+from flowml import formats, records, store
 from flowml.capture import event_loop
 from flowml.capture.engine import hooks, loading
 from flowml.capture.engine.attempt import Beginning, call_of_flow, call_of_task
@@ -252,9 +252,16 @@ def _verdict_in(state: State[Any], *, is_flow: bool) -> Verdict | None:
     if not state.is_final():
         return None
     error = _error_in(state) if state.is_failed() or state.is_crashed() else None
-    return Verdict(
-        _STATUS[state.type], ended, name, error, result_key=_result_key(state), cached=not is_flow and name == "Cached"
-    )
+    key, cached = _result_key(state), not is_flow and name == "Cached"
+    if cached and key:
+        _note_reused(state, key)
+    return Verdict(_STATUS[state.type], ended, name, error, result_key=key, cached=cached)
+
+
+@_safely
+def _note_reused(state: State[Any], key: str) -> None:
+    """Let the models be known again that a cache gave back."""
+    store.note_reused(getattr(state.data, "result", None), key)
 
 
 def _milliseconds(state: State[Any]) -> int:

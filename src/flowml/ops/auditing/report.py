@@ -31,7 +31,7 @@ def audit(version: str, *, verify: bool, as_json: bool, html: Path | None) -> bo
         Whether all links are there, and nothing was changed.
 
     Raises:
-        LookupError: If there is no store yet.
+        LookupError: If there is no store yet, or the file cannot be written.
         RegistryError: If there is no such version.
         TrackingError: If MLflow cannot be reached.
     """
@@ -42,7 +42,7 @@ def audit(version: str, *, verify: bool, as_json: bool, html: Path | None) -> bo
         if verify:
             chain = replace(chain, wrong=tuple(checks.wrong_in(connection.client, chain.model)))
     if html:
-        html.write_text(page_of(chain), encoding="utf-8")
+        _write(html, page_of(chain))
     if as_json:
         output.data(chain.as_json())
     else:
@@ -50,6 +50,14 @@ def audit(version: str, *, verify: bool, as_json: bool, html: Path | None) -> bo
         if html:
             output.say(f"The page is {html}.")
     return not chain.missing and not chain.wrong
+
+
+def _write(html: Path, page: str) -> None:
+    try:
+        html.write_text(page, encoding="utf-8")
+    except OSError as error:
+        msg = f"--html cannot be {str(html)!r}: {error.strerror}. Name a file in a folder that is there."
+        raise LookupError(msg) from None
 
 
 def _print(chain: Chain, *, is_verified: bool) -> None:

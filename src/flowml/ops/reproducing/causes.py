@@ -58,6 +58,10 @@ def packages(lock: str) -> dict[str, str]:
 def _changes(recorded: Recorded) -> str:
     if not recorded.diff:
         return recorded.origin.code.diff
-    files = re.findall(r"^diff --git a/.+ b/(.+)$", recorded.diff, re.MULTILINE)
+    # The same change is written otherwise of a file that git does not know yet: without its digest, and at the end.
+    plain = re.sub(r"^index .+\n", "", recorded.diff, flags=re.MULTILINE)
+    parts = re.split(r"^(?=diff --git )", plain, flags=re.MULTILINE)
+    same = "".join(sorted(parts)).replace("@@ -0,0 +1,1 @@", "@@ -0,0 +1 @@")
+    files = sorted(set(re.findall(r"^diff --git a/.+ b/(.+)$", recorded.diff, re.MULTILINE)))
     shown = ", ".join(files[:5]) + (", …" if len(files) > 5 else "")  # noqa: PLR2004
-    return f"{shown} ({hashlib.sha256(recorded.diff.encode()).hexdigest()[:8]})"
+    return f"{shown} ({hashlib.sha256(same.encode()).hexdigest()[:8]})"

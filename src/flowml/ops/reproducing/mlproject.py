@@ -50,10 +50,18 @@ def export(entry: str, folder: Path) -> None:
     if environment.exists():
         output.note(f"{environment} is there, and stays as it is.")
     else:
-        environment.write_text(yaml.safe_dump(_environment(folder), sort_keys=False), "utf-8")
-    (folder / _PROJECT).write_text(yaml.safe_dump(project, sort_keys=False, width=1000), "utf-8")
+        _write(environment, yaml.safe_dump(_environment(folder), sort_keys=False))
+    _write(folder / _PROJECT, yaml.safe_dump(project, sort_keys=False, width=1000))
     for name in flows:
         output.say(f"mlflow run {folder} -e {name}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}."
+        raise LookupError(msg) from None
 
 
 def _flows(entry: str) -> tuple[str, dict[str, prefect.Flow[..., Any]]]:
@@ -88,7 +96,7 @@ def _there(path: Path) -> dict[str, Any]:
 
     try:
         found = yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         msg = f"{path} is there and cannot be read: {error}"
         raise LookupError(msg) from None
     if not isinstance(found, dict) or not isinstance(found.get("entry_points", {}), dict):

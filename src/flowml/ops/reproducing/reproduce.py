@@ -137,7 +137,11 @@ def _place(before: Recorded, wanted: Wanted, folder: Path) -> Iterator[Place]:
 
 
 def _root_here(before: Recorded) -> Path:
-    return Path.cwd().resolve() if before.origin.code.commit is None else worktree.repository_here()
+    """Return the folder that the flow's file is named from."""
+    file = split_entry(before.origin.entrypoint or "")[0]
+    is_in_repository = file.endswith(".py") and not Path(file).is_absolute()
+    is_known = before.origin.code.commit is not None
+    return worktree.repository_here() if is_known or is_in_repository else Path.cwd().resolve()
 
 
 def _home(wanted: Wanted, place: Place) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import CompletedProcess
 
+from flowml.ops.reproducing import submodules
+from flowml.ops.reproducing.git import git, said
 from flowml.ops.reproducing.recorded import Recorded
 from flowml.secrets import MASK
 
@@ -34,9 +36,10 @@ def check(repository: Path, recorded: Recorded) -> str:
     """
     code = recorded.origin.code
     if code.commit is None:
-        msg = "The run was made from no commit of a git repository; `--here` runs what is here now."
+        why = "" if code.diff == "none" else f" ({code.diff})"
+        msg = f"No commit of a git repository is known that the run was made from{why}; `--here` runs what is here now."
         raise LookupError(msg)
-    if _git(repository, "cat-file", "-e", f"{code.commit}^{{commit}}").returncode:
+    if git(repository, "cat-file", "-e", f"{code.commit}^{{commit}}").returncode:
         msg = f"The repository {repository} does not have the commit {code.commit}. Fetch it: git fetch --all"
         raise LookupError(msg)
     if code.diff not in {"none", "whole", "masked"}:
@@ -63,27 +66,32 @@ def checked_out(
     """
     commit = check(repository, recorded)
     links = [_below(repository, name) for name in data]
-    _must(_git(repository, "worktree", "add", "--detach", str(folder), commit), f"check {commit} out")
+    _must(git(repository, "worktree", "add", "--detach", str(folder), commit), f"check {commit} out")
     try:
         if recorded.diff:
             _apply(folder, recorded)
-        for name in links:
-            place = folder / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if not place.exists():
-                place.symlink_to(repository / name)
-        yield folder
+        with submodules.checked_out(repository, folder, keep=keep):
+            for name in links:
+                place = folder / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if not place.exists():
+                    place.symlink_to(repository / name)
+            yield folder
     finally:
         if not keep:
-            _git(repository, "worktree", "remove", "--force", str(folder))
+            git(repository, "worktree", "remove", "--force", str(folder))
 
 
 def _apply(folder: Path, recorded: Recorded) -> None:
-    done = _git(folder, "apply", "--whitespace=nowarn", "-", text=recorded.diff)
+    # Of submodules git has to know the commits that the changes make of them; no file here is otherwise than it has it.
+    known = ["--index"] if (folder / ".gitmodules").exists() else []
+    done = git(folder, "apply", "--whitespace=nowarn", *known, "-", text=recorded.diff)
     if done.returncode:
         masked = f" Secrets in them are masked as {MASK}." if recorded.origin.code.diff == "masked" else ""
-        msg = f"The changes since the commit cannot be applied.{masked} git says: {_said(done)}"
+        msg = f"The changes since the commit cannot be applied.{masked} git says: {said(done)}"
         raise LookupError(msg)
+    if not known:
+        git(folder, "add", "--intent-to-add", "--all")  # what is new is among the changes, as it was
 
 
 def _below(repository: Path, name: str) -> Path:
@@ -94,20 +102,7 @@ def _below(repository: Path, name: str) -> Path:
     return place.relative_to(repository)
 
 
-def _git(folder: Path, *words: str, text: str | None = None) -> subprocess.CompletedProcess[bytes]:
-    given = None if text is None else text.encode()
-    try:
-        return subprocess.run(["git", *words], cwd=folder, input=given, capture_output=True, check=False)  # noqa: S603, S607 - flowml's own words
-    except FileNotFoundError:
-        msg = "git is not installed here, and is what checks the code out. `--here` needs none."
-        raise LookupError(msg) from None
-
-
-def _must(done: subprocess.CompletedProcess[bytes], what: str) -> None:
+def _must(done: CompletedProcess[bytes], what: str) -> None:
     if done.returncode:
-        msg = f"git could not {what}: {_said(done)}"
+        msg = f"git could not {what}: {said(done)}"
         raise LookupError(msg)
-
-
-def _said(done: subprocess.CompletedProcess[bytes]) -> str:
-    return " ".join(done.stderr.decode("utf-8", "replace").split())[:1000]

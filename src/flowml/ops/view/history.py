@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 
+from flowml.errors import RegistryError, nearest_or_some
 from flowml.ops import output
 from flowml.ops.runs import connected
 from flowml.registry import history, references
@@ -11,6 +13,7 @@ from flowml.registry.history import Move
 from flowml.store.backend.failures import explained
 
 _TITLES = ("number", "when", "alias", "from", "to", "by", "how", "gate", "approved by", "why")
+_CLOCKS = timedelta(minutes=1)  # by which two machines may differ
 
 
 def show(model: str, *, alias: str | None, at: str | None, as_json: bool) -> None:
@@ -24,14 +27,15 @@ def show(model: str, *, alias: str | None, at: str | None, as_json: bool) -> Non
 
     Raises:
         LookupError: If there is no store yet, or the time is none.
-        RegistryError: If there is no such model, or no version had the alias then.
+        RegistryError: If there is no such model or alias, or no version had it then.
         TrackingError: If MLflow cannot be reached.
     """
-    moment = _time(at) if at else None
+    moment = None if at is None else _time(at)
     connection = connected()
     with explained(connection.uri):
         references.check_model(connection.client, model)
         entries = history.entries_of(connection.client, model)
+    _check(model, alias or ("champion" if moment else None), history.moves_in(entries))
     found = [history.at(entries, alias or "champion", moment)] if moment else history.moves_in(entries, alias)
     if as_json:
         output.data([move.as_json() for move in found])
@@ -41,12 +45,24 @@ def show(model: str, *, alias: str | None, at: str | None, as_json: bool) -> Non
         output.rows(_TITLES, map(_line, found))
 
 
+def _check(model: str, alias: str | None, moves: Sequence[Move]) -> None:
+    """See that an alias is one that was ever moved, where any was."""
+    known = sorted({move.alias for move in moves})
+    if alias is not None and known and alias not in known:
+        msg = f"No alias {alias!r} of {model} was ever moved. {nearest_or_some(alias, known)}"
+        raise RegistryError(msg)
+
+
 def _time(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
+        found = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
     except (ValueError, OverflowError):
         msg = f"--at cannot be {text!r}: write a time such as 2026-11-01T12:00, or 2026-11-01T12:00+02:00."
         raise LookupError(msg) from None
+    if found > datetime.now(timezone.utc) + _CLOCKS:
+        msg = f"--at cannot be {text!r}: nobody knows yet which version will be it then."
+        raise LookupError(msg)
+    return found
 
 
 def _line(move: Move) -> tuple[object, ...]:

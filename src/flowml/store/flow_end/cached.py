@@ -1,4 +1,4 @@
-"""Links a run whose result came from a cache to the run that made it."""
+"""Links what came from a cache to where it was made: the run, and the model that it returned."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from flowml import records
+    from flowml.store.models.identity import Serialized
 
 
 def link(
@@ -43,6 +44,25 @@ def link(
             tags["flowml.cached_from_missing"] = "the run that made this result was deleted"
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         del reused[0]
+
+
+def resolve(client: MlflowClient, model: Serialized, experiment_id: str) -> None:
+    """Find the logged model of one that came from a cache, if the run that made the result has logged just one.
+
+    Args:
+        client: The client to ask.
+        model: What is to be known; nothing is asked of one that is known already, or came from no cache.
+        experiment_id: The experiment where that run is looked for first.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
+    if model.reused is None or client.tracking_uri in model.ids:
+        return
+    run = _maker(client, model.reused, experiment_id)
+    made = run.outputs.model_outputs if run and run.outputs else []
+    if len(made) == 1:
+        model.ids[client.tracking_uri] = str(made[0].model_id)
 
 
 def _maker(client: MlflowClient, key: str, experiment_id: str) -> Run | None:

@@ -31,7 +31,7 @@ def hear(client: mlflow.MlflowClient, model: str, alias: str, version: str | Non
     """
     aliases = Aliases(client, model)
     while True:
-        entries = aliases.ledger.entries()
+        entries = aliases.made(alias)  # where it stands now says nothing while a move is under way
         mine = [
             one
             for one in entries

@@ -164,22 +164,30 @@ class Aliases:
     def settled(self, alias: str) -> list[Entry]:
         """Return the ledger, once MLflow's alias and it say the same.
 
-        A move that was decided and not made is waited for, and void if whoever decided it is gone: nobody else makes
-        it, who may have other rights. A version that nobody decided on is noted as a move from outside.
+        A version that nobody decided on is noted as a move from outside.
+        """
+        while True:
+            entries = self.made(alias)
+            last, actual = last_move(entries, alias), self.now().get(alias)
+            known = last.decision.version if last else None
+            if actual == known:
+                return entries
+            self.note_outside(entries, alias, actual, known)  # not, if a decision explains it that came meanwhile
+
+    def made(self, alias: str) -> list[Entry]:
+        """Return the ledger, once no move of an alias is decided and not made.
+
+        It is waited for, and void if whoever decided it is gone: nobody else makes it, who may have other rights.
         """
         wait = _Wait(self.model)
         while True:
             entries = self.ledger.entries()
             last = last_move(entries, alias)
-            if last and not last.is_settled:
-                if not wait.goes_on(last):
-                    is_made = self.now().get(alias) == last.decision.version
-                    self.ledger.apply(last, "" if is_made else "whoever decided it did not carry it out")
-                continue
-            actual, known = self.now().get(alias), last.decision.version if last else None
-            if actual == known:
+            if last is None or last.is_settled:
                 return entries
-            self.note_outside(entries, alias, actual, known)  # not, if a decision explains it that came meanwhile
+            if not wait.goes_on(last):
+                is_made = self.now().get(alias) == last.decision.version
+                self.ledger.apply(last, "" if is_made else "whoever decided it did not carry it out")
 
     def note_outside(  # noqa: PLR0913 - each is given by its name
         self,

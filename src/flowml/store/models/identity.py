@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
 _MOST = 100_000_000  # bytes of a pickled model of which a digest is made: it takes two copies of it
+_VERBS = ("predict", "forward", "transform")  # of which a model has one
 _LEFT_BY_AUTOLOG = AUTOLOGGED_RUN.name.rpartition(".")[2]
 
 
@@ -41,6 +42,7 @@ class Serialized:
         tried: Where one may have been begun, and nobody knows: by tracking URI and run.
         scratch: Its files, while somebody holds them.
         key: A tag of the logged model, by which it is found again.
+        reused: Where Prefect's cache keeps the result that it came from; None if it came from none.
     """
 
     def __init__(self, content: str | None, name: str | None = None, *, key: str | None = None) -> None:
@@ -50,6 +52,7 @@ class Serialized:
         self.ids: dict[str, str] = {}
         self.begun: dict[tuple[str, str], LoggedModel] = {}
         self.tried: set[tuple[str, str]] = set()
+        self.reused: str | None = None
         self.is_restored = False  # read from a journal: it may be logged already
         self._holders = 0
         self._lock = Lock()
@@ -140,6 +143,19 @@ def unchanged_or_new(value: object, name: str | None = None, *, is_wanted: bool 
 def note_logged(value: object, uri: str, model_id: str) -> None:
     """Remember what the user's code has logged as a model by itself: it is linked then, not logged again."""
     unchanged_or_new(value).ids[uri] = model_id
+
+
+def note_reused(result: object, key: str) -> None:
+    """Remember which models came from Prefect's cache, as they are now: one that is changed later is another model.
+
+    Args:
+        result: What a task that was not run returned.
+        key: Where Prefect keeps it.
+    """
+    members = result.values() if isinstance(result, dict) else result if isinstance(result, list | tuple) else [result]
+    for one in members:
+        if any(hasattr(type(one), verb) for verb in _VERBS) and serialized_of(one) is None:
+            unchanged_or_new(one).reused = key
 
 
 def find(client: MlflowClient, model: Serialized, experiment_id: str) -> None:

@@ -111,10 +111,15 @@ def check_model(client: mlflow.MlflowClient, model: str) -> None:
     """
     from mlflow.exceptions import MlflowException
 
+    if not model or "/" in model or ":" in model:
+        known = [each.name for each in client.search_registered_models()]
+        wrong = "it is empty" if not model else "MLflow takes none with / or :"
+        msg = f"{model!r} is no registered model's name: {wrong}. {nearest_or_some(model, known)}"
+        raise NoSuchVersionError(msg.rstrip())
     try:
         client.get_registered_model(model)
     except MlflowException as error:
-        raise _missing(client, ModelRef(model or "?", version="1")) or error from None
+        raise _missing(client, ModelRef(model, version="1")) or error from None
 
 
 def _missing(client: mlflow.MlflowClient, ref: ModelRef) -> NoSuchVersionError | None:

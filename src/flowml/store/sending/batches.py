@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flowml import mlflow_limits, records
 from flowml.storable import clean
 from flowml.store.backend.retrying import may_pass
+from flowml.store.flow_end import cached
 from flowml.store.models import identity, log_model
 from flowml.store.models.identity import Serialized
 from flowml.store.sending import journaled
@@ -187,7 +188,7 @@ def send_files(client: MlflowClient, run: Created, out: Outgoing) -> None:
 
 def _upload(client: MlflowClient, run: Created, folder: str) -> None:
     place = run.entity.info.artifact_uri if run.entity else None
-    if place and client.tracking_uri.startswith("http"):
+    if place and not client.tracking_uri.startswith(("databricks", "uc:")):
         _repository(place, client.tracking_uri).log_artifacts(folder)
     else:
         client.log_artifacts(run.info.run_id, folder)
@@ -206,6 +207,7 @@ def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id:
     refused: Exception | None = None
     while out.models:
         try:
+            cached.resolve(client, out.models[0].serialized, experiment_id)
             log_model.send(client, out.models[0], run_id=run_id, experiment_id=experiment_id, params=out.params)
         except Exception as error:
             if may_pass(error):
