@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -114,7 +115,7 @@ def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve: Callable[..
     server = serve("churn@champion")
     churn.promote(good[2])
     until(lambda: server.ask().headers["x-model-version"] == good[2], "its environment is made", 300)
-    late = list[float]()
+    late: dict[str, list[float]] = {version: [] for version in good}
 
     def move_often() -> None:
         for number in range(50):
@@ -122,8 +123,8 @@ def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve: Callable[..
             began = time.monotonic()
             churn.promote(version)
             if version in good:
-                until(lambda: server.ask().headers["x-model-version"] == version, version, 60, every=0.05)  # noqa: B023
-                late.append(time.monotonic() - began)
+                until(lambda: server.ask().headers["x-model-version"] == version, version, 300, every=0.05)  # noqa: B023
+                late[version].append(time.monotonic() - began)
             time.sleep(max(0.0, 4 - (time.monotonic() - began)))  # so that there are ten thousand requests
 
     answers = asked_while(server, move_often, 50)
@@ -131,7 +132,8 @@ def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve: Callable[..
     assert {answer.status_code for answer in answers} == {200}
     assert {wrong.text for wrong in answers if not is_own(wrong)} == set()
     assert {answer.headers["x-model-version"] for answer in answers} == set(good)
-    assert max(late) < 10, late
+    sys.stdout.write(f"{len(answers)} answers; seconds until each version served: {late}\n")
+    assert max(max(each) for each in late.values()) < 10, late
 
 
 def _promote(churn: Churn, version: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowml.serving.asgi import Message, Receive, Scope, Send, refuse
 from flowml.serving.exchange import Exchange
+from flowml.serving.recording import new_id
 
 if TYPE_CHECKING:
     from flowml.serving.recording import Recorder
@@ -94,8 +94,10 @@ class Application:
                 await limited.refuse()
 
     async def _score(self, scope: Scope, headers: Mapping[bytes, bytes], limited: _Limited) -> None:
-        number, served = uuid.uuid4().hex, self._lanes.main.current
-        is_score = scope["path"] == "/invocations"
+        is_score, served = scope["path"] == "/invocations", self._lanes.main.current
+        beside = self._lanes.shadow if is_score and self._lanes.shadow and self._lanes.shadow.current else None
+        is_kept = is_score and (self._recorder.wants() or beside is not None)
+        number = new_id(is_kept=is_kept)
         if is_score and self._lanes.canary:
             canary, slot = self._lanes.canary
             served = slot.current if slot.current and canary.takes(headers, number) else served
@@ -103,24 +105,25 @@ class Application:
             await refuse(limited.send, "No version is ready yet. Ask again.")
             return
         limited.headers = [(b"x-request-id", number.encode())]
-        wants, beside = is_score and self._recorder.wants(), self._lanes.shadow if is_score else None
-        if not (wants or beside or (self._report and is_score)):
+        if not (is_kept or (self._report and is_score)):
             await served.answer(scope, limited.receive, limited.send)
             return
         exchange = Exchange(number, served, scope)
         await exchange.pass_on(limited.receive, limited.send)
         if self._report:
             self._report.answered(exchange)
-        if beside and beside.current and len(self._beside) < _MOST_BESIDE:
+        if beside and len(self._beside) < _MOST_BESIDE:
             task = asyncio.create_task(self._ask_beside(exchange, beside))
             self._beside.add(task)
             task.add_done_callback(self._beside.discard)
-        elif wants:
+        elif is_kept:
             self._recorder.keep(exchange)
 
     async def _ask_beside(self, exchange: Exchange, slot: Slot) -> None:
         """Ask the version that is tried beside, when whoever asked has the answer."""
-        if (served := slot.current) is None:  # looked up now: the one of a moment ago may be dropped
+        served = slot.current  # looked up now: the one of a moment ago may be dropped
+        if served is None:
+            self._recorder.keep(exchange)
             return
         shadow = await exchange.repeat(served)
         self._recorder.keep(exchange, shadow)

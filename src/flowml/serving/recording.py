@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import queue
+import re
+import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -26,8 +28,15 @@ _MOST_WAITING = 1000  # rows in memory; more are dropped, for requests come firs
 _TOGETHER = 500  # rows in one file
 _OFTEN = 5.0  # seconds after which what there is becomes a file
 _MOST_BYTES = 256 * 2**20  # of all files of a model; the oldest go first
-_LONGEST = 100_000  # characters of a request, and of its answer
+_LONGEST = 100_000  # characters of a request, of its answer, and of a truth
+_MARGIN = 1000  # characters after those, so that no secret is cut in two before it is masked
+_ID = re.compile("[0-9a-f]{32}")
 _FORM = 'Send JSON such as {"id": "<the answer\'s X-Request-Id>", "truth": 1}.'
+
+
+def new_id(*, is_kept: bool) -> str:
+    """Return an id for a request; it says whether the request is kept, for whoever is told what was right about it."""
+    return f"{secrets.randbits(127) * 2 + is_kept:032x}"
 
 
 class Recorder:
@@ -57,7 +66,8 @@ class Recorder:
             more = shadow.row()
             row |= {f"shadow_{key}": more[key] for key in ("version", "model_id", "milliseconds", "status", "answer")}
             row["equal"] = (shadow.status, shadow.answer) == (exchange.status, exchange.answer)
-        self._put("shadow" if shadow else "requests", row)
+        texts = {key: value[: _LONGEST + _MARGIN] for key, value in row.items() if isinstance(value, bytes)}
+        self._put("shadow" if shadow else "requests", row | texts)
 
     async def feedback(self, receive: Receive, send: Send) -> None:
         """Take what somebody says was right about an answer."""
@@ -65,13 +75,15 @@ class Recorder:
         if body is None:
             return
         try:
-            told = json.loads(body)
-            row = {"id": str(told["id"]), "time": formats.now(), "truth": json.dumps(told["truth"])}
-        except (ValueError, TypeError, KeyError):
-            await refuse(send, f"That is no feedback. {_FORM}", HTTPStatus.BAD_REQUEST)
+            number, truth = _feedback(body)
+        except ValueError as error:
+            await refuse(send, f"That is no feedback: {error}. {_FORM}", HTTPStatus.BAD_REQUEST)
             return
-        if self._put("feedback", row):
-            await answer(send, {"id": row["id"]}, HTTPStatus.ACCEPTED)
+        if int(number, 16) % 2 == 0:
+            why = "The answer with this id was not kept, so that nothing can be compared: see --sample."
+            await answer(send, {"id": number, "kept": False, "message": why}, HTTPStatus.ACCEPTED)
+        elif self._put("feedback", {"id": number, "time": formats.now(), "truth": truth.encode()}):
+            await answer(send, {"id": number, "kept": True}, HTTPStatus.ACCEPTED)
         else:
             await refuse(send, "Too much feedback waits to be written. Send it again.")
 
@@ -127,4 +139,33 @@ class Recorder:
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as it is kept: texts are masked, and cut where they are long."""
     texts = {key: value.decode("utf-8", "replace") for key, value in row.items() if isinstance(value, bytes)}
-    return {**row, **{key: mask(text[:_LONGEST]) for key, text in texts.items()}}
+    return {**row, **{key: mask(text)[:_LONGEST] for key, text in texts.items()}}
+
+
+def _feedback(body: bytes) -> tuple[str, str]:
+    """Return the id and the truth, as JSON, of what somebody sent.
+
+    Raises:
+        ValueError: If it has none.
+    """
+
+    def refuse_constant(name: str) -> None:
+        msg = f"{name} is no JSON"
+        raise ValueError(msg)
+
+    try:
+        told = json.loads(body, parse_constant=refuse_constant)
+    except RecursionError:
+        msg = "it is nested too deeply"
+        raise ValueError(msg) from None
+    if not isinstance(told, dict) or not {"id", "truth"} <= set(told):
+        msg = "it takes the fields id and truth"
+        raise ValueError(msg)
+    number, truth = told["id"], json.dumps(told["truth"])
+    if not isinstance(number, str) or not _ID.fullmatch(number):
+        msg = f"the id is the 32 digits of an answer's header X-Request-Id, not {str(number)[:80]!r}"
+        raise ValueError(msg)
+    if len(truth) > _LONGEST:
+        msg = f"the truth has {len(truth):,} characters, and may have {_LONGEST:,}"
+        raise ValueError(msg)
+    return number, truth

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flowml import settings
 from flowml.errors import SettingsError, TrackingError
 from flowml.serving.application import Application, Lanes
-from flowml.serving.files import Files
+from flowml.serving.files import Files, folder_of
 from flowml.serving.following import Follower
 from flowml.serving.recording import Recorder
 from flowml.serving.reporting import Report
@@ -170,7 +170,7 @@ def application() -> Application:
     )
     _prepare(options)
     here = connection.connect(may_be_away=True)
-    main = Slot()
+    main, folder = Slot(), folder_of(here, options.ref.model)
     lead = _follower(here, options, options.ref)
     beside = list[tuple[Follower, Slot]]()
     canary = shadow = None
@@ -196,8 +196,8 @@ def application() -> Application:
         token=options.token,
         begin=begin,
         end=end,
-        recorder=Recorder(Files(here, options.ref).folder, options.sample),
-        report=Report(here, options.report) if options.report else None,
+        recorder=Recorder(folder, options.sample),
+        report=Report(here, options.report, folder) if options.report else None,
     )
 
 
