@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flowml.serving.asgi import Message, Receive, Scope, Send, refuse
+from flowml.serving.asgi import Message, Receive, Scope, Send, read, refuse
 from flowml.serving.exchange import Exchange
-from flowml.serving.recording import new_id
+from flowml.serving.monitoring.recording import new_id
 
 if TYPE_CHECKING:
-    from flowml.serving.recording import Recorder
-    from flowml.serving.reporting import Report
+    from flowml.serving.monitoring.recording import Recorder
+    from flowml.serving.monitoring.reporting import Report
     from flowml.serving.slots import Canary, Slot
     from flowml.serving.versions import Limits
 
+_logger = logging.getLogger(__name__)
+
 _OPEN = {"/ping", "/health"}  # who looks after the server needs no token
-_FEEDBACK = "/feedback"
+_FEEDBACK, _SCORE = "/feedback", "/invocations"
+_END = 2.0  # seconds that the version beside may take when the server ends
 _MOST_BESIDE = 8  # requests that the version beside answers at once; it gets no more, for those of users come first
 
 
@@ -73,6 +77,8 @@ class Application:
             await self._live(receive, send)
         elif scope["type"] == "http":
             await self._answer(scope, receive, send)
+        else:  # a websocket
+            await send({"type": "websocket.close"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -84,17 +90,44 @@ class Application:
         if int(headers.get(b"content-length", b"0") or 0) > self._limits.body:
             await limited.refuse()
         elif scope["path"] == _FEEDBACK:
-            await self._recorder.feedback(limited.receive, send)
+            await self._hear(scope, limited)
+        elif scope["path"] == _SCORE and scope["method"] == "POST" and b"content-type" not in headers:
+            why = "The request does not say what it is: send the header 'Content-Type: application/json'."
+            await refuse(send, why, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         else:
-            try:
-                await self._score(scope, headers, limited)
-            except Exception:
-                if not limited.is_too_long:
-                    raise
+            await self._guarded(scope, headers, limited)
+
+    async def _hear(self, scope: Scope, limited: _Limited) -> None:
+        """Take feedback."""
+        if scope["method"] != "POST":
+            why = f"{_FEEDBACK} takes POST, not {scope['method']}."
+            await refuse(limited.send, why, HTTPStatus.METHOD_NOT_ALLOWED)
+            return
+        try:
+            body = await asyncio.wait_for(read(limited.receive), self._limits.seconds)
+        except (TimeoutError, asyncio.TimeoutError):
+            await refuse(limited.send, "The request did not come in time (--timeout).", HTTPStatus.REQUEST_TIMEOUT)
+        except TooLongError:
+            await limited.refuse()
+        else:
+            if body is not None:
+                await self._recorder.feedback(body, limited.send)
+
+    async def _guarded(self, scope: Scope, headers: Mapping[bytes, bytes], limited: _Limited) -> None:
+        """Have a request answered; what goes wrong in MLflow's application has become an answer of its own."""
+        try:
+            await self._score(scope, headers, limited)
+        except Exception as error:
+            if limited.is_too_long:
                 await limited.refuse()
+            elif not limited.has_begun:
+                raise
+            elif not limited.is_gone:
+                _logger.warning("flowml: a request was answered with an error: %s: %s", type(error).__name__, error)
+                _logger.debug("flowml: where that was", exc_info=True)
 
     async def _score(self, scope: Scope, headers: Mapping[bytes, bytes], limited: _Limited) -> None:
-        is_score, served = scope["path"] == "/invocations", self._lanes.main.current
+        is_score, served = scope["path"] == _SCORE, self._lanes.main.current
         beside = self._lanes.shadow if is_score and self._lanes.shadow and self._lanes.shadow.current else None
         is_kept = is_score and (self._recorder.wants() or beside is not None)
         number = new_id(is_kept=is_kept)
@@ -109,7 +142,14 @@ class Application:
             await served.answer(scope, limited.receive, limited.send)
             return
         exchange = Exchange(number, served, scope)
-        await exchange.pass_on(limited.receive, limited.send)
+        try:
+            await exchange.pass_on(limited.receive, limited.send)
+        finally:
+            if exchange.status:  # else whoever asked has hung up, or sent too much
+                self._note(exchange, beside, is_kept=is_kept)
+
+    def _note(self, exchange: Exchange, beside: Slot | None, *, is_kept: bool) -> None:
+        """Tell who watches of a request, and ask the version that is tried beside."""
         if self._report:
             self._report.answered(exchange)
         if beside and len(self._beside) < _MOST_BESIDE:
@@ -143,7 +183,10 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._end()
-        await asyncio.gather(*self._beside, return_exceptions=True)
+        if self._beside:
+            await asyncio.wait(self._beside, timeout=_END)
+        for task in list(self._beside):
+            task.cancel()
         await asyncio.to_thread(self._recorder.close)
         if self._report:
             await asyncio.to_thread(self._report.close)
@@ -153,32 +196,43 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+class TooLongError(Exception):
+    """A request has more bytes than it may have."""
+
+
 class _Limited:
-    """A request whose body may have so many bytes, and whose answer gets headers of ours."""
+    """A request whose body may have so many bytes, and whose answer gets headers of ours.
+
+    Attributes:
+        headers: Those.
+        is_too_long: Whether the body was longer.
+        is_gone: Whether whoever asked has hung up.
+        has_begun: Whether there is an answer.
+    """
 
     def __init__(self, receive: Receive, send: Send, most: int) -> None:
         self._receive, self._send, self._left, self._most = receive, send, most, most
         self.headers: list[tuple[bytes, bytes]] = []
-        self.is_too_long = self._has_begun = False
+        self.is_too_long = self.is_gone = self.has_begun = False
 
     async def receive(self) -> Message:
         message = await self._receive()
+        self.is_gone |= message["type"] == "http.disconnect"
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             self.is_too_long = True
-            msg = "the request is too long"
-            raise ValueError(msg)
+            raise TooLongError
         return message
 
     async def send(self, message: Message) -> None:
         if self.is_too_long:  # what the model's application makes of that error
             return
         if message["type"] == "http.response.start":
-            self._has_begun = True
+            self.has_begun = True
             message["headers"] = [*message.get("headers", ()), *self.headers]
         await self._send(message)
 
     async def refuse(self) -> None:
-        if not self._has_begun:
+        if not self.has_begun:
             why = f"The request is longer than the {self._most:,} bytes that this server takes (--max-body)."
             await refuse(self._send, why, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)

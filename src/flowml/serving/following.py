@@ -41,7 +41,7 @@ class Follower:
     Args:
         files: The versions of the model, and what is served of them.
         loading: How versions are loaded.
-        say: Takes a line for whoever runs the server.
+        say: Takes a line for whoever runs the server, and tells whether it was said here, and not by another worker.
         every: Seconds between two looks.
     """
 
@@ -50,7 +50,7 @@ class Follower:
         files: Files,
         loading: versions.Loading,
         *,
-        say: Callable[[str], None],
+        say: Callable[[str], bool],
         every: float,
     ) -> None:
         self._files, self._ref = files, files.ref
@@ -123,16 +123,16 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - a version that does not load, or fails its example
             self._failed = _Failed(key, now + _AGAIN)
             why = _shortly(error)
-            self._say_once(f"{self._ref} is version {found.version} now, which is not served: {why}. {goes_on}")
-            emit(vocabulary.served(self._ref.model, str(found.version), self._ref.alias or "", refused=why))
+            if self._say_once(f"{self._ref} is version {found.version} now, which is not served: {why}. {goes_on}"):
+                emit(vocabulary.served(self._ref.model, str(found.version), self._ref.alias or "", refused=why))
 
     async def _serve(self, slot: Slot, found: ModelVersion) -> None:
         fetched = await aside(self._files.fetch, found)
         await slot.use(await self._start(fetched))
         self._failed, self._problem = None, ""
         await aside(self._files.note_last, fetched)
-        self._say(f"{self._ref} is version {fetched.version}, which answers from now on.")
-        emit(vocabulary.served(self._ref.model, fetched.version, self._ref.alias or ""))
+        if self._say(f"{self._ref} is version {fetched.version}, which answers from now on."):
+            emit(vocabulary.served(self._ref.model, fetched.version, self._ref.alias or ""))
 
     async def _start(self, fetched: Fetched) -> versions.Served:
         return await versions.start(fetched, self._loading)
@@ -161,10 +161,11 @@ class Follower:
                 _logger.debug("flowml: Prefect's events cannot be heard", exc_info=True)
             await asyncio.sleep(_AGAIN)
 
-    def _say_once(self, line: str) -> None:
-        if line != self._problem:
-            self._problem = line
-            self._say(line)
+    def _say_once(self, line: str) -> bool:
+        if line == self._problem:
+            return False
+        self._problem = line
+        return self._say(line)
 
 
 def _shortly(error: Exception) -> str:

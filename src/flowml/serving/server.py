@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
-from dataclasses import asdict, dataclass, field
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import settings
@@ -14,8 +16,9 @@ from flowml.errors import SettingsError, TrackingError
 from flowml.serving.application import Application, Lanes
 from flowml.serving.files import Files, folder_of
 from flowml.serving.following import Follower
-from flowml.serving.recording import Recorder
-from flowml.serving.reporting import Report
+from flowml.serving.monitoring.recording import Recorder
+from flowml.serving.monitoring.reporting import Report
+from flowml.serving.said import Said, say
 from flowml.serving.slots import Slot, canary_of
 from flowml.serving.versions import Limits, Loading
 from flowml.stack import ports, servers
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from flowml.store.backend.connection import Connection
 
 _SHORTEST = 16  # characters of a token
+_SHORTEST_TIME = 0.1  # seconds
+_LAST_PORT = 65535
 _OPTIONS = "FLOWML_SERVING_OPTIONS"
 _BACKLOG = 2048
 _END = 30  # seconds that requests may take when the server is ended
@@ -55,6 +60,7 @@ class Options:
         report: Seconds between two times that MLflow is told what each version did; 0: never.
         sample: Every how many requests one is kept; 0: none.
         every: Seconds between two looks at the alias.
+        said: The folder in which workers see what another has said; empty where there is one process.
     """
 
     ref: ModelRef
@@ -69,6 +75,7 @@ class Options:
     report: float = 0.0
     sample: int = 100
     every: float = 2.0
+    said: str = ""
 
 
 def serve(options: Options) -> None:
@@ -87,9 +94,11 @@ def serve(options: Options) -> None:
         _check_version(ref)
     port = _kept(options.host, options.port)
     url = servers.address(options.host, port.number)
-    _say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
-    os.environ[_OPTIONS] = json.dumps(asdict(options))  # the workers are processes of uvicorn's
-    try:
+    say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
+    with tempfile.TemporaryDirectory(prefix="flowml-serving-") as said, ExitStack() as stack:
+        stack.callback(port.give_back)
+        options = replace(options, said=said if options.workers > 1 else "")
+        os.environ[_OPTIONS] = json.dumps(asdict(options))  # the workers are processes of uvicorn's
         uvicorn.run(
             f"{__name__}:application",
             factory=True,
@@ -102,8 +111,6 @@ def serve(options: Options) -> None:
             lifespan="on",
             timeout_graceful_shutdown=_END,
         )
-    finally:
-        port.give_back()
 
 
 def _check(options: Options) -> None:
@@ -117,9 +124,27 @@ def _check(options: Options) -> None:
         msg = f"The token has {len(options.token)} characters, and takes {_SHORTEST} or more. "
         msg += 'Make one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
         raise SettingsError(msg, setting="token-env", value=None)
-    if options.workers < 1:
-        msg = f"--workers cannot be {options.workers}: one process at least is to answer."
-        raise SettingsError(msg, setting="workers", value=options.workers)
+    if options.token.split() not in ([], [options.token]):
+        msg = "The token has white space in it, as at the end of a line, which no header can bring."
+        raise SettingsError(msg, setting="token-env", value=None)
+    limits = options.loading.limits
+    for name, value, least, why in (
+        ("workers", options.workers, 1, "one process at least is to answer"),
+        ("sample", options.sample, 0, "write 1 to keep each request, 0 to keep none"),
+        ("max-body", limits.body, 1, "a request has a byte at least"),
+        ("timeout", limits.seconds, _SHORTEST_TIME, "no answer is that quick"),
+        ("every", options.every, _SHORTEST_TIME, "MLflow would be asked without a pause"),
+    ):
+        if value < least:
+            msg = f"--{name} cannot be {value:g}: {why}."
+            raise SettingsError(msg, setting=name, value=value)
+    if not 0 < options.port <= _LAST_PORT:
+        msg = f"--port cannot be {options.port}: ports are numbers from 1 to {_LAST_PORT}."
+        raise SettingsError(msg, setting="port", value=options.port)
+    for ref in _beside(options):
+        if ref == options.ref:
+            msg = f"{ref} is what answers already: name another version, such as {ref.model}@challenger."
+            raise SettingsError(msg, setting="canary" if options.canary else "shadow", value=str(ref))
 
 
 def _prepare(options: Options) -> None:
@@ -157,7 +182,7 @@ def _kept(host: str, first: int) -> Port:
         msg = f"There is no free port of {host} from {first} on; is it an address of this machine?"
         raise SettingsError(msg, setting="port", value=first)
     if port.number != first:
-        _say(f"Port {first} is taken: taking {port.number}.")
+        say(f"Port {first} is taken: taking {port.number}.")
     return port
 
 
@@ -202,9 +227,9 @@ def application() -> Application:
 
 
 def _follower(here: Connection, options: Options, ref: ModelRef) -> Follower:
-    return Follower(Files(here, ref), options.loading, say=_say, every=options.every)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"flowml: {line}\n")
-    sys.stdout.flush()
+    return Follower(
+        Files(here, ref),
+        options.loading,
+        say=Said(Path(options.said) if options.said else None, str(ref)),
+        every=options.every,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,12 @@ from flowml.serving.asgi import App, Message, Receive, Scope, Send
 from flowml.serving.aside import aside
 from flowml.serving.files import Fetched
 from flowml.serving.own_process import OwnProcess
+from flowml.serving.threads import Threads, predicting_in, use_here
 from flowml.store.models.flavors import mlflow_muted
 
 _PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill", ".pt", ".pth", ".bin"}
 _REMEDY = "If you trust whoever made it, serve it with --allow-pickle."
+_LOAD = 600.0  # seconds that a version may take to be loaded
 _CHECK = 120.0  # seconds that a version may take for its own example
 _LONGEST = 400  # characters of its answer in a message
 
@@ -36,6 +39,7 @@ class Served:
     def __init__(self, fetched: Fetched, app: App, end: Callable[[], Awaitable[None]] | None = None) -> None:
         self.fetched = fetched
         self.running = 0
+        self._threads = Threads(f"flowml-version-{fetched.version}")
         self._app: App | None = app
         self._end = end
         self._is_retired = False
@@ -53,7 +57,8 @@ class Served:
         assert self._app is not None  # noqa: S101 - nobody is given a version whose last request has ended
         self.running += 1
         try:
-            await self._app(scope, receive, named)
+            with predicting_in(self._threads):
+                await self._app(scope, receive, named)
         finally:
             self.running -= 1
             await self._end_if_over()
@@ -66,6 +71,7 @@ class Served:
     async def _end_if_over(self) -> None:
         if self._is_retired and not self.running:
             self._app = None
+            self._threads.close()
             if self._end:
                 end, self._end = self._end, None
                 await end()
@@ -110,6 +116,7 @@ async def start(fetched: Fetched, loading: Loading) -> Served:
         ServingError: If it brings a pickle, does not answer its own example, or its packages cannot be had.
         Exception: Whatever MLflow or the model's library raises when it is loaded.
     """
+    use_here()
     if not loading.pickle:
         await aside(_check_trusted, fetched.folder, str(fetched))
     differs = await aside(environments.misfits, fetched.folder) if loading.own_environment else []
@@ -119,7 +126,12 @@ async def start(fetched: Fetched, loading: Loading) -> Served:
         await process.start()
         served = Served(fetched, process, process.end)
     else:
-        served = Served(fetched, await aside(_in_this_process, fetched))
+        try:
+            app = await asyncio.wait_for(aside(_in_this_process, fetched), _LOAD)
+        except (TimeoutError, asyncio.TimeoutError):
+            msg = f"{fetched} is not loaded after {_LOAD:g} s."
+            raise ServingError(msg) from None
+        served = Served(fetched, app)
     try:
         await _check(served)
     except BaseException:

@@ -1,5 +1,5 @@
-"""What was kept of a server's requests is read again, and measured: `flowml.served_requests`, `flowml.served_metrics`.
+"""What a server's requests were, and how right its answers: kept and told as they pass, read and measured afterwards.
 
-Words: `kept` (the rows of the Parquet files), a truth (what somebody said was right about an answer), `measured` (how
-a version did).
+Words: `recording` (some requests become Parquet files), `reporting` (MLflow is told what each version did), `kept` (the
+files are read again), a truth (what somebody said was right about an answer), `measured` (how a version did).
 """

@@ -19,7 +19,7 @@ from typing import Any
 
 from flowml import formats
 from flowml.secrets import mask
-from flowml.serving.asgi import Receive, Send, answer, read, refuse
+from flowml.serving.asgi import Send, answer, refuse
 from flowml.serving.exchange import Exchange
 
 _logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _OFTEN = 5.0  # seconds after which what there is becomes a file
 _MOST_BYTES = 256 * 2**20  # of all files of a model; the oldest go first
 _LONGEST = 100_000  # characters of a request, of its answer, and of a truth
 _MARGIN = 1000  # characters after those, so that no secret is cut in two before it is masked
-_ID = re.compile("[0-9a-f]{32}")
+_ID, _OTHER_ID = re.compile("[0-9a-f]{32}"), re.compile(".{1,200}")
 _FORM = 'Send JSON such as {"id": "<the answer\'s X-Request-Id>", "truth": 1}.'
 
 
@@ -45,10 +45,11 @@ class Recorder:
     Args:
         folder: Where the files are to be.
         every: Every how many requests one is kept; 0: none.
+        is_numbering: Whether the ids are those of `new_id`, which say what is kept; else another program makes them.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
-        self._folder, self._every = folder, every
+    def __init__(self, folder: Path, every: int, *, is_numbering: bool = True) -> None:
+        self._folder, self._every, self._is_numbering = folder, every, is_numbering
         self._count = itertools.count(1)
         self._files = itertools.count(1)
         self._rows: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue(_MOST_WAITING)
@@ -69,21 +70,19 @@ class Recorder:
         texts = {key: value[: _LONGEST + _MARGIN] for key, value in row.items() if isinstance(value, bytes)}
         self._put("shadow" if shadow else "requests", row | texts)
 
-    async def feedback(self, receive: Receive, send: Send) -> None:
+    async def feedback(self, body: bytes, send: Send) -> None:
         """Take what somebody says was right about an answer."""
-        body = await read(receive)
-        if body is None:
-            return
         try:
-            number, truth = _feedback(body)
+            number, truth = _feedback(body, is_own=self._is_numbering)
         except ValueError as error:
             await refuse(send, f"That is no feedback: {error}. {_FORM}", HTTPStatus.BAD_REQUEST)
             return
-        if int(number, 16) % 2 == 0:
+        if self._is_numbering and int(number, 16) % 2 == 0:
             why = "The answer with this id was not kept, so that nothing can be compared: see --sample."
             await answer(send, {"id": number, "kept": False, "message": why}, HTTPStatus.ACCEPTED)
         elif self._put("feedback", {"id": number, "time": formats.now(), "truth": truth.encode()}):
-            await answer(send, {"id": number, "kept": True}, HTTPStatus.ACCEPTED)
+            more = {"kept": True} if self._is_numbering else {}
+            await answer(send, {"id": number, **more}, HTTPStatus.ACCEPTED)
         else:
             await refuse(send, "Too much feedback waits to be written. Send it again.")
 
@@ -142,7 +141,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **{key: mask(text)[:_LONGEST] for key, text in texts.items()}}
 
 
-def _feedback(body: bytes) -> tuple[str, str]:
+def _feedback(body: bytes, *, is_own: bool) -> tuple[str, str]:
     """Return the id and the truth, as JSON, of what somebody sent.
 
     Raises:
@@ -162,8 +161,8 @@ def _feedback(body: bytes) -> tuple[str, str]:
         msg = "it takes the fields id and truth"
         raise ValueError(msg)
     number, truth = told["id"], json.dumps(told["truth"])
-    if not isinstance(number, str) or not _ID.fullmatch(number):
-        msg = f"the id is the 32 digits of an answer's header X-Request-Id, not {str(number)[:80]!r}"
+    if not isinstance(number, str) or not (_ID if is_own else _OTHER_ID).fullmatch(number):
+        msg = f"the id is what an answer has in its header X-Request-Id, not {str(number)[:80]!r}"
         raise ValueError(msg)
     if len(truth) > _LONGEST:
         msg = f"the truth has {len(truth):,} characters, and may have {_LONGEST:,}"
