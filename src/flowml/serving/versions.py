@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 from flowml.errors import ServingError
@@ -47,18 +48,36 @@ class Served:
         self._headers = [(key.encode(), value.encode()) for key, value in names.items()]
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; the answer says which version it is from."""
+        """Answer a request; the answer says which version it is from.
+
+        MLflow's application answers 504 where a prediction takes too long, but waits for the prediction all the same,
+        which may be for ever. Here nobody does.
+        """
+        task, status, is_over = asyncio.current_task(), 0, False
 
         async def named(message: Message) -> None:
+            nonlocal status, is_over
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *self._headers]
             await send(message)
+            ends = message["type"] == "http.response.body" and not message.get("more_body")
+            if ends and status == HTTPStatus.GATEWAY_TIMEOUT and task and not is_over:
+                is_over = True
+                task.cancel()
 
         assert self._app is not None  # noqa: S101 - nobody is given a version whose last request has ended
         self.running += 1
         try:
             with predicting_in(self._threads):
                 await self._app(scope, receive, named)
+                if is_over:
+                    await asyncio.sleep(0)  # where the cancellation comes that nothing has waited for
+        except asyncio.CancelledError:
+            if not is_over:
+                raise
+            if task and hasattr(task, "uncancel"):  # from Python 3.11 on
+                task.uncancel()
         finally:
             self.running -= 1
             await self._end_if_over()
