@@ -204,6 +204,17 @@ def test_what_cannot_be_served_is_said(words: list[str], told: str, churn: Churn
     assert told in server.said()
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_first_version_that_cannot_answer_ends_the_server(
+    workers: str, churn: Churn, serve: Callable[..., Server]
+) -> None:
+    """It says why, once, and ends, however many processes there are."""
+    churn.promote(churn.add(spoil=spoil_model))
+    server = serve("churn@champion", "--workers", workers, ready=False)
+    assert server.process.wait(120) == 2
+    assert server.said().count("churn@champion is not served: BadZipFile: File is not a zip file.") == 1
+
+
 @pytest.mark.parametrize(
     "options, told",
     [

@@ -50,7 +50,7 @@ class Application:
         lanes: Who may answer.
         limits: What a request may take.
         token: What a request must bring in its ``Authorization`` header; empty for nothing.
-        begin: Is awaited before the first request; a fault in it ends the server.
+        begin: Is awaited before the first request; a fault in it, which it has told of, ends the server.
         end: Is awaited after the last one.
         recorder: Keeps some of the requests.
         report: Is told of each request and of what was asked beside.
@@ -177,8 +177,8 @@ class Application:
         await receive()
         try:
             await self._begin()
-        except Exception as error:  # noqa: BLE001 - whatever keeps the first version from being served
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+        except Exception:  # noqa: BLE001 - whatever keeps the first version from being served, which is told elsewhere
+            await send({"type": "lifespan.startup.failed", "message": ""})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import settings
-from flowml.errors import SettingsError, TrackingError
+from flowml.errors import ServingError, SettingsError, TrackingError
 from flowml.serving.application import Application, Lanes
+from flowml.serving.aside import aside
 from flowml.serving.files import Files, folder_of
-from flowml.serving.following import Follower
+from flowml.serving.following import Follower, shortly
 from flowml.serving.monitoring.recording import Recorder
 from flowml.serving.monitoring.reporting import Report
 from flowml.serving.said import Said, say
@@ -35,6 +37,7 @@ _SHORTEST_TIME = 0.1  # seconds
 _LAST_PORT = 65535
 _OPTIONS = "FLOWML_SERVING_OPTIONS"
 _BACKLOG = 2048
+_READY, _FAILED = "ready", "failed"  # files: a process has answered; why none could
 _END = 30  # seconds that requests may take when the server is ended
 _QUICK = {  # of MLflow's client, which would try for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -60,7 +63,7 @@ class Options:
         report: Seconds between two times that MLflow is told what each version did; 0: never.
         sample: Every how many requests one is kept; 0: none.
         every: Seconds between two looks at the alias.
-        said: The folder in which workers see what another has said; empty where there is one process.
+        shared: The folder in which the processes of one server tell each other what has happened.
     """
 
     ref: ModelRef
@@ -75,7 +78,7 @@ class Options:
     report: float = 0.0
     sample: int = 100
     every: float = 2.0
-    said: str = ""
+    shared: str = ""
 
 
 def serve(options: Options) -> None:
@@ -85,6 +88,7 @@ def serve(options: Options) -> None:
         NoSuchVersionError: If there is no such model, version or alias.
         SettingsError: If an option cannot be.
         TrackingError: If MLflow cannot be reached, and no version was served here before.
+        ServingError: If the first version cannot answer.
     """
     import uvicorn
 
@@ -95,22 +99,24 @@ def serve(options: Options) -> None:
     port = _kept(options.host, options.port)
     url = servers.address(options.host, port.number)
     say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
-    with tempfile.TemporaryDirectory(prefix="flowml-serving-") as said, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="flowml-serving-") as shared, ExitStack() as stack:
         stack.callback(port.give_back)
-        options = replace(options, said=said if options.workers > 1 else "")
-        os.environ[_OPTIONS] = json.dumps(asdict(options))  # the workers are processes of uvicorn's
-        uvicorn.run(
-            f"{__name__}:application",
-            factory=True,
-            host=options.host,
-            port=port.number,
-            workers=options.workers,
-            backlog=_BACKLOG,
-            log_level="warning",
-            access_log=False,
-            lifespan="on",
-            timeout_graceful_shutdown=_END,
-        )
+        os.environ[_OPTIONS] = json.dumps(asdict(replace(options, shared=shared)))  # for the processes of uvicorn's
+        with suppress(SystemExit):  # how uvicorn ends where the first version cannot answer
+            uvicorn.run(
+                f"{__name__}:application",
+                factory=True,
+                host=options.host,
+                port=port.number,
+                workers=options.workers,
+                backlog=_BACKLOG,
+                log_level="warning",
+                access_log=False,
+                lifespan="on",
+                timeout_graceful_shutdown=_END,
+            )
+        if (failed := Path(shared, _FAILED)).exists():
+            raise ServingError(failed.read_text("utf-8"))
 
 
 def _check(options: Options) -> None:
@@ -208,7 +214,12 @@ def application() -> Application:
         beside.append((_follower(here, options, parse(options.shadow)), shadow))
 
     async def begin() -> None:
-        await lead.begin(main)
+        try:
+            await lead.begin(main)
+        except Exception as error:
+            _give_up(options, error)
+            raise
+        await aside(Path(options.shared, _READY).touch)
         for follower, slot in beside:
             await follower.begin_beside(slot)
 
@@ -226,10 +237,18 @@ def application() -> Application:
     )
 
 
+def _give_up(options: Options, error: Exception) -> None:
+    """End the server whose first version cannot answer: uvicorn would start its workers again and again."""
+    if not Path(options.shared, _READY).exists():
+        Path(options.shared, _FAILED).write_text(f"{options.ref} is not served: {shortly(error)}.", "utf-8")
+        if options.workers > 1:
+            os.kill(os.getppid(), signal.SIGTERM)
+
+
 def _follower(here: Connection, options: Options, ref: ModelRef) -> Follower:
     return Follower(
         Files(here, ref),
         options.loading,
-        say=Said(Path(options.said) if options.said else None, str(ref)),
+        say=Said(Path(options.shared) if options.workers > 1 else None, str(ref)),
         every=options.every,
     )
