@@ -71,7 +71,7 @@ class OwnProcess:
         if not (answers.done() and not answers.exception()):
             why = f"it does not answer after {_START:g} s"
             if ended.done():
-                why = f"it ended with exit code {ended.result()}"
+                why = f"it ended with exit code {self._process.returncode}"
             elif answers.done():
                 why = repr(answers.exception())
             for task in (ended, answers):

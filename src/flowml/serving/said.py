@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+
+_PATIENCE = 5.0  # seconds that another worker may write; a line that is said twice does no harm
 
 
 class Said:
@@ -37,7 +40,7 @@ class Said:
         return True
 
     def _is_new(self, file: Path, line: str) -> bool:
-        with FileLock(f"{file}.lock"):
+        with suppress(Timeout), FileLock(f"{file}.lock", timeout=_PATIENCE):
             lines = file.read_text("utf-8").splitlines() if file.exists() else []
             if line in lines[self._at :]:
                 self._at = lines.index(line, self._at) + 1
@@ -45,7 +48,7 @@ class Said:
             with file.open("a", encoding="utf-8") as opened:
                 opened.write(f"{line}\n")
             self._at = len(lines) + 1
-            return True
+        return True
 
 
 def say(line: str) -> None:

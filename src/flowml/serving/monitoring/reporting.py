@@ -130,7 +130,7 @@ class Report:
             return
         if not self._compares.is_locked:
             with suppress(Timeout):
-                self._compares.acquire()
+                self._compares.acquire(timeout=0)
         if self._compares.is_locked:
             for each in compared_in(self._folder):
                 self._tell(_Version(each.model, each.version, each.model_id), each.metrics())
