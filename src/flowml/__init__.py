@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from flowml.registry.rules import AtLeast, AtMost, Better, NotWorse, Significant
     from flowml.secrets.logs import mask_logs
     from flowml.serving.deploying import ServedModel, deploy_model
+    from flowml.serving.monitoring.kept import served_requests
+    from flowml.serving.monitoring.measured import served_metrics
 
 __all__ = [
     "Approval",
@@ -96,6 +98,8 @@ __all__ = [
     "promote",
     "register",
     "rollback",
+    "served_metrics",
+    "served_requests",
     "task",
     "with_context",
 ]
@@ -126,6 +130,8 @@ _HOMES = {
     "registry.registering": ["RegisteredVersion", "register"],
     "secrets.logs": ["mask_logs"],
     "serving.deploying": ["ServedModel", "deploy_model"],
+    "serving.monitoring.kept": ["served_requests"],
+    "serving.monitoring.measured": ["served_metrics"],
 }
 
 

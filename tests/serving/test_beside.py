@@ -12,7 +12,7 @@ from tests.serving.test_kept_requests import rows
 from tests.serving.test_serve_model import is_own
 
 from flowml import RegistryError, SettingsError
-from flowml.serving.reporting import EXPERIMENT
+from flowml.serving.monitoring.reporting import EXPERIMENT
 from flowml.serving.slots import canary_of
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import yaml
 from tests.ends.processes import until
 from tests.serving.conftest import ASKED, Churn, Server
+from tests.serving.test_page import WITH_TOKEN, examples, send
+
+from flowml import SettingsError
+from flowml.serving.server import Options
+from flowml.serving.server import serve as run_server
+from flowml.serving.versions import Limits, Loading
+from flowml.store.registered import ModelRef
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -114,7 +124,7 @@ def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve: Callable[..
     server = serve("churn@champion")
     churn.promote(good[2])
     until(lambda: server.ask().headers["x-model-version"] == good[2], "its environment is made", 300)
-    late = list[float]()
+    late: dict[str, list[float]] = {version: [] for version in good}
 
     def move_often() -> None:
         for number in range(50):
@@ -122,8 +132,8 @@ def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve: Callable[..
             began = time.monotonic()
             churn.promote(version)
             if version in good:
-                until(lambda: server.ask().headers["x-model-version"] == version, version, 60, every=0.05)  # noqa: B023
-                late.append(time.monotonic() - began)
+                until(lambda: server.ask().headers["x-model-version"] == version, version, 300, every=0.05)  # noqa: B023
+                late[version].append(time.monotonic() - began)
             time.sleep(max(0.0, 4 - (time.monotonic() - began)))  # so that there are ten thousand requests
 
     answers = asked_while(server, move_often, 50)
@@ -131,7 +141,8 @@ def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve: Callable[..
     assert {answer.status_code for answer in answers} == {200}
     assert {wrong.text for wrong in answers if not is_own(wrong)} == set()
     assert {answer.headers["x-model-version"] for answer in answers} == set(good)
-    assert max(late) < 10, late
+    sys.stdout.write(f"{len(answers)} answers; seconds until each version served: {late}\n")
+    assert max(max(each) for each in late.values()) < 10, late
 
 
 def _promote(churn: Churn, version: str) -> None:
@@ -182,10 +193,7 @@ def test_a_deleted_alias_is_told_of(churn: Churn, serve: Callable[..., Server]) 
     [
         (["churn@champoin"], "churn has no alias 'champoin'. Did you mean 'champion'?"),
         (["chrn@champion"], "There is no registered model 'chrn'. Did you mean 'churn'?"),
-        (["churn"], "it is a model's name without an alias or a version"),
-        (["churn@champion", "--host", "0.0.0.0"], "--token-env NAME"),
         (["churn@champion", "--token-env", "NO_SUCH"], "The environment variable NO_SUCH is to hold the token"),
-        (["churn@champion", "--workers", "0"], "--workers cannot be 0"),
     ],
 )
 def test_what_cannot_be_served_is_said(words: list[str], told: str, churn: Churn, serve: Callable[..., Server]) -> None:
@@ -194,6 +202,39 @@ def test_what_cannot_be_served_is_said(words: list[str], told: str, churn: Churn
     server = serve(*words, ready=False)
     assert server.process.wait(60) == 2
     assert told in server.said()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_first_version_that_cannot_answer_ends_the_server(
+    workers: str, churn: Churn, serve: Callable[..., Server]
+) -> None:
+    """It says why, once, and ends, however many processes there are."""
+    churn.promote(churn.add(spoil=spoil_model))
+    server = serve("churn@champion", "--workers", workers, ready=False)
+    assert server.process.wait(120) == 2
+    assert server.said().count("churn@champion is not served: BadZipFile: File is not a zip file.") == 1
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ({"host": "0.0.0.0"}, "--token-env NAME"),
+        ({"token": "short"}, "takes 16 or more"),
+        ({"token": "of-enough-length-with-an-end\n"}, "white space"),
+        ({"workers": 0}, "--workers cannot be 0"),
+        ({"sample": -3}, "--sample cannot be -3"),
+        ({"every": 0.0}, "--every cannot be 0"),
+        ({"port": 70000}, "--port cannot be 70000"),
+        ({"loading": Loading(Limits(body=-1))}, "--max-body cannot be -1"),
+        ({"loading": Loading(Limits(seconds=0.0))}, "--timeout cannot be 0"),
+        ({"canary": "churn@champion:5%"}, "churn@champion is what answers already"),
+        ({"shadow": "churn@champion"}, "churn@champion is what answers already"),
+    ],
+)
+def test_options_that_cannot_be_are_said(options: dict[str, Any], told: str) -> None:
+    """The message has the option and the value; nothing is asked or started."""
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        run_server(Options(ModelRef("churn", alias="champion"), **options))
 
 
 def test_a_port_that_is_taken_is_said(churn: Churn, serve: Callable[..., Server]) -> None:
@@ -216,6 +257,10 @@ def test_a_token_is_asked_for(churn: Churn, serve: Callable[..., Server]) -> Non
     assert server.ask(Authorization=f"Bearer {token}x").status_code == 401
     assert server.ask(Authorization=f"Bearer {token}").status_code == 200
     assert httpx.get(f"{server.url}/ping").status_code == 200
+    (example,) = (command for command, _ in examples() if WITH_TOKEN in command)
+    for told, status in ((token, 200), ("another", 401)):
+        command = example.replace(WITH_TOKEN, told).replace("http://127.0.0.1:5001", server.url)
+        assert send(command).status_code == status
     assert token not in server.said()
 
 

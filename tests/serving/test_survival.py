@@ -13,7 +13,7 @@ from tests.conformance.proxy import Fault, Proxy
 from tests.ends.processes import until
 from tests.projects.conftest import served_store  # noqa: F401 - a fixture
 from tests.serving.conftest import ASKED, Churn, Server
-from tests.serving.test_serve_model import asked_while, is_own
+from tests.serving.test_serve_model import asked_while, is_own, spoil_model
 
 from flowml import settings
 
@@ -41,16 +41,29 @@ def proxy(served_store: Callable[[], str], project: Path, monkeypatch: pytest.Mo
 
 
 def test_a_killed_worker_is_replaced(proxy: Proxy, churn: Churn, serve: Callable[..., Server]) -> None:
-    """The other one goes on, and soon there are two again, also while MLflow is away."""
+    """The other one goes on, and soon there are two again, also while MLflow is away. One line tells what all see."""
     churn.promote(churn.add())
-    server = serve("churn@champion", "--workers", "2", FLOWML_TRACKING_URI=proxy.address)
-    until(lambda: server.said().count("answers from now on") == 2, "both answer")
+    server = serve("churn@champion", "--workers", "2", "--sample", "1", FLOWML_TRACKING_URI=proxy.address)
+    until(lambda: ask_anew(server) and len(answering(churn)) == 2, "both answer", every=0.05)
+    churn.promote(churn.add(spoil=spoil_model))
+    server.wait_for("is version 2 now, which is not served")
+    seen = len(proxy.requests)
+    until(lambda: len(proxy.requests) > seen + 10, "both have looked")
+    churn.promote(churn.add())
+    until(lambda: {ask_anew(server).headers["x-model-version"] for _ in range(20)} == {"3"}, "both go on")
+    told = ["is version 1, which answers", "is version 2 now, which is not", "is version 3, which answers"]
+    assert [server.said().count(line) for line in told] == [1, 1, 1]
     proxy.fail_from(1, Fault("refuse"))
     killed = below(server, "spawn_main")[0]
     killed.kill()
     until(lambda: len(set(below(server, "spawn_main")) - {killed}) == 2, "there are two")
-    until(lambda: "Serving churn version 1" in server.said(), "the new one serves what was served last")
+    until(lambda: "Serving churn version 3" in server.said(), "the new one serves what was served last")
     assert {ask_anew(server).status_code for _ in range(20)} == {200}
+
+
+def answering(churn: Churn) -> set[str]:
+    """Return the ids of the processes that have kept requests."""
+    return {file.name.split("-")[1] for file in churn.folder.glob(".flowml/serving/*/requests/*.parquet")}
 
 
 def ask_anew(server: Server) -> httpx.Response:

@@ -2,5 +2,6 @@
 
 Words: `application` (what answers), `Served` (one version that does), `following` (keeps both on the alias), `files`
 and `environments` (what a version needs on this machine), `own_process` (a version whose packages differ from those
-here), `Slot` (who answers, and who is tried beside), `recording` and `reporting` (what is kept and told of it).
+here), `Slot` (who answers, and who is tried beside), `said` (lines that all workers would say), `threads` (in which
+versions predict), `monitoring` (what is kept and told of requests).
 """

@@ -16,6 +16,9 @@ App: TypeAlias = "Callable[[Scope, Receive, Send], Awaitable[None]]"
 _CODES = {
     HTTPStatus.BAD_REQUEST: "BAD_REQUEST",
     HTTPStatus.UNAUTHORIZED: "UNAUTHENTICATED",
+    HTTPStatus.METHOD_NOT_ALLOWED: "BAD_REQUEST",
+    HTTPStatus.REQUEST_TIMEOUT: "BAD_REQUEST",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "BAD_REQUEST",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "INVALID_PARAMETER_VALUE",
     HTTPStatus.SERVICE_UNAVAILABLE: "TEMPORARILY_UNAVAILABLE",
 }
@@ -29,6 +32,10 @@ async def refuse(send: Send, why: str, status: HTTPStatus = HTTPStatus.SERVICE_U
         more = [(b"retry-after", _AGAIN)]
     elif status == HTTPStatus.UNAUTHORIZED:
         more = [(b"www-authenticate", b"Bearer")]
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        more = [(b"allow", b"POST")]
+    elif status == HTTPStatus.REQUEST_TIMEOUT:
+        more = [(b"connection", b"close")]
     await answer(send, {"error_code": _CODES[status], "message": why}, status, more)
 
 

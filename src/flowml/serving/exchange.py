@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from flowml import formats
 from flowml.serving.asgi import Message, Receive, Scope, Send
 from flowml.serving.versions import Served
+
+_logger = logging.getLogger(__name__)
 
 
 class Exchange:
@@ -62,7 +66,11 @@ class Exchange:
     async def repeat(self, served: Served) -> Exchange:
         """Ask another version the same; nobody is told its answer."""
         other = Exchange(self.number, served, {**self.scope, "headers": list(self.scope["headers"])})
-        await other.pass_on(_once(self.request), _nobody)
+        try:
+            await other.pass_on(_once(self.request), _nobody)
+        except Exception:
+            _logger.debug("flowml: %s failed", served.fetched, exc_info=True)
+            other.status = other.status or int(HTTPStatus.INTERNAL_SERVER_ERROR)
         return other
 
     def row(self) -> dict[str, Any]:

@@ -65,9 +65,7 @@ class Files:
     def __init__(self, connection: Connection, ref: ModelRef) -> None:
         self.connection = connection
         self.ref = ref
-        store = hashlib.sha256(f"{connection.registry_uri or connection.uri}\n{ref.model}".encode()).hexdigest()[:12]
-        name = re.sub(r"[^\w.-]+", "-", ref.model)[:60]
-        self.folder = settings.home_folder() / "serving" / f"{name}-{store}"
+        self.folder = folder_of(connection, ref.model)
 
     def fetch(self, version: ModelVersion) -> Fetched:
         """Bring the files of a version here, unless they are; several workers may ask at once.
@@ -116,6 +114,13 @@ class Files:
             if told["ref"] == str(self.ref) and place.is_dir():
                 return Fetched(told["model"], told["version"], told["model_id"], told["created"], place)
         return None
+
+
+def folder_of(connection: Connection, model: str) -> Path:
+    """Return the folder of what this project keeps of a registered model's versions and requests."""
+    store = hashlib.sha256(f"{connection.registry_uri or connection.uri}\n{model}".encode()).hexdigest()[:12]
+    name = re.sub(r"[^\w.-]+", "-", model)[:60]
+    return settings.home_folder() / "serving" / f"{name}-{store}"
 
 
 def key_of(version: ModelVersion) -> tuple[str, int]:

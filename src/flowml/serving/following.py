@@ -41,7 +41,7 @@ class Follower:
     Args:
         files: The versions of the model, and what is served of them.
         loading: How versions are loaded.
-        say: Takes a line for whoever runs the server.
+        say: Takes a line for whoever runs the server, and tells whether it was said here, and not by another worker.
         every: Seconds between two looks.
     """
 
@@ -50,7 +50,7 @@ class Follower:
         files: Files,
         loading: versions.Loading,
         *,
-        say: Callable[[str], None],
+        say: Callable[[str], bool],
         every: float,
     ) -> None:
         self._files, self._ref = files, files.ref
@@ -77,7 +77,7 @@ class Follower:
         except Exception as error:
             if (last := self._files.last()) is None:
                 raise
-            self._say_once(f"{_shortly(error)}. Serving {last}, which was served here before.")
+            self._say_once(f"{shortly(error)}. Serving {last}, which was served here before.")
             await slot.use(await self._start(last))
         else:
             await self._serve(slot, found)
@@ -99,7 +99,7 @@ class Follower:
                 await self._look(slot)
             except Exception as error:
                 _logger.debug("flowml: the alias could not be followed", exc_info=True)
-                self._say_once(f"{self._ref} could not be followed: {_shortly(error)}. It is tried again.")
+                self._say_once(f"{self._ref} could not be followed: {shortly(error)}. It is tried again.")
 
     async def _look(self, slot: Slot) -> None:
         served = slot.current.fetched if slot.current else None
@@ -110,7 +110,7 @@ class Follower:
             self._say_once(f"{error} {goes_on}")
             return
         except Exception as error:  # noqa: BLE001 - MLflow is away, or refuses
-            self._say_once(f"MLflow cannot be asked which version {self._ref} is: {_shortly(error)}. {goes_on}")
+            self._say_once(f"MLflow cannot be asked which version {self._ref} is: {shortly(error)}. {goes_on}")
             return
         key, now = key_of(found), asyncio.get_running_loop().time()
         if served and served.key == key:
@@ -122,17 +122,17 @@ class Follower:
             await self._serve(slot, found)
         except Exception as error:  # noqa: BLE001 - a version that does not load, or fails its example
             self._failed = _Failed(key, now + _AGAIN)
-            why = _shortly(error)
-            self._say_once(f"{self._ref} is version {found.version} now, which is not served: {why}. {goes_on}")
-            emit(vocabulary.served(self._ref.model, str(found.version), self._ref.alias or "", refused=why))
+            why = shortly(error)
+            if self._say_once(f"{self._ref} is version {found.version} now, which is not served: {why}. {goes_on}"):
+                emit(vocabulary.served(self._ref.model, str(found.version), self._ref.alias or "", refused=why))
 
     async def _serve(self, slot: Slot, found: ModelVersion) -> None:
         fetched = await aside(self._files.fetch, found)
         await slot.use(await self._start(fetched))
         self._failed, self._problem = None, ""
         await aside(self._files.note_last, fetched)
-        self._say(f"{self._ref} is version {fetched.version}, which answers from now on.")
-        emit(vocabulary.served(self._ref.model, fetched.version, self._ref.alias or ""))
+        if self._say(f"{self._ref} is version {fetched.version}, which answers from now on."):
+            emit(vocabulary.served(self._ref.model, fetched.version, self._ref.alias or ""))
 
     async def _start(self, fetched: Fetched) -> versions.Served:
         return await versions.start(fetched, self._loading)
@@ -161,12 +161,14 @@ class Follower:
                 _logger.debug("flowml: Prefect's events cannot be heard", exc_info=True)
             await asyncio.sleep(_AGAIN)
 
-    def _say_once(self, line: str) -> None:
-        if line != self._problem:
-            self._problem = line
-            self._say(line)
+    def _say_once(self, line: str) -> bool:
+        if line == self._problem:
+            return False
+        self._problem = line
+        return self._say(line)
 
 
-def _shortly(error: Exception) -> str:
+def shortly(error: Exception) -> str:
+    """Return what an error says, on one line, masked, and without the full stop."""
     text = str(error) if isinstance(error, ServingError) else f"{type(error).__name__}: {error}"
     return mask(" ".join(text.split()))[:_LONGEST].rstrip(".")

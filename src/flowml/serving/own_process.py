@@ -7,6 +7,7 @@ import logging
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,16 @@ class OwnProcess:
         answers = asyncio.ensure_future(self._client.get("/ping", timeout=_START))
         await asyncio.wait({ended, answers}, timeout=_START, return_when=asyncio.FIRST_COMPLETED)
         if not (answers.done() and not answers.exception()):
+            why = f"it does not answer after {_START:g} s"
+            if ended.done():
+                why = f"it ended with exit code {self._process.returncode}"
+            elif answers.done():
+                why = repr(answers.exception())
             for task in (ended, answers):
                 task.cancel()
             await self.end()
-            log = self._log.read_text("utf-8", "replace").strip().splitlines()
-            msg = f"The process with its packages ({self._python}) did not answer: {' '.join(log[-3:])[-800:]}"
+            log = " ".join(self._log.read_text("utf-8", "replace").split())[-800:]
+            msg = f"The process with its packages ({self._python}) does not answer: {why}. {log}".rstrip()
             raise ServingError(msg)
         ended.cancel()
         self._watch = asyncio.create_task(self._keep())
@@ -108,7 +114,11 @@ class OwnProcess:
         """Hand a request on, and its answer back."""
         import httpx
 
-        body = await read(receive)
+        try:
+            body = await asyncio.wait_for(read(receive), self._seconds)
+        except (TimeoutError, asyncio.TimeoutError):
+            await refuse(send, "The request did not come in time (--timeout).", HTTPStatus.REQUEST_TIMEOUT)
+            return
         if body is None:
             return
         kept = [(key, value) for key, value in scope["headers"] if key.lower() not in _HOP]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
-from dataclasses import asdict, dataclass, field
+import signal
+import tempfile
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import settings
-from flowml.errors import SettingsError, TrackingError
+from flowml.errors import ServingError, SettingsError, TrackingError
 from flowml.serving.application import Application, Lanes
-from flowml.serving.files import Files
-from flowml.serving.following import Follower
-from flowml.serving.recording import Recorder
-from flowml.serving.reporting import Report
+from flowml.serving.aside import aside
+from flowml.serving.files import Files, folder_of
+from flowml.serving.following import Follower, shortly
+from flowml.serving.monitoring.recording import Recorder
+from flowml.serving.monitoring.reporting import Report
+from flowml.serving.said import Said, say
 from flowml.serving.slots import Slot, canary_of
 from flowml.serving.versions import Limits, Loading
 from flowml.stack import ports, servers
@@ -28,8 +33,11 @@ if TYPE_CHECKING:
     from flowml.store.backend.connection import Connection
 
 _SHORTEST = 16  # characters of a token
+_SHORTEST_TIME = 0.1  # seconds
+_LAST_PORT = 65535
 _OPTIONS = "FLOWML_SERVING_OPTIONS"
 _BACKLOG = 2048
+_READY, _FAILED = "ready", "failed"  # files: a process has answered; why none could
 _END = 30  # seconds that requests may take when the server is ended
 _QUICK = {  # of MLflow's client, which would try for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -55,6 +63,7 @@ class Options:
         report: Seconds between two times that MLflow is told what each version did; 0: never.
         sample: Every how many requests one is kept; 0: none.
         every: Seconds between two looks at the alias.
+        shared: The folder in which the processes of one server tell each other what has happened.
     """
 
     ref: ModelRef
@@ -69,6 +78,7 @@ class Options:
     report: float = 0.0
     sample: int = 100
     every: float = 2.0
+    shared: str = ""
 
 
 def serve(options: Options) -> None:
@@ -78,6 +88,7 @@ def serve(options: Options) -> None:
         NoSuchVersionError: If there is no such model, version or alias.
         SettingsError: If an option cannot be.
         TrackingError: If MLflow cannot be reached, and no version was served here before.
+        ServingError: If the first version cannot answer.
     """
     import uvicorn
 
@@ -87,23 +98,25 @@ def serve(options: Options) -> None:
         _check_version(ref)
     port = _kept(options.host, options.port)
     url = servers.address(options.host, port.number)
-    _say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
-    os.environ[_OPTIONS] = json.dumps(asdict(options))  # the workers are processes of uvicorn's
-    try:
-        uvicorn.run(
-            f"{__name__}:application",
-            factory=True,
-            host=options.host,
-            port=port.number,
-            workers=options.workers,
-            backlog=_BACKLOG,
-            log_level="warning",
-            access_log=False,
-            lifespan="on",
-            timeout_graceful_shutdown=_END,
-        )
-    finally:
-        port.give_back()
+    say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
+    with tempfile.TemporaryDirectory(prefix="flowml-serving-") as shared, ExitStack() as stack:
+        stack.callback(port.give_back)
+        os.environ[_OPTIONS] = json.dumps(asdict(replace(options, shared=shared)))  # for the processes of uvicorn's
+        with suppress(SystemExit):  # how uvicorn ends where the first version cannot answer
+            uvicorn.run(
+                f"{__name__}:application",
+                factory=True,
+                host=options.host,
+                port=port.number,
+                workers=options.workers,
+                backlog=_BACKLOG,
+                log_level="warning",
+                access_log=False,
+                lifespan="on",
+                timeout_graceful_shutdown=_END,
+            )
+        if (failed := Path(shared, _FAILED)).exists():
+            raise ServingError(failed.read_text("utf-8"))
 
 
 def _check(options: Options) -> None:
@@ -117,9 +130,27 @@ def _check(options: Options) -> None:
         msg = f"The token has {len(options.token)} characters, and takes {_SHORTEST} or more. "
         msg += 'Make one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
         raise SettingsError(msg, setting="token-env", value=None)
-    if options.workers < 1:
-        msg = f"--workers cannot be {options.workers}: one process at least is to answer."
-        raise SettingsError(msg, setting="workers", value=options.workers)
+    if options.token.split() not in ([], [options.token]):
+        msg = "The token has white space in it, as at the end of a line, which no header can bring."
+        raise SettingsError(msg, setting="token-env", value=None)
+    limits = options.loading.limits
+    for name, value, least, why in (
+        ("workers", options.workers, 1, "one process at least is to answer"),
+        ("sample", options.sample, 0, "write 1 to keep each request, 0 to keep none"),
+        ("max-body", limits.body, 1, "a request has a byte at least"),
+        ("timeout", limits.seconds, _SHORTEST_TIME, "no answer is that quick"),
+        ("every", options.every, _SHORTEST_TIME, "MLflow would be asked without a pause"),
+    ):
+        if value < least:
+            msg = f"--{name} cannot be {value:g}: {why}."
+            raise SettingsError(msg, setting=name, value=value)
+    if not 0 < options.port <= _LAST_PORT:
+        msg = f"--port cannot be {options.port}: ports are numbers from 1 to {_LAST_PORT}."
+        raise SettingsError(msg, setting="port", value=options.port)
+    for ref in _beside(options):
+        if ref == options.ref:
+            msg = f"{ref} is what answers already: name another version, such as {ref.model}@challenger."
+            raise SettingsError(msg, setting="canary" if options.canary else "shadow", value=str(ref))
 
 
 def _prepare(options: Options) -> None:
@@ -157,7 +188,7 @@ def _kept(host: str, first: int) -> Port:
         msg = f"There is no free port of {host} from {first} on; is it an address of this machine?"
         raise SettingsError(msg, setting="port", value=first)
     if port.number != first:
-        _say(f"Port {first} is taken: taking {port.number}.")
+        say(f"Port {first} is taken: taking {port.number}.")
     return port
 
 
@@ -170,7 +201,7 @@ def application() -> Application:
     )
     _prepare(options)
     here = connection.connect(may_be_away=True)
-    main = Slot()
+    main, folder = Slot(), folder_of(here, options.ref.model)
     lead = _follower(here, options, options.ref)
     beside = list[tuple[Follower, Slot]]()
     canary = shadow = None
@@ -183,7 +214,12 @@ def application() -> Application:
         beside.append((_follower(here, options, parse(options.shadow)), shadow))
 
     async def begin() -> None:
-        await lead.begin(main)
+        try:
+            await lead.begin(main)
+        except Exception as error:
+            _give_up(options, error)
+            raise
+        await aside(Path(options.shared, _READY).touch)
         for follower, slot in beside:
             await follower.begin_beside(slot)
 
@@ -196,15 +232,23 @@ def application() -> Application:
         token=options.token,
         begin=begin,
         end=end,
-        recorder=Recorder(Files(here, options.ref).folder, options.sample),
-        report=Report(here, options.report) if options.report else None,
+        recorder=Recorder(folder, options.sample),
+        report=Report(here, options.report, folder) if options.report else None,
     )
 
 
+def _give_up(options: Options, error: Exception) -> None:
+    """End the server whose first version cannot answer: uvicorn would start its workers again and again."""
+    if not Path(options.shared, _READY).exists():
+        Path(options.shared, _FAILED).write_text(f"{options.ref} is not served: {shortly(error)}.", "utf-8")
+        if options.workers > 1:
+            os.kill(os.getppid(), signal.SIGTERM)
+
+
 def _follower(here: Connection, options: Options, ref: ModelRef) -> Follower:
-    return Follower(Files(here, ref), options.loading, say=_say, every=options.every)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"flowml: {line}\n")
-    sys.stdout.flush()
+    return Follower(
+        Files(here, ref),
+        options.loading,
+        say=Said(Path(options.shared) if options.workers > 1 else None, str(ref)),
+        every=options.every,
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 from flowml.errors import ServingError
@@ -12,10 +14,12 @@ from flowml.serving.asgi import App, Message, Receive, Scope, Send
 from flowml.serving.aside import aside
 from flowml.serving.files import Fetched
 from flowml.serving.own_process import OwnProcess
+from flowml.serving.threads import Threads, predicting_in, use_here
 from flowml.store.models.flavors import mlflow_muted
 
 _PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill", ".pt", ".pth", ".bin"}
 _REMEDY = "If you trust whoever made it, serve it with --allow-pickle."
+_LOAD = 600.0  # seconds that a version may take to be loaded
 _CHECK = 120.0  # seconds that a version may take for its own example
 _LONGEST = 400  # characters of its answer in a message
 
@@ -36,6 +40,7 @@ class Served:
     def __init__(self, fetched: Fetched, app: App, end: Callable[[], Awaitable[None]] | None = None) -> None:
         self.fetched = fetched
         self.running = 0
+        self._threads = Threads(f"flowml-version-{fetched.version}")
         self._app: App | None = app
         self._end = end
         self._is_retired = False
@@ -43,17 +48,36 @@ class Served:
         self._headers = [(key.encode(), value.encode()) for key, value in names.items()]
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; the answer says which version it is from."""
+        """Answer a request; the answer says which version it is from.
+
+        MLflow's application answers 504 where a prediction takes too long, but waits for the prediction all the same,
+        which may be for ever. Here nobody does.
+        """
+        task, status, is_over = asyncio.current_task(), 0, False
 
         async def named(message: Message) -> None:
+            nonlocal status, is_over
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *self._headers]
             await send(message)
+            ends = message["type"] == "http.response.body" and not message.get("more_body")
+            if ends and status == HTTPStatus.GATEWAY_TIMEOUT and task and not is_over:
+                is_over = True
+                task.cancel()
 
         assert self._app is not None  # noqa: S101 - nobody is given a version whose last request has ended
         self.running += 1
         try:
-            await self._app(scope, receive, named)
+            with predicting_in(self._threads):
+                await self._app(scope, receive, named)
+                if is_over:
+                    await asyncio.sleep(0)  # where the cancellation comes that nothing has waited for
+        except asyncio.CancelledError:
+            if not is_over:
+                raise
+            if task and hasattr(task, "uncancel"):  # from Python 3.11 on
+                task.uncancel()
         finally:
             self.running -= 1
             await self._end_if_over()
@@ -66,6 +90,7 @@ class Served:
     async def _end_if_over(self) -> None:
         if self._is_retired and not self.running:
             self._app = None
+            self._threads.close()
             if self._end:
                 end, self._end = self._end, None
                 await end()
@@ -110,6 +135,7 @@ async def start(fetched: Fetched, loading: Loading) -> Served:
         ServingError: If it brings a pickle, does not answer its own example, or its packages cannot be had.
         Exception: Whatever MLflow or the model's library raises when it is loaded.
     """
+    use_here()
     if not loading.pickle:
         await aside(_check_trusted, fetched.folder, str(fetched))
     differs = await aside(environments.misfits, fetched.folder) if loading.own_environment else []
@@ -119,7 +145,12 @@ async def start(fetched: Fetched, loading: Loading) -> Served:
         await process.start()
         served = Served(fetched, process, process.end)
     else:
-        served = Served(fetched, await aside(_in_this_process, fetched))
+        try:
+            app = await asyncio.wait_for(aside(_in_this_process, fetched), _LOAD)
+        except (TimeoutError, asyncio.TimeoutError):
+            msg = f"{fetched} is not loaded after {_LOAD:g} s."
+            raise ServingError(msg) from None
+        served = Served(fetched, app)
     try:
         await _check(served)
     except BaseException:

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import queue
+import re
+import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ from typing import Any
 
 from flowml import formats
 from flowml.secrets import mask
-from flowml.serving.asgi import Receive, Send, answer, read, refuse
+from flowml.serving.asgi import Send, answer, refuse
 from flowml.serving.exchange import Exchange
 
 _logger = logging.getLogger(__name__)
@@ -26,8 +28,15 @@ _MOST_WAITING = 1000  # rows in memory; more are dropped, for requests come firs
 _TOGETHER = 500  # rows in one file
 _OFTEN = 5.0  # seconds after which what there is becomes a file
 _MOST_BYTES = 256 * 2**20  # of all files of a model; the oldest go first
-_LONGEST = 100_000  # characters of a request, and of its answer
+_LONGEST = 100_000  # characters of a request, of its answer, and of a truth
+_MARGIN = 1000  # characters after those, so that no secret is cut in two before it is masked
+_ID, _OTHER_ID = re.compile("[0-9a-f]{32}"), re.compile(".{1,200}")
 _FORM = 'Send JSON such as {"id": "<the answer\'s X-Request-Id>", "truth": 1}.'
+
+
+def new_id(*, is_kept: bool) -> str:
+    """Return an id for a request; it says whether the request is kept, for whoever is told what was right about it."""
+    return f"{secrets.randbits(127) * 2 + is_kept:032x}"
 
 
 class Recorder:
@@ -36,10 +45,11 @@ class Recorder:
     Args:
         folder: Where the files are to be.
         every: Every how many requests one is kept; 0: none.
+        is_numbering: Whether the ids are those of `new_id`, which say what is kept; else another program makes them.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
-        self._folder, self._every = folder, every
+    def __init__(self, folder: Path, every: int, *, is_numbering: bool = True) -> None:
+        self._folder, self._every, self._is_numbering = folder, every, is_numbering
         self._count = itertools.count(1)
         self._files = itertools.count(1)
         self._rows: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue(_MOST_WAITING)
@@ -57,21 +67,22 @@ class Recorder:
             more = shadow.row()
             row |= {f"shadow_{key}": more[key] for key in ("version", "model_id", "milliseconds", "status", "answer")}
             row["equal"] = (shadow.status, shadow.answer) == (exchange.status, exchange.answer)
-        self._put("shadow" if shadow else "requests", row)
+        texts = {key: value[: _LONGEST + _MARGIN] for key, value in row.items() if isinstance(value, bytes)}
+        self._put("shadow" if shadow else "requests", row | texts)
 
-    async def feedback(self, receive: Receive, send: Send) -> None:
+    async def feedback(self, body: bytes, send: Send) -> None:
         """Take what somebody says was right about an answer."""
-        body = await read(receive)
-        if body is None:
-            return
         try:
-            told = json.loads(body)
-            row = {"id": str(told["id"]), "time": formats.now(), "truth": json.dumps(told["truth"])}
-        except (ValueError, TypeError, KeyError):
-            await refuse(send, f"That is no feedback. {_FORM}", HTTPStatus.BAD_REQUEST)
+            number, truth = _feedback(body, is_own=self._is_numbering)
+        except ValueError as error:
+            await refuse(send, f"That is no feedback: {error}. {_FORM}", HTTPStatus.BAD_REQUEST)
             return
-        if self._put("feedback", row):
-            await answer(send, {"id": row["id"]}, HTTPStatus.ACCEPTED)
+        if self._is_numbering and int(number, 16) % 2 == 0:
+            why = "The answer with this id was not kept, so that nothing can be compared: see --sample."
+            await answer(send, {"id": number, "kept": False, "message": why}, HTTPStatus.ACCEPTED)
+        elif self._put("feedback", {"id": number, "time": formats.now(), "truth": truth.encode()}):
+            more = {"kept": True} if self._is_numbering else {}
+            await answer(send, {"id": number, **more}, HTTPStatus.ACCEPTED)
         else:
             await refuse(send, "Too much feedback waits to be written. Send it again.")
 
@@ -127,4 +138,33 @@ class Recorder:
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as it is kept: texts are masked, and cut where they are long."""
     texts = {key: value.decode("utf-8", "replace") for key, value in row.items() if isinstance(value, bytes)}
-    return {**row, **{key: mask(text[:_LONGEST]) for key, text in texts.items()}}
+    return {**row, **{key: mask(text)[:_LONGEST] for key, text in texts.items()}}
+
+
+def _feedback(body: bytes, *, is_own: bool) -> tuple[str, str]:
+    """Return the id and the truth, as JSON, of what somebody sent.
+
+    Raises:
+        ValueError: If it has none.
+    """
+
+    def refuse_constant(name: str) -> None:
+        msg = f"{name} is no JSON"
+        raise ValueError(msg)
+
+    try:
+        told = json.loads(body, parse_constant=refuse_constant)
+    except RecursionError:
+        msg = "it is nested too deeply"
+        raise ValueError(msg) from None
+    if not isinstance(told, dict) or not {"id", "truth"} <= set(told):
+        msg = "it takes the fields id and truth"
+        raise ValueError(msg)
+    number, truth = told["id"], json.dumps(told["truth"])
+    if not isinstance(number, str) or not (_ID if is_own else _OTHER_ID).fullmatch(number):
+        msg = f"the id is what an answer has in its header X-Request-Id, not {str(number)[:80]!r}"
+        raise ValueError(msg)
+    if len(truth) > _LONGEST:
+        msg = f"the truth has {len(truth):,} characters, and may have {_LONGEST:,}"
+        raise ValueError(msg)
+    return number, truth

@@ -1,4 +1,4 @@
-"""What each version did, as metrics in MLflow: how many requests, how long they took, and whether two agree."""
+"""What each version did, as metrics in MLflow: requests, time, whether two agree, and how right they were."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import os
 import platform
 import statistics
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from flowml import formats
 from flowml.serving.exchange import Exchange
+from flowml.serving.monitoring.kept import newest_truth, written
+from flowml.serving.monitoring.measured import compared_in
 
 if TYPE_CHECKING:
-    from flowml.serving.files import Fetched
+    from pathlib import Path
+
     from flowml.store.backend.connection import Connection
 
 EXPERIMENT = "flowml serving"
@@ -23,14 +29,24 @@ EXPERIMENT = "flowml serving"
 _logger = logging.getLogger(__name__)
 
 _MOST = 10_000  # requests of a minute whose time is kept
+_SETTLED = 20.0  # seconds after which all is written that was said before
 _GOOD = range(200, 400)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """Whose figures they are."""
+
+    model: str
+    number: str
+    model_id: str
 
 
 @dataclass(slots=True)
 class _Counts:
     """What a version did since it was last told."""
 
-    fetched: Fetched
+    version: _Version
     requests: int = 0
     errors: int = 0
     compared: int = 0
@@ -54,12 +70,15 @@ class Report:
     Args:
         connection: The store with the registered model.
         every: Seconds between two times.
+        folder: Where the model's requests are kept, and the feedback on them.
     """
 
-    def __init__(self, connection: Connection, every: float) -> None:
-        self._connection, self._every = connection, every
-        self._counts: dict[str, _Counts] = {}
-        self._runs: dict[str, str] = {}
+    def __init__(self, connection: Connection, every: float, folder: Path) -> None:
+        self._connection, self._every, self._folder = connection, every, folder
+        self._counts: dict[_Version, _Counts] = {}
+        self._runs: dict[_Version, str] = {}
+        self._truth = ""  # the newest that the versions were compared with
+        self._compares = FileLock(folder / "compared.lock", timeout=0)  # held by one process of all that serve it
         self._step = 0
         self._lock = threading.Lock()
         self._is_over = threading.Event()
@@ -90,7 +109,8 @@ class Report:
 
     def _of(self, exchange: Exchange) -> _Counts:
         fetched = exchange.served.fetched
-        return self._counts.setdefault(fetched.version, _Counts(fetched))
+        version = _Version(fetched.model, fetched.version, fetched.model_id)
+        return self._counts.setdefault(version, _Counts(version))
 
     def _tell_often(self) -> None:
         is_over = False
@@ -100,26 +120,45 @@ class Report:
                 counts, self._counts = self._counts, {}
             self._step += 1
             for each in counts.values():
-                try:
-                    self._tell(each)
-                except Exception as error:  # noqa: BLE001 - MLflow is away: requests go on
-                    _logger.warning("flowml: MLflow was not told what version %s did: %s", each.fetched.version, error)
+                self._tell(each.version, each.metrics())
+            self._compare()
 
-    def _tell(self, counts: _Counts) -> None:
+    def _compare(self) -> None:
+        """Tell how right the versions were, where somebody has said what was."""
+        truth = newest_truth(self._folder)
+        if truth in ("", self._truth):
+            return
+        if not self._compares.is_locked:
+            with suppress(Timeout):
+                self._compares.acquire(timeout=0)
+        if self._compares.is_locked:
+            for each in compared_in(self._folder):
+                self._tell(_Version(each.model, each.version, each.model_id), each.metrics())
+            if written(truth) < formats.now() - _SETTLED * 1000:  # else the answers may be written after it
+                self._truth = truth
+
+    def _tell(self, version: _Version, metrics: dict[str, float]) -> None:
+        try:
+            self._log(version, metrics)
+        except Exception as error:  # noqa: BLE001 - MLflow is away: requests go on
+            _logger.warning("flowml: MLflow was not told what version %s did: %s", version.number, error)
+
+    def _log(self, version: _Version, metrics: dict[str, float]) -> None:
         from mlflow.entities import Metric
 
-        client, fetched, now = self._connection.client, counts.fetched, formats.now()
-        run_id = self._runs.get(fetched.version) or self._begin(fetched)
-        more: dict[str, Any] = {"model_id": fetched.model_id, "run_id": run_id} if fetched.model_id else {}
-        metrics = [Metric(key, value, now, self._step, **more) for key, value in counts.metrics().items()]
-        client.log_batch(run_id, metrics=metrics)
+        client, now = self._connection.client, formats.now()
+        run_id = self._runs.get(version) or self._begin(version)
+        more: dict[str, Any] = {"model_id": version.model_id, "run_id": run_id} if version.model_id else {}
+        client.log_batch(
+            run_id, metrics=[Metric(key, value, now, self._step, **more) for key, value in metrics.items()]
+        )
 
-    def _begin(self, fetched: Fetched) -> str:
+    def _begin(self, version: _Version) -> str:
         """Make a run for what this process does with a version; it is over at once, for nobody knows when it is."""
         client, where = self._connection.client, f"{platform.node()} {os.getpid()}"
-        tags = {"flowml.kind": "serving", "flowml.model_version": f"{fetched.model}/{fetched.version}"}
-        name = f"{fetched.model}/{fetched.version} served by {where}"
+        tags = {"flowml.kind": "serving", "flowml.model_version": f"{version.model}/{version.number}"}
+        name = f"{version.model}/{version.number} served by {where}"
         run = client.create_run(self._connection.experiment_id(EXPERIMENT), tags=tags, run_name=name)
         client.set_terminated(run.info.run_id)
-        self._runs[fetched.version] = str(run.info.run_id)
-        return self._runs[fetched.version]
+        self._runs[version] = str(run.info.run_id)
+        return self._runs[version]

@@ -1,0 +1,5 @@
+"""What a server's requests were, and how right its answers: kept and told as they pass, read and measured afterwards.
+
+Words: `recording` (some requests become Parquet files), `reporting` (MLflow is told what each version did), `kept` (the
+files are read again), a truth (what somebody said was right about an answer), `measured` (how a version did).
+"""
