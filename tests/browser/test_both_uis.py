@@ -89,7 +89,13 @@ def test_the_front_door(trained: Trained, browser: BrowserContext, pictures: Pat
     run = page.get_by_role("row").filter(has=page.get_by_role("link", name=re.compile(r"^\w+-\w+$")))
     expect(run).to_have_count(1)
     expect(page.get_by_text(re.compile(r"^table \(")).first).to_be_visible()
+    for column in ("accuracy", "roc_auc", "target"):  # the flow's own metrics, and its parameters
+        expect(page.get_by_role("columnheader", name=column, exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Flow runs")).to_be_visible()  # the view's name
     photograph(page, pictures / "mlflow-flow-runs.png")
+    page.goto(f"{trained.front_door}&compareRunsMode=CHART")
+    expect(page.get_by_text("The flow's own metrics (3)")).to_be_visible()
+    photograph(page, pictures / "mlflow-charts.png")
 
     page.set_viewport_size({"width": 2400, "height": 900})  # the columns that do not fit are not there
     page.get_by_role("link", name="Models", exact=True).click()
