@@ -69,11 +69,13 @@ class Run:
         prefect: The page of the run of flows/train.py in Prefect.
         mlflow: Its page in MLflow.
         failed: The page in MLflow of the run that failed.
+        flow_runs: The table of flow runs.
     """
 
     prefect: str
     mlflow: str
     failed: str
+    flow_runs: str
 
     @property
     def experiment(self) -> str:
@@ -99,6 +101,13 @@ def run_in_mlflow(page: Page, run: Run) -> None:
     page.goto(run.mlflow)
     page.get_by_text("Show more").first.click()
     page.get_by_text("Show less").first.wait_for()
+    close_assistant(page)
+
+
+def flow_runs_in_mlflow(page: Page, run: Run) -> None:
+    """Show the table of flow runs."""
+    page.goto(run.flow_runs)
+    page.get_by_role("columnheader", name="accuracy", exact=True).first.wait_for()
     close_assistant(page)
 
 
@@ -136,6 +145,7 @@ def close_assistant(page: Page) -> None:
 PICTURES: dict[str, tuple[Callable[[Page, Run], None], tuple[int, int]]] = {
     "prefect.png": (run_in_prefect, (1200, 860)),
     "mlflow.png": (run_in_mlflow, (1500, 760)),
+    "mlflow-flow-runs.png": (flow_runs_in_mlflow, (1700, 420)),
     "mlflow-failed.png": (failed_run_in_mlflow, (1500, 560)),
     "mlflow-version.png": (version_in_mlflow, (1750, 460)),
     "mlflow-traces.png": (experiment_in_mlflow, (1200, 560)),
@@ -199,12 +209,14 @@ def main(folder: Path) -> None:
         project = Project(Path(place))
         try:
             project.flowml("up", "--detach")
-            project.python(shutil.copy(ROOT / "flows" / "train.py", place))
-            (trained,) = json.loads(project.flowml("runs", "--json"))
+            for _ in range(2):
+                project.python(shutil.copy(ROOT / "flows" / "train.py", place))
+            trained, _ = json.loads(project.flowml("runs", "--json"))
+            flow_runs = project.flowml("open").strip()
             (Path(place) / "weekly.py").write_text(FAILING)
             project.python("weekly.py")
             (failed,) = json.loads(project.flowml("runs", "--json", "--flow", "weekly-sales"))
-            run = Run(trained["prefect_url"], trained["mlflow_url"], failed["mlflow_url"])
+            run = Run(trained["prefect_url"], trained["mlflow_url"], failed["mlflow_url"], flow_runs)
             photograph(run, Path(place) / "profile", folder)
         finally:
             project.flowml("down")

@@ -21,15 +21,41 @@ OPTIONS = (
 )
 
 
+FAILING = """
+from contextlib import suppress
+from flowml import flow, task
+
+
+@task
+def read(day: str) -> float:
+    return float(open(f"{day}.csv").read())
+
+
+@flow
+def nightly() -> float:
+    return read("monday")
+
+
+with suppress(FileNotFoundError):
+    nightly()
+"""
+
+
 @dataclass(frozen=True)
 class Trained:
-    """Where the run of flows/train.py is: both servers, its id in Prefect, its page in MLflow, and that of all."""
+    """Where the run of flows/train.py is, and that of a flow that failed."""
 
     prefect: str
     mlflow: str
     flow_run_id: str
     run_url: str
     front_door: str
+    failed_url: str
+
+    @property
+    def version_url(self) -> str:
+        """The page of the version that it registered."""
+        return f"{self.mlflow}/#/models/classifier/versions/1?workflowType=machine_learning"
 
 
 @pytest.fixture(scope="session")
@@ -53,12 +79,15 @@ def trained(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         ran = project.python(str(TRAIN))
         assert ran.returncode == 0, ran.stderr
         (run,) = json.loads(project.flowml("runs", "--json").stdout)
+        front_door = project.flowml("open").stdout.strip()
+        assert project.python("-c", FAILING).returncode == 0
         yield Trained(
             servers["prefect"]["url"],
             servers["mlflow"]["url"],
             run["prefect_flow_run_id"],
             run["mlflow_url"],
-            project.flowml("open").stdout.strip(),
+            front_door,
+            project.flowml("open", "nightly").stdout.strip(),
         )
         stopped = project.flowml("down")
         assert stopped.returncode == 0, stopped.stderr

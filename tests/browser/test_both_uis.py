@@ -55,6 +55,10 @@ def test_from_prefect_to_mlflow(trained: Trained, browser: BrowserContext, pictu
     page = browser.pages[0]
     page.goto(f"{trained.prefect}/runs/flow-run/{trained.flow_run_id}")
     run_in_prefect(page, trained)
+    address = page.get_by_role("link").filter(has_text=re.compile(f"^{trained.mlflow}/#/experiments/"))
+    one_click = followed(address)  # from the log, which the page opens with
+    run_in_mlflow(one_click, trained, r"\w+-\w+")
+    one_click.close()
     links = artifacts(page)
     expect(links).to_have_count(2)
     photograph(page, pictures / "prefect-artifacts.png")
@@ -89,7 +93,13 @@ def test_the_front_door(trained: Trained, browser: BrowserContext, pictures: Pat
     run = page.get_by_role("row").filter(has=page.get_by_role("link", name=re.compile(r"^\w+-\w+$")))
     expect(run).to_have_count(1)
     expect(page.get_by_text(re.compile(r"^table \(")).first).to_be_visible()
+    for column in ("accuracy", "roc_auc", "target"):  # the flow's own metrics, and its parameters
+        expect(page.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
+    expect(page.get_by_role("button", name="Flow runs")).to_be_visible()  # the view's name
     photograph(page, pictures / "mlflow-flow-runs.png")
+    page.goto(f"{trained.front_door}&compareRunsMode=CHART")
+    expect(page.get_by_role("heading", level=4)).to_have_text(["accuracy", "log_loss", "roc_auc"])  # none of the tasks'
+    photograph(page, pictures / "mlflow-charts.png")
 
     page.set_viewport_size({"width": 2400, "height": 900})  # the columns that do not fit are not there
     page.get_by_role("link", name="Models", exact=True).click()
@@ -97,6 +107,22 @@ def test_the_front_door(trained: Trained, browser: BrowserContext, pictures: Pat
         expect(page.get_by_role("columnheader", name=column)).to_be_visible()
     expect(page.get_by_role("link", name="LogisticRegression(C=1e-1, max_iter=2000)").first).to_be_visible()
     photograph(page, pictures / "mlflow-models.png")
+
+
+def test_a_version_and_a_failure(trained: Trained, browser: BrowserContext, pictures: Path) -> None:
+    """A registered version says where it comes from and how good it is; a failed flow's note begins with its error."""
+    page = browser.pages[0]
+    page.goto(trained.version_url)
+    expect(page.get_by_text("by the task register of the flow training")).to_be_visible()
+    for shown in ("roc_auc", "champion"):
+        expect(page.get_by_text(shown).first).to_be_visible()
+    photograph(page, pictures / "mlflow-version.png")
+
+    page.goto(trained.failed_url)
+    error = page.get_by_text(re.compile(r"failed: FileNotFoundError: .*monday\.csv")).first
+    expect(error).to_be_visible()
+    expect(page.get_by_text("Show more").first).to_be_visible()  # the error is above what is folded away
+    photograph(page, pictures / "mlflow-failed.png")
 
 
 def test_from_mlflow_to_prefect(trained: Trained, browser: BrowserContext, pictures: Path) -> None:

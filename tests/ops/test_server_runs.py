@@ -7,6 +7,7 @@ import http.client
 import ipaddress
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -25,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from mlflow import MlflowClient
+from tests.ops.conftest import Said
 from tests.ops.test_quick import FILTERS, QUICK, told
 
 from flowml import settings
@@ -237,3 +239,29 @@ def test_looking_loads_neither_prefect_nor_mlflow(server: str, words: str) -> No
         [sys.executable, "-c", QUICK, *words.split()], env=told, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done.stderr
+
+
+def test_a_view_of_the_flow_runs_is_saved(
+    server: str, history: MlflowClient, flowml: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`flowml open` saves it where MLflow's pages look for one; one that somebody has changed since stays theirs."""
+    monkeypatch.setenv("FLOWML_TRACKING_URI", server)
+    settings.reload()
+    page = flowml("open").out.strip()
+    found = re.search(r"/experiments/(\d+)/runs\?.*&viewStateShareKey=(\w+)$", page)
+    assert found, page
+    client, key = MlflowClient(server), f"mlflow.sharedViewState.{found[2]}"
+    view = json.loads(client.get_experiment(found[1]).tags[key])
+    assert (view["name"], json.loads(view["state"])["searchFilter"]) == ("Flow runs", "tags.`flowml.kind` = 'flow'")
+    for changed, kept in (({"name": "stale"}, view), ({"name": "mine", "updatedAt": 1}, {"name": "mine"})):
+        client.set_experiment_tag(found[1], key, json.dumps({**view, **changed}))
+        assert flowml("open").out.strip() == page
+        assert json.loads(client.get_experiment(found[1]).tags[key])["name"] == kept["name"]
+
+
+def test_where_no_view_can_be_saved(server: str, flowml: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flow runs are shown with MLflow's own columns, as to a user who may only read."""
+    with gate(server) as (address, _):  # lets through what is searched for, and says 404 to an experiment
+        monkeypatch.setenv("FLOWML_TRACKING_URI", address)
+        settings.reload()
+        assert "&searchFilter=tags." in flowml("open").out

@@ -14,8 +14,9 @@ from flowml import flow
 from prefect.settings import get_current_settings
 
 @flow
-def ordinary() -> int:
-    return get_current_settings().server.ephemeral.startup_timeout_seconds
+def ordinary() -> tuple[int, bool]:
+    server = get_current_settings().server
+    return server.ephemeral.startup_timeout_seconds, server.analytics_enabled
 
 @flow
 async def waiting() -> int:
@@ -25,10 +26,12 @@ print(asyncio.run(waiting()) if sys.argv[1:] else ordinary())
 """
 
 
-def test_it_is_given_time(place: Project) -> None:
-    """Nobody has said how long to wait: it is longer than Prefect's 20 s."""
+def test_it_is_given_time_and_is_quiet(place: Project) -> None:
+    """Nobody has said how long to wait, or asked for telemetry: it is longer than Prefect's 20 s, and there is none."""
     done = place.python("-c", FLOW)
-    assert (done.returncode, done.stdout.strip()) == (0, "120"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "(120, False)"), done.stderr
+    unasked = [line for line in done.stderr.splitlines() if "INFO" not in line and not line.startswith("See https:")]
+    assert unasked == []
 
 
 @pytest.mark.parametrize("words", [[], ["async"]], ids=["sync", "async"])

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
@@ -172,7 +173,7 @@ def _wait(console: Console, run: Run) -> None:
     """Say what is waited for, for how long already, and where it says itself what it does."""
     began, named = time.monotonic(), 0
     for server in run.stack.servers if run.stack else ():
-        console.print(f"Waiting for {server.name}, at {server.url}; its log is {server.log}")
+        console.print(f"Waiting for {server.name}, at {server.url}; its log is {_from_here(server.log)}")
     if not console.is_terminal:
         console.print("It takes 10 to 30 seconds.")
     shown = console.status("") if console.is_terminal else nullcontext()
@@ -184,6 +185,12 @@ def _wait(console: Console, run: Run) -> None:
             elif seconds >= named + _EACH:
                 named = seconds
                 console.print(f"Still waiting for {names}: {seconds} s")
+
+
+def _from_here(path: str) -> str:
+    """Shorten a path that is below the current folder."""
+    here, there = Path.cwd(), Path(path)
+    return str(there.relative_to(here)) if there.is_relative_to(here) else path
 
 
 def _tell(console: Console, stack: Stack) -> None:

@@ -69,10 +69,16 @@ def quickest(uri: str) -> Readable | None:
     """Return the way to look at a store without importing MLflow; None if there is none."""
     if sqlite_runs.can_read(uri):
         return Rows(partial(sqlite_runs.search, uri))
+    server = server_of(uri)
+    return Rows(server.search) if server else None
+
+
+def server_of(uri: str) -> server_runs.Server | None:
+    """Return the server that has this store, to be asked without importing MLflow; None if there is none."""
     stack = state.up()
     is_shown_here = bool(stack and stack.database == uri and stack.mlflow.is_alive())
     server = stack.mlflow.url if stack and is_shown_here else uri
-    return Rows(server_runs.Server(server, is_local=is_shown_here).search) if server_runs.can_read(server) else None
+    return server_runs.Server(server, is_local=is_shown_here) if server_runs.can_read(server) else None
 
 
 def check_there() -> None:

@@ -21,6 +21,7 @@ from flowml.store.backend.failures import without_credentials
 
 _VARIABLE = "PREFECT_API_URL"
 _PATIENCE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+_TELEMETRY = "PREFECT_SERVER_ANALYTICS_ENABLED"
 _SECONDS = 120  # Prefect's 20 are not enough for the first start, on a busy machine or before Python has compiled it
 _NOT_UP = "connect to ephemeral Prefect API server"  # what Prefect says then
 _NOT_UP_REMEDY = (
@@ -70,16 +71,23 @@ def find() -> None:
 def expect_temporary() -> bool:
     """Give the temporary server that Prefect may start more time; tell whether there is no other server.
 
-    Prefect's own limit stays where somebody has set it. It is in the environment, for processes that this one starts.
+    Its telemetry is off: in the seconds that such a server lives, its first beat often finds the database locked, or
+    no way out of the machine, and prints that between the user's lines. What somebody has set of either stays. Both are
+    in the environment, for processes that this one starts.
     """
     if contexts.is_any_left_open():
         return False  # the run that goes on has one
     now = get_current_settings()
     if now.api.url is not None or not now.server.ephemeral.enabled:
         return False
+    ours = {}
     if "startup_timeout_seconds" not in now.server.ephemeral.model_fields_set:
+        ours[_PATIENCE] = str(_SECONDS)
+    if "analytics_enabled" not in now.server.model_fields_set:
+        ours[_TELEMETRY] = "false"
+    if ours:
         with _lock:
-            os.environ[_PATIENCE] = str(_SECONDS)
+            os.environ.update(ours)
             refresh_global_settings_context()
     return True
 

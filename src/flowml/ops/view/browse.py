@@ -48,7 +48,7 @@ def _front(where: Literal["prefect", "mlflow"]) -> str:
     if ui is None:
         raise LookupError(_no_mlflow(uri))
     with explained(uri):
-        return front_door(ui, reading().runs)
+        return front_door(ui, uri, reading().runs)
 
 
 def _page(named: str, where: Literal["prefect", "mlflow"]) -> str:

@@ -14,6 +14,7 @@ from flowml.ops.view.finding import find
 from flowml.ops.view.tree import Node, tree, walk
 from flowml.secrets import mask
 from flowml.stack import state
+from flowml.store.backend import embedded
 from flowml.store.backend.connection import ui_of
 from flowml.store.backend.failures import explained
 
@@ -54,10 +55,15 @@ def show(run: str, *, as_json: bool = False) -> None:
 
 def where(store: facts.Paged, run: Run) -> list[str]:
     """Say where a run is to be seen in both UIs, or how to get there."""
-    pages, stack, uri = facts.pages(store, run), state.up(), mask(store.uri)
-    mlflow = pages.mlflow or ui_of(store.uri) or f"{_command('mlflow')} ui --backend-store-uri {uri}"
-    prefects = stack.prefect.url if stack and stack.prefect.is_alive() else f"{_command('prefect')} server start"
-    return [f"Prefect  {pages.prefect or prefects}", f"MLflow   {mlflow}"]
+    pages, stack = facts.pages(store, run), state.up()
+    prefect = pages.prefect or (stack.prefect.url if stack and stack.prefect.is_alive() else None)
+    mlflow = pages.mlflow or ui_of(store.uri)
+    shows_it = store.uri == embedded.default_uri()  # `flowml up` shows the project's own store
+    up = f"{_command('flowml')} up --detach"
+    if prefect is None and mlflow is None and shows_it:
+        return [f"Both UIs  {up}"]
+    start = f"{_command('mlflow')} ui --backend-store-uri {mask(store.uri)}"
+    return [f"Prefect  {prefect or up}", f"MLflow   {mlflow or start}"]
 
 
 def _command(name: str) -> str:

@@ -20,11 +20,17 @@ def of_run(experiment_id: str, run_id: str, artifact: str = "") -> str:
     return f"#/experiments/{experiment_id}/runs/{run_id}{tab}{_VIEW}"
 
 
-def of_flows(experiment_id: str | None) -> str:
-    """Return the table of an experiment's flow runs, likewise; that of all experiments, if it is not known which."""
+def of_flows(experiment_id: str | None, saved_view: str | None = None) -> str:
+    """Return the table of an experiment's flow runs, likewise; that of all experiments, if it is not known which.
+
+    Args:
+        experiment_id: The experiment.
+        saved_view: The id of a view that is saved there, which has a filter of its own.
+    """
     if experiment_id is None:
         return f"#/experiments{_VIEW}"
-    return f"#/experiments/{experiment_id}/runs{_VIEW}&searchFilter={quote(FLOWS)}"
+    shown = f"viewStateShareKey={saved_view}" if saved_view else f"searchFilter={quote(FLOWS)}"
+    return f"#/experiments/{experiment_id}/runs{_VIEW}&{shown}"
 
 
 def of_model_version(name: str, version: str) -> str:

@@ -12,7 +12,7 @@ from flowml.storable import legal_key
 from flowml.store.flow_end.child_runs import EACH, ChildRun, last_attempts, repeated
 from flowml.store.flow_end.summary import name_above, summary
 
-_LONGEST = 60  # characters of a label
+_LONGEST = 80  # characters of a label: a classifier with two settings fits
 _MOST_PARTS = 3  # arguments in a label
 _BY_CHANCE = re.compile(r"-[0-9a-f]{3,}\Z")  # how Prefect ends the name of a task run that has no other
 # A metric named by a day or an id is another one each night: nobody could compare them.

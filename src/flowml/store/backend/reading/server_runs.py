@@ -1,4 +1,4 @@
-"""Runs as an MLflow server tells them, asked by its REST API as MLflow's own client asks it.
+"""Runs as an MLflow server tells them, asked by its REST API as MLflow's own client asks it; and an experiment's tags.
 
 The address, the user, the token, the certificates and the proxies are found where MLflow finds them.
 """
@@ -51,7 +51,7 @@ def can_read(uri: str) -> bool:
 
 
 class Server:
-    """An MLflow server, to be read.
+    """An MLflow server, to be read; the one thing that is written is an experiment's tag.
 
     Args:
         uri: Its address, with credentials if it has some.
@@ -90,6 +90,24 @@ class Server:
         merged = heapq.merge(*every, key=lambda row: row.info.start_time, reverse=newest_first)
         yield from cast("Iterator[Run]", merged)  # what is asked of it is there
 
+    def experiment(self, experiment_id: str) -> dict[str, Any]:
+        """Return an experiment, as the server tells it.
+
+        Raises:
+            OSError: If the server cannot be reached.
+            RequestRefusedError: If it does not give it.
+        """
+        return dict(self._ask("experiments/get", {"experiment_id": experiment_id}, method="GET")["experiment"])
+
+    def tag_experiment(self, experiment_id: str, key: str, value: str) -> None:
+        """Set a tag of an experiment.
+
+        Raises:
+            OSError: If the server cannot be reached.
+            RequestRefusedError: If it does not take it.
+        """
+        self._ask("experiments/set-experiment-tag", {"experiment_id": experiment_id, "key": key, "value": value})
+
     def _all(self, what: str, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Go through all pages of what is searched for."""
         token = ""
@@ -100,11 +118,12 @@ class Server:
             if not token:
                 return
 
-    def _ask(self, path: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, path: str, asked: dict[str, Any], *, method: str = "POST") -> dict[str, Any]:
         timeout = (_CONNECT, float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") or _READ))
         url = f"{self._uri.rstrip('/')}/api/2.0/mlflow/{path}"
         who = {} if self._is_local else _headers()
-        response = self._session.post(url, json=asked, headers=who, timeout=timeout, **_tls())
+        told: dict[str, Any] = {"params": asked} if method == "GET" else {"json": asked}
+        response = self._session.request(method, url, headers=who, timeout=timeout, **told, **_tls())
         try:
             answer = response.json()
         except ValueError:
@@ -124,7 +143,7 @@ class Server:
         check_reachable(self._uri)
         session = requests.Session()
         session.trust_env = not self._is_local
-        again = Retry(  # nothing is written: it may be asked twice
+        again = Retry(  # it may be asked twice: a tag that is set again is the same
             2, connect=0, backoff_factor=0.5, status_forcelist=_MAY_PASS, allowed_methods=None, raise_on_status=False
         )
         for scheme in ("http://", "https://"):
