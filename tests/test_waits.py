@@ -26,6 +26,7 @@ UNTIL_THE_USER_ENDS_IT = {
     ("serving/own_process.py", "process.wait()"),
     ("serving/own_process.py", "answers.exception()"),
     ("serving/following.py", "self._moved.wait()"),
+    ("serving/engines/ray.py", "over.wait()"),
 }
 A_COMMANDS = "ops/reproducing/"  # its programs, git, uv and the flow itself, take as long as they take
 
@@ -43,6 +44,7 @@ HELD = {
     "store/registered/loading.py mine": "one version is loaded, which whoever asks for the same one waits for",
     "capture/attempts.py _lock": "in memory",
     "serving/reporting.py _lock": "in memory",
+    "serving/engines/fleet.py _one": "all replicas take a version that they have loaded: two minutes, then it is said",
     "store/sending/creation.py creating": "one run is created: by MLflow's own limits for requests",
     "store/flow_end/summary.py _lock": "in memory",
     "store/sending/ledger.py _lock": "in memory",

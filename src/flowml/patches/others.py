@@ -1,4 +1,4 @@
-"""Private names of Python and of LightGBM. Checked with Python 3.10 to 3.14 and LightGBM 4.7."""
+"""Private names of Python, LightGBM and Ray. Checked with Python 3.10 to 3.14, LightGBM 4.7 and Ray 2.60."""
 
 from __future__ import annotations
 
@@ -24,5 +24,12 @@ LIGHTGBM_HANDLE = PrivateName(
     "a dataset that was not built looks like any other that was not",
     on_instances=True,
 )
+RAY_VERSION = PrivateName(
+    "ray.serve",
+    "Deployment._version",
+    "lets Ray Serve's replicas take another version of a model as they are, where `serve.run` would start each anew",
+    "each promotion starts the replicas anew, one after the other",
+    on_instances=True,
+)
 
-NAMES = (REGISTER_ATEXIT, INITIALIZING)  # LightGBM may not be installed
+NAMES = (REGISTER_ATEXIT, INITIALIZING)  # LightGBM and Ray may not be installed

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _OPEN = {"/ping", "/health"}  # who looks after the server needs no token
 _FEEDBACK = "/feedback"
+_ID = b"x-request-id"
+_LONGEST = 200  # characters of a request's id
 _MOST_BESIDE = 8  # requests that the version beside answers at once; it gets no more, for those of users come first
 
 
@@ -50,6 +52,7 @@ class Application:
         end: Is awaited after the last one.
         recorder: Keeps some of the requests.
         report: Is told of each request and of what was asked beside.
+        is_numbered: Whether requests come with an id, which whoever asks is told by what hands them on.
     """
 
     def __init__(  # noqa: PLR0913 - each by its name
@@ -62,9 +65,11 @@ class Application:
         end: Callable[[], Awaitable[None]],
         recorder: Recorder,
         report: Report | None = None,
+        is_numbered: bool = False,
     ) -> None:
         self._lanes, self._limits, self._token = lanes, limits, token.encode()
         self._begin, self._end, self._recorder, self._report = begin, end, recorder, report
+        self._is_numbered = is_numbered
         self._beside: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +99,8 @@ class Application:
                 await limited.refuse()
 
     async def _score(self, scope: Scope, headers: Mapping[bytes, bytes], limited: _Limited) -> None:
-        number, served = uuid.uuid4().hex, self._lanes.main.current
+        number = headers.get(_ID, b"").decode("latin-1")[:_LONGEST] if self._is_numbered else uuid.uuid4().hex
+        served = self._lanes.main.current
         is_score = scope["path"] == "/invocations"
         if is_score and self._lanes.canary:
             canary, slot = self._lanes.canary
@@ -102,7 +108,8 @@ class Application:
         if served is None:
             await refuse(limited.send, "No version is ready yet. Ask again.")
             return
-        limited.headers = [(b"x-request-id", number.encode())]
+        if not self._is_numbered:
+            limited.headers = [(_ID, number.encode())]
         wants, beside = is_score and self._recorder.wants(), self._lanes.shadow if is_score else None
         if not (wants or beside or (self._report and is_score)):
             await served.answer(scope, limited.receive, limited.send)

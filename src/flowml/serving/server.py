@@ -7,7 +7,8 @@ import json
 import os
 import sys
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from flowml import settings
 from flowml.errors import SettingsError, TrackingError
@@ -16,8 +17,8 @@ from flowml.serving.files import Files
 from flowml.serving.following import Follower
 from flowml.serving.recording import Recorder
 from flowml.serving.reporting import Report
-from flowml.serving.slots import Slot, canary_of
-from flowml.serving.versions import Limits, Loading
+from flowml.serving.slots import Role, Slot, canary_of
+from flowml.serving.versions import Limits, Loading, Served, start
 from flowml.stack import ports, servers
 from flowml.stack.ports import Port
 from flowml.store.backend import connection, imports
@@ -81,13 +82,13 @@ def serve(options: Options) -> None:
     """
     import uvicorn
 
-    _check(options)
-    _prepare(options)
-    for ref in [options.ref, *_beside(options)]:
-        _check_version(ref)
-    port = _kept(options.host, options.port)
+    check(options)
+    prepare(options)
+    for ref in served_refs(options).values():
+        check_version(ref)
+    port = kept(options.host, options.port)
     url = servers.address(options.host, port.number)
-    _say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
+    say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
     os.environ[_OPTIONS] = json.dumps(asdict(options))  # the workers are processes of uvicorn's
     try:
         uvicorn.run(
@@ -106,7 +107,12 @@ def serve(options: Options) -> None:
         port.give_back()
 
 
-def _check(options: Options) -> None:
+def check(options: Options) -> None:
+    """Refuse options that cannot be.
+
+    Raises:
+        SettingsError: If one cannot.
+    """
     if not servers.is_local(options.host) and not options.token:
         msg = (
             f"Whoever reaches {options.host} could ask the model. Name an environment variable with a token that "
@@ -122,7 +128,7 @@ def _check(options: Options) -> None:
         raise SettingsError(msg, setting="workers", value=options.workers)
 
 
-def _prepare(options: Options) -> None:
+def prepare(options: Options) -> None:
     """Set MLflow up in this process."""
     for name, value in _QUICK.items():
         os.environ.setdefault(name, value)
@@ -133,13 +139,17 @@ def _prepare(options: Options) -> None:
     connection.connect(may_be_away=True)  # which plain MLflow, and so a model that is loaded, goes to as well
 
 
-def _beside(options: Options) -> list[ModelRef]:
-    """Return the versions that are tried beside the one that answers."""
-    canary = [canary_of(options.canary).ref] if options.canary else []
-    return [*canary, *([parse(options.shadow)] if options.shadow else [])]
+def served_refs(options: Options) -> dict[Role, ModelRef]:
+    """Return what is served: what answers, and what is tried beside."""
+    refs: dict[Role, ModelRef] = {"main": options.ref}
+    if options.canary:
+        refs["canary"] = canary_of(options.canary).ref
+    if options.shadow:
+        refs["shadow"] = parse(options.shadow)
+    return refs
 
 
-def _check_version(ref: ModelRef) -> None:
+def check_version(ref: ModelRef) -> None:
     """Check that there is such a version; where MLflow is away, that one was served here before."""
     here = connection.connect(may_be_away=True)
     try:
@@ -150,29 +160,36 @@ def _check_version(ref: ModelRef) -> None:
             raise
 
 
-def _kept(host: str, first: int) -> Port:
-    """Keep a free port, for no other server of flowml's to take it before this one listens."""
+def kept(host: str, first: int) -> Port:
+    """Keep a free port, for no other server of flowml's to take it before this one listens.
+
+    Raises:
+        SettingsError: If there is none.
+    """
     port = ports.keep_next(host, first)
     if port is None:
         msg = f"There is no free port of {host} from {first} on; is it an address of this machine?"
         raise SettingsError(msg, setting="port", value=first)
     if port.number != first:
-        _say(f"Port {first} is taken: taking {port.number}.")
+        say(f"Port {first} is taken: taking {port.number}.")
     return port
+
+
+def options_of(told: dict[str, Any]) -> Options:
+    """Return the options that another process was given, from what ``asdict`` made of them."""
+    loading = told["loading"]
+    made = {"ref": ModelRef(**told["ref"]), "loading": Loading(**{**loading, "limits": Limits(**loading["limits"])})}
+    return Options(**{**told, **made})
 
 
 def application() -> Application:
     """Make what answers, in each worker."""
-    told = json.loads(settings.from_environment(_OPTIONS))
-    loading = told.pop("loading")
-    options = Options(
-        ModelRef(**told.pop("ref")), **told, loading=Loading(**{**loading, "limits": Limits(**loading["limits"])})
-    )
-    _prepare(options)
+    options = options_of(json.loads(settings.from_environment(_OPTIONS)))
+    prepare(options)
     here = connection.connect(may_be_away=True)
     main = Slot()
     lead = _follower(here, options, options.ref)
-    beside = list[tuple[Follower, Slot]]()
+    beside = list[tuple[Follower[Served], Slot]]()
     canary = shadow = None
     if options.canary:
         wanted = canary_of(options.canary, options.canary_by)
@@ -201,10 +218,11 @@ def application() -> Application:
     )
 
 
-def _follower(here: Connection, options: Options, ref: ModelRef) -> Follower:
-    return Follower(Files(here, ref), options.loading, say=_say, every=options.every)
+def _follower(here: Connection, options: Options, ref: ModelRef) -> Follower[Served]:
+    return Follower(Files(here, ref), partial(start, loading=options.loading), say=say, every=options.every)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell whoever runs the server."""
     sys.stdout.write(f"flowml: {line}\n")
     sys.stdout.flush()
