@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tests.serving.conftest import Churn
 from tests.serving.test_serve_model import bring_a_pickle
 
 from flowml.cli import app
-from flowml.errors import ServingError
+from flowml.errors import ServingError, SettingsError
+from flowml.serving.engines.cluster import check_installed
 from flowml.serving.engines.kserve import name_of, readable
 
 SCHEMA = json.loads((Path(__file__).parent / "inference_service.json").read_text())
@@ -110,6 +112,13 @@ def test_options_that_do_not_fit_are_refused(words: list[str], told: str, capsys
     assert told in refused(capsys, *words)
 
 
+def test_ray_serve_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text has the command that installs it."""
+    monkeypatch.setitem(sys.modules, "ray", None)  # as Python marks what is not to be found
+    with pytest.raises(SettingsError, match=r"pip install 'prefect-flowml\[ray-serve\]'"):
+        check_installed()
+
+
 @pytest.mark.parametrize(
     "text, name",
     [
@@ -128,4 +137,4 @@ def test_names_that_kubernetes_cannot_take_stay_apart() -> None:
     texts = ["x" * 80, "x" * 81, "客户流失-champion", "모델-champion", "1-champion", "küche-champion", "---"]
     names = [name_of(text) for text in texts]
     assert len(set(names)) == len(names)
-    assert [name for name in names if not NAME.fullmatch(name) or len(name) > 50] == []
+    assert [name for name in names if not NAME.fullmatch(name) or len(name) > 36] == []

@@ -78,6 +78,14 @@ def test_no_request_is_lost_while_replicas_change(churn: Churn, serve_on_ray: Ca
     assert len(server.ask().headers["x-request-id"].split(", ")) == 1
 
 
+def test_a_first_version_that_cannot_answer_is_said(churn: Churn, serve: Callable[..., Server]) -> None:
+    """Nothing is served: the command ends with 2, and says what the replicas said."""
+    churn.promote(churn.add(spoil=spoil_example))
+    server = serve("churn@champion", "--engine", "ray", "--port", "5871", ready=False)
+    assert server.process.wait(240) == 2
+    assert "flowml: churn version 1 does not answer its own input example" in server.said()
+
+
 @pytest.mark.timeout(1800)
 def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve_on_ray: Callable[..., Server]) -> None:
     """50 a second to two replicas, while the alias goes to versions that load, that do not, and that bring packages."""
@@ -91,26 +99,32 @@ def test_ten_thousand_requests_over_fifty_moves(churn: Churn, serve_on_ray: Call
 
 
 def test_a_cluster_is_joined_and_left(churn: Churn, serve_on_ray: Callable[..., Server], tmp_path: Path) -> None:
-    """Replicas outlive a command that is killed; the next one follows the alias with them, and removes them at its end."""
+    """Replicas outlive a command that is killed; the next one follows the alias with them, and removes them."""
     one, two = churn.add(), churn.add()
     churn.promote(one)
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(tmp_path)}
+    churn.promote(two, "challenger")
+    log, environment = tmp_path / "ray.log", {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(tmp_path)}
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # a socket's path must be short
         ports = ("--port", "6391", "--dashboard-port", "8291", "--temp-dir", folder)
         words = ("-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "2", *ports)
-        with child(*words, log=tmp_path / "ray.log", environment=environment) as cluster:
-            until(lambda: "Ray runtime started" in (tmp_path / "ray.log").read_text(), "Ray runs")
+        with child(*words, log=log, environment=environment) as cluster:
+            until(lambda: "Ray runtime started" in log.read_text() or cluster.poll() is not None, "Ray runs")
             joined = {"RAY_ADDRESS": "127.0.0.1:6391"}
-            first = serve_on_ray("churn@champion", **joined)
+            first = serve_on_ray("churn@champion", "--replicas", "1:2", **joined)
             assert first.url.endswith("/churn-champion")
             first.process.kill()
             first.process.wait(60)
             assert first.ask().headers["x-model-version"] == one
-            churn.promote(two)
-            second = serve_on_ray("churn@champion", **joined)
-            until(lambda: second.ask().headers["x-model-version"] == two, "it is followed", every=0.05)
-            assert is_own(second.ask())
+            second = serve_on_ray("churn@champion", "--canary", "churn@challenger:50%", **joined)
             assert "is on Ray Serve already" in second.said()
+            assert second.url == first.url
+            second.wait_for("churn@challenger is version 2, which answers from now on", 240)
+            answers = [second.ask() for _ in range(30)]
+            assert all(map(is_own, answers))
+            assert {answer.headers["x-model-version"] for answer in answers} == {one, two}
+            churn.promote(two)
+            second.wait_for("churn@champion is version 2, which answers from now on")
+            assert {second.ask().headers["x-model-version"] for _ in range(10)} == {two}
             second.process.send_signal(signal.SIGINT)
             assert second.process.wait(90) == 0
             until(lambda: second.ask().status_code == 404, "it is removed")

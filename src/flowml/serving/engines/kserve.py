@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from flowml.serving.engines.counts import Count
     from flowml.serving.server import Options
 
-_LONGEST = 40  # characters of the name: Kubernetes makes longer ones of it, of 63
+_LONGEST = 36  # characters of the name: KServe makes `<name>-predictor-<namespace>` of it, which may have 63
+_DIGEST = 8
 _READ = ("s3", "gs", "hdfs", "webhdfs", "https", "http", "pvc", "hf", "oci")  # schemes that KServe fetches from
 _AZURE = re.compile(r"(?:wasbs?|abfss?)://([^@/]+)@([^./]+)\.(?:blob|dfs)\.core\.windows\.net/?(.*)")
 _GIB = 2**30
@@ -100,8 +101,9 @@ def name_of(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if name[:1].isalpha() and len(name) <= _LONGEST and text.isascii():
         return name
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return "-".join(filter(None, ["model" if not name[:1].isalpha() else "", name[:_LONGEST].strip("-"), digest]))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
+    begun = name if name[:1].isalpha() else f"model-{name}"
+    return f"{begun[: _LONGEST - _DIGEST - 1].strip('-')}-{digest}"
 
 
 def _environment() -> list[dict[str, str]]:
