@@ -111,7 +111,7 @@ def test_a_cluster_is_joined_and_left(churn: Churn, serve_on_ray: Callable[..., 
             until(lambda: "Ray runtime started" in log.read_text() or cluster.poll() is not None, "Ray runs")
             joined = {"RAY_ADDRESS": "127.0.0.1:6391"}
             first = serve_on_ray("churn@champion", "--replicas", "1:2", **joined)
-            assert first.url.endswith("/churn-champion")
+            assert first.url.endswith("/churn@champion")
             first.process.kill()
             first.process.wait(60)
             assert first.ask().headers["x-model-version"] == one

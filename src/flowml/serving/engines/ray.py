@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import signal
 from contextlib import suppress
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flowml.serving.server import Options
     from flowml.serving.slots import Role
     from flowml.store.backend.connection import Connection
+    from flowml.store.registered import ModelRef
 
 
 class Everywhere:
@@ -80,7 +82,7 @@ async def _serve(options: Options, count: Count, here: Connection, found: cluste
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # on Windows, where Ctrl-C ends it all the same
             asyncio.get_running_loop().add_signal_handler(number, over.set)
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(options.ref))
+    name = _name(options.ref)
     route = "/" if found.is_own else f"/{name}"  # others may answer at the cluster's address, too
     given = Given(asdict(options), here.uri, here.registry_uri, str(settings.home_folder()))
     fleet = Fleet(name, route, given, count, say=server.say)
@@ -97,6 +99,13 @@ async def _serve(options: Options, count: Count, here: Connection, found: cluste
     finally:
         following.cancel()
         await fleet.end()
+
+
+def _name(ref: ModelRef) -> str:
+    """Return the name of the application, which no other model or alias has, and an address may hold."""
+    text = str(ref).replace("/", "-v")
+    name = re.sub(r"[^A-Za-z0-9_.@-]+", "-", text)
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 async def _follow(options: Options, fleet: Fleet, here: Connection) -> list[Follower[Prepared]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ class Given:
         home: flowml's folder, where a node has the place for it.
     """
 
-    options: dict[str, Any]
+    options: dict[str, Any] = field(repr=False)  # the token is one of them
     uri: str
     registry_uri: str | None
     home: str
