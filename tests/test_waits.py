@@ -27,6 +27,7 @@ UNTIL_THE_USER_ENDS_IT = {
     ("serving/own_process.py", "answers.exception()"),
     ("serving/following.py", "self._moved.wait()"),
     ("serving/threads.py", "self._calls.get()"),
+    ("serving/engines/ray.py", "over.wait()"),
 }
 A_COMMANDS = "ops/reproducing/"  # its programs, git, uv and the flow itself, take as long as they take
 
@@ -45,6 +46,7 @@ HELD = {
     "capture/attempts.py _lock": "in memory",
     "serving/monitoring/reporting.py _lock": "in memory",
     "serving/threads.py _lock": "in memory",
+    "serving/engines/fleet.py _one": "all replicas take a version that they have loaded: two minutes, then it is said",
     "store/sending/creation.py creating": "one run is created: by MLflow's own limits for requests",
     "store/flow_end/summary.py _lock": "in memory",
     "store/sending/child_notes.py _lock": "in memory",

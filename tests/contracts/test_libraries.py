@@ -54,3 +54,16 @@ def test_the_proxy_of_a_function() -> None:
     proxy = Proxy(json.dumps)
     proxy._self_own = 2
     assert (proxy._self_own, hasattr(json.dumps, "_self_own"), proxy.__code__) == (2, False, json.dumps.__code__)
+
+
+def test_the_version_of_a_deployment_on_ray_serve() -> None:
+    """Its `_version` is None until it is set; two deployments of one version differ in their configuration alone."""
+    serve = pytest.importorskip("ray.serve", exc_type=ImportError)
+
+    class Answering:
+        pass
+
+    one, two = (serve.deployment(Answering, user_config=number) for number in (1, 2))
+    assert one._version is None
+    one._version = two._version = "abc"
+    assert one.options(num_replicas=2)._version == "abc"

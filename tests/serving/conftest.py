@@ -7,7 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +84,21 @@ class Server:
         process: Its process.
         log: What it said.
         url: Where it answers.
+        headers: What each request brings.
     """
 
     process: subprocess.Popen[bytes]
     log: Path
     url: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
     def said(self) -> str:
         """Return all that it has said."""
         return self.log.read_text()
 
-    def wait_for(self, line: str) -> None:
+    def wait_for(self, line: str, seconds: float = 60) -> None:
         """Wait until it has said something."""
-        until(lambda: line in self.said() or self._ended(), f"{line!r} in {self.said()}", 60)
+        until(lambda: line in self.said() or self._ended(), f"{line!r} in {self.said()}", seconds)
         assert line in self.said()
 
     def wait_until_it_is_told_where(self) -> None:
@@ -110,7 +112,9 @@ class Server:
 
     def ask(self, body: Any = None, **headers: str) -> httpx.Response:
         """Ask the model."""
-        return httpx.post(f"{self.url}/invocations", json=body or ASKED, headers=headers, timeout=60)
+        return httpx.post(
+            f"{self.url}/invocations", json=body or ASKED, headers={**self.headers, **headers}, timeout=60
+        )
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Private names of Python. Checked with Python 3.10 to 3.14."""
+"""Private names of Python and of Ray. Checked with Python 3.10 to 3.14 and Ray 2.60."""
 
 from __future__ import annotations
 
@@ -17,5 +17,12 @@ INITIALIZING = PrivateName(
     "saving a model may fail while another thread imports a library",
     on_instances=True,
 )
+RAY_VERSION = PrivateName(
+    "ray.serve",
+    "Deployment._version",
+    "lets Ray Serve's replicas take another version of a model as they are, where `serve.run` would start each anew",
+    "each promotion starts the replicas anew, one after the other",
+    on_instances=True,
+)
 
-NAMES = (REGISTER_ATEXIT, INITIALIZING)
+NAMES = (REGISTER_ATEXIT, INITIALIZING)  # Ray may not be installed

@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 _OPEN = {"/ping", "/health"}  # who looks after the server needs no token
 _FEEDBACK, _SCORE = "/feedback", "/invocations"
 _END = 2.0  # seconds that the version beside may take when the server ends
+_ID = b"x-request-id"
+_LONGEST = 200  # characters of a request's id
 _MOST_BESIDE = 8  # requests that the version beside answers at once; it gets no more, for those of users come first
 
 
@@ -54,6 +56,7 @@ class Application:
         end: Is awaited after the last one.
         recorder: Keeps some of the requests.
         report: Is told of each request and of what was asked beside.
+        is_numbered: Whether requests come with an id, which whoever asks is told by what hands them on.
     """
 
     def __init__(  # noqa: PLR0913 - each by its name
@@ -66,9 +69,11 @@ class Application:
         end: Callable[[], Awaitable[None]],
         recorder: Recorder,
         report: Report | None = None,
+        is_numbered: bool = False,
     ) -> None:
         self._lanes, self._limits, self._token = lanes, limits, token.encode()
         self._begin, self._end, self._recorder, self._report = begin, end, recorder, report
+        self._is_numbered = is_numbered
         self._beside: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,14 +135,15 @@ class Application:
         is_score, served = scope["path"] == _SCORE, self._lanes.main.current
         beside = self._lanes.shadow if is_score and self._lanes.shadow and self._lanes.shadow.current else None
         is_kept = is_score and (self._recorder.wants() or beside is not None)
-        number = new_id(is_kept=is_kept)
+        number = headers.get(_ID, b"").decode("latin-1")[:_LONGEST] if self._is_numbered else new_id(is_kept=is_kept)
         if is_score and self._lanes.canary:
             canary, slot = self._lanes.canary
             served = slot.current if slot.current and canary.takes(headers, number) else served
         if served is None:
             await refuse(limited.send, "No version is ready yet. Ask again.")
             return
-        limited.headers = [(b"x-request-id", number.encode())]
+        if not self._is_numbered:
+            limited.headers = [(_ID, number.encode())]
         if not (is_kept or (self._report and is_score)):
             await served.answer(scope, limited.receive, limited.send)
             return

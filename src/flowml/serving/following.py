@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from flowml.errors import ServingError
 from flowml.events import vocabulary
 from flowml.events.emitting import emit
 from flowml.secrets import mask
-from flowml.serving import versions
 from flowml.serving.aside import aside
 from flowml.serving.files import Fetched, Files, key_of
 from flowml.store.registered import NoSuchVersionError, find
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-
-    from flowml.serving.slots import Slot
 
 _logger = logging.getLogger(__name__)
 
@@ -35,12 +32,34 @@ class _Failed:
     until: float
 
 
-class Follower:
-    """Keeps a slot on the version that an alias names.
+class Ready(Protocol):
+    """A version that could answer."""
+
+    @property
+    def fetched(self) -> Fetched:
+        """Which, and its files."""
+
+
+Version = TypeVar("Version", bound=Ready)
+
+
+class Place(Protocol[Version]):
+    """Where a version answers: a slot of this process, or replicas on a cluster."""
+
+    @property
+    def current(self) -> Version | None:
+        """The version that answers."""
+
+    async def use(self, served: Version, /) -> None:
+        """Let another one answer."""
+
+
+class Follower(Generic[Version]):
+    """Keeps a place on the version that an alias names.
 
     Args:
         files: The versions of the model, and what is served of them.
-        loading: How versions are loaded.
+        start: Makes a version ready to answer; a fault in it keeps the version from being used.
         say: Takes a line for whoever runs the server, and tells whether it was said here, and not by another worker.
         every: Seconds between two looks.
     """
@@ -48,23 +67,23 @@ class Follower:
     def __init__(
         self,
         files: Files,
-        loading: versions.Loading,
+        start: Callable[[Fetched], Awaitable[Version]],
         *,
         say: Callable[[str], bool],
         every: float,
     ) -> None:
         self._files, self._ref = files, files.ref
-        self._loading, self._say, self._every = loading, say, every
+        self._start, self._say, self._every = start, say, every
         self._failed: _Failed | None = None
         self._problem = ""  # what was said last, so that it is said once
         self._moved = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def begin_beside(self, slot: Slot) -> None:
+    async def begin_beside(self, place: Place[Version]) -> None:
         """Follow the alias of a version that is tried beside another, which does not wait for it."""
-        self._tasks = [asyncio.create_task(self._follow(slot)), asyncio.create_task(self._listen())]
+        self._tasks = [asyncio.create_task(self._follow(place)), asyncio.create_task(self._listen())]
 
-    async def begin(self, slot: Slot) -> None:
+    async def begin(self, place: Place[Version]) -> None:
         """Serve a first version, and follow the alias from then on.
 
         Where MLflow cannot be asked, or has no such version any more, it is the one that was served here last.
@@ -78,11 +97,11 @@ class Follower:
             if (last := self._files.last()) is None:
                 raise
             self._say_once(f"{shortly(error)}. Serving {last}, which was served here before.")
-            await slot.use(await self._start(last))
+            await place.use(await self._start(last))
         else:
-            await self._serve(slot, found)
+            await self._serve(place, found)
         if self._ref.alias is not None:
-            self._tasks = [asyncio.create_task(self._follow(slot)), asyncio.create_task(self._listen())]
+            self._tasks = [asyncio.create_task(self._follow(place)), asyncio.create_task(self._listen())]
 
     async def end(self) -> None:
         """Follow no more."""
@@ -90,19 +109,19 @@ class Follower:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(self, slot: Slot) -> None:
+    async def _follow(self, place: Place[Version]) -> None:
         while True:
             with suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._moved.wait(), self._every)
             self._moved.clear()
             try:
-                await self._look(slot)
+                await self._look(place)
             except Exception as error:
                 _logger.debug("flowml: the alias could not be followed", exc_info=True)
                 self._say_once(f"{self._ref} could not be followed: {shortly(error)}. It is tried again.")
 
-    async def _look(self, slot: Slot) -> None:
-        served = slot.current.fetched if slot.current else None
+    async def _look(self, place: Place[Version]) -> None:
+        served = place.current.fetched if place.current else None
         goes_on = f"Version {served.version} goes on." if served else ""
         try:
             found = await self._find()
@@ -119,23 +138,20 @@ class Follower:
         if self._failed and self._failed.key == key and now < self._failed.until:
             return
         try:
-            await self._serve(slot, found)
+            await self._serve(place, found)
         except Exception as error:  # noqa: BLE001 - a version that does not load, or fails its example
             self._failed = _Failed(key, now + _AGAIN)
             why = shortly(error)
             if self._say_once(f"{self._ref} is version {found.version} now, which is not served: {why}. {goes_on}"):
                 emit(vocabulary.served(self._ref.model, str(found.version), self._ref.alias or "", refused=why))
 
-    async def _serve(self, slot: Slot, found: ModelVersion) -> None:
+    async def _serve(self, place: Place[Version], found: ModelVersion) -> None:
         fetched = await aside(self._files.fetch, found)
-        await slot.use(await self._start(fetched))
+        await place.use(await self._start(fetched))
         self._failed, self._problem = None, ""
         await aside(self._files.note_last, fetched)
         if self._say(f"{self._ref} is version {fetched.version}, which answers from now on."):
             emit(vocabulary.served(self._ref.model, fetched.version, self._ref.alias or ""))
-
-    async def _start(self, fetched: Fetched) -> versions.Served:
-        return await versions.start(fetched, self._loading)
 
     async def _find(self) -> ModelVersion:
         return await aside(lambda: find(self._files.connection.client, self._ref))

@@ -26,11 +26,14 @@ import uvicorn
 from mlflow.pyfunc import load_model, scoring_server
 app = scoring_server.init(load_model(sys.argv[1]))
 listening = socket.socket(fileno=int(sys.argv[2]))
-uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
+config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=int(sys.argv[3]))
+uvicorn.Server(config).run(sockets=[listening])
 """
 _START = 300.0  # seconds until it answers
 _AGAIN = 1.0  # seconds before it is started again
 _BACKLOG = 2048
+_IDLE = 30.0  # seconds that an unused connection is kept
+_CLOSES = 90  # seconds until the process would close one: long after, or a request may go into one that just closes
 _HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"content-length", b"host"}
 
 
@@ -59,7 +62,7 @@ class OwnProcess:
         import httpx
 
         port = self._socket.getsockname()[1]
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_IDLE)
         timeout = httpx.Timeout(self._seconds + 5)  # MLflow's own limit answers first
         self._client = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=timeout, trust_env=False
@@ -94,7 +97,7 @@ class OwnProcess:
         environment["MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"] = str(max(1, round(self._seconds)))
         with self._log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                *(str(self._python), "-c", _PROGRAM, str(self._folder), str(fd)),
+                *(str(self._python), "-c", _PROGRAM, str(self._folder), str(fd), str(_CLOSES)),
                 stdin=PIPE,
                 stdout=DEVNULL,
                 stderr=log,

@@ -9,8 +9,9 @@ import signal
 import tempfile
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowml import settings
 from flowml.errors import ServingError, SettingsError, TrackingError
@@ -21,8 +22,8 @@ from flowml.serving.following import Follower, shortly
 from flowml.serving.monitoring.recording import Recorder
 from flowml.serving.monitoring.reporting import Report
 from flowml.serving.said import Said, say
-from flowml.serving.slots import Slot, canary_of
-from flowml.serving.versions import Limits, Loading
+from flowml.serving.slots import Role, Slot, canary_of
+from flowml.serving.versions import Limits, Loading, Served, start
 from flowml.stack import ports, servers
 from flowml.stack.ports import Port
 from flowml.store.backend import connection, imports
@@ -92,11 +93,11 @@ def serve(options: Options) -> None:
     """
     import uvicorn
 
-    _check(options)
-    _prepare(options)
-    for ref in [options.ref, *_beside(options)]:
-        _check_version(ref)
-    port = _kept(options.host, options.port)
+    check(options)
+    prepare(options)
+    for ref in served_refs(options).values():
+        check_version(ref)
+    port = kept(options.host, options.port)
     url = servers.address(options.host, port.number)
     say(f"{options.ref} is going to answer at {url}/invocations, until Ctrl-C.")
     with tempfile.TemporaryDirectory(prefix="flowml-serving-") as shared, ExitStack() as stack:
@@ -119,7 +120,12 @@ def serve(options: Options) -> None:
             raise ServingError(failed.read_text("utf-8"))
 
 
-def _check(options: Options) -> None:
+def check(options: Options) -> None:
+    """Refuse options that cannot be.
+
+    Raises:
+        SettingsError: If one cannot.
+    """
     if not servers.is_local(options.host) and not options.token:
         msg = (
             f"Whoever reaches {options.host} could ask the model. Name an environment variable with a token that "
@@ -147,13 +153,13 @@ def _check(options: Options) -> None:
     if not 0 < options.port <= _LAST_PORT:
         msg = f"--port cannot be {options.port}: ports are numbers from 1 to {_LAST_PORT}."
         raise SettingsError(msg, setting="port", value=options.port)
-    for ref in _beside(options):
-        if ref == options.ref:
+    for role, ref in served_refs(options).items():
+        if role != "main" and ref == options.ref:
             msg = f"{ref} is what answers already: name another version, such as {ref.model}@challenger."
             raise SettingsError(msg, setting="canary" if options.canary else "shadow", value=str(ref))
 
 
-def _prepare(options: Options) -> None:
+def prepare(options: Options) -> None:
     """Set MLflow up in this process."""
     for name, value in _QUICK.items():
         os.environ.setdefault(name, value)
@@ -164,13 +170,17 @@ def _prepare(options: Options) -> None:
     connection.connect(may_be_away=True)  # which plain MLflow, and so a model that is loaded, goes to as well
 
 
-def _beside(options: Options) -> list[ModelRef]:
-    """Return the versions that are tried beside the one that answers."""
-    canary = [canary_of(options.canary).ref] if options.canary else []
-    return [*canary, *([parse(options.shadow)] if options.shadow else [])]
+def served_refs(options: Options) -> dict[Role, ModelRef]:
+    """Return what is served: what answers, and what is tried beside."""
+    refs: dict[Role, ModelRef] = {"main": options.ref}
+    if options.canary:
+        refs["canary"] = canary_of(options.canary).ref
+    if options.shadow:
+        refs["shadow"] = parse(options.shadow)
+    return refs
 
 
-def _check_version(ref: ModelRef) -> None:
+def check_version(ref: ModelRef) -> None:
     """Check that there is such a version; where MLflow is away, that one was served here before."""
     here = connection.connect(may_be_away=True)
     try:
@@ -181,8 +191,12 @@ def _check_version(ref: ModelRef) -> None:
             raise
 
 
-def _kept(host: str, first: int) -> Port:
-    """Keep a free port, for no other server of flowml's to take it before this one listens."""
+def kept(host: str, first: int) -> Port:
+    """Keep a free port, for no other server of flowml's to take it before this one listens.
+
+    Raises:
+        SettingsError: If there is none.
+    """
     port = ports.keep_next(host, first)
     if port is None:
         msg = f"There is no free port of {host} from {first} on; is it an address of this machine?"
@@ -192,18 +206,21 @@ def _kept(host: str, first: int) -> Port:
     return port
 
 
+def options_of(told: dict[str, Any]) -> Options:
+    """Return the options that another process was given, from what ``asdict`` made of them."""
+    loading = told["loading"]
+    made = {"ref": ModelRef(**told["ref"]), "loading": Loading(**{**loading, "limits": Limits(**loading["limits"])})}
+    return Options(**{**told, **made})
+
+
 def application() -> Application:
     """Make what answers, in each worker."""
-    told = json.loads(settings.from_environment(_OPTIONS))
-    loading = told.pop("loading")
-    options = Options(
-        ModelRef(**told.pop("ref")), **told, loading=Loading(**{**loading, "limits": Limits(**loading["limits"])})
-    )
-    _prepare(options)
+    options = options_of(json.loads(settings.from_environment(_OPTIONS)))
+    prepare(options)
     here = connection.connect(may_be_away=True)
     main, folder = Slot(), folder_of(here, options.ref.model)
     lead = _follower(here, options, options.ref)
-    beside = list[tuple[Follower, Slot]]()
+    beside = list[tuple[Follower[Served], Slot]]()
     canary = shadow = None
     if options.canary:
         wanted = canary_of(options.canary, options.canary_by)
@@ -245,10 +262,10 @@ def _give_up(options: Options, error: Exception) -> None:
             os.kill(os.getppid(), signal.SIGTERM)
 
 
-def _follower(here: Connection, options: Options, ref: ModelRef) -> Follower:
+def _follower(here: Connection, options: Options, ref: ModelRef) -> Follower[Served]:
     return Follower(
         Files(here, ref),
-        options.loading,
+        partial(start, loading=options.loading),
         say=Said(Path(options.shared) if options.workers > 1 else None, str(ref)),
         every=options.every,
     )

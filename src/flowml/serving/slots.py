@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from flowml.errors import SettingsError
 from flowml.store.registered import ModelRef, parse
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowml.serving.versions import Served
+
+Role: TypeAlias = Literal["main", "canary", "shadow"]  # what a version is served as
 
 _ALL = 2**64
 

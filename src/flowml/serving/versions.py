@@ -137,7 +137,7 @@ async def start(fetched: Fetched, loading: Loading) -> Served:
     """
     use_here()
     if not loading.pickle:
-        await aside(_check_trusted, fetched.folder, str(fetched))
+        await aside(check_trusted, fetched.folder, str(fetched))
     differs = await aside(environments.misfits, fetched.folder) if loading.own_environment else []
     if differs:
         python = await aside(environments.make, fetched.folder)
@@ -187,8 +187,16 @@ async def _check(served: Served) -> None:
         raise ServingError(msg)
 
 
-def _check_trusted(folder: Path, named: str) -> None:
-    """Refuse a version whose files are not data alone: one that runs code of its own when it is loaded."""
+def check_trusted(folder: Path, named: str) -> None:
+    """Refuse a version whose files are not data alone: one that runs code of its own when it is loaded.
+
+    Args:
+        folder: Its files.
+        named: Which it is, for people.
+
+    Raises:
+        ServingError: If it is such a one, or has no `predict`.
+    """
     from mlflow.models import Model
 
     flavors = Model.load(str(folder)).flavors
