@@ -6,6 +6,8 @@ READY := .venv/.ready
 SITE := .venv/.site
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := --constraint constraints.txt
+# Most tests wait for a server or a process now and then: two at a time use what one leaves.
+TWO := --numprocesses 2 --dist loadgroup
 
 # Nothing that is run from here reports to anybody.
 export DO_NOT_TRACK := true
@@ -31,10 +33,10 @@ demo: $(READY) ## train on real data, tracked: runs flows/train.py and says wher
 	@$(BIN)/flowml show training
 
 test: lint type oldest $(SITE) ## all that must hold for a change: style, types, house rules, tests (not the slow ones), the site
-	@$(BIN)/python -m pytest -m "not slow and not soak"
+	@$(BIN)/python -m pytest $(TWO) -m "not slow and not soak"
 
 test-all: lint type oldest $(SITE) ## the same with the slow tests
-	@$(BIN)/python -m pytest -m "not soak"
+	@$(BIN)/python -m pytest $(TWO) -m "not soak"
 
 check: lint $(READY) ## the quick part of it, for each commit
 	@$(BIN)/mypy
