@@ -14,35 +14,31 @@ from tests.browser.conftest import photograph
 from tests.ends.processes import child, until
 from tests.stack.conftest import ROOT, Project
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
-
-MAKE_VERSION = """
-from flowml.store.backend.connection import connect
-
-client = connect().client
-client.create_registered_model("churn")
-client.create_model_version("churn", "s3://nowhere/1")
-"""
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture
-def asking(chromium: str, tmp_path: Path) -> Iterator[str]:
-    """Both servers, and a flow that is suspended because it asks; Prefect's address."""
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project with both servers."""
     project = Project(tmp_path / "project")
-    project.environment["PYTHONPATH"] += f":{ROOT}"
+    project.environment["PYTHONPATH"] += f":{ROOT / 'flows'}"
     try:
         assert project.flowml("up", "--detach").returncode == 0
-        prefect = json.loads(project.flowml("status", "--json").stdout)["servers"]["prefect"]["url"]
-        assert project.python("-c", MAKE_VERSION).returncode == 0
-        told, log = {**project.environment, "PREFECT_API_URL": f"{prefect}/api"}, tmp_path / "serve.log"
-        with child("-m", "tests.registry.served", log=log, environment=told, folder=project.folder):
-            words = ["releases/asks", "--param", "version=1", "--param", f"folder={project.folder}"]
-            words += ["--param", "form=Ticketed"]
-            until(lambda: project.flowml("trigger", *words).returncode == 0, "the flow is served")
-            yield prefect
+        yield project
         assert project.flowml("down").returncode == 0
     finally:
         project.end()
+
+
+@pytest.fixture
+def asking(chromium: str, project: Project, tmp_path: Path) -> Iterator[str]:
+    """``flows/promote.py`` as it is served, suspended because it asks; Prefect's address."""
+    prefect = json.loads(project.flowml("status", "--json").stdout)["servers"]["prefect"]["url"]
+    told, log = {**project.environment, "PREFECT_API_URL": f"{prefect}/api"}, tmp_path / "serve.log"
+    words = ["-m", "flowml", "serve", str(ROOT / "flows" / "promote.py")]
+    with child(*words, log=log, environment=told, folder=project.folder):
+        until(lambda: project.flowml("trigger", "promotion/every-week").returncode == 0, "the flow is served", 120)
+        yield prefect
 
 
 def flow_run(prefect: str) -> dict[str, Any]:
@@ -59,29 +55,35 @@ def is_asked(prefect: str, number: int) -> bool:
     return state["name"] == "Suspended" and key.endswith(f"-{number}")
 
 
-def answer(page: Page, ticket: str, picture: Path) -> None:
-    """Press Resume, approve with a reason, a name and a ticket, and submit."""
+def answer(page: Page, why: str, picture: Path) -> None:
+    """Press Resume, approve with a reason and a name, and submit."""
     page.get_by_role("button", name="Resume", exact=True).click()
     form = page.locator(".p-modal__card")
     form.get_by_role("switch").click()
-    form.get_by_role("button", name="str", exact=True).click()
-    for place, text in enumerate(("Checked the branch offices.", "Ada", ticket)):
+    for place, text in enumerate((why, "Ada")):
         form.locator("textarea").nth(place).fill(text)
     photograph(page, picture)
     form.get_by_role("button", name="Submit").click()
 
 
-def test_a_version_is_approved_in_prefects_ui(asking: str, browser: BrowserContext, pictures: Path) -> None:
-    """A ticket that the form does not know is asked for again, and that is said; with a known one the flow goes on."""
+def test_a_version_is_approved_in_prefects_ui(
+    project: Project, asking: str, browser: BrowserContext, pictures: Path
+) -> None:
+    """A blank reason is asked for again, and that is said; with one the version is champion, its chain complete."""
     prefect = asking
-    until(lambda: is_asked(prefect, 0), "it asks", 200, every=1)
+    until(lambda: is_asked(prefect, 0), "it asks", 400, every=1)
     page = browser.new_page()
     page.goto(f"{prefect}/runs/flow-run/{flow_run(prefect)['id']}")
-    answer(page, "nonsense", pictures / "approval-refused.png")
-    until(lambda: is_asked(prefect, 1), "it asks again", 200, every=1)
+    answer(page, "  ", pictures / "approval-refused.png")
+    until(lambda: is_asked(prefect, 1), "it asks again", 400, every=1)
     page.reload()
     page.get_by_role("button", name="Resume", exact=True).click()
     expect(page.get_by_text("The last answer was not accepted")).to_be_visible()
     page.get_by_role("button", name="Close", exact=True).click()
-    answer(page, "REL-1", pictures / "approval.png")
-    until(lambda: flow_run(prefect)["state"]["name"] == "Completed", "it goes on", 200, every=1)
+    answer(page, "Checked the branch offices.", pictures / "approval.png")
+    until(lambda: flow_run(prefect)["state"]["name"] == "Completed", "it goes on", 400, every=1)
+    audit = project.flowml("audit", "churn@champion", "--verify", "--json")
+    told = json.loads(audit.stdout)
+    assert (audit.returncode, told["complete"], told["wrong"]) == (0, True, []), audit.stdout
+    (approval,) = (link for link in told["links"] if link["name"] == "approval")
+    assert [each["who"] for each in approval["facts"]["approvals"]] == ["Ada"]

@@ -206,8 +206,9 @@ def over_this_one(folder: Path, made: Path) -> str:
     place = folder / f"with {made.stem}"
     subprocess.run([environment.uv(), "venv", "-q", "--python", sys.executable, str(place)], check=True)
     python = place / "bin" / "python"
-    install = [environment.uv(), "pip", "install", "-q", "--python", str(python), "--no-index", "--no-deps"]
-    subprocess.run([*install, str(made)], check=True)
+    install = [environment.uv(), "pip", "install", "-q", "--python", str(python), "--no-deps", "--no-index"]
+    name, version, *_ = made.name.split("-")
+    subprocess.run([*install, "--find-links", str(made.parent), f"{name}=={version}"], check=True)
     (site,) = (place / "lib").glob("python*/site-packages")
     (site / "over.pth").write_text("\n".join(path for path in sys.path if "site-packages" in path) + "\n")
     return str(python)
