@@ -8,9 +8,10 @@ from datetime import datetime, timedelta, timezone
 from flowml.errors import RegistryError, nearest_or_some
 from flowml.ops import output
 from flowml.ops.runs import connected
-from flowml.registry import history, references
+from flowml.registry import history
 from flowml.registry.history import Move
 from flowml.store.backend.failures import explained
+from flowml.store.registered import references
 
 _TITLES = ("number", "when", "alias", "from", "to", "by", "how", "gate", "approved by", "why")
 _CLOCKS = timedelta(minutes=1)  # by which two machines may differ
