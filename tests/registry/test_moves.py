@@ -219,7 +219,6 @@ def test_a_long_wait_is_told_once(versions, monkeypatch, capsys, caplog):
         (("history", "churn", "--at", "yesterday"), "--at cannot be 'yesterday'"),
         (("history", "churn", "--at", "2001-01-01"), "No version was champion at 2001-01-01"),
         (("history", "churn", "--at", ""), "--at cannot be ''"),
-        (("history", "churn", "--at", "2101-01-01"), "--at cannot be '2101-01-01': nobody knows yet"),
         (("history", "churn", "--alias", "champoin"), "No alias 'champoin' of churn was ever moved. Did you mean"),
         (("history", "churn", "--alias", "x", "--at", "2020-01-01"), "No alias 'x' of churn was ever moved. There is"),
         (

@@ -9,6 +9,8 @@ from uuid import uuid4
 import pandas as pd
 import pytest
 from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
 from tests.runs import run_of, runs_of
 
 import flowml
@@ -91,6 +93,22 @@ def test_a_retry_makes_one_version(client, rows):
     assert attempts[0] == attempts[1]
     assert len(client.search_model_versions("name = 'churn'")) == 2
     assert len(runs_of(client, "register")) == 4
+
+
+def test_a_search_is_logged_once(client, rows):
+    """What joblib has no hash of, such as a search with its masked arrays, is known again all the same."""
+
+    @task
+    def search(rows: pd.DataFrame) -> GridSearchCV:
+        return GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=2, scoring="r2").fit(rows[["x"]], rows["x"])
+
+    @flow
+    def training() -> str:
+        return flowml.register(search(pd.concat([rows, rows])), "churn").version
+
+    training()
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert len(client.search_logged_models(experiments)) == 1
 
 
 @pytest.mark.parametrize("is_fitted_anew", [False, True])

@@ -193,6 +193,16 @@ class _Short:
             raise _TooLargeError
 
 
+class _Hashing:
+    """A file that keeps the digest of what is written alone."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+
+    def write(self, part: bytes, /) -> None:
+        self.digest.update(part)
+
+
 def digest_of(value: object) -> str | None:
     """Give a digest by which a model is known again where its object is another, such as one that a cache gave.
 
@@ -228,9 +238,15 @@ def _fingerprint_of(value: object) -> str | None:
         pass_on(error)
     try:
         return str(joblib.hash(value))
+    except BaseException as error:  # noqa: BLE001 - of any class of the user's; it knows no masked arrays, as searches have
+        pass_on(error)
+    pickled = _Hashing()
+    try:
+        pickle.Pickler(pickled, pickle.HIGHEST_PROTOCOL).dump(value)
     except BaseException as error:  # noqa: BLE001 - of any class of the user's
         pass_on(error)
         return None
+    return pickled.digest.hexdigest()
 
 
 def _remember(value: object, serialized: Serialized) -> None:
