@@ -40,6 +40,7 @@ _OPTIONS = "FLOWML_SERVING_OPTIONS"
 _BACKLOG = 2048
 _READY, _FAILED = "ready", "failed"  # files: a process has answered; why none could
 _END = 30  # seconds that requests may take when the server is ended
+_IDLE = 75  # seconds that a connection may be idle: clients drop theirs before, so that none asks by a closed one
 _QUICK = {  # of MLflow's client, which would try for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -115,6 +116,7 @@ def serve(options: Options) -> None:
                 access_log=False,
                 lifespan="on",
                 timeout_graceful_shutdown=_END,
+                timeout_keep_alive=_IDLE,
             )
         if (failed := Path(shared, _FAILED)).exists():
             raise ServingError(failed.read_text("utf-8"))
