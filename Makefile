@@ -7,7 +7,7 @@ SITE := .venv/.site
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := --constraint constraints.txt
 # Most tests wait for a server or a process now and then: two at a time use what one leaves.
-TWO := --numprocesses 2 --dist loadgroup
+TWO := --numprocesses 2 --dist loadfile
 
 # Nothing that is run from here reports to anybody.
 export DO_NOT_TRACK := true

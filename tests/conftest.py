@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 os.environ |= {  # before Prefect and MLflow are imported: tests report to nobody
     "DO_NOT_TRACK": "true",
@@ -28,12 +29,17 @@ _SHARED = {"everywhere": "everywhere", "conformance": "conformance", "stack": "p
 """Folders whose tests share servers, or want the ports that flowml up takes by itself: one process runs each."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Let one process run all tests of a file, where several share the work: what a file has made is made once."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(_SHARED.get(folder, str(item.path))))
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder = nodeid.split("/")[1]
+            return _SHARED.get(folder) or str(super()._split_scope(nodeid))
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

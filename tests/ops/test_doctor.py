@@ -110,23 +110,19 @@ def test_versions_that_do_not(
 
 
 def test_private_names(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that flowml uses are listed; of one that is gone it is said what is lost."""
+    """That all are there is one line; of one that is gone it is said what is lost."""
     found = only(versions.private_names)
-    assert (found.severity, "_active_run_stack" in found.message, "_deployment_id" in found.message) == (
-        "ok",
-        True,
-        True,
-    )
-    monkeypatch.delattr("prefect.context._deployment_id")
+    assert (found.severity, "private names that flowml uses" in found.message) == ("ok", True)
+    monkeypatch.delattr("mlflow.utils.validation._validate_param")
     assert only(versions.private_names).severity == "ok"  # its source has it: nothing is imported to look closer
-    lacking = project / "installed" / "prefect"
+    lacking = project / "installed" / "mlflow" / "utils"
     lacking.mkdir(parents=True)
-    for name in ("__init__.py", "context.py"):
-        (lacking / name).touch()
-    monkeypatch.syspath_prepend(str(lacking.parent))
+    for file in (lacking.parent / "__init__.py", lacking / "__init__.py", lacking / "validation.py"):
+        file.touch()
+    monkeypatch.syspath_prepend(str(project / "installed"))
     gone = next(iter(versions.private_names(setup_here())))
     assert gone.severity == "warning"
-    assert "prefect.context._deployment_id: runs of subflows do not say" in gone.message
+    assert "mlflow.utils.validation._validate_param: it is refused when the flow ends" in gone.message
 
 
 def test_versions_that_go_together_from_prefect_3_9_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,24 +77,6 @@ class Tracked(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot 
         self._self_track = track
         self._self_hints: Mapping[str, Any] | None = None
         self._self_reads: Mapping[str, ReadModel] = {}
-        self._self_signature: inspect.Signature | None = None
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """The function's signature, found once: Prefect asks for it four times in each call.
-
-        Not of a function that wraps another: Prefect asks for the signatures of both.
-        """
-        if hasattr(self.__wrapped__, "__wrapped__"):
-            raise AttributeError("__signature__")  # noqa: EM101 - as of any object without one
-        if self._self_signature is None:
-            self._self_signature = inspect.signature(self.__wrapped__)
-        return self._self_signature
-
-    @__signature__.setter
-    def __signature__(self, signature: inspect.Signature | None) -> None:
-        self.__wrapped__.__signature__ = signature
-        self._self_signature = None
 
     def __copy__(self) -> Tracked:
         return Tracked(self.__wrapped__, self._self_track)
