@@ -56,7 +56,6 @@ class Application:
         end: Is awaited after the last one.
         recorder: Keeps some of the requests.
         report: Is told of each request and of what was asked beside.
-        is_numbered: Whether requests come with an id, which whoever asks is told by what hands them on.
     """
 
     def __init__(  # noqa: PLR0913 - each by its name
@@ -69,11 +68,9 @@ class Application:
         end: Callable[[], Awaitable[None]],
         recorder: Recorder,
         report: Report | None = None,
-        is_numbered: bool = False,
     ) -> None:
         self._lanes, self._limits, self._token = lanes, limits, token.encode()
         self._begin, self._end, self._recorder, self._report = begin, end, recorder, report
-        self._is_numbered = is_numbered
         self._beside: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,14 +132,15 @@ class Application:
         is_score, served = scope["path"] == _SCORE, self._lanes.main.current
         beside = self._lanes.shadow if is_score and self._lanes.shadow and self._lanes.shadow.current else None
         is_kept = is_score and (self._recorder.wants() or beside is not None)
-        number = headers.get(_ID, b"").decode("latin-1")[:_LONGEST] if self._is_numbered else new_id(is_kept=is_kept)
+        is_numbered = not self._recorder.is_numbering  # then whoever asks is told by what hands the requests on
+        number = headers.get(_ID, b"").decode("latin-1")[:_LONGEST] if is_numbered else new_id(is_kept=is_kept)
         if is_score and self._lanes.canary:
             canary, slot = self._lanes.canary
             served = slot.current if slot.current and canary.takes(headers, number) else served
         if served is None:
             await refuse(limited.send, "No version is ready yet. Ask again.")
             return
-        if not self._is_numbered:
+        if not is_numbered:
             limited.headers = [(_ID, number.encode())]
         if not (is_kept or (self._report and is_score)):
             await served.answer(scope, limited.receive, limited.send)

@@ -101,7 +101,7 @@ class Follower(Generic[Version]):
         else:
             await self._serve(place, found)
         if self._ref.alias is not None:
-            self._tasks = [asyncio.create_task(self._follow(place)), asyncio.create_task(self._listen())]
+            await self.begin_beside(place)
 
     async def end(self) -> None:
         """Follow no more."""

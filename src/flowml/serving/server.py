@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -104,7 +104,8 @@ def serve(options: Options) -> None:
     with tempfile.TemporaryDirectory(prefix="flowml-serving-") as shared, ExitStack() as stack:
         stack.callback(port.give_back)
         os.environ[_OPTIONS] = json.dumps(asdict(replace(options, shared=shared)))  # for the processes of uvicorn's
-        with suppress(SystemExit):  # how uvicorn ends where the first version cannot answer
+        failed = Path(shared, _FAILED)
+        try:
             uvicorn.run(
                 f"{__name__}:application",
                 factory=True,
@@ -118,7 +119,10 @@ def serve(options: Options) -> None:
                 timeout_graceful_shutdown=_END,
                 timeout_keep_alive=_IDLE,
             )
-        if (failed := Path(shared, _FAILED)).exists():
+        except SystemExit:  # how uvicorn ends where the first version cannot answer, or it cannot listen, which it says
+            if not failed.exists():
+                raise
+        if failed.exists():
             raise ServingError(failed.read_text("utf-8"))
 
 

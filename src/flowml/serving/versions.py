@@ -53,7 +53,7 @@ class Served:
         MLflow's application answers 504 where a prediction takes too long, but waits for the prediction all the same,
         which may be for ever. Here nobody does.
         """
-        task, status, is_over = asyncio.current_task(), 0, False
+        status, is_over = 0, False
 
         async def named(message: Message) -> None:
             nonlocal status, is_over
@@ -62,22 +62,19 @@ class Served:
                 message["headers"] = [*message.get("headers", ()), *self._headers]
             await send(message)
             ends = message["type"] == "http.response.body" and not message.get("more_body")
-            if ends and status == HTTPStatus.GATEWAY_TIMEOUT and task and not is_over:
+            if ends and status == HTTPStatus.GATEWAY_TIMEOUT:
                 is_over = True
-                task.cancel()
+                answering.cancel()
 
         assert self._app is not None  # noqa: S101 - nobody is given a version whose last request has ended
         self.running += 1
         try:
             with predicting_in(self._threads):
-                await self._app(scope, receive, named)
-                if is_over:
-                    await asyncio.sleep(0)  # where the cancellation comes that nothing has waited for
+                answering = asyncio.ensure_future(self._app(scope, receive, named))
+            await answering
         except asyncio.CancelledError:
             if not is_over:
                 raise
-            if task and hasattr(task, "uncancel"):  # from Python 3.11 on
-                task.uncancel()
         finally:
             self.running -= 1
             await self._end_if_over()

@@ -135,8 +135,8 @@ def _flow_tags(flow: prefect.Flow[..., Any], run: FlowRun) -> dict[str, str]:
     tags |= {"prefect.flow_run_name": describe.mask(run.name), "prefect.api": api()}
     tags |= _page("prefect.flow_run_url", "flow-run", run.id)
     # prefect.runtime.deployment.id asks the API each time. A subflow's run has none: it is that of the flow around it.
-    around = (each.deployment_id for each in contexts.flow_runs_around())
-    deployment_id = run.deployment_id or next(filter(None, around), None)
+    around = (each for each in contexts.flow_runs_around() if each.deployment_id and not contexts.is_left(each))
+    deployment_id = run.deployment_id or next((each.deployment_id for each in around), None)
     return tags | ({"prefect.deployment_id": str(deployment_id)} if deployment_id else {})
 
 

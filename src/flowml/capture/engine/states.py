@@ -79,7 +79,15 @@ def _concluded(engine: Any, watch: RunWatch, verdict: Verdict, proposed: State[A
         watch.session = _without_a_body(engine, attempt, watch.began or verdict.ended)
     if is_flow and not verdict.retried and getattr(engine.flow, "track", None):
         hooks.attach(engine.flow)
+    if verdict.cached and verdict.result_key and watch.session:
+        _note_reused(run.state, verdict.result_key)
     return _conclude(watch, verdict)
+
+
+@_safely
+def _note_reused(state: State[Any], key: str) -> None:
+    """Let the models be known again that a cache gave back."""
+    store.note_reused(getattr(state.data, "result", None), key)
 
 
 @_safely
@@ -252,16 +260,9 @@ def _verdict_in(state: State[Any], *, is_flow: bool) -> Verdict | None:
     if not state.is_final():
         return None
     error = _error_in(state) if state.is_failed() or state.is_crashed() else None
-    key, cached = _result_key(state), not is_flow and name == "Cached"
-    if cached and key:
-        _note_reused(state, key)
-    return Verdict(_STATUS[state.type], ended, name, error, result_key=key, cached=cached)
-
-
-@_safely
-def _note_reused(state: State[Any], key: str) -> None:
-    """Let the models be known again that a cache gave back."""
-    store.note_reused(getattr(state.data, "result", None), key)
+    return Verdict(
+        _STATUS[state.type], ended, name, error, result_key=_result_key(state), cached=not is_flow and name == "Cached"
+    )
 
 
 def _milliseconds(state: State[Any]) -> int:

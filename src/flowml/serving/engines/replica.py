@@ -89,9 +89,8 @@ class Replica:
             token=options.token,
             begin=_nothing,
             end=_nothing,
-            recorder=Recorder(self._files["main"].folder, options.sample, is_numbering=False),
+            recorder=Recorder(self._files["main"].folder, options.sample, is_numbering=False),  # Ray Serve does it
             report=Report(here, options.report, self._files["main"].folder) if options.report else None,
-            is_numbered=True,  # by Ray Serve's proxy, which tells whoever asks
         )
 
     def __serve_build_asgi_app__(self) -> App:

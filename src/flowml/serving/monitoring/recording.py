@@ -49,7 +49,7 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, every: int, *, is_numbering: bool = True) -> None:
-        self._folder, self._every, self._is_numbering = folder, every, is_numbering
+        self._folder, self._every, self.is_numbering = folder, every, is_numbering
         self._count = itertools.count(1)
         self._files = itertools.count(1)
         self._rows: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue(_MOST_WAITING)
@@ -73,15 +73,15 @@ class Recorder:
     async def feedback(self, body: bytes, send: Send) -> None:
         """Take what somebody says was right about an answer."""
         try:
-            number, truth = _feedback(body, is_own=self._is_numbering)
+            number, truth = _feedback(body, is_own=self.is_numbering)
         except ValueError as error:
             await refuse(send, f"That is no feedback: {error}. {_FORM}", HTTPStatus.BAD_REQUEST)
             return
-        if self._is_numbering and int(number, 16) % 2 == 0:
+        if self.is_numbering and int(number, 16) % 2 == 0:
             why = "The answer with this id was not kept, so that nothing can be compared: see --sample."
             await answer(send, {"id": number, "kept": False, "message": why}, HTTPStatus.ACCEPTED)
         elif self._put("feedback", {"id": number, "time": formats.now(), "truth": truth.encode()}):
-            more = {"kept": True} if self._is_numbering else {}
+            more = {"kept": True} if self.is_numbering else {}
             await answer(send, {"id": number, **more}, HTTPStatus.ACCEPTED)
         else:
             await refuse(send, "Too much feedback waits to be written. Send it again.")

@@ -148,17 +148,21 @@ def _locked(path: Path) -> int:
 
 
 def is_locked(path: Path) -> bool | None:
-    """Tell whether a process of this machine has a journal's lock; None where the system has no such locks."""
+    """Tell whether a process of this machine has a journal's lock; None where that cannot be told."""
     if fcntl is None:
         return None
     try:
         lock = os.open(path.with_suffix(_LOCK), os.O_RDONLY)
     except FileNotFoundError:
         return False
+    except OSError:  # somebody else's
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # the file system has no locks
+        return None
     finally:
         os.close(lock)
     return False

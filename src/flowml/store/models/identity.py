@@ -11,6 +11,7 @@ import uuid
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _MOST = 100_000_000  # bytes of a pickled model of which a digest is made: it takes two copies of it
 _VERBS = ("predict", "forward", "transform")  # of which a model has one
+_MOST_MEMBERS = 100  # of a result, that are looked at: a list may have millions
 _LEFT_BY_AUTOLOG = AUTOLOGGED_RUN.name.rpartition(".")[2]
 
 
@@ -153,7 +155,7 @@ def note_reused(result: object, key: str) -> None:
         key: Where Prefect keeps it.
     """
     members = result.values() if isinstance(result, dict) else result if isinstance(result, list | tuple) else [result]
-    for one in members:
+    for one in islice(members, _MOST_MEMBERS):
         if any(hasattr(type(one), verb) for verb in _VERBS) and serialized_of(one) is None:
             unchanged_or_new(one).reused = key
 
