@@ -130,12 +130,12 @@ class Journal:
         rows = [(run, kind, json.dumps(data, separators=(",", ":"))) for kind, data in entries]
         with self._lock, on_disk.explained(self.path):
             connection = self._opened()
-            self._check_size()
+            self._check_size(connection)
             self._alive.add(run)
             values = [value for row in rows for value in row]
             return int(connection.execute(_INSERT + ", (?, ?, ?)" * (len(rows) - 1), values).lastrowid or 0)
 
-    def _check_size(self) -> None:
+    def _check_size(self, connection: sqlite3.Connection) -> None:
         """Look now and then whether it has passed its limit.
 
         Raises:
@@ -143,7 +143,7 @@ class Journal:
         """
         self._added += 1
         if self._added % _LOOK == 1 or self._is_full:
-            most, size = settings.current().journal_limit, self.path.stat().st_size + on_disk.size_of_log(self.path)
+            most, size = settings.current().journal_limit, on_disk.size_of_entries(connection)
             self._is_full = size > most
             if self._is_full:
                 msg = f"The journal {self.path} has {size:,} bytes, more than its limit of {most:,} (journal_limit)."

@@ -104,6 +104,14 @@ def _gone(path: Path) -> str:
     return f"{path} is gone."
 
 
+def size_of_entries(connection: sqlite3.Connection) -> int:
+    """Return the bytes of what waits in a journal, without the room that entries left that are gone."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
 def size_of_log(path: Path) -> int:
     """Return the bytes of the write-ahead log of a journal."""
     log = path.with_name(f"{path.name}-wal")

@@ -37,7 +37,8 @@ class Backlog:
         closing, mine = out.closing, out.journal
         is_simple = closing is not None and closing.status == "FINISHED" and not closing.rolls_up
         is_unsent = not (out.created.done() or out.was_tried or out.is_restored) and out.new is not None
-        if closing is None or mine is None or not (is_simple and is_unsent and out.root and mine.is_open()):
+        is_whole = mine is not None and mine.is_open() and not out.has_gaps
+        if closing is None or mine is None or not (is_simple and is_unsent and out.root and is_whole):
             return False
         out.let_go()
         out.closing = None

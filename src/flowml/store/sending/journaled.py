@@ -97,31 +97,35 @@ def done(out: Outgoing) -> None:
 
 
 def _write(out: Outgoing, entries: list[tuple[str, Any]]) -> int:
-    """Write entries about a run, after its header; return the number of the last, 0 if they cannot be written."""
-    if out.keeps_no_journal:
-        return 0
+    """Write entries about a run, after its header; return the number of the last, 0 if they cannot be written.
+
+    What comes later is tried again: a disk that was full may have room by then.
+    """
     try:
         try:
             return _add(out, entries)
         except JournalClosedError:  # the last run in it was sent at this very moment
             return _add(out, entries)
     except (JournalError, TypeError, ValueError) as error:
-        out.journal, out.keeps_no_journal = None, True
+        out.has_gaps = True
         (out.root or out).losses.say_unjournaled(str(error))
         return 0
 
 
 def _add(out: Outgoing, entries: list[tuple[str, Any]]) -> int:
-    if out.journal is None or not out.journal.is_open():
+    mine = out.journal if out.journal and out.journal.is_open() else None
+    if mine is None:
         above = out.root.journal if out.root else None
         mine = above if above and above.is_open() else current()
         if mine is None:
             return 0
-        entries, out.journal = [("run", _header(out)), *entries], mine
+        entries = [("run", _header(out)), *entries]
     if not entries:
         return 0
-    made = [(kind, _forms(data, out.journal) if kind in {"records", "kept"} else data) for kind, data in entries]
-    return out.journal.add(out.key, made)
+    made = [(kind, _forms(data, mine) if kind in {"records", "kept"} else data) for kind, data in entries]
+    number = mine.add(out.key, made)
+    out.journal = mine
+    return number
 
 
 def _quietly(job: Callable[[], None]) -> None:

@@ -194,7 +194,7 @@ class Outgoing:
     opened: Outgoing | None = None  # what that process left to be sent of the run, where it is sent here too
     store: Callable[[], Mapping[str, Any]] | None = None  # tells which store it goes to, for the journal
     journal: Journal | None = None  # the one that tells of it
-    keeps_no_journal: bool = False  # because it cannot be written, or there is nothing that could be lost
+    has_gaps: bool = False  # whether the journal could not take a part of it
     unsent: list[int] = field(default_factory=list)  # the journal's entries of what was sorted and not sent
     is_restored: bool = False  # whether it was read from a journal, so that MLflow may have it, or a part of it
     was_tried: bool = False  # whether its creation was tried, and nobody knows whether it came to be

@@ -231,7 +231,7 @@ class Writer:
             try:
                 self.flush(settings.current().timeout, of=out.root or out, delay=out.delay)
             except TrackingError as problem:
-                if not (problem.waits and out.journal):
+                if not (problem.waits and out.journal and not out.has_gaps):
                     raise  # else it is on the disk, and the end of the flow says so
 
     def is_working(self) -> bool:
