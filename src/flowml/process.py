@@ -8,9 +8,10 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 
 TAG = "flowml.process"
@@ -37,6 +38,21 @@ class Process:
         """Tell whether it has ended; None if it is on another machine or in another container."""
         # A process that has the number by now began at another time.
         return began(self.pid) != self.started if self.machine == _machine() else None
+
+
+def unique_id() -> str:
+    """Return text of 32 characters that no other process has, and this one never again.
+
+    A random number for each call would ask the system, and let another thread go first.
+    """
+    global _ids  # noqa: PLW0603 - made when it is first asked for, and anew in a forked child
+    mine = _ids
+    if mine is None or mine[0] != os.getpid():
+        mine = _ids = os.getpid(), uuid.uuid4().hex[:22], count()
+    return f"{mine[1]}{next(mine[2]):010x}"
+
+
+_ids: tuple[int, str, Iterator[int]] | None = None
 
 
 def tags() -> Mapping[str, str]:

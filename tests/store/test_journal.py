@@ -491,10 +491,13 @@ def test_a_journal_holds_no_password(project: Path) -> None:
 
 
 def test_a_folder_that_is_removed_meanwhile_costs_what_was_in_it(project: Path) -> None:
-    """After the user removed the folder, what is logged then is in a new journal."""
+    """After the user removed the folder, what is logged from the next moment on is in a new journal."""
     program = (
-        "import shutil\nhold()\nroot = open_run(owner('root', 'flow'), track=Track(), parent=None)\n"
-        "shutil.rmtree('.flowml/journal')\nroot.put([records.Metric('after', 1.0)])\ndie()"
+        "import shutil\nfrom pathlib import Path\nhold()\n"
+        "root = open_run(owner('root', 'flow'), track=Track(), parent=None)\n"
+        "shutil.rmtree('.flowml/journal')\n"
+        "while not Path('.flowml/journal').exists():\n    root.put([records.Tag('t', 'a')])\n"
+        "root.put([records.Metric('after', 1.0)])\ndie()"
     )
     killed(program, project)
     assert recover(journals(project)).problems == []

@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ TORN = "torn"
 """The kind of an entry that cannot be read."""
 
 _LOOK = 500  # so many entries are added between two looks at its size
+_EVERY = 0.1  # seconds between two looks whether the file is there: each lets the thread that sends go first
 _CHECKPOINT = 16_000_000  # bytes of the write-ahead log, after which it is written into the file
 
 
@@ -69,6 +71,7 @@ class Journal:
         self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
         self._alive: set[str] = set()
         self._added, self._is_full = 0, False
+        self._look_again = 0.0
         _open_here.add(path)
 
     @classmethod
@@ -234,9 +237,11 @@ class Journal:
                 os.close(self._held)
 
     def _opened(self) -> sqlite3.Connection:
-        if self._connection is not None and not self.path.exists():  # somebody has removed the folder
-            self._alive.clear()
-            self.close()
+        if self._connection is not None and time.monotonic() > self._look_again:
+            self._look_again = time.monotonic() + _EVERY
+            if not self.path.exists():  # somebody has removed the folder
+                self._alive.clear()
+                self.close()
         if self._connection is None:
             msg = f"{self.path} is closed"
             raise JournalClosedError(msg)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -14,6 +13,7 @@ from weakref import WeakSet
 
 from flowml import records
 from flowml.errors import TrackingError
+from flowml.process import unique_id
 from flowml.storable import numbered
 from flowml.store.backend.notifications import Subscriber
 from flowml.store.flow_end.figures import Figures
@@ -189,7 +189,7 @@ class Outgoing:
     figures: Figures = field(default_factory=Figures)  # of the tasks of an outermost run
     is_ended: bool = False  # whether subscribers were told that a flow's run has ended
     is_ending: bool = False  # whether it was said that it has ended, and is not closed yet
-    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    key: str = field(default_factory=unique_id)
     found_by: str | None = None  # the key of the run, where another process opens it
     opened: Outgoing | None = None  # what that process left to be sent of the run, where it is sent here too
     store: Callable[[], Mapping[str, Any]] | None = None  # tells which store it goes to, for the journal
