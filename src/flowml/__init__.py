@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from flowml.serving.deploying import ServedModel, deploy_model
     from flowml.serving.monitoring.kept import served_requests
     from flowml.serving.monitoring.measured import served_metrics
+    from flowml.serving.monitoring.table_drift import Drift, measure_drift
+    from flowml.serving.monitoring.tables import ServedTables, served_tables
 
 __all__ = [
     "Approval",
@@ -50,6 +52,7 @@ __all__ = [
     "Dataset",
     "Deployment",
     "DeploymentError",
+    "Drift",
     "Flow",
     "FlowmlError",
     "Interval",
@@ -71,6 +74,7 @@ __all__ = [
     "RegistryError",
     "ReleaseForm",
     "ServedModel",
+    "ServedTables",
     "ServingError",
     "SettingsError",
     "Significant",
@@ -95,11 +99,13 @@ __all__ = [
     "log_params",
     "mask_logs",
     "materialize",
+    "measure_drift",
     "promote",
     "register",
     "rollback",
     "served_metrics",
     "served_requests",
+    "served_tables",
     "task",
     "with_context",
 ]
@@ -132,6 +138,8 @@ _HOMES = {
     "serving.deploying": ["ServedModel", "deploy_model"],
     "serving.monitoring.kept": ["served_requests"],
     "serving.monitoring.measured": ["served_metrics"],
+    "serving.monitoring.table_drift": ["Drift", "measure_drift"],
+    "serving.monitoring.tables": ["ServedTables", "served_tables"],
 }
 
 
