@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from flowml.serving.monitoring.measured import served_metrics
     from flowml.serving.monitoring.table_drift import Drift, measure_drift
     from flowml.serving.monitoring.tables import ServedTables, served_tables
+    from flowml.serving.monitoring.training import training_rows
 
 __all__ = [
     "Approval",
@@ -107,6 +108,7 @@ __all__ = [
     "served_requests",
     "served_tables",
     "task",
+    "training_rows",
     "with_context",
 ]
 
@@ -140,6 +142,7 @@ _HOMES = {
     "serving.monitoring.measured": ["served_metrics"],
     "serving.monitoring.table_drift": ["Drift", "measure_drift"],
     "serving.monitoring.tables": ["ServedTables", "served_tables"],
+    "serving.monitoring.training": ["training_rows"],
 }
 
 

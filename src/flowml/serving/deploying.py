@@ -53,7 +53,7 @@ class ServedModel:
 
 
 @task(name="deploy-model", track=Track(outputs=False), cache_policy=NO_CACHE)
-def deploy_model(reference: Reference, *, port: int = 5001, timeout: float = 300.0) -> ServedModel:
+def deploy_model(reference: Reference, *, port: int = 5001, timeout: float = 300.0, sample: int = 100) -> ServedModel:
     """Serve a registered model on this machine, and try it out with the model's own example.
 
     A server that serves the same already is found, not started again; it follows the alias by itself. It goes on when
@@ -63,6 +63,8 @@ def deploy_model(reference: Reference, *, port: int = 5001, timeout: float = 300
         reference: What is served: ``"churn@champion"``, or a version, ``"churn/7"``.
         port: The first port to try.
         timeout: Seconds until the version that the reference names now has to answer.
+        sample: Every how many requests one is kept, for `served_requests`; 1 keeps each, 0 none. A server that is
+            found goes on as it was started.
 
     Returns:
         Where it answers.
@@ -79,7 +81,7 @@ def deploy_model(reference: Reference, *, port: int = 5001, timeout: float = 300
     flush_all()  # a version that this flow has registered is to be there
     connection, ref = connection_here(), parse(reference)
     version = str(find(connection.client, ref).version)
-    server = find_or_start(connection, ref, port=port)
+    server = find_or_start(connection, ref, port=port, sample=sample)
     until = time.monotonic() + timeout
     answer = _asked(connection, ref, server, until)
     while (answered := answer.headers["x-model-version"]) != version and time.monotonic() < until:
@@ -96,13 +98,14 @@ def deploy_model(reference: Reference, *, port: int = 5001, timeout: float = 300
     return ServedModel(server.url, ref.model, answered)
 
 
-def find_or_start(connection: Connection, ref: ModelRef, *, port: int = 5001) -> Server:
+def find_or_start(connection: Connection, ref: ModelRef, *, port: int = 5001, sample: int = 100) -> Server:
     """Return the server of this project that serves something, which is started if there is none.
 
     Args:
         connection: The store that it is in.
         ref: What is served.
         port: The first port to try.
+        sample: Every how many requests one is kept.
 
     Raises:
         ServingError: If it does not start.
@@ -111,10 +114,10 @@ def find_or_start(connection: Connection, ref: ModelRef, *, port: int = 5001) ->
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "served.lock", timeout=_PATIENCE):
         known = next((each.server for each in served.read() if each.server.name == str(ref)), None)
-        return known or _start(connection, ref, port)
+        return known or _start(connection, ref, port, sample)
 
 
-def _start(connection: Connection, ref: ModelRef, port: int) -> Server:
+def _start(connection: Connection, ref: ModelRef, port: int, sample: int) -> Server:
     folder = settings.home_folder() / "logs"
     folder.mkdir(exist_ok=True)
     log = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', f'serve-{ref}')}.log"
@@ -122,6 +125,7 @@ def _start(connection: Connection, ref: ModelRef, port: int) -> Server:
     if connection.registry_uri:
         environment["FLOWML_REGISTRY_URI"] = connection.registry_uri
     command = [sys.executable, "-m", "flowml", "serve-model", str(ref), "--port", str(port)]
+    command += ["--sample", str(sample)]
     mark = uuid.uuid4().hex
     child = processes.start(command, environment=environment, folder=settings.project_folder(), log=log, mark=mark)
     until = time.monotonic() + _PATIENCE

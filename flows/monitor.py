@@ -1,0 +1,52 @@
+"""What a served champion was asked lately, how it did, and whether the questions are still those of its training.
+
+python flows/monitor.py [--model tickets] [--minutes 60]; flows/genai.py trains anew where they have drifted
+"""
+
+import argparse
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any
+
+import pandas as pd
+
+import flowml
+from flowml import Dataset, Deployment, Interval, flow, task
+
+
+@task
+def read(model: str, minutes: float) -> Annotated[pd.DataFrame, Dataset("requests")]:
+    return flowml.served_requests(model, since=datetime.now(timezone.utc) - timedelta(minutes=minutes))
+
+
+@task
+def measure(rows: pd.DataFrame) -> dict[str, float]:
+    """Count all requests, and say how each version did."""
+    versions = flowml.served_metrics(rows)
+    found = {f"v{version}.{name}": value for version, metrics in versions.items() for name, value in metrics.items()}
+    return {"requests": float(len(rows)), "errors": float((rows["status"] >= 400).sum()), **found}
+
+
+@task
+def compare(trained_on: pd.DataFrame, asked: flowml.ServedTables) -> dict[str, Any]:
+    """Compare the inputs with those of the training, column by column; the label is the training's alone."""
+    drift = flowml.measure_drift(trained_on[list(asked.inputs.columns.intersection(trained_on.columns))], asked.inputs)
+    return {"drift": drift.metrics(), "columns": drift.table, "chart": drift.figure()}
+
+
+@flow
+def monitor(model: str = "tickets", minutes: float = 60.0) -> dict[str, float]:
+    rows = read(model, minutes)
+    told = measure(rows)
+    asked = flowml.served_tables(rows)
+    if len(asked.inputs):
+        compare(flowml.training_rows(f"{model}@champion"), asked)
+    return told
+
+
+often = Deployment(monitor, "often", schedule=Interval(3600))
+
+if __name__ == "__main__":
+    cli = argparse.ArgumentParser(description=__doc__)
+    cli.add_argument("--model", default="tickets")
+    cli.add_argument("--minutes", type=float, default=60.0)
+    print(monitor(**vars(cli.parse_args())))
