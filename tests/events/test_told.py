@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,6 +112,29 @@ def test_a_metric_beyond_a_limit_is_told(client: MlflowClient, heard: Heard, aut
     assert breach.resource["flowml.deployment"] == "none"
     assert breach.payload["value"] == 0.5
     assert breach.payload["run_id"] == finished.payload["run_id"]
+
+
+def test_a_cost_beyond_a_limit_is_told(
+    client: MlflowClient, project: Path, heard: Heard, automation: Callable[..., None]
+) -> None:
+    """What a flow's language models cost is a metric like another: a deployment can be told of it."""
+    (project / "pyproject.toml").write_text("[tool.flowml.prices]\nsmall = { input = 2, output = 8 }\n")
+    automation(OnMetric("cost_usd", above=0.5))
+
+    @task
+    def ask(thousands: int) -> None:
+        with mlflow.start_span("llm") as span:
+            used = {"input_tokens": 1000 * thousands, "output_tokens": 0, "total_tokens": 1000 * thousands}
+            span.set_attributes({"mlflow.chat.tokenUsage": used, "mlflow.llm.model": "small"})
+
+    @flow
+    def asking(thousands: int) -> None:
+        ask(thousands)
+
+    asking(200)
+    asking(400)
+    (breach,) = heard("flowml.metric.breached")
+    assert breach.payload["value"] == 0.8
 
 
 SCRIPT = """

@@ -102,6 +102,7 @@ class SummarizedRun:
         else:
             self.stack.leave()
         if self._run is None and (status in {"FINISHED", None} or self.under.children == "none"):
+            self.under.use(self.logged.spent.usage())
             if status:
                 self.under.sum_up(self._child(status, ended))
                 self._summed_up = status, ended, about
@@ -110,6 +111,7 @@ class SummarizedRun:
 
     def _close_own(self, status: records.Status | None, ended: int, about: Iterable[records.Record]) -> None:
         run = self._open()
+        run.use(self.logged.spent.usage())
         by_hand = [records.ByHand(self.logged.params, self.logged.own_params)] if self.logged else []
         run.put([*self._found, *by_hand])
         self._found = []
@@ -118,6 +120,8 @@ class SummarizedRun:
     def _child(self, status: records.Status, ended: int) -> SummarizedCall:
         params = {record.key: record.value for record in self._found if isinstance(record, records.Param)}
         metrics = {record.key: record.value for record in self._found if isinstance(record, records.Metric)}
+        used = self.logged.spent.usage()
+        metrics |= {each.key: each.value for each in used.records() if used and isinstance(each, records.Metric)}
         seconds = (ended - self._started) / 1000
         identity = self._identity
         inputs = identity.tags.get(INPUTS, "").split(",")[:_INPUTS]

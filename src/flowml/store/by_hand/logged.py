@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from flowml import records
+from flowml.store.usage.spent import Spent
 
 T = TypeVar("T")
 _MOST = 100_000  # metrics of one outermost call that are remembered
@@ -37,12 +38,13 @@ class ByHand(Generic[T]):
 
 
 class Logged:
-    """What the user's code has logged by hand inside one call, to whichever run."""
+    """What the user's code has logged by hand inside one call, to whichever run, and what its spans used."""
 
     def __init__(self) -> None:
         self.metrics: set[tuple[str, float | None]] = set()
         self.params: dict[str, str] = {}  # to runs of the user's own
         self.own_params: dict[str, str] = {}  # to the call's own run
+        self.spent = Spent()  # what it asked of language models
 
     def __bool__(self) -> bool:
         return bool(self.params or self.own_params)
@@ -64,6 +66,10 @@ class Logged:
         if is_users and len(by_hand.metrics) < _MOST:
             by_hand.metrics |= found
         (self.params if is_users else self.own_params).update(params)
+
+    def names(self) -> set[str]:
+        """Return the names of the metrics that were logged by hand."""
+        return {key for key, _ in self.metrics}
 
     def has(self, record: records.Record, by_hand: ByHand[T] | None) -> bool:
         """Tell whether a metric of the same name and value was logged by hand already."""
