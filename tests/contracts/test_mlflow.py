@@ -20,6 +20,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracing.constant import SpanAttributeKey, TokenUsageKey
+from mlflow.tracing.trace_manager import InMemoryTraceManager
 from mlflow.tracking import _model_registry, fluent
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.tracking.default_experiment import registry as default_experiment
@@ -218,6 +219,23 @@ def test_who_advises(name: str) -> None:
     """Advice comes from loggers named like modules that there are."""
     assert importlib.util.find_spec(name)
     assert logging.getLogger(name)
+
+
+def test_the_aliases_of_a_prompt(store: MlflowClient) -> None:
+    """`_get_registry_client` tells all aliases of a prompt, which MLflow's client tells one version at a time."""
+    store.register_prompt("summarize", "Summarize {{text}}")
+    store.set_prompt_alias("summarize", "production", 1)
+    found = store._get_registry_client().get_registered_model("summarize").aliases
+    assert {name: int(version) for name, version in found.items()} == {"production": 1}
+    assert store.get_prompt_version("summarize", 1).aliases == ["production"]
+
+
+def test_prompts_are_linked_to_traces_in_memory(store: MlflowClient) -> None:
+    """What `InMemoryTraceManager` is told of a trace while it is open is a link when it is exported."""
+    prompt = store.register_prompt("summarize", "Summarize {{text}}")
+    with mlflow.start_span("asked") as span:
+        InMemoryTraceManager.get_instance().register_prompt(span.trace_id, prompt)
+    assert "summarize" in mlflow.get_trace(span.trace_id, flush=True).info.tags["mlflow.linkedPrompts"]
 
 
 def test_the_list_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:

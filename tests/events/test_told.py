@@ -19,7 +19,7 @@ from tests.ends.processes import child, until
 from tests.events.conftest import Heard
 from tests.runs import run_of
 
-from flowml import Dataset, Model, OnDataset, OnMetric, flow, settings, task
+from flowml import Dataset, Model, OnDataset, OnMetric, OnPromptPromoted, flow, promote, settings, task
 from flowml.capture.engine.hooks import close_tracked_runs
 
 
@@ -304,3 +304,18 @@ def test_a_run_that_others_close_is_told(
     assert event.resource.id == f"mlflow.run.{run.info.run_id}"
     assert (event.resource["flowml.status"], event.resource["flowml.flow"]) == ("FAILED", "dying")
     assert f"prefect.flow-run.{flow_run_id}" in {related.id for related in event.related}
+
+
+def test_a_promoted_prompt_is_told(client: MlflowClient, heard: Heard) -> None:
+    """One event says which version of the prompt has which alias, as `OnPromptPromoted` waits for it."""
+    client.register_prompt("summarize", "Summarize {{text}}")
+
+    @flow
+    def releasing() -> None:
+        promote("prompts:/summarize/1", to="production")
+
+    releasing()
+    (event,) = heard("flowml.prompt.promoted")
+    assert OnPromptPromoted("summarize").automation_trigger().match.matches(event.resource)
+    assert not OnPromptPromoted("summarize", alias="other").automation_trigger().match.matches(event.resource)
+    assert event.payload["prompt_uri"] == "prompts:/summarize/1"

@@ -73,6 +73,12 @@ PACKAGES_OF_MODULES = PrivateName(
     "shares MLflow's list of the installed packages",
     "the first model of a process takes a second longer",
 )
+REGISTRY_CLIENT = PrivateName(
+    "mlflow.tracking.client",
+    "MlflowClient._get_registry_client",
+    "reads all aliases of a prompt in one request",
+    "each version of the prompt is asked for its own",
+)
 LISTED_PRICES_OF = PrivateName(
     "mlflow.utils.providers",
     "_load_bundled_provider",
@@ -115,6 +121,7 @@ NAMES = (
     PACKAGES_OF_MODULES,
     AUTOLOGGED_MODELS,
     AUTOLOGGED_RUN,
+    REGISTRY_CLIENT,
     LISTED_PRICES,
     LISTED_PRICES_OF,
 )

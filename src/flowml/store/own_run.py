@@ -101,6 +101,7 @@ class JoinedRun:
 
     def _hand_over(self, new_records: list[records.Record], closing: Closing | None = None) -> None:
         out, taken, problems = self.out, list[Sendable](), list[TrackingError]()
+        self.logged.note_prompts(new_records)
         try:
             for record in new_records:
                 if isinstance(record, records.Digest):

@@ -55,7 +55,9 @@ class SummarizedRun:
 
     def put(self, new_records: Iterable[records.Record]) -> None:
         """Keep the records until it is known what becomes of them."""
-        self._found += new_records
+        kept = list(new_records)
+        self.logged.note_prompts(kept)
+        self._found += kept
 
     def note_loss(self, text: str) -> None:
         """Note on the outermost run what is lost of this call, and why."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flowml import records
 from flowml.store.usage.spent import Spent
@@ -45,6 +45,12 @@ class Logged:
         self.params: dict[str, str] = {}  # to runs of the user's own
         self.own_params: dict[str, str] = {}  # to the call's own run
         self.spent = Spent()  # what it asked of language models
+        self.prompts: list[Any] = []  # the versions of prompts that it was given, which its traces are linked with
+
+    def note_prompts(self, new_records: Iterable[records.Record]) -> None:
+        """Note the versions of prompts among what is logged."""
+        given = [each.value for each in new_records if isinstance(each, records.PromptInput) and each.value is not None]
+        self.prompts += [each for each in given if each not in self.prompts]
 
     def __bool__(self) -> bool:
         return bool(self.params or self.own_params)

@@ -1,4 +1,4 @@
-"""Counts the tokens of MLflow's spans on the call in which they end.
+"""Counts the tokens of MLflow's spans on the call in which they end, and links its prompts to their traces.
 
 An answer is counted once: what a span says beyond what the spans below it have said. So the span of an agent that sums
 up what its model's calls used adds nothing, and a model's own span counts although one above it is silent.
@@ -12,6 +12,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -47,11 +48,28 @@ def install() -> None:
     @functools.wraps(original)
     def end(span: LiveSpan, *args: Any, **kwargs: Any) -> None:
         is_over = span.end_time_ns is not None
+        if not is_over:
+            _ending(span)
         original(span, *args, **kwargs)
         if not is_over:
             _ended(span)
 
     setattr(LiveSpan, "end", end)  # noqa: B010 - a method is replaced
+
+
+def _ending(span: LiveSpan) -> None:
+    """Let the trace have the prompts that the call was given, as MLflow does with one that is loaded inside a trace."""
+    session = active.here_or_only()
+    if session is None or not session.logged.prompts:
+        return
+    try:
+        from mlflow.tracing.trace_manager import InMemoryTraceManager
+
+        with suppress(KeyError):  # of a trace that is exported already
+            for prompt in session.logged.prompts:
+                InMemoryTraceManager.get_instance().register_prompt(span.trace_id, prompt)
+    except Exception as error:  # noqa: BLE001 - of MLflow: the user's code goes on
+        faults.tell("link prompts to a trace", error, _logger)
 
 
 def _ended(span: LiveSpan) -> None:
