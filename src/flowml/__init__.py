@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from flowml.capture.disabled import disabled
     from flowml.capture.engine.tracked import Flow, MaterializingTask, Task
     from flowml.capture.inside import carry, current_run, flush, log, log_metrics, log_params, with_context
-    from flowml.capture.reading import load_model
+    from flowml.capture.reading import load_model, load_prompt
     from flowml.decorators import flow, materialize, task
     from flowml.deploy.deployment import Deployment
     from flowml.deploy.schedules import Cron, Interval, RRule
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         StackError,
         TrackingError,
     )
-    from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
-    from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
+    from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted, OnPromptPromoted
+    from flowml.options import Artifact, Dataset, Metric, Model, Param, Prompt, Skip, Track
     from flowml.records import CurrentRun
     from flowml.registry.approve import Approval, approve
     from flowml.registry.evaluation.metrics import OwnMetric
@@ -66,10 +66,12 @@ __all__ = [
     "OnFile",
     "OnMetric",
     "OnModelPromoted",
+    "OnPromptPromoted",
     "OrchestrationError",
     "OwnMetric",
     "Param",
     "Promotion",
+    "Prompt",
     "RRule",
     "RegisteredVersion",
     "RegistryError",
@@ -95,6 +97,7 @@ __all__ = [
     "flush",
     "gate",
     "load_model",
+    "load_prompt",
     "log",
     "log_metrics",
     "log_params",
@@ -115,7 +118,7 @@ __all__ = [
 _HOMES = {
     "capture.disabled": ["disabled"],
     "capture.inside": ["carry", "current_run", "flush", "log", "log_metrics", "log_params", "with_context"],
-    "capture.reading": ["load_model"],
+    "capture.reading": ["load_model", "load_prompt"],
     "capture.engine.tracked": ["Flow", "MaterializingTask", "Task"],
     "decorators": ["flow", "materialize", "task"],
     "deploy.deployment": ["Deployment"],
@@ -124,8 +127,8 @@ _HOMES = {
         *("DeploymentError", "FlowmlError", "OrchestrationError", "RegistryError", "ServingError", "SettingsError"),
         *("StackError", "TrackingError"),
     ],
-    "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
-    "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
+    "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted", "OnPromptPromoted"],
+    "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Prompt", "Skip", "Track"],
     "records": ["CurrentRun"],
     "registry.approve": ["Approval", "approve"],
     "registry.forms": ["ReleaseForm"],

@@ -277,6 +277,30 @@ class ReadModel(Marker):
     optional: bool = False
 
 
+class Prompt:
+    """Versions of prompts in MLflow's prompt registry, as arguments."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def ref(reference: str, *, optional: bool = False) -> ReadPrompt:
+        """Mark an argument that is filled in with a version of a prompt where it is None.
+
+        Args:
+            reference: Which version: ``"summarize@production"``, ``"summarize/3"``, either after ``prompts:/``.
+            optional: Whether the argument stays None where there is no such version yet.
+
+        Example:
+            ``def answer(text: str, prompt: Annotated[Any, Prompt.ref("summarize@production")] = None) -> str: ...``
+        """
+        return ReadPrompt(reference, optional=optional)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPrompt(ReadModel):
+    """Fill this argument in from the prompt registry where it is None, or text that names a version."""
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact(Marker):
     """Log this value as a file among the run's artifacts; a returned `Path` whatever its size.

@@ -75,6 +75,29 @@ class ModelInput:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptInput:
+    """A version of a prompt that a run was given.
+
+    Attributes:
+        name: The prompt's name.
+        version: The version's number.
+        value: The version itself, which traces are linked with.
+    """
+
+    name: str
+    version: str
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedPrompt:
+    """A version of a prompt that is to be linked to a run, and to the models that it makes."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class ByHand:
     """Parameters that the user's code has logged by hand inside the call; they are not logged again.
 
@@ -180,6 +203,8 @@ Record: TypeAlias = (
     | Dataset
     | Model
     | ModelInput
+    | PromptInput
+    | LinkedPrompt
     | Reused
     | ByHand
     | Hidden

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from threading import Lock
 
@@ -31,6 +32,24 @@ class Protection(BaseModel):
 
     gate: bool = False
     approvals: int = Field(0, ge=0)
+
+
+class Price(BaseModel):
+    """What a model's tokens cost, in US dollars for a million of them.
+
+    Attributes:
+        input: Of what it is given.
+        output: Of what it answers.
+        cached: Of what it is given and had in its cache. Default: as ``input``.
+        written: Of what it is given and puts into its cache. Default: as ``input``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+    cached: Decimal | None = Field(None, ge=0)
+    written: Decimal | None = Field(None, ge=0)
 
 
 class Settings(BaseSettings):
@@ -115,6 +134,15 @@ class Settings(BaseSettings):
         {},
         description="Protected aliases of registered models, such as "
         "`churn = { champion = { gate = true, approvals = 1 } }`.",
+    )
+    prices: Mapping[str, Price] = Field(
+        {},
+        description="What models cost, in US dollars for a million tokens, such as "
+        '`"gpt-4o-mini" = { input = 0.15, output = 0.6, cached = 0.075 }`; a name may end in `*`. Default: as the span '
+        "says, else by MLflow's own list.",
+    )
+    prices_file: Path | None = Field(
+        None, description="JSON file with more `prices`; relative to the project's folder."
     )
     adopt_active_run: bool = Field(
         True, description="Put a flow's run under the MLflow run that is active when the flow is called."

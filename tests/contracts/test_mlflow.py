@@ -13,17 +13,19 @@ import mlflow
 import pytest
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LiveSpan, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracing.constant import SpanAttributeKey, TokenUsageKey
+from mlflow.tracing.trace_manager import InMemoryTraceManager
 from mlflow.tracking import _model_registry, fluent
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.tracking.default_experiment import registry as default_experiment
 from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
-from mlflow.utils import _spark_utils, import_hooks, request_utils, requirements_utils
+from mlflow.utils import _spark_utils, import_hooks, providers, request_utils, requirements_utils
 from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
 from mlflow.utils.thread_utils import ThreadLocalVariable
@@ -34,6 +36,7 @@ import flowml.store.backend.requests as own_requests
 from flowml import mlflow_limits
 from flowml.store.backend import retrying, sql_tables
 from flowml.store.by_hand import fluent as taken_over
+from flowml.store.by_hand import spans
 from flowml.store.models import flavors
 
 pytestmark = pytest.mark.compat
@@ -216,3 +219,43 @@ def test_who_advises(name: str) -> None:
     """Advice comes from loggers named like modules that there are."""
     assert importlib.util.find_spec(name)
     assert logging.getLogger(name)
+
+
+def test_the_aliases_of_a_prompt(store: MlflowClient) -> None:
+    """`_get_registry_client` tells all aliases of a prompt, which MLflow's client tells one version at a time."""
+    store.register_prompt("summarize", "Summarize {{text}}")
+    store.set_prompt_alias("summarize", "production", 1)
+    found = store._get_registry_client().get_registered_model("summarize").aliases
+    assert {name: int(version) for name, version in found.items()} == {"production": 1}
+    assert store.get_prompt_version("summarize", 1).aliases == ["production"]
+
+
+def test_prompts_are_linked_to_traces_in_memory(store: MlflowClient) -> None:
+    """What `InMemoryTraceManager` is told of a trace while it is open is a link when it is exported."""
+    prompt = store.register_prompt("summarize", "Summarize {{text}}")
+    with mlflow.start_span("asked") as span:
+        InMemoryTraceManager.get_instance().register_prompt(span.trace_id, prompt)
+    assert "summarize" in mlflow.get_trace(span.trace_id, flush=True).info.tags["mlflow.linkedPrompts"]
+
+
+def test_the_list_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`_load_bundled_provider` and `_lookup_model_info` tell what a token costs, and ask nobody for it."""
+    monkeypatch.setattr(providers, "cloud_storage_http_request", lambda *_, **__: pytest.fail("the network was asked"))
+    of_openai = providers._load_bundled_provider("openai")["gpt-4o-mini"]
+    assert of_openai["input_cost_per_token"] < of_openai["output_cost_per_token"] < 1e-3
+    assert of_openai["cache_read_input_token_cost"] < of_openai["input_cost_per_token"]
+    assert providers._lookup_model_info("gpt-4o-mini")["input_cost_per_token"] > 0
+    assert not providers._load_bundled_provider("nobody")
+    assert providers._lookup_model_info("no-such-model") is None
+
+
+def test_spans_tell_their_tokens(store: MlflowClient) -> None:
+    """Every span ends by `LiveSpan.end`, and its attributes of tokens, cost and model can be read after that."""
+    with mlflow.start_span("asked") as span:
+        assert isinstance(span, LiveSpan)
+        span.set_attributes({SpanAttributeKey.CHAT_USAGE: {"input_tokens": 1}, SpanAttributeKey.MODEL: "some"})
+    assert span.end_time_ns
+    assert (SpanAttributeKey.CHAT_USAGE, SpanAttributeKey.LLM_COST) == (spans._USAGE, spans._COST)
+    assert (SpanAttributeKey.MODEL, SpanAttributeKey.MODEL_PROVIDER) == (spans._MODEL, spans._PROVIDER)
+    assert span.get_attribute(spans._USAGE) == {"input_tokens": 1}
+    assert set(spans._KEYS) < set(TokenUsageKey.all_keys())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +19,7 @@ from tests.ends.processes import child, until
 from tests.events.conftest import Heard
 from tests.runs import run_of
 
-from flowml import Dataset, Model, OnDataset, OnMetric, flow, settings, task
+from flowml import Dataset, Model, OnDataset, OnMetric, OnPromptPromoted, flow, promote, settings, task
 from flowml.capture.engine.hooks import close_tracked_runs
 
 
@@ -111,6 +112,29 @@ def test_a_metric_beyond_a_limit_is_told(client: MlflowClient, heard: Heard, aut
     assert breach.resource["flowml.deployment"] == "none"
     assert breach.payload["value"] == 0.5
     assert breach.payload["run_id"] == finished.payload["run_id"]
+
+
+def test_a_cost_beyond_a_limit_is_told(
+    client: MlflowClient, project: Path, heard: Heard, automation: Callable[..., None]
+) -> None:
+    """What a flow's language models cost is a metric like another: a deployment can be told of it."""
+    (project / "pyproject.toml").write_text("[tool.flowml.prices]\nsmall = { input = 2, output = 8 }\n")
+    automation(OnMetric("cost_usd", above=0.5))
+
+    @task
+    def ask(thousands: int) -> None:
+        with mlflow.start_span("llm") as span:
+            used = {"input_tokens": 1000 * thousands, "output_tokens": 0, "total_tokens": 1000 * thousands}
+            span.set_attributes({"mlflow.chat.tokenUsage": used, "mlflow.llm.model": "small"})
+
+    @flow
+    def asking(thousands: int) -> None:
+        ask(thousands)
+
+    asking(200)
+    asking(400)
+    (breach,) = heard("flowml.metric.breached")
+    assert breach.payload["value"] == 0.8
 
 
 SCRIPT = """
@@ -280,3 +304,18 @@ def test_a_run_that_others_close_is_told(
     assert event.resource.id == f"mlflow.run.{run.info.run_id}"
     assert (event.resource["flowml.status"], event.resource["flowml.flow"]) == ("FAILED", "dying")
     assert f"prefect.flow-run.{flow_run_id}" in {related.id for related in event.related}
+
+
+def test_a_promoted_prompt_is_told(client: MlflowClient, heard: Heard) -> None:
+    """One event says which version of the prompt has which alias, as `OnPromptPromoted` waits for it."""
+    client.register_prompt("summarize", "Summarize {{text}}")
+
+    @flow
+    def releasing() -> None:
+        promote("prompts:/summarize/1", to="production")
+
+    releasing()
+    (event,) = heard("flowml.prompt.promoted")
+    assert OnPromptPromoted("summarize").automation_trigger().match.matches(event.resource)
+    assert not OnPromptPromoted("summarize", alias="other").automation_trigger().match.matches(event.resource)
+    assert event.payload["prompt_uri"] == "prompts:/summarize/1"

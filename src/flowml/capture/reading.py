@@ -1,4 +1,4 @@
-"""Models that a call reads from the registry: by `load_model`, or as an argument that its marker fills in."""
+"""Models and prompts that a call reads from the registry: by name, or as an argument that its marker fills in."""
 
 from __future__ import annotations
 
@@ -15,9 +15,20 @@ from flowml.capture import wrap
 from flowml.capture.call import Call
 from flowml.capture.session import current
 from flowml.describe.hints import marker_in
-from flowml.options import ReadModel
+from flowml.errors import RegistryError
+from flowml.options import ReadModel, ReadPrompt
 from flowml.store.backend.connection import connect
-from flowml.store.registered import Loaded, ModelRef, NoSuchVersionError, Reference, find, load, parse
+from flowml.store.registered import (
+    Loaded,
+    ModelRef,
+    NoSuchVersionError,
+    Reference,
+    find,
+    load,
+    load_version,
+    parse,
+    parse_prompt,
+)
 
 if TYPE_CHECKING:
     from flowml.store.backend.connection import Connection
@@ -51,6 +62,9 @@ def load_model(reference: Reference, *, default: Any = _REQUIRED) -> Any:
         >>> champion = flowml.load_model("churn@champion", default=None)
     """
     ref = parse(reference)
+    if ref.is_prompt:
+        msg = f"{ref} is a prompt. Load it by flowml.load_prompt({str(ref)!r})."
+        raise RegistryError(msg)
     try:
         loaded = _load(connection_here(), ref)
     except NoSuchVersionError:
@@ -62,6 +76,38 @@ def load_model(reference: Reference, *, default: Any = _REQUIRED) -> Any:
         with session.guard(f"tell that {loaded.name} was read"):
             session.put(describe.read_models.told(loaded.value, ref.model) or [])
     return loaded.value
+
+
+def load_prompt(reference: Reference, *, default: Any = _REQUIRED) -> Any:
+    """Load a version of a prompt; the flow or task that is running says which version it read, and so do its traces.
+
+    An alias is looked up at each call, so that a promotion is seen.
+
+    Args:
+        reference: Which version: ``"summarize@production"``, ``"summarize/3"``, either after ``prompts:/``.
+        default: What to return where there is no such version. Default: it is an error.
+
+    Returns:
+        MLflow's `PromptVersion`.
+
+    Raises:
+        RegistryError: If there is no such version, or the reference names none.
+        Exception: Whatever MLflow raises.
+
+    Example:
+        >>> text = flowml.load_prompt("summarize@production").format(text="...")
+    """
+    try:
+        prompt = _load_prompt(connection_here(), parse_prompt(reference))
+    except NoSuchVersionError:
+        if default is _REQUIRED:
+            raise
+        return default
+    session = current()
+    if session is not None and session.run is not store.NO_RUN:
+        with session.guard(f"tell that {prompt.uri} was read"):
+            session.put(describe.prompts.told(prompt))
+    return prompt
 
 
 def connection_here(call: Call | None = None) -> Connection:
@@ -136,7 +182,7 @@ def _filled(
         value = bound.arguments.get(name)
         if value is None or isinstance(value, str | ModelRef):
             try:
-                changed[name] = _load(connection_here(call), parse(marker.reference if value is None else value)).value
+                changed[name] = _read(connection_here(call), marker, marker.reference if value is None else value)
             except NoSuchVersionError:
                 if value is not None or not marker.optional:
                     raise
@@ -144,6 +190,19 @@ def _filled(
     if call is not None and changed:
         call = replace(call, arguments={**call.arguments, **changed})
     return bound.args, bound.kwargs, call
+
+
+def _read(connection: Connection, marker: ReadModel, reference: Reference) -> Any:
+    """Load what a marker asks for: a model, or a prompt."""
+    if isinstance(marker, ReadPrompt):
+        return _load_prompt(connection, parse_prompt(reference))
+    return _load(connection, parse(reference)).value
+
+
+def _load_prompt(connection: Connection, ref: ModelRef) -> Any:
+    prompt = load_version(connection, find(connection.client, ref))
+    describe.prompts.note(prompt, str(ref))
+    return prompt
 
 
 def _load(connection: Connection, ref: ModelRef) -> Loaded:

@@ -12,7 +12,7 @@ from flowml.describe.dispatch import Describer, register, register_lazy
 from flowml.describe.limits import MOST_PARAMS, fit, key_apart
 from flowml.describe.place import Hidden, Place
 from flowml.describe.text import error_text
-from flowml.describe.types import read_models
+from flowml.describe.types import prompts, read_models
 from flowml.secrets import MASK, mask
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "named_metrics",
     "named_params",
     "outputs",
+    "prompts",
     "read_models",
     "register",
     "register_lazy",

@@ -21,6 +21,7 @@ from flowml.describe.types import (
     files,
     models,
     prefect_objects,
+    prompts,
     scalars,
 )
 from flowml.describe.values import describe, not_described
@@ -148,7 +149,7 @@ def yielded(
 def register_all() -> None:
     """Register all describers that flowml brings; third-party libraries are imported when they are met."""
     tables = (dataframes, columnar, arrays, boosting)
-    for room in (scalars, containers, fields, files, prefect_objects, *tables, models, figures):
+    for room in (scalars, containers, fields, files, prefect_objects, prompts, *tables, models, figures):
         room.register_all()
 
 

@@ -56,6 +56,42 @@ class OnModelPromoted:
 
 
 @dataclass(frozen=True, slots=True)
+class OnPromptPromoted:
+    """Start the deployment when `promote` or `rollback` gives a version of a prompt an alias.
+
+    Args:
+        prompt: The prompt's name.
+        alias: The alias.
+        parameters: Parameters for the flow. Texts may be templates: ``"{{ event.payload.prompt_uri }}"``.
+
+    Raises:
+        TypeError: If one has the wrong type.
+        ValueError: If there is no name.
+
+    Example:
+        >>> answering.to_deployment("answer", triggers=[OnPromptPromoted("summarize").automation_trigger()])
+    """
+
+    prompt: str
+    alias: str = "production"
+    parameters: Mapping[str, Any] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_name("OnPromptPromoted", "prompt", self.prompt)
+        _check_name("OnPromptPromoted", "alias", self.alias)
+        _check_parameters("OnPromptPromoted", self.parameters)
+
+    def automation_trigger(self) -> DeploymentEventTrigger:
+        """Return what Prefect's ``to_deployment(triggers=[...])`` takes."""
+        from flowml.events.automations import trigger
+
+        name = self.prompt.removeprefix("prompts:/")
+        labels = {vocabulary.ID: vocabulary.prompt(name), vocabulary.ALIAS: vocabulary.label(self.alias)}
+        about = f"the prompt {name} has a new {self.alias}"
+        return trigger(vocabulary.PROMPT_PROMOTED, labels, about=about, parameters=self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
 class OnMetric:
     """Start the deployment when a flow finishes with a metric beyond a limit, whichever flow it is.
 

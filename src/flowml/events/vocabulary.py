@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 from flowml.errors import did_you_mean
 
+PROMPT_PROMOTED = "flowml.prompt.promoted"
 RUN_FINISHED = "flowml.run.finished"
 MODEL_LOGGED = "flowml.model.logged"
 MODEL_REGISTERED = "flowml.model.registered"
@@ -30,6 +31,7 @@ EVENTS = (
     MODEL_PROMOTED,
     MODEL_REGISTERED,
     MODEL_SERVED,
+    PROMPT_PROMOTED,
     RUN_FINISHED,
 )
 
@@ -89,6 +91,11 @@ def unlabel(text: str) -> str:
 def model(name: str) -> str:
     """Name a registered model among Prefect's resources."""
     return f"flowml.model.{label(name)}"
+
+
+def prompt(name: str) -> str:
+    """Name a prompt among Prefect's resources."""
+    return f"flowml.prompt.{label(name)}"
 
 
 def metric(name: str) -> str:
@@ -170,6 +177,21 @@ def promoted(
     full_payload = {**made.payload, "alias": facts["alias"], "alias_uri": f"models:/{facts['model']}@{facts['alias']}"}
     same = _same(facts)
     return Event(MODEL_PROMOTED, about, full_payload, related, f"{same} {facts['alias']}" if same else None, delivery)
+
+
+def prompt_promoted(facts: Mapping[str, str], payload: Mapping[str, Any]) -> Event:
+    """Tell that a version of a prompt was given an alias.
+
+    Args:
+        facts: ``prompt``, ``version``, ``alias``, and ``made_by``, the decision that did it.
+        payload: What else is told.
+    """
+    name, version, alias = facts["prompt"], facts["version"], facts["alias"]
+    about = {ID: prompt(name), NAME: name, VERSION: version, ALIAS: label(alias), DEPLOYMENT: NOBODY}
+    uris = {"prompt_uri": f"prompts:/{name}/{version}", "alias_uri": f"prompts:/{name}@{alias}"}
+    told = {"prompt": name, "version": version, "alias": alias, **uris, **payload}
+    made_by = facts.get("made_by")
+    return Event(PROMPT_PROMOTED, about, told, same=f"{made_by} {name} {version} {alias}" if made_by else None)
 
 
 def served(name: str, version: str, alias: str, *, refused: str = "") -> Event:

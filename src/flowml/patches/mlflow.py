@@ -73,6 +73,24 @@ PACKAGES_OF_MODULES = PrivateName(
     "shares MLflow's list of the installed packages",
     "the first model of a process takes a second longer",
 )
+REGISTRY_CLIENT = PrivateName(
+    "mlflow.tracking.client",
+    "MlflowClient._get_registry_client",
+    "reads all aliases of a prompt in one request",
+    "each version of the prompt is asked for its own",
+)
+LISTED_PRICES_OF = PrivateName(
+    "mlflow.utils.providers",
+    "_load_bundled_provider",
+    "reads what a model's tokens cost in the list that is installed with MLflow, without asking the network",
+    "cost is unknown where neither the settings nor the span say a price",
+)
+LISTED_PRICES = PrivateName(
+    "mlflow.utils.providers",
+    "_lookup_model_info",
+    "looks for a model whose provider is unknown in the list of prices that is installed with MLflow",
+    "cost is unknown where neither the settings nor the span say a price or a provider",
+)
 
 VALIDATE_BATCH = PrivateName(
     "mlflow.utils.validation",
@@ -103,4 +121,7 @@ NAMES = (
     PACKAGES_OF_MODULES,
     AUTOLOGGED_MODELS,
     AUTOLOGGED_RUN,
+    REGISTRY_CLIENT,
+    LISTED_PRICES,
+    LISTED_PRICES_OF,
 )

@@ -26,7 +26,7 @@ from flowml.registry.asking import digest_of, question_text
 from flowml.registry.forms import ReleaseForm, accepted, blank, check, problems, required
 from flowml.store import flush_all
 from flowml.store.ledger import Decision, Entry, Ledger, policy
-from flowml.store.registered.references import find
+from flowml.store.registered.references import find, target
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -61,8 +61,8 @@ class Approval:
 
 
 def approve(  # noqa: PLR0913 - each by its name
-    model: str,
-    version: Any,
+    model: Any,
+    version: Any = None,
     *,
     form: type[ReleaseForm] = ReleaseForm,
     timeout: float | timedelta | None = None,
@@ -78,7 +78,8 @@ def approve(  # noqa: PLR0913 - each by its name
     Within one flow run a version is decided on once: where the code runs again, the decision is found.
 
     Args:
-        model: The registered model's name.
+        model: The registered model's name, or ``"prompts:/<name>"``; or what names a version by itself, such as
+            ``"prompts:/summarize/3"`` or a `PromptVersion`.
         version: The version: its number, or what `register` returned.
         form: What is asked; a subclass of `ReleaseForm`.
         timeout: Seconds, or a `timedelta`, after which nobody's answer counts any more. Default: it waits for ever.
@@ -98,7 +99,8 @@ def approve(  # noqa: PLR0913 - each by its name
     """
     flow_run = _flow_run_here()
     check(form)
-    number = str(getattr(version, "version", version))
+    model, version = target(model, getattr(version, "version", version))
+    number = str(version)
     flush_all()  # a version that this flow has registered is to be there
     client = connection_here().client
     found = find(client, (model, number))

@@ -93,5 +93,5 @@ def _links(question: Question, flow_run: FlowRun) -> Iterator[str]:
     yield formats.link("run in MLflow", run.url if run else None)
     connection = connection_here()
     ui = ui_of(connection.uri) if not connection.registry_uri else None
-    page = urls.under(ui, urls.of_model_version(question.model, question.version)) if ui else None
+    page = urls.under(ui, urls.of_version(question.model, question.version)) if ui else None
     yield formats.link(f"version {question.version} in MLflow", page)

@@ -13,6 +13,7 @@ from flowml.events.vocabulary import Event
 from flowml.store.backend.failures import without_credentials
 from flowml.store.ledger import Decision, Entry, policy
 from flowml.store.ledger.moving import ANY, HOW, OVERWRITTEN, Aliases, Expected, is_previous, last_move
+from flowml.store.ledger.prompts import bare, client_of, is_prompt
 from flowml.store.registered.references import NoSuchVersionError, find
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def promote(client: mlflow.MlflowClient, model: str, wish: Decision, *, expect: 
     """
     aliases = Aliases(client, model)
     alias, version = wish.alias or "", wish.version or ""
-    found = client.get_model_version(model, version)
+    found = client_of(client, model).get_model_version(model, version)
     policy.check(found, alias, aliases.ledger.entries)
     facts = {**wish.facts, HOW: _PROMOTE, **policy.facts_of(found)}
     return _moved(aliases, replace(wish, facts=facts), expect)
@@ -199,7 +200,9 @@ def promotion_of(model: str, entry: Entry) -> Promotion:
 
 def event_of(client: mlflow.MlflowClient, done: Promotion) -> Event:
     """Return what Prefect is told of a move; a webhook that tells of the same has the same id."""
-    run_id = client.get_model_version(done.model, done.version).run_id or ""
     facts = {"model": done.model, "version": done.version, "alias": done.alias, "made_by": done.digest or ""}
-    payload = {"run_id": run_id or None, "tracking_uri": without_credentials(client.tracking_uri)}
-    return vocabulary.promoted(facts, payload, (), vocabulary.NOBODY)
+    payload = {"tracking_uri": without_credentials(client.tracking_uri)}
+    if is_prompt(done.model):
+        return vocabulary.prompt_promoted({**facts, "prompt": bare(done.model)}, payload)
+    run_id = client.get_model_version(done.model, done.version).run_id or ""
+    return vocabulary.promoted(facts, {"run_id": run_id or None, **payload}, (), vocabulary.NOBODY)

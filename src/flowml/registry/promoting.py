@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
@@ -14,6 +14,7 @@ from flowml.capture.inside import current_run
 from flowml.capture.reading import connection_here
 from flowml.capture.session import current
 from flowml.decorators import task
+from flowml.errors import RegistryError
 from flowml.events.emitting import emit
 from flowml.options import Track
 from flowml.registry import moves
@@ -21,7 +22,7 @@ from flowml.registry.moves import ANY_VERSION, Promotion
 from flowml.store import flush_all
 from flowml.store.ledger import Decision, this_user
 from flowml.store.ledger.ledger import EXPERIMENT
-from flowml.store.registered.references import find
+from flowml.store.registered.references import find, target
 
 if TYPE_CHECKING:
     import mlflow
@@ -32,15 +33,15 @@ _BEFORE = " An earlier attempt of this run decided that, so that nothing is move
 
 @task(name="promote", track=Track(experiment=EXPERIMENT, outputs=False), cache_policy=NO_CACHE)
 def promote(  # noqa: PLR0913 - each is given by its name
-    model: str,
-    version: int | str,
+    model: Any,
+    version: int | str | None = None,
     *,
     to: str = "champion",
     expect: int | str | None = ANY_VERSION,
     why: str = "",
     who: str = "",
 ) -> Promotion:
-    """Give a version of a registered model an alias, and write down who did it and why.
+    """Give a version of a registered model, or of a prompt, an alias, and write down who did it and why.
 
     Any number of promotions may happen at the same moment: they are made one after the other, and each says rightly
     which version it replaced. With ``expect`` all but one of them change nothing. The version that had the alias before
@@ -48,7 +49,8 @@ def promote(  # noqa: PLR0913 - each is given by its name
     suspended, nothing is moved a second time.
 
     Args:
-        model: The registered model's name.
+        model: The registered model's name, or ``"prompts:/<name>"``; or what names a version by itself, such as
+            ``"prompts:/summarize/3"`` or a `PromptVersion`.
         version: The version's number.
         to: The alias.
         expect: The version that must have the alias now; None for none, ``"any"`` for whichever has it.
@@ -69,6 +71,10 @@ def promote(  # noqa: PLR0913 - each is given by its name
     """
     place = _begin()
     alias = moves.legal_alias(to)
+    model, version = target(model, version)
+    if version is None:
+        msg = f"{model} is named without a version's number. Promote one: flowml.promote({model!r}, 3)"
+        raise RegistryError(msg)
     number = str(find(place.client, (model, version)).version)
     wish = place.wish(number, alias, who, why)
     if before := _made_before(place, model, wish):
@@ -85,7 +91,7 @@ def rollback(model: str, *, alias: str = "champion", why: str = "", who: str = "
     run runs again, because it is tried again or was suspended, it goes no further back.
 
     Args:
-        model: The registered model's name.
+        model: The registered model's name, or ``"prompts:/<name>"``.
         alias: The alias.
         why: The reason, for the history.
         who: Who decided. Default: the user that the process runs as.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from flowml import formats, records, settings
 from flowml.errors import TrackingError
@@ -26,6 +27,8 @@ from flowml.store.sending.child_notes import notes_below
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Created, Outgoing, Sendable
 from flowml.store.sending.writer import writer_of
+from flowml.store.usage import sums as usage
+from flowml.store.usage.sums import Usage
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
@@ -98,6 +101,7 @@ class JoinedRun:
 
     def _hand_over(self, new_records: list[records.Record], closing: Closing | None = None) -> None:
         out, taken, problems = self.out, list[Sendable](), list[TrackingError]()
+        self.logged.note_prompts(new_records)
         try:
             for record in new_records:
                 if isinstance(record, records.Digest):
@@ -185,6 +189,11 @@ class JoinedRun:
         if self.is_outermost:
             fluent.end_what_was_left(self.stack, status or "FINISHED")
 
+    def use(self, used: Usage) -> None:
+        """Tell whoever will close it what was used here by a call without a run, as a part of its own."""
+        if used:
+            self.put([records.Tag(f"{usage.TAG}.{uuid4().hex[:12]}", used.as_text())])
+
     def sum_up(self, child: SummarizedCall) -> None:
         """Note a child without a run for the process that will close this one."""
         self._leave_to_parent()
@@ -249,6 +258,7 @@ class OwnRun(JoinedRun):
         self._tag = identity.tag
         self.call_summary = CallSummary() if children != "all" else None
         self._above = above
+        self._used_below = Usage()
         self._is_flow = identity.kind == "flow"
         self.held = HeldParams() if identity.retries else None
         if self._is_flow or above is None:
@@ -325,7 +335,31 @@ class OwnRun(JoinedRun):
             links = [formats.link(name, urls.of_run(*ids)) for name, *ids in self.apart]
             before = self.out.new.tags.get(urls.NOTE)
             found.append(records.Tag(urls.NOTE, " · ".join([*([before] if before else []), *links])))
+        found += self._used() if status else []
         return [*found, *self.held.records()] if self.held and status else found
+
+    def use(self, used: Usage) -> None:
+        """Count what a call inside has used that no flow's end will sum up."""
+        if is_elsewhere(self):
+            super().use(used)
+        else:
+            self.logged.spent.add(used)
+
+    def _used(self) -> list[records.Record]:
+        """Return what it asked of language models; a flow's end adds what was called in it."""
+        used = self.logged.spent.usage()
+        total = used + self._used_below
+        if not total:
+            return []
+        if self._above and self._above.own and not is_elsewhere(self._above):
+            self._above.own.count_below(total)
+        if self._is_flow:
+            return [records.Tag(usage.OWN, used.as_text())] if used else []
+        return total.records(without=self.logged.names())
+
+    def count_below(self, used: Usage) -> None:
+        """Count what a call right below it has used: of a flow's children MLflow tells at its end, also of others."""
+        self._used_below += used
 
     @property
     def is_outermost(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from flowml import records
 from flowml.store.own_run import JoinedRun, OwnRun
+from flowml.store.usage.spent import Spent
 
 Say = Callable[[str], None]
 
@@ -138,8 +139,11 @@ class ParentsRun:
         """Whether the caller is in another process."""
         return self.parent.is_outermost and self.parent.own is None
 
-    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
-        """Leave it to the caller, also to tell of an error, which it may handle."""
+    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:  # noqa: ARG002
+        """Leave it to the caller, also to tell of an error, which it may handle; only what was used is told here."""
+        if self.is_outermost and self.target is not None:
+            spent, self.target.logged.spent = self.target.logged.spent, Spent()
+            self.target.use(spent.usage())
 
     def tell(self, new_records: Iterable[records.Record]) -> None:
         """Leave it to the caller."""

@@ -55,7 +55,9 @@ class SummarizedRun:
 
     def put(self, new_records: Iterable[records.Record]) -> None:
         """Keep the records until it is known what becomes of them."""
-        self._found += new_records
+        kept = list(new_records)
+        self.logged.note_prompts(kept)
+        self._found += kept
 
     def note_loss(self, text: str) -> None:
         """Note on the outermost run what is lost of this call, and why."""
@@ -102,6 +104,7 @@ class SummarizedRun:
         else:
             self.stack.leave()
         if self._run is None and (status in {"FINISHED", None} or self.under.children == "none"):
+            self.under.use(self.logged.spent.usage())
             if status:
                 self.under.sum_up(self._child(status, ended))
                 self._summed_up = status, ended, about
@@ -110,6 +113,7 @@ class SummarizedRun:
 
     def _close_own(self, status: records.Status | None, ended: int, about: Iterable[records.Record]) -> None:
         run = self._open()
+        run.use(self.logged.spent.usage())
         by_hand = [records.ByHand(self.logged.params, self.logged.own_params)] if self.logged else []
         run.put([*self._found, *by_hand])
         self._found = []
@@ -118,6 +122,8 @@ class SummarizedRun:
     def _child(self, status: records.Status, ended: int) -> SummarizedCall:
         params = {record.key: record.value for record in self._found if isinstance(record, records.Param)}
         metrics = {record.key: record.value for record in self._found if isinstance(record, records.Metric)}
+        used = self.logged.spent.usage()
+        metrics |= {each.key: each.value for each in used.records() if used and isinstance(each, records.Metric)}
         seconds = (ended - self._started) / 1000
         identity = self._identity
         inputs = identity.tags.get(INPUTS, "").split(",")[:_INPUTS]

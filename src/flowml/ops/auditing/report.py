@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flowml.errors import RegistryError
 from flowml.ops import output
 from flowml.ops.auditing import checks
 from flowml.ops.auditing.chain import Chain, Link, chain_of
 from flowml.ops.auditing.page import page_of
 from flowml.ops.runs import connected
 from flowml.store.backend.failures import explained
-from flowml.store.registered.references import find
+from flowml.store.registered.references import find, parse
 
 _MOST = 5  # values of one link that a line shows
 
@@ -35,6 +36,11 @@ def audit(version: str, *, verify: bool, as_json: bool, html: Path | None) -> bo
         RegistryError: If there is no such version.
         TrackingError: If MLflow cannot be reached.
     """
+    if (ref := parse(version)).is_prompt:
+        msg = (
+            f"flowml audit follows a model back to its data and code, and {ref} is a prompt: flowml history {ref.model}"
+        )
+        raise RegistryError(msg)
     connection = connected()
     with explained(connection.uri):
         found = find(connection.client, version)

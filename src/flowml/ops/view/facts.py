@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flowml import formats
 from flowml.formats import short_duration
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN
+from flowml.store.usage import sums as usage
+from flowml.store.usage.sums import Usage
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -85,18 +87,31 @@ def started(run: Run) -> datetime:
     return datetime.fromtimestamp(run.info.start_time / 1000, tz=timezone.utc)
 
 
+def usage_of(run: Run) -> Usage:
+    """Return what it asked of language models."""
+    return usage.in_tags(run.data.tags)
+
+
 def own_metrics(run: Run) -> dict[str, float]:
-    """Return the metrics that a run logged itself: a flow's run repeats its tasks' as ``<task>.<metric>``."""
+    """Return the metrics that a run logged itself: a flow's run repeats its tasks' as ``<task>.<metric>``.
+
+    Tokens and cost are told apart from them, as `usage_of` returns them.
+    """
     is_flow = run.data.tags.get("flowml.kind") == "flow"
-    return {key: value for key, value in sorted(run.data.metrics.items()) if not is_flow or "." not in key}
+    return {key: value for key, value in _metrics(run).items() if not is_flow or "." not in key}
 
 
 def metrics_text(run: Run, most: int = _KEY) -> str:
     """Return the first metrics in a line; those of a flow's tasks where it has none of its own."""
-    shown = own_metrics(run) or dict(sorted(run.data.metrics.items()))
+    shown = own_metrics(run) or _metrics(run)
     texts = [f"{key}={value:.4g}" for key, value in list(shown.items())[:most]]
     left = len(shown) - len(texts)
     return "  ".join([*texts, f"+{left} more"] if left else texts)
+
+
+def _metrics(run: Run) -> dict[str, float]:
+    told = usage.METRICS if usage.TAG in run.data.tags else ()
+    return {key: value for key, value in sorted(run.data.metrics.items()) if key not in told}
 
 
 def remarks_of(run: Run, attempts: int = 1) -> list[str]:
@@ -133,6 +148,7 @@ def as_data(store: Paged, run: Run) -> dict[str, Any]:
         "cached": tags.get("flowml.cached") == "true",
         "error": tags.get("flowml.error"),
         "metrics": dict(sorted(run.data.metrics.items())),
+        "usage": usage_of(run).as_data(),
         "mlflow_run_id": run.info.run_id,
         "mlflow_experiment_id": run.info.experiment_id,
         "prefect_flow_run_id": tags.get(FLOW_RUN),

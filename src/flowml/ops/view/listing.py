@@ -14,11 +14,13 @@ from flowml.ops.view import facts
 from flowml.secrets import mask
 from flowml.store.backend.failures import explained
 from flowml.store.backend.urls import FLOWS
+from flowml.store.usage.sums import dollars
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-_TITLES = ("run", "flow", "state", "started", "took", "metrics", "Prefect", "MLflow")
+_OF_USAGE = ("tokens", "cost")  # where a language model was asked
+_TITLES = ("run", "flow", "state", "started", "took", *_OF_USAGE, "metrics", "Prefect", "MLflow")
 
 
 def listing(flow: str | None, *, last: int, subflows: bool, as_json: bool) -> None:
@@ -42,7 +44,9 @@ def listing(flow: str | None, *, last: int, subflows: bool, as_json: bool) -> No
     if as_json:
         output.data([facts.as_data(store, run) for run in found])
     else:
-        output.rows(_TITLES, (_line(store, run) for run in found))
+        has_usage = any(facts.usage_of(run) for run in found)
+        titles = _TITLES if has_usage else tuple(title for title in _TITLES if title not in _OF_USAGE)
+        output.rows(titles, (_line(store, run, has_usage=has_usage) for run in found))
 
 
 def flow_runs(store: Store, flow: str | None = None, *, last: int, subflows: bool = False) -> list[Run]:
@@ -66,16 +70,26 @@ def _outermost(runs: Readable, found: Iterable[Run]) -> Iterator[Run]:
         yield from (run for run in some if run.data.tags.get("mlflow.parentRunId") not in callers)
 
 
-def _line(store: facts.Paged, run: Run) -> tuple[object, ...]:
+def _line(store: facts.Paged, run: Run, *, has_usage: bool) -> tuple[object, ...]:
     pages = facts.pages(store, run)
     named = (facts.name_of(run), facts.owner_of(run), facts.state_of(run))
-    took, metrics = facts.took(run), facts.metrics_text(run)
+    took, metrics = (facts.took(run), *(_usage(run) if has_usage else ())), facts.metrics_text(run)
     if not output.is_terminal():
         began = facts.started(run).isoformat(timespec="seconds")
-        return (*named, began, took, metrics, pages.prefect or "-", pages.mlflow or "-")
+        return (*named, began, *took, metrics, pages.prefect or "-", pages.mlflow or "-")
     began = facts.started(run).astimezone().strftime("%m-%d %H:%M:%S")
     links = [output.cell("open" if page else "-", link=page) for page in (pages.prefect, pages.mlflow)]
-    return (*named, began, took, metrics, *links)
+    return (*named, began, *took, metrics, *links)
+
+
+def _usage(run: Run) -> tuple[str, str]:
+    """Tell tokens in and out, and the cost: that of models without a price is unknown."""
+    used = facts.usage_of(run)
+    if not used:
+        return "-", "-"
+    unknown = f"{dollars(used.known_cost)} + unknown" if used.known_cost else "unknown"
+    cost = unknown if used.unpriced else dollars(used.known_cost)
+    return f"{used.total.input:,} → {used.total.output:,}", cost
 
 
 def _no_run_of(store: Store, flow: str) -> str:

@@ -79,7 +79,9 @@ def _line(guide: str, node: Node) -> tuple[object, ...]:
         remarks.append(f"{tags.get('flowml.error_type', 'error')}: {tags['flowml.error'].partition(chr(10))[0][:80]}")
     lead = guide if output.is_terminal() else "  " * (len(guide) // 3)
     name = f"{lead}{facts.name_of(run)}"
-    return name, facts.state_of(run), facts.took(run), ", ".join(remarks), facts.metrics_text(run, 8)
+    used = facts.usage_of(run)
+    told = [facts.metrics_text(run, 8), *([str(used)] if used else [])]
+    return name, facts.state_of(run), facts.took(run), ", ".join(remarks), "  ".join(filter(None, told))
 
 
 def _as_data(store: facts.Paged, node: Node) -> dict[str, Any]:

@@ -38,6 +38,13 @@ def of_model_version(name: str, version: str) -> str:
     return f"#/models/{quote(name, safe='')}/versions/{version}{_VIEW}"
 
 
+def of_version(model: str, version: str) -> str:
+    """Return the page of a version of a registered model, or of a prompt: ``prompts:/<name>``."""
+    if not model.startswith("prompts:/"):
+        return of_model_version(model, version)
+    return f"#/prompts/{quote(model.removeprefix('prompts:/'), safe='')}?promptVersion={version}"
+
+
 def under(ui: str, page: str) -> str:
     """Return a page's whole address."""
     return f"{ui.rstrip('/')}/{page}"

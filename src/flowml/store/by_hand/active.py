@@ -69,6 +69,8 @@ class Here(Protocol):
 
 
 _here: ContextVar[Here | None] = ContextVar("flowml_active_runs", default=None)
+_at_work: list[Here] = []  # those that are active anywhere in this process, in the order in which they began
+_FLOW_AND_TASK = 2
 _own: ContextVar[Seen] = ContextVar("flowml_opened_runs", default=NOTHING)
 
 
@@ -77,14 +79,27 @@ def here() -> Here | None:
     return _here.get()
 
 
+def here_or_only() -> Here | None:
+    """Return the session of this context, or who answers for a thread that the user's code began without a context.
+
+    That is the call that is at work, if only one is, in a flow or by itself; else the outermost.
+    """
+    if (session := _here.get()) is not None:
+        return session
+    at_work = list(_at_work)
+    return (at_work[-1] if len(at_work) <= _FLOW_AND_TASK else at_work[0]) if at_work else None
+
+
 @contextmanager
 def activated(session: Here) -> Iterator[None]:
     """Make a session's runs those that ``mlflow.*`` sees, in this context only."""
     stack = session.stack
     token, before = _here.set(session), _own.set(stack.kept)
+    _at_work.append(session)
     try:
         yield
     finally:
+        _at_work.remove(session)
         stack.kept = _own.get()
         _own.reset(before)
         _here.reset(token)

@@ -28,7 +28,7 @@ from flowml.store.backend.mlflow_state import (
     own_stack,
     tracking_uri,
 )
-from flowml.store.by_hand import active, observed
+from flowml.store.by_hand import active, observed, spans
 from flowml.store.by_hand.context_stack import Runs, context_stack, is_given, stack_of
 from flowml.store.by_hand.opened import opened
 
@@ -101,6 +101,7 @@ def install() -> bool:
     if in_place.is_taken_over("start_run"):
         return True
     observed.install()
+    spans.install()
     for name, ours in _TAKEN_OVER.items():
         in_place.take_over(getattr(fluent, name), ours)
     ACTIVE_RUN_STACK.replace(context_stack(ACTIVE_RUN_STACK.get()))

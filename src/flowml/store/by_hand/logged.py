@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flowml import records
+from flowml.store.usage.spent import Spent
 
 T = TypeVar("T")
 _MOST = 100_000  # metrics of one outermost call that are remembered
@@ -37,12 +38,19 @@ class ByHand(Generic[T]):
 
 
 class Logged:
-    """What the user's code has logged by hand inside one call, to whichever run."""
+    """What the user's code has logged by hand inside one call, to whichever run, and what its spans used."""
 
     def __init__(self) -> None:
         self.metrics: set[tuple[str, float | None]] = set()
         self.params: dict[str, str] = {}  # to runs of the user's own
         self.own_params: dict[str, str] = {}  # to the call's own run
+        self.spent = Spent()  # what it asked of language models
+        self.prompts: list[Any] = []  # the versions of prompts that it was given, which its traces are linked with
+
+    def note_prompts(self, new_records: Iterable[records.Record]) -> None:
+        """Note the versions of prompts among what is logged."""
+        given = [each.value for each in new_records if isinstance(each, records.PromptInput) and each.value is not None]
+        self.prompts += [each for each in given if each not in self.prompts]
 
     def __bool__(self) -> bool:
         return bool(self.params or self.own_params)
@@ -64,6 +72,10 @@ class Logged:
         if is_users and len(by_hand.metrics) < _MOST:
             by_hand.metrics |= found
         (self.params if is_users else self.own_params).update(params)
+
+    def names(self) -> set[str]:
+        """Return the names of the metrics that were logged by hand."""
+        return {key for key, _ in self.metrics}
 
     def has(self, record: records.Record, by_hand: ByHand[T] | None) -> bool:
         """Tell whether a metric of the same name and value was logged by hand already."""

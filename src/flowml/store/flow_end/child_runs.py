@@ -15,6 +15,8 @@ from flowml.store.backend.mlflow_state import APART
 from flowml.store.backend.paging import paged
 from flowml.store.flow_end import losses
 from flowml.store.models.registry import versions_in
+from flowml.store.usage import sums as usage
+from flowml.store.usage.sums import Usage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,6 +63,7 @@ class ChildRun:
         params: Its parameters, of what was called a few times.
         datasets: What it read and made.
         logged_models: The ids of the models that it logged.
+        used: What it asked of language models.
     """
 
     id: str
@@ -85,6 +88,7 @@ class ChildRun:
     params: Mapping[str, str] = field(default_factory=dict)
     datasets: tuple[DatasetInput, ...] = ()
     logged_models: tuple[str, ...] = ()
+    used: Usage = field(default_factory=Usage)
 
 
 def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun]:
@@ -165,6 +169,7 @@ def _of(run: sql_tables.RunRow) -> ChildRun:
         params=run.params,
         datasets=tuple(run.datasets),
         logged_models=tuple(run.models),
+        used=usage.in_tags(tags),
     )
 
 

@@ -17,6 +17,8 @@ from flowml.store.flow_end import child_runs, graph, losses, note, rollup
 from flowml.store.flow_end.losses import Losses
 from flowml.store.flow_end.summary import CallSummary
 from flowml.store.models import registry
+from flowml.store.usage import sums as usage
+from flowml.store.usage.sums import Usage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -75,6 +77,7 @@ class Ending:
         self._children: list[child_runs.ChildRun] = []
         self._labels: Mapping[str, str] = {}
         self._metrics: list[records.Metric] = []
+        self._used = Usage()
 
     def read(self) -> None:
         """Read what is there already: the run, and what is right below it."""
@@ -93,6 +96,8 @@ class Ending:
         summed_up = child_runs.summed_up(self._ended.summarized)
         children = child_runs.last_attempts([*self._all, *apart, *summed_up])
         self._labels = rollup.labels([*self._all, *apart])
+        used = [child.used for child in (*self._all, *apart)]  # of each attempt: it was paid for
+        self._used = sum(used, usage.parts_in(self._run.data.tags))
         self._children = [replace(each, name=rollup.renamed(each, self._labels.get(each.id))) for each in children]
 
     def names(self) -> Mapping[str, tuple[str, str]]:
@@ -143,6 +148,8 @@ class Ending:
         found: list[records.Record] = [
             records.Metric(metric.key[: mlflow_limits.KEY], metric.value) for metric in self._metrics
         ]
+        if self._used:
+            found += self._used.records(without=self._ended.own_metrics)
         return found + [records.Tag(key, value) for key, value in tags.items()]
 
     def summary(self) -> records.Summary:
@@ -190,7 +197,7 @@ class Ending:
         """Return the tags of the note: as the run's description, unless somebody wrote one."""
         experiment_id, run_id = self._info.experiment_id, self._info.run_id
         page = urls.of_run(experiment_id, run_id, f"{_FOLDER}/graph.svg") if self._children else None
-        head = note.Head(experiment_id, self._state(), self._seconds(), tags, page, self._page_above(tags))
+        head = note.Head(experiment_id, self._state(), self._seconds(), tags, page, self._page_above(tags), self._used)
         text = note.write(head, self._children)
         before = tags.get(NOTE, "").strip()
         if before and not _is_ours(before):

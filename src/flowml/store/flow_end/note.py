@@ -5,17 +5,19 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flowml import formats, mlflow_limits
 from flowml.formats import duration, number
 from flowml.store.backend import urls
 from flowml.store.flow_end.child_runs import ChildRun
+from flowml.store.usage.sums import Usage
 
 _ALONE = 10  # so many calls of one task have a row each; more have one for all, and one for each that failed
 _FAILED = 5  # of those the first
 _TOLD = 3  # failures with their errors above the table, most of which MLflow folds away
 _METRICS = 4  # in a row
+_MODELS = 5  # whose tokens are told apart
 _TOGETHER = "\N{NO-BREAK SPACE}"  # between a metric's name and value: the column is narrow beside long names
 _HEADING = ("Task", "State", "Attempts", "Cached", "Duration", "Metrics", "Prefect")
 _ROOM = mlflow_limits.TAG - 200  # what is left is for the last line
@@ -33,6 +35,7 @@ class Head:
         tags: Its run's tags, with where it is in Prefect, what deployed it and why it failed.
         graph: The page with its graph; None if there is none.
         above: The page of the run that it was called in, if that is in another experiment.
+        used: What it and all that it called asked of language models.
     """
 
     experiment_id: str
@@ -41,6 +44,7 @@ class Head:
     tags: Mapping[str, str]
     graph: str | None
     above: str | None = None
+    used: Usage = field(default_factory=Usage)
 
 
 def write(head: Head, children: Sequence[ChildRun]) -> str:
@@ -92,6 +96,7 @@ def _about(head: Head, failed: Sequence[ChildRun]) -> Iterator[str]:
     if head.above:
         parts.append(link("Called by", head.above))
     yield " · ".join(parts)
+    yield from _used(head.used)
     own = (tags.get("flowml.error_type", ""), tags.get("flowml.error", ""))
     if failed or own[0]:
         yield ""
@@ -101,6 +106,23 @@ def _about(head: Head, failed: Sequence[ChildRun]) -> Iterator[str]:
         yield f"* … and {len(failed) - _TOLD:,} more failed."
     if own[0] and own not in {child.error for child in failed[:_TOLD]}:
         yield f"* {_error(own)}"
+
+
+def _used(used: Usage) -> Iterator[str]:
+    """Tell tokens and cost, of each model if there are several."""
+    if not used:
+        return
+    yield ""
+    calls = used.total.calls
+    yield f"{calls:,} answer{'s' if calls != 1 else ''} of language models: {formats.text(used, most=300)}"
+    if len(used.models) > 1:
+        most = sorted(used.models.items(), key=lambda each: -(each[1].cost or 0))[:_MODELS]
+        yield from [
+            "",
+            *(f"* {formats.text(name)}: {formats.text(Usage({name: each}), most=300)}" for name, each in most),
+        ]
+        if len(used.models) > _MODELS:
+            yield f"* … and {len(used.models) - _MODELS:,} more models."
 
 
 def _error(error: tuple[str, str]) -> str:

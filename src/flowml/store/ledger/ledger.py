@@ -18,6 +18,7 @@ from flowml import formats
 from flowml.errors import TrackingError
 from flowml.store.backend.paging import paged
 from flowml.store.ledger.entries import APPLIED, SEEN, VOID, Decision, Entry, read, written
+from flowml.store.ledger.prompts import client_of
 
 if TYPE_CHECKING:
     import mlflow
@@ -49,7 +50,7 @@ class Ledger:
 
     Args:
         client: MLflow's client for the store where runs are.
-        model: The registered model's name.
+        model: The registered model's name, or ``prompts:/<name>``.
 
     Example:
         >>> ledger = Ledger(client, "churn")
@@ -58,7 +59,7 @@ class Ledger:
     """
 
     def __init__(self, client: mlflow.MlflowClient, model: str) -> None:
-        self.client = client
+        self.client = client_of(client, model)
         self.model = model
         self._run_id: str | None = None
 

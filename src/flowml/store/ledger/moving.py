@@ -14,6 +14,7 @@ from flowml import formats
 from flowml.errors import RegistryError, TrackingError
 from flowml.store.ledger.entries import Decision, Entry
 from flowml.store.ledger.ledger import Ledger
+from flowml.store.ledger.prompts import client_of
 
 if TYPE_CHECKING:
     import mlflow
@@ -122,7 +123,7 @@ class Aliases:
     """
 
     def __init__(self, client: mlflow.MlflowClient, model: str) -> None:
-        self.client = client
+        self.client = client_of(client, model)
         self.model = model
         self.ledger = Ledger(client, model)
 

@@ -4,6 +4,17 @@ Words: `references` (what names a version), `find` (asks MLflow for it), `load` 
 """
 
 from flowml.store.registered.loading import Loaded, load
-from flowml.store.registered.references import ModelRef, NoSuchVersionError, Reference, find, parse
+from flowml.store.registered.prompts import load_version
+from flowml.store.registered.references import ModelRef, NoSuchVersionError, Reference, find, parse, parse_prompt
 
-__all__ = ["Loaded", "ModelRef", "NoSuchVersionError", "Reference", "find", "load", "parse"]
+__all__ = [
+    "Loaded",
+    "ModelRef",
+    "NoSuchVersionError",
+    "Reference",
+    "find",
+    "load",
+    "load_version",
+    "parse",
+    "parse_prompt",
+]

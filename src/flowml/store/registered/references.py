@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowml.errors import RegistryError, did_you_mean, listed, nearest_or_some
+from flowml.store.ledger.prompts import SCHEME, bare, client_of, is_prompt
 
 if TYPE_CHECKING:
     import mlflow
     from mlflow.entities.model_registry import ModelVersion
 
-_SCHEME = "models:/"
+_MODELS = "models:/"
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
 _SHOWN = 10  # names that a message lists
 _FORMS = "Write 'churn@champion', 'churn/7', 'models:/churn@champion' or ('churn', 7)."
+_PROMPT_FORMS = "Write 'prompts:/summarize@production' or 'prompts:/summarize/3'."
 
 
 class NoSuchVersionError(RegistryError):
@@ -26,7 +28,7 @@ class ModelRef:
     """A version of a registered model, as somebody names it.
 
     Attributes:
-        model: The registered model's name.
+        model: The registered model's name; of a prompt ``prompts:/<name>``.
         version: The version's number; None if an alias names it.
         alias: The alias that the version has; None if a number names it.
     """
@@ -46,7 +48,12 @@ class ModelRef:
     @property
     def uri(self) -> str:
         """The address that MLflow's own functions take."""
-        return f"{_SCHEME}{self}"
+        return str(self) if self.is_prompt else f"{_MODELS}{self}"
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether it is a version of a prompt."""
+        return is_prompt(self.model)
 
 
 Reference: TypeAlias = "ModelRef | str | tuple[str, int | str]"
@@ -57,7 +64,8 @@ def parse(reference: Reference) -> ModelRef:
     """Read what names a version.
 
     Args:
-        reference: ``"churn@champion"``, ``"churn/7"``, either after ``models:/``, ``("churn", 7)``, or a `ModelRef`.
+        reference: ``"churn@champion"``, ``"churn/7"``, either after ``models:/``, ``("churn", 7)``, or a `ModelRef`; of
+            a prompt ``"prompts:/summarize@production"``, ``"prompts:/summarize/3"``.
 
     Raises:
         RegistryError: If it names none.
@@ -69,15 +77,63 @@ def parse(reference: Reference) -> ModelRef:
     if not isinstance(reference, str):
         msg = f"{reference!r} names no version of a model. {_FORMS}"
         raise RegistryError(msg)
-    name = reference.strip().removeprefix(_SCHEME).strip("/")
+    text = reference.strip()
+    scheme = SCHEME if is_prompt(text) else ""
+    name = text.removeprefix(_MODELS).removeprefix(SCHEME).strip("/")
     model, at, alias = name.rpartition("@")
     if at and model and alias and "/" not in name:
-        return ModelRef(model, alias=alias)
+        return ModelRef(f"{scheme}{model}", alias=alias)
     model, slash, version = name.rpartition("/")
     if slash and not at and model and "/" not in model and _is_number(version):
-        return ModelRef(model, version=str(int(version)))
-    msg = f"{reference!r} names no version of a model: {_fault(name)} {_FORMS}"
+        return ModelRef(f"{scheme}{model}", version=str(int(version)))
+    kind, forms = ("prompt", _PROMPT_FORMS) if scheme else ("model", _FORMS)
+    msg = f"{reference!r} names no version of a {kind}: {_fault(name, kind)} {forms}"
     raise RegistryError(msg)
+
+
+def parse_prompt(reference: Reference) -> ModelRef:
+    """Read what names a version of a prompt, where only that can be meant.
+
+    Args:
+        reference: ``"summarize@production"``, ``"summarize/3"``, either after ``prompts:/``, or ``("summarize", 3)``.
+
+    Raises:
+        RegistryError: If it names none.
+    """
+    if isinstance(reference, tuple) and reference and isinstance(reference[0], str):
+        name, *number = reference
+        return parse((f"{SCHEME}{bare(str(name))}", *number))  # type: ignore[arg-type] # what is no pair is refused
+    text = str(reference) if isinstance(reference, ModelRef) else reference
+    if not isinstance(text, str):
+        msg = f"{reference!r} names no version of a prompt. {_PROMPT_FORMS}"
+        raise RegistryError(msg)
+    return parse(text if is_prompt(text.strip()) else f"{SCHEME}{text.strip()}")
+
+
+def target(model: Any, version: Any = None) -> tuple[str, str | int | None]:
+    """Read what is decided about: a model's name and a version, one text that names both, or a version itself.
+
+    Args:
+        model: ``"churn"``, ``"prompts:/summarize"``, ``"prompts:/summarize/3"``, or a version that MLflow returned.
+        version: The version's number, if the first does not say it.
+
+    Returns:
+        The name, and the version as it was given; None if an alias names it.
+
+    Raises:
+        RegistryError: If no version is named.
+    """
+    if isinstance(model, str) and version is not None:
+        return model, version
+    if isinstance(model, str | ModelRef):
+        ref = parse(model)
+        return ref.model, ref.version
+    name, number = getattr(model, "name", None), getattr(model, "version", None)
+    if name is None or number is None:
+        msg = f"{model!r} names no version. {_FORMS} Of a prompt: {_PROMPT_FORMS}"
+        raise RegistryError(msg)
+    is_of_prompt = str(getattr(model, "uri", "")).startswith(SCHEME)
+    return f"{SCHEME}{name}" if is_of_prompt else str(name), str(number)
 
 
 def find(client: mlflow.MlflowClient, reference: Reference) -> ModelVersion:
@@ -95,6 +151,7 @@ def find(client: mlflow.MlflowClient, reference: Reference) -> ModelVersion:
     from mlflow.exceptions import MlflowException
 
     ref = parse(reference)
+    client = client_of(client, ref.model)
     try:
         if ref.alias is not None:
             return client.get_model_version_by_alias(ref.model, ref.alias)
@@ -111,10 +168,12 @@ def check_model(client: mlflow.MlflowClient, model: str) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    if not model or "/" in model or ":" in model:
+    client, name = client_of(client, model), bare(model)
+    if not name or "/" in name or ":" in name:
         known = [each.name for each in client.search_registered_models()]
-        wrong = "it is empty" if not model else "MLflow takes none with / or :"
-        msg = f"{model!r} is no registered model's name: {wrong}. {nearest_or_some(model, known)}"
+        wrong = "it is empty" if not name else "MLflow takes none with / or :"
+        kind = "prompt" if is_prompt(model) else "registered model"
+        msg = f"{name!r} is no {kind}'s name: {wrong}. {nearest_or_some(name, known)}"
         raise NoSuchVersionError(msg.rstrip())
     try:
         client.get_registered_model(model)
@@ -132,8 +191,9 @@ def _missing(client: mlflow.MlflowClient, ref: ModelRef) -> NoSuchVersionError |
         if error.error_code != _MISSING:
             return None
         known = [each.name for each in client.search_registered_models()]
-        hint = nearest_or_some(ref.model, known) or "No model is registered yet."
-        return NoSuchVersionError(f"There is no registered model {ref.model!r}. {hint}")
+        kind = "prompt" if ref.is_prompt else "registered model"
+        hint = nearest_or_some(bare(ref.model), known) or f"No {kind.rsplit(maxsplit=1)[-1]} is registered yet."
+        return NoSuchVersionError(f"There is no {kind} {bare(ref.model)!r}. {hint}")
     if ref.alias is not None:
         if ref.alias in model.aliases:
             return None
@@ -161,20 +221,20 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) > 0
 
 
-def _fault(name: str) -> str:
+def _fault(name: str, kind: str) -> str:
     """Say why a text names no version."""
     if not name:
         return "it is empty."
     if name.endswith("@"):
         return "no alias follows the @."
     if name.startswith("@"):
-        return "no model stands before the @."
+        return f"no {kind} stands before the @."
     if "@" in name:
-        return "a model's name holds no / and is followed by an alias or a version, not both."
+        return f"a {kind}'s name holds no / and is followed by an alias or a version, not both."
     if "/" not in name:
-        return "it is a model's name without an alias or a version."
+        return f"it is a {kind}'s name without an alias or a version."
     version = name.rpartition("/")[2]
-    return "a model's name holds no /." if _is_number(version) else f"{version!r} is no number of a version."
+    return f"a {kind}'s name holds no /." if _is_number(version) else f"{version!r} is no number of a version."
 
 
 def _quoted(text: str) -> str:

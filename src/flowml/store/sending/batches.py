@@ -152,6 +152,22 @@ def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
             client.log_inputs(run_id, datasets=datasets, models=linked or None)
 
 
+def send_prompts(client: MlflowClient, run_id: str, out: Outgoing) -> None:
+    """Link the prompts that the run was given; one that is refused keeps no other back."""
+    refused: Exception | None = None
+    while out.prompts:
+        try:
+            prompt = client.get_prompt_version(out.prompts[0].name, int(out.prompts[0].version))
+            client.link_prompt_version_to_run(run_id, prompt)
+        except Exception as error:
+            if may_pass(error):
+                raise
+            refused = refused or error
+        del out.prompts[0]
+    if refused:
+        raise refused
+
+
 def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -208,7 +224,11 @@ def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id:
     while out.models:
         try:
             cached.resolve(client, out.models[0].serialized, experiment_id)
-            log_model.send(client, out.models[0], run_id=run_id, experiment_id=experiment_id, params=out.params)
+            model_id = log_model.send(
+                client, out.models[0], run_id=run_id, experiment_id=experiment_id, params=out.params
+            )
+            for prompt in out.given_prompts:
+                client.link_prompt_version_to_model(prompt.name, prompt.version, model_id)
         except Exception as error:
             if may_pass(error):
                 raise

@@ -40,6 +40,8 @@ def enqueue(
             case records.ModelInput():
                 known = serialized_of(record.value)  # asked now: the object may be fitted anew before it is sent
                 taken += [known] if known else []
+            case records.PromptInput(name, version):
+                taken.append(records.LinkedPrompt(name, version))
             case records.Model():
                 try:
                     taken += _saved(record, uri)

@@ -24,7 +24,13 @@ from flowml.store.sending.queue import Closing, Outgoing, Sendable, Taken
 
 _logger = logging.getLogger(__name__)
 
-_KEPT = (records.Param, records.ByHand, records.Hidden, Serialized)  # needed until the end of their run
+_KEPT = (
+    records.Param,
+    records.ByHand,
+    records.Hidden,
+    records.LinkedPrompt,
+    Serialized,
+)  # needed until the end of their run
 PLAIN: dict[str, type[Any]] = {
     "param": records.Param,
     "tag": records.Tag,
@@ -32,6 +38,7 @@ PLAIN: dict[str, type[Any]] = {
     "reused": records.Reused,
     "by_hand": records.ByHand,
     "hidden": records.Hidden,
+    "prompt": records.LinkedPrompt,
 }
 _NAMES = {kind: name for name, kind in PLAIN.items()}
 _FIELDS = {kind: [each.name for each in fields(kind)] for kind in PLAIN.values()}

@@ -34,6 +34,7 @@ Sendable: TypeAlias = (
     | records.Tag
     | records.Dataset
     | records.Reused
+    | records.LinkedPrompt
     | records.ByHand
     | records.Hidden
     | tuple[records.Metric, int]
@@ -174,6 +175,8 @@ class Outgoing:
     files: list[Scratch] = field(default_factory=list)
     models: list[SavedModel] = field(default_factory=list)
     reused: list[records.Reused] = field(default_factory=list)
+    prompts: list[records.LinkedPrompt] = field(default_factory=list)  # those to be linked to the run
+    given_prompts: list[records.LinkedPrompt] = field(default_factory=list)  # all, which its models are linked to
     own_metrics: set[str] = field(default_factory=set)  # their names
     evaluated: Evaluated = field(default_factory=Evaluated)
     secrets: dict[str, int] = field(default_factory=dict)  # how many were masked or left out, by call
@@ -248,6 +251,9 @@ class Outgoing:
                 self._regard(by_hand_or_hidden)
             case records.Reused() as reused:
                 self.reused.append(reused)
+            case records.LinkedPrompt() as prompt if prompt not in self.given_prompts:
+                self.prompts.append(prompt)
+                self.given_prompts.append(prompt)
             case SavedModel() as model:
                 self.models.append(model)
                 self.evaluated.makes_models = True
@@ -300,7 +306,17 @@ class Outgoing:
             files.let_go()
         for model in self.models:
             model.serialized.let_go()
-        for held in (self.params, self.tags, self.metrics, self.inputs, self.files, self.models, self.reused):
+        for held in (
+            self.params,
+            self.tags,
+            self.metrics,
+            self.inputs,
+            self.files,
+            self.models,
+            self.reused,
+            self.prompts,
+            self.given_prompts,
+        ):
             held.clear()
         self.evaluated, self.unsent = Evaluated(), []
 

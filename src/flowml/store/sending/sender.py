@@ -164,6 +164,8 @@ class Sender:
         is_over = closing is not None or out.closed or out.is_restored
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=is_over))
         self._step(out, partial(batches.send_inputs, client, run_id, out))
+        if out.prompts:
+            self._step(out, partial(batches.send_prompts, client, run_id, out))
         self._step(out, partial(batches.send_files, client, created, out), is_of_files=True)
         self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
         if closing:
