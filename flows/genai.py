@@ -1,7 +1,7 @@
 """Support tickets, answered: train, compare with the champion, ask a person, promote, serve, write answers by a prompt.
 
 python flows/genai.py [--tickets 600] [--ask]; flows/monitor.py looks after what it serves. An answer is written by any
-OpenAI-compatible server, named as its client wants it: OPENAI_BASE_URL and OPENAI_API_KEY, with LLM_MODEL for the model.
+OpenAI-compatible server, named as its client wants it: OPENAI_BASE_URL, OPENAI_API_KEY, and LLM_MODEL.
 Without one it is the first sentence of the article, so that the example runs without a network.
 """
 
@@ -56,7 +56,7 @@ def prompt() -> str:
 @mlflow.trace(span_type="LLM")
 def write(text: str, article: str) -> str:
     if not os.environ.get("OPENAI_BASE_URL"):
-        return article.split(". ")[0] + "."
+        return article.split(". ", 1)[0] + "."
     import openai
 
     said = openai.OpenAI(max_retries=0, timeout=30).chat.completions.create(
@@ -76,8 +76,8 @@ def answer(
     return rows.assign(answer=[write(text, one) for text, one in zip(asked, articles, strict=True)])
 
 
-@flow(track=Track(trace=True, tags={"use_case": "GenAI classifier"}))
-def genai(count: int = 600, ask: bool = False, timeout: float = 86400.0) -> dict[str, Any]:
+@flow(track=Track(tags={"use_case": "GenAI classifier"}))
+def genai(*, count: int = 600, ask: bool = False, timeout: float = 86400.0) -> dict[str, Any]:
     rows, held_out = train_test_split(load(count), test_size=0.3, random_state=0)
     candidate = flowml.register(fit(rows), MODEL, alias="challenger")
     rules = [AtLeast("accuracy", 0.6), NotWorse("accuracy", tolerance=0.01)]
@@ -99,8 +99,8 @@ def genai(count: int = 600, ask: bool = False, timeout: float = 86400.0) -> dict
     return {"version": candidate.version, "outcome": "promoted", "url": served.url}
 
 
-# Each night at three, and as soon as flows/monitor.py finds that people ask otherwise.
-has_drifted = OnMetric("compare.drift.drifted", above=0, flow="monitor")
+# Each night at three; and as soon as flows/monitor.py finds that people ask otherwise, with somebody to look at it.
+has_drifted = OnMetric("compare.drift.drifted", above=0, flow="monitor", parameters={"ask": True})
 every_night = Deployment(genai, "every-night", schedule=Cron("0 3 * * *"), triggers=[has_drifted])
 
 if __name__ == "__main__":

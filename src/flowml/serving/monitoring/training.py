@@ -38,10 +38,11 @@ def training_rows(reference: Reference, name: str | None = None) -> pd.DataFrame
 
     connection, ref = connection_here(), parse(reference)
     version = find(connection.client, ref)
-    if not version.run_id:
+    made_by = version.tags.get("flowml.training_run_id") or version.run_id  # else it was registered by other means
+    if not made_by:
         msg = f"Version {version.version} of {version.name!r} says of no run that made it, so nobody knows its rows."
         raise RegistryError(msg)
-    files = connection.client.list_artifacts(version.run_id, _FOLDER)
+    files = connection.client.list_artifacts(made_by, _FOLDER)
     saved = {PurePosixPath(file.path).stem: file.path for file in files if file.path.endswith(".parquet")}
     wanted = name if name is not None else next(iter(saved), "") if len(saved) == 1 else None
     if wanted is None or wanted not in saved:
@@ -54,4 +55,4 @@ def training_rows(reference: Reference, name: str | None = None) -> pd.DataFrame
             names = ", ".join(sorted(saved))
             msg = f"{wanted!r} is not among {of}; there are {names}. {did_you_mean(wanted, saved)}".rstrip()
         raise RegistryError(msg)
-    return pd.read_parquet(connection.client.download_artifacts(version.run_id, saved[wanted]))
+    return pd.read_parquet(connection.client.download_artifacts(made_by, saved[wanted]))
