@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowml.deploy.schedules import Cron, Interval, RRule
     from flowml.errors import (
         DeploymentError,
+        EvaluationError,
         FlowmlError,
         OrchestrationError,
         RegistryError,
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
         TrackingError,
     )
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted, OnPromptPromoted
+    from flowml.genai.budget import Budget
+    from flowml.genai.evaluate import evaluate
+    from flowml.genai.evaluation import Comparison, Evaluation
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Prompt, Skip, Track
     from flowml.records import CurrentRun
     from flowml.registry.approve import Approval, approve
@@ -48,12 +52,16 @@ __all__ = [
     "AtLeast",
     "AtMost",
     "Better",
+    "Budget",
+    "Comparison",
     "Cron",
     "CurrentRun",
     "Dataset",
     "Deployment",
     "DeploymentError",
     "Drift",
+    "Evaluation",
+    "EvaluationError",
     "Flow",
     "FlowmlError",
     "Interval",
@@ -93,6 +101,7 @@ __all__ = [
     "deploy_model",
     "describe",
     "disabled",
+    "evaluate",
     "flow",
     "flush",
     "gate",
@@ -124,10 +133,21 @@ _HOMES = {
     "deploy.deployment": ["Deployment"],
     "deploy.schedules": ["Cron", "Interval", "RRule"],
     "errors": [
-        *("DeploymentError", "FlowmlError", "OrchestrationError", "RegistryError", "ServingError", "SettingsError"),
+        *(
+            "DeploymentError",
+            "EvaluationError",
+            "FlowmlError",
+            "OrchestrationError",
+            "RegistryError",
+            "ServingError",
+            "SettingsError",
+        ),
         *("StackError", "TrackingError"),
     ],
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted", "OnPromptPromoted"],
+    "genai.budget": ["Budget"],
+    "genai.evaluate": ["evaluate"],
+    "genai.evaluation": ["Comparison", "Evaluation"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Prompt", "Skip", "Track"],
     "records": ["CurrentRun"],
     "registry.approve": ["Approval", "approve"],

@@ -2,6 +2,7 @@
 
 FlowmlError
 ├── DeploymentError     a deployment, a schedule or what is asked of one cannot be
+├── EvaluationError     what is to be evaluated, or how, cannot be
 ├── OrchestrationError  Prefect's API could not be reached or refused what it was asked
 ├── RegistryError       a decision about a registered model cannot be made
 ├── SettingsError       a setting has a value that flowml cannot use
@@ -21,6 +22,10 @@ class FlowmlError(Exception):
 
 class DeploymentError(FlowmlError, ValueError):
     """A deployment, a schedule, or what is asked of one, cannot be; nothing was changed."""
+
+
+class EvaluationError(FlowmlError, ValueError):
+    """What is to be evaluated, or how, cannot be; or nothing came of it."""
 
 
 class OrchestrationError(FlowmlError):

@@ -173,6 +173,48 @@ def test_an_unknown_price_is_unknown(client: MlflowClient, priced: None, ask: op
     assert "no price for nobody-knows-it" in run.data.tags["mlflow.note.content"].replace("&#45;", "-")
 
 
+def test_prices_come_from_a_file_too(client: MlflowClient, project: Path, ask: openai.OpenAI) -> None:
+    """A file of prices is read; what the settings say comes first."""
+    (project / "pyproject.toml").write_text(f"[tool.flowml]\nprices_file = 'prices.json'\n{PRICES}")
+    (project / "prices.json").write_text('{"small": {"input": 9, "output": 9}, "mine": {"input": 1, "output": 2}}')
+
+    @flow
+    def priced_by_file() -> None:
+        said(ask)
+        said(ask, "mine")
+
+    priced_by_file()
+    assert {name: each["cost"] for name, each in used(flow_run(client)).items()} == {
+        "small": "0.000035",
+        "mine": "0.000012",
+    }
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"small": {"input": -1, "output": 1}}', '{"small": 3}'])
+def test_a_file_of_prices_that_cannot_be_read(
+    client: MlflowClient,
+    project: Path,
+    ask: openai.OpenAI,
+    content: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The flow goes on, one warning says what is wrong with the file, and no cost is made up."""
+    (project / "pyproject.toml").write_text("[tool.flowml]\nprices_file = 'prices.json'\n")
+    if content is not None:
+        (project / "prices.json").write_text(content)
+
+    @flow
+    def unpriced() -> str:
+        return str(said(ask).choices[0].message.content)
+
+    assert unpriced() == "yes"
+    (warning,) = {record.getMessage() for record in caplog.records if "prices.json" in record.getMessage()}
+    assert "cannot be read" in warning
+    run = flow_run(client)
+    assert "cost_usd" not in run.data.metrics
+    assert tokens(run) == (10, 1, 0)
+
+
 def test_mlflows_own_list_has_the_prices_that_nobody_set(client: MlflowClient, ask: openai.OpenAI) -> None:
     """A model of MLflow's list is priced by it, without a setting."""
 

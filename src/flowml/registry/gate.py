@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from flowml.decorators import task
 from flowml.options import Track
 from flowml.registry import recording
+from flowml.registry.evaluation import by_scores
 from flowml.registry.evaluation.bootstrap import SEED
 from flowml.registry.evaluation.columns import table_for
 from flowml.registry.evaluation.contenders import Arena, Contender
@@ -33,8 +34,8 @@ _LEAST = 100  # draws, by which an interval says anything
 @task(name="gate", track=Track(inputs=False, outputs=False, experiment=EXPERIMENT), cache_policy=NO_CACHE)
 def gate(  # noqa: PLR0913 - each by its name
     candidate: Any,
-    data: Any,
-    target: str,
+    data: Any = None,
+    target: str = "",
     *,
     rules: Sequence[Rule],
     against: Any = None,
@@ -50,11 +51,14 @@ def gate(  # noqa: PLR0913 - each by its name
 
     Args:
         candidate: The model itself, a version (``"churn/7"``, ``"churn@challenger"``, a `ModelVersion`, or a number
-            alone, of the model that ``against`` names), or a logged model (``"models:/m-…"``).
-        data: The rows on which both are evaluated, with the target: a pandas frame, or what can be made one.
+            alone, of the model that ``against`` names), or a logged model (``"models:/m-…"``). Or an `Evaluation`,
+            whose scores the rules are about.
+        data: The rows on which both models are evaluated, with the target: a pandas frame, or what can be made one.
+            Evaluations have theirs.
         target: The target's column.
         rules: What is asked: `AtLeast`, `AtMost`, `Better`, `NotWorse`, `Significant`.
-        against: The champion: ``"churn@champion"``, ``"churn/6"`` or a model. None: there is none.
+        against: The champion: ``"churn@champion"``, ``"churn/6"`` or a model; of an evaluation another one, on the same
+            rows. None: there is none.
         metrics: Functions of your own by name, called with the true values, the predictions and, if they take a third
             argument, the probabilities; of a plain one a higher value is better, see `OwnMetric`.
         resamples: How often the rows are drawn anew to see how sure a difference is.
@@ -72,6 +76,11 @@ def gate(  # noqa: PLR0913 - each by its name
         >>> if verdict: ...
     """
     own = _checked(rules, metrics, resamples)
+    if by_scores.is_scored(candidate):
+        return _by_scores(candidate, data, rules, against, own, resamples)
+    if data is None or not target:
+        msg = "gate(candidate, data, target, rules=...) needs the rows and the target's column to compare models on."
+        raise TypeError(msg)
     computed = metrics_of(rules, own)
     table, truth = rows_of(data, target)
     trail = recording.begin()
@@ -104,6 +113,36 @@ def gate(  # noqa: PLR0913 - each by its name
         champion=champion.called(model) if champion else None,
         alone=alone,
         rows=len(table),
+    )
+    return trail.write(verdict, question)
+
+
+def _by_scores(  # noqa: PLR0913, PLR0917 - as `gate` was given them
+    candidate: by_scores.Scored, data: Any, rules: Sequence[Rule], against: Any, own: Mapping[str, Own], resamples: int
+) -> Verdict:
+    """Decide about an evaluation."""
+    if data is not None:
+        msg = "gate(evaluation, rules=...) takes no data: the evaluation has its rows."
+        raise TypeError(msg)
+    champion = by_scores.champion_of(against)
+    trail, contender = recording.begin(), by_scores.contender_of(candidate)
+    drawn = {"target": "the scores of evaluations", "resamples": resamples, "seed": SEED}
+    question = by_scores.question_of(candidate, champion, contender, rules, drawn)
+    model = contender.name
+    if earlier := trail.earlier(model, question):
+        return earlier
+    if champion is None and any(rule.is_relative for rule in rules):
+        trail.log.warning("flowml: the gate applies absolute rules only: %s.", by_scores.ALONE)
+    results = by_scores.results_of(candidate, champion, rules, own, resamples)
+    before = by_scores.contender_of(champion) if champion else None
+    verdict = Verdict(
+        passed=all(each.verdict != "failed" for each in results),
+        results=results,
+        model=model,
+        candidate=contender.called(model),
+        champion=before.called(model) if before else None,
+        alone="" if champion else by_scores.ALONE,
+        rows=len(candidate.rows.keys),
     )
     return trail.write(verdict, question)
 

@@ -28,6 +28,7 @@ from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Created, Outgoing, Sendable
 from flowml.store.sending.writer import writer_of
 from flowml.store.usage import sums as usage
+from flowml.store.usage.spent import Spent
 from flowml.store.usage.sums import Usage
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ class OwnRun(JoinedRun):
         self._tag = identity.tag
         self.call_summary = CallSummary() if children != "all" else None
         self._above = above
-        self._used_below = Usage()
+        self._spent_below = Spent()
         self._is_flow = identity.kind == "flow"
         self.held = HeldParams() if identity.retries else None
         if self._is_flow or above is None:
@@ -348,7 +349,7 @@ class OwnRun(JoinedRun):
     def _used(self) -> list[records.Record]:
         """Return what it asked of language models; a flow's end adds what was called in it."""
         used = self.logged.spent.usage()
-        total = used + self._used_below
+        total = used + self._spent_below.usage()
         if not total:
             return []
         if self._above and self._above.own and not is_elsewhere(self._above):
@@ -359,7 +360,7 @@ class OwnRun(JoinedRun):
 
     def count_below(self, used: Usage) -> None:
         """Count what a call right below it has used: of a flow's children MLflow tells at its end, also of others."""
-        self._used_below += used
+        self._spent_below.add(used)
 
     @property
     def is_outermost(self) -> bool:

@@ -47,14 +47,14 @@ class Interval:
 
 
 def interval(
-    metric: Metric, candidate: Predictions, champion: Predictions, *, confidence: float, resamples: int
+    metric: Metric, candidate: Predictions, champion: Predictions | None, *, confidence: float, resamples: int
 ) -> Interval:
-    """Find the interval of the difference between two models in one metric.
+    """Find the interval of the difference between two models in one metric, or of the metric of one alone.
 
     Args:
         metric: The metric.
         candidate: What one says about the rows.
-        champion: What the other says about the same rows.
+        champion: What the other says about the same rows; None for one alone.
         confidence: How sure it is to hold the difference.
         resamples: How often the rows are drawn.
 
@@ -64,7 +64,7 @@ def interval(
     import numpy as np
     from scipy import stats
 
-    if candidate.is_as(champion):
+    if champion is not None and candidate.is_as(champion):
         return Interval(0.0, 0.0, "equal")
     if len(candidate.truth) < _LEAST:
         msg = f"From {len(candidate.truth)} row nothing can be drawn to see how sure {metric.name} is. Take more rows."
@@ -97,11 +97,13 @@ def interval(
     return Interval(float(low), float(high), "percentile")
 
 
-def _difference(metric: Metric, candidate: Predictions, champion: Predictions, *drawn: np.ndarray[Any, Any]) -> float:
+def _difference(
+    metric: Metric, candidate: Predictions, champion: Predictions | None, *drawn: np.ndarray[Any, Any]
+) -> float:
     import numpy as np
 
     rows = np.concatenate(drawn)
-    return metric.value(candidate.at(rows)) - metric.value(champion.at(rows))
+    return metric.value(candidate.at(rows)) - (metric.value(champion.at(rows)) if champion is not None else 0.0)
 
 
 def _strata(metric: Metric, told: Predictions) -> list[np.ndarray[Any, Any]]:

@@ -15,14 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flowml.store.by_hand.logged import ByHand, HeldParams, Logged
 from flowml.store.by_hand.opened import NOTHING, OWN_RUN, Opened, Seen, Stack, opened, this_task, this_thread
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
+
+    from flowml.store.usage.spent import Spent
 
 
 class Here(Protocol):
@@ -103,6 +106,37 @@ def activated(session: Here) -> Iterator[None]:
         stack.kept = _own.get()
         _own.reset(before)
         _here.reset(token)
+
+
+@contextmanager
+def answering(session: Here | None) -> Iterator[None]:
+    """Let what another thread does for a session, which has no context of it, be the session's."""
+    token = _here.set(session)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+@contextmanager
+def metered(session: Here | None, spent: Spent) -> Iterator[None]:
+    """Let it be the session's, but what it asks of language models, which is counted apart."""
+    if session is None:
+        session = here_or_only()
+    with answering(session and cast("Here", _Metered(session, spent))):
+        yield
+
+
+class _Metered:
+    """A session, whose tokens are counted apart."""
+
+    def __init__(self, session: Here, spent: Spent) -> None:
+        self._session = session
+        self.logged = copy(session.logged)
+        self.logged.spent = spent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
 
 
 def begin(

@@ -72,10 +72,12 @@ def context_stack(original: Any) -> Any:
             original.set(value)
 
         def get_all_thread_values(self) -> Any:
-            if active.here() is None:
+            session = active.here_or_only()  # MLflow asks so for a trace: in a thread without a context, too
+            if session is None:
                 return original.get_all_thread_values()
-            own = active.own_run()
-            return {0: [*([own] if own else []), *(each.run for each in active.visible())]}
+            with active.answering(session):
+                own = active.own_run()
+                return {0: [*([own] if own else []), *(each.run for each in active.visible())]}
 
         def reset(self) -> None:
             original.reset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
@@ -56,15 +57,23 @@ def _own(model: str) -> settings.Price | None:
 def _prices() -> Mapping[str, settings.Price]:
     """Return the user's prices by the model's name: those of the file, and over them those of the settings.
 
-    Raises:
-        SettingsError: If the file cannot be read.
+    A file that cannot be read is told once; what has no other price is unknown then, and no token is lost.
     """
     said = settings.current()
     if said.prices_file is None:
         return said.prices
     path = said.prices_file.expanduser()
     path = path if path.is_absolute() else settings.project_folder() / path
-    return {**_prices_in(path, path.stat().st_mtime_ns if path.is_file() else 0), **said.prices}
+    try:
+        return {**_prices_in(path, path.stat().st_mtime_ns if path.is_file() else 0), **said.prices}
+    except SettingsError as error:
+        _say_once(str(error))
+        return said.prices
+
+
+@lru_cache(maxsize=64)
+def _say_once(text: str) -> None:
+    logging.getLogger("prefect.flowml").warning("flowml: %s Costs are unknown without it.", text)
 
 
 @lru_cache(maxsize=4)

@@ -25,14 +25,14 @@ class Answer:
 class Spent:
     """Takes answers from any thread; without a lock, which a fork could leave held."""
 
-    __slots__ = ("_answers", "_sums")
+    __slots__ = ("_added", "_answers")
 
     def __init__(self) -> None:
         self._answers: list[Answer] = []
-        self._sums = Usage()
+        self._added: list[Usage] = []
 
     def __bool__(self) -> bool:
-        return bool(self._answers or self._sums)
+        return bool(self._answers or self._added)
 
     def take(self, answer: Answer) -> None:
         """Count an answer."""
@@ -42,7 +42,8 @@ class Spent:
 
     def add(self, other: Usage) -> None:
         """Count what was called inside."""
-        self._sums += other
+        if other:
+            self._added.append(other)
 
     def usage(self) -> Usage:
         """Return all of it, with its cost."""
@@ -50,5 +51,8 @@ class Spent:
         for answer, count in Counter(answers).items():
             model = named(answer.model)
             cost = cost_of(model, answer.provider, answer.tokens, answer.told)
-            self._sums += Usage({model: replace(answer.tokens, cost=cost).times(count)})
-        return self._sums
+            self._added.append(Usage({model: replace(answer.tokens, cost=cost).times(count)}))
+        added, self._added = self._added, []
+        total = sum(added, Usage())
+        self.add(total)
+        return total
