@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import mlflow_limits, records
 from flowml.storable import clean
+from flowml.store import tracing
 from flowml.store.backend.retrying import may_pass
 from flowml.store.flow_end import cached
 from flowml.store.models import identity, log_model
 from flowml.store.models.identity import Serialized
 from flowml.store.sending import journaled
+from flowml.store.sending.queue import alive_here
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModelInput, Metric, Param, RunTag
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
+    from flowml.store.backend.connection import Connection
     from flowml.store.sending.queue import Created, Outgoing
 
 _METRICS = mlflow_limits.BATCH - mlflow_limits.BATCH_PARAMS - mlflow_limits.BATCH_TAGS
@@ -217,6 +220,36 @@ def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id:
         del out.models[0]
     if refused:
         raise refused
+
+
+def send_spans(connection: Connection, out: Outgoing, *, may_wait: bool) -> None:
+    """Send the spans of the calls below an outermost run, and its trace when that is over.
+
+    Args:
+        connection: The store.
+        out: The run.
+        may_wait: Whether spans wait for the runs that they are to name, which are sent soon.
+    """
+    info = out.created.result(0).info
+    here = {**alive_here(), **out.traced} if out.spans else {}
+
+    def about(key: str) -> dict[str, str] | None:
+        of = here.get(key)
+        if of is None or (of.created.done() and of.created.exception(0)):
+            return {}
+        if not of.created.done():
+            return None
+        its = of.created.result(0).info
+        url = connection.page_of(its.experiment_id, its.run_id)
+        return {"flowml.run_id": its.run_id, **({"flowml.run_url": url} if url else {})}
+
+    while out.traces:
+        tracing.send_trace(connection.client, info, out.traces[0], out.new.tags if out.new else {})
+        del out.traces[0]
+    tracing.send_spans(connection.client, info.experiment_id, out.spans, about, may_wait=may_wait)
+    left = {span.of for span in out.spans}
+    for key in here.keys() & out.traced.keys() - left:
+        out.traced.pop(key, None)
 
 
 @contextmanager

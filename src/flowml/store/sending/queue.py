@@ -36,6 +36,8 @@ Sendable: TypeAlias = (
     | records.Reused
     | records.ByHand
     | records.Hidden
+    | records.Span
+    | records.Trace
     | tuple[records.Metric, int]
     | SavedModel
     | Serialized
@@ -174,6 +176,9 @@ class Outgoing:
     files: list[Scratch] = field(default_factory=list)
     models: list[SavedModel] = field(default_factory=list)
     reused: list[records.Reused] = field(default_factory=list)
+    spans: list[records.Span] = field(default_factory=list)  # of an outermost run, and of all below it
+    traces: list[records.Trace] = field(default_factory=list)
+    traced: dict[str, Outgoing] = field(default_factory=dict)  # the runs of calls whose spans are not sent, by key
     own_metrics: set[str] = field(default_factory=set)  # their names
     evaluated: Evaluated = field(default_factory=Evaluated)
     secrets: dict[str, int] = field(default_factory=dict)  # how many were masked or left out, by call
@@ -248,11 +253,19 @@ class Outgoing:
                 self._regard(by_hand_or_hidden)
             case records.Reused() as reused:
                 self.reused.append(reused)
+            case records.Span() | records.Trace() as traced:
+                self._sort_traced(traced)
             case SavedModel() as model:
                 self.models.append(model)
                 self.evaluated.makes_models = True
             case Scratch() as files:
                 self.files.append(files)
+
+    def _sort_traced(self, traced: records.Span | records.Trace) -> None:
+        if isinstance(traced, records.Span):
+            self.spans.append(traced)
+        else:
+            self.traces.append(traced)
 
     def _regard(self, by_hand_or_hidden: records.ByHand | records.Hidden) -> None:
         if isinstance(by_hand_or_hidden, records.ByHand):
@@ -300,8 +313,10 @@ class Outgoing:
             files.let_go()
         for model in self.models:
             model.serialized.let_go()
-        for held in (self.params, self.tags, self.metrics, self.inputs, self.files, self.models, self.reused):
+        for held in (self.params, self.tags, self.metrics, self.inputs, self.files, self.models):
             held.clear()
+        for more in (self.reused, self.spans, self.traces, self.traced):
+            more.clear()
         self.evaluated, self.unsent = Evaluated(), []
 
     def note(self, problem: TrackingError) -> None:
