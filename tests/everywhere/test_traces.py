@@ -43,7 +43,7 @@ def rows() -> list[object]:
 def test_each_span_is_where_it_belongs(
     request: pytest.FixtureRequest, store: Store, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The flow run is one trace on its run; every call in it, and what is traced in that, is below its caller's span."""
+    """The flow run is one trace on its run; every call in it, and what that traces, is below its caller's span."""
     for fixture in way.needs:
         request.getfixturevalue(fixture)
     monkeypatch.setenv("FLOWML_TRACE", "true")

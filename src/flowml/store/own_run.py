@@ -219,15 +219,16 @@ class JoinedRun:
         Raises:
             TrackingError: If something is not.
         """
-        digests.wait(settings.current().timeout)
+        digests.wait(patience := settings.current().timeout)
         writer = writer_of(self.connection)
         try:
             writer.flush(of=self.out, delay=self.out.delay)
         except TrackingError as problem:
+            patience = 0.0  # nobody answers MLflow's own exporter either
             count = writer.count_waiting(self.out) or writer.count_waiting()  # of another process's run: those below it
             raise self._waiting(problem, count) from None
         finally:
-            mlflow_state.flush_traces()
+            mlflow_state.flush_traces(patience)
         if self.out.problems:
             raise TrackingError.of(self.out.problems)
 

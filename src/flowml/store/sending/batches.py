@@ -246,9 +246,9 @@ def send_spans(connection: Connection, out: Outgoing, *, may_wait: bool) -> None
     while out.traces:
         tracing.send_trace(connection.client, info, out.traces[0], out.new.tags if out.new else {})
         del out.traces[0]
+    before = {span.of for span in out.spans}
     tracing.send_spans(connection.client, info.experiment_id, out.spans, about, may_wait=may_wait)
-    left = {span.of for span in out.spans}
-    for key in here.keys() & out.traced.keys() - left:
+    for key in before - {span.of for span in out.spans}:
         out.traced.pop(key, None)
 
 
