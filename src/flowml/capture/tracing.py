@@ -158,7 +158,9 @@ def begin(call: Call, run: store.Run, caller: CallSpan | None, sender: records.C
         place = home.is_in
         store.when_known(run, lambda told: place(told.run.experiment_id) if told.run else None)
     if run.own:
-        run.put([records.Tag("flowml.trace_id", home.trace_id), records.Tag("flowml.span_id", span.ids.span)])
+        above_it = [records.Tag("flowml.parent_span_id", above.span)] if above else []
+        own = [records.Tag("flowml.trace_id", home.trace_id), records.Tag("flowml.span_id", span.ids.span)]
+        run.put([*own, *above_it])
     return CallSpan(call, run, span, span.ids, home, foreign_tasks=foreign, is_first=above is None, is_entry=is_entry)
 
 

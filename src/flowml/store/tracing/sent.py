@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flowml import records
@@ -11,6 +13,7 @@ from flowml.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _AT_ONCE = 100  # spans in one call
 _PREVIEW = 1000  # characters, which MLflow shows in its table of traces
@@ -102,6 +105,53 @@ def send_trace(client: MlflowClient, run: records.CurrentRun, trace: records.Tra
         tags={**_some(tags, _PAGES), **trace.tags, "mlflow.traceName": trace.name},
     )
     TracingClient(client.tracking_uri).start_trace(info)
+
+
+def end_left_open(client: MlflowClient, run: Run, *, state: str, ended: int, why: str) -> None:
+    """Write the span of a run that could not say itself how it ended, and end the trace that began with it.
+
+    Args:
+        client: MLflow's client.
+        run: The run, as it was while it was open.
+        state: The orchestrator's name for its end.
+        ended: When, in milliseconds since 1970.
+        why: Why flowml closes it.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
+    tags, started = run.data.tags, run.info.start_time or ended
+    if "flowml.span_id" not in tags:
+        return
+    is_task, above = tags.get("flowml.kind") == "task", tags.get("flowml.parent_span_id")
+    name = tags.get("prefect.task_name" if is_task else "prefect.flow_name", run.info.run_name or "")
+    trace_id, kind = tags["flowml.trace_id"], "TASK" if is_task else "WORKFLOW"
+    known = {"mlflow.traceRequestId": trace_id, "mlflow.spanType": kind, "flowml.run_id": run.info.run_id}
+    known |= {"prefect.state": state, **_some(tags, ("prefect.flow_run_id", "prefect.task_run_id"))}
+    fields: dict[str, Any] = {
+        "trace_id": _base64(trace_id.removeprefix("tr-")),
+        "span_id": _base64(tags["flowml.span_id"]),
+        "parent_span_id": _base64(above) if above else None,
+        "name": name,
+        "start_time_unix_nano": started * 1_000_000,
+        "end_time_unix_nano": ended * 1_000_000,
+        "status": {"code": "STATUS_CODE_ERROR", "message": f"{state}: closed {why}"},
+        "attributes": {},
+        "events": [],
+    }
+    left = [records.Span(_with(fields, known))]
+    with suppress(TrackingError):  # of a store that takes no spans: there is no trace then
+        send_spans(client, run.info.experiment_id, left, lambda _: {}, may_wait=False)
+    if above is None:
+        trace = records.Trace(
+            trace_id, name, started, ended, is_ok=False, request="", response="", tags={}, metadata={}
+        )
+        where = records.CurrentRun(run.info.run_id, run.info.experiment_id, run.info.run_id, None)
+        send_trace(client, where, trace, tags)
+
+
+def _base64(identifier: str) -> str:
+    return b64encode(bytes.fromhex(identifier)).decode()
 
 
 def _some(tags: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
