@@ -107,12 +107,15 @@ def send_trace(client: MlflowClient, run: records.CurrentRun, trace: records.Tra
     TracingClient(client.tracking_uri).start_trace(info)
 
 
-def end_left_open(client: MlflowClient, run: Run, *, state: str, ended: int, why: str) -> None:
+def end_left_open(  # noqa: PLR0913 - most are given by name
+    client: MlflowClient, run: Run, status: str, *, state: str, ended: int, why: str
+) -> None:
     """Write the span of a run that could not say itself how it ended, and end the trace that began with it.
 
     Args:
         client: MLflow's client.
         run: The run, as it was while it was open.
+        status: The status that it gets.
         state: The orchestrator's name for its end.
         ended: When, in milliseconds since 1970.
         why: Why flowml closes it.
@@ -125,6 +128,7 @@ def end_left_open(client: MlflowClient, run: Run, *, state: str, ended: int, why
         return
     is_task, above = tags.get("flowml.kind") == "task", tags.get("flowml.parent_span_id")
     name = tags.get("prefect.task_name" if is_task else "prefect.flow_name", run.info.run_name or "")
+    is_ok = status == "FINISHED"
     trace_id, kind = tags["flowml.trace_id"], "TASK" if is_task else "WORKFLOW"
     known = {"mlflow.traceRequestId": trace_id, "mlflow.spanType": kind, "flowml.run_id": run.info.run_id}
     known |= {"prefect.state": state, **_some(tags, ("prefect.flow_run_id", "prefect.task_run_id"))}
@@ -135,7 +139,7 @@ def end_left_open(client: MlflowClient, run: Run, *, state: str, ended: int, why
         "name": name,
         "start_time_unix_nano": started * 1_000_000,
         "end_time_unix_nano": ended * 1_000_000,
-        "status": {"code": "STATUS_CODE_ERROR", "message": f"{state}: closed {why}"},
+        "status": {"code": "STATUS_CODE_OK" if is_ok else "STATUS_CODE_ERROR", "message": "" if is_ok else why},
         "attributes": {},
         "events": [],
     }
@@ -143,9 +147,7 @@ def end_left_open(client: MlflowClient, run: Run, *, state: str, ended: int, why
     with suppress(TrackingError):  # of a store that takes no spans: there is no trace then
         send_spans(client, run.info.experiment_id, left, lambda _: {}, may_wait=False)
     if above is None:
-        trace = records.Trace(
-            trace_id, name, started, ended, is_ok=False, request="", response="", tags={}, metadata={}
-        )
+        trace = records.Trace(trace_id, name, started, ended, is_ok, request="", response="", tags={}, metadata={})
         where = records.CurrentRun(run.info.run_id, run.info.experiment_id, run.info.run_id, None)
         send_trace(client, where, trace, tags)
 
