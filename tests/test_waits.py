@@ -49,6 +49,8 @@ HELD = {
     "serving/engines/fleet.py _one": "all replicas take a version that they have loaded: two minutes, then it is said",
     "store/sending/creation.py creating": "one run is created: by MLflow's own limits for requests",
     "store/flow_end/summary.py _lock": "in memory",
+    "store/tracing/live.py _lock": "in memory",
+    "store/tracing/live.py _entering": "in memory",
     "store/sending/child_notes.py _lock": "in memory",
     "store/sending/writer.py _making": "a writer is made: in memory",
     "store/summarized_run.py _lock": "in memory",

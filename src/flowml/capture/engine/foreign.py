@@ -61,6 +61,8 @@ def _called(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _tracked(fn: Callable[..., Any]) -> Callable[..., Any] | None:
+    from flowml.capture.engine.tracked import Tracked
+
     task, flow = TaskRunContext.get(), FlowRunContext.get()
     if task is not None and task.task.fn is fn:
         what, run_id = task.task, task.task_run.id
@@ -68,7 +70,7 @@ def _tracked(fn: Callable[..., Any]) -> Callable[..., Any] | None:
         what, run_id = flow.flow, flow.flow_run.id  # type: ignore[assignment] # either has what is asked for
     else:
         return None
-    if hasattr(what, "track") or hasattr(fn, "_self_track") or not _is_wanted(run_id):
+    if isinstance(fn, Tracked) or hasattr(what, "track") or not _is_wanted(run_id):
         return None  # the first two are flowml's
     call = call_of(fn, _TRACK, hints_of(fn))
     if call is None:
