@@ -1,4 +1,4 @@
-"""Traces of flows whose process is killed, and of those whose MLflow is away."""
+"""Traces of flows that work for long, of those whose process is killed, and of those whose MLflow is away."""
 
 from __future__ import annotations
 
@@ -64,6 +64,44 @@ def test_a_killed_flow_ends_its_trace_when_it_is_reaped(client: MlflowClient, tm
     assert str(trace.info.state) == "ERROR"
     codes = [spans(trace, name)[0].status.status_code.value for name in ("doomed", "done", "stuck")]
     assert codes == ["ERROR", "OK", "ERROR"]
+
+
+LONG = """
+import time
+
+import mlflow
+from flowml import Track, flow, task
+
+
+@mlflow.trace
+def asked() -> None:
+    pass
+
+
+@task
+def patient() -> None:
+    time.sleep(6)
+    asked()
+
+
+@flow(track=Track(trace=True))
+def long() -> None:
+    patient()
+
+
+long()
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_task_may_work_for_longer_than_mlflow_remembers(client: MlflowClient, tmp_path: Path) -> None:
+    """What a task traces is in its place, however long after its beginning: MLflow forgets traces that take so long."""
+    program = tmp_path / "long.py"
+    program.write_text(LONG)
+    known = {**environment(client), "MLFLOW_TRACE_BUFFER_TTL_SECONDS": "4"}
+    subprocess.run([sys.executable, str(program)], env=known, cwd=tmp_path, check=True, timeout=100)
+    assert drawn(the_trace(client)).split() == ["long", "patient", "asked"]
 
 
 def environment(client: MlflowClient) -> Mapping[str, str]:

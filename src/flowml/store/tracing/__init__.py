@@ -6,7 +6,8 @@ sends them as it sends all records, by the journal: the trace begins before it i
 span is lost with its process.
 """
 
-from flowml.store.tracing.live import Home, OwnSpan, ids_of, is_on
+from flowml.store.tracing.home import Home
+from flowml.store.tracing.live import OwnSpan, ids_of, is_on
 from flowml.store.tracing.sent import end_left_open, send_spans, send_trace
 
 __all__ = ["Home", "OwnSpan", "end_left_open", "ids_of", "is_on", "send_spans", "send_trace"]

@@ -10,28 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from flowml import records
+from flowml.store.tracing.home import Home
 
 if TYPE_CHECKING:
-    from mlflow.entities import LiveSpan, TraceInfo
+    from mlflow.entities import LiveSpan
     from opentelemetry.context import Context
     from opentelemetry.trace import Tracer
 
-PREFIX = "tr-"
-"""How ids of traces begin in MLflow."""
-
-_FRESH = 300.0  # seconds, before the registry is told of a trace again: it forgets one after an hour
-_QUEUED = 60.0  # seconds after its end that a span may still wait to be exported
 _next: ContextVar[records.SpanIds | None] = ContextVar("flowml_next_span", default=None)
 
 
@@ -50,99 +44,6 @@ def ids_of(trace: str, call: str) -> records.SpanIds:
         call: Tells the call from all others.
     """
     return records.SpanIds(trace, hashlib.sha256(call.encode()).hexdigest()[:16])
-
-
-class Home:
-    """A trace as this process has it, from the first call in it on.
-
-    Args:
-        trace: Its id.
-        started: When it began here, in milliseconds since 1970.
-
-    Attributes:
-        inside: How many calls have come in and not left.
-    """
-
-    _all: ClassVar[dict[str, Home]] = {}
-    _entering = threading.RLock()
-
-    @classmethod
-    def enter(cls, trace: str, started: int) -> Home:
-        """Return a trace for a call that comes in from elsewhere, which is to `leave` it; of several, the same."""
-        with cls._entering:
-            home = cls._all.setdefault(trace, cls(trace, started))
-            home.inside += 1
-        return home
-
-    def leave(self) -> None:
-        """Have MLflow's registry forget the trace, when the last call that came in leaves, and its spans are sent."""
-        from mlflow.tracing.trace_manager import InMemoryTraceManager
-
-        with self._entering:
-            self.inside -= 1
-            if self.inside:
-                return
-            self._all.pop(self.trace, None)
-        InMemoryTraceManager.get_instance().pop_trace(int(self.trace, 16))
-
-    def __init__(self, trace: str, started: int) -> None:
-        self.inside = 0
-        self.trace = trace
-        self._started = started
-        self._info: TraceInfo | None = None
-        self._experiment_id: str | None = None
-        self._told = -_FRESH
-        self._lock = threading.RLock()
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether it is known in which experiment it is."""
-        return self._experiment_id is not None
-
-    @property
-    def trace_id(self) -> str:
-        """Its id in MLflow."""
-        return PREFIX + self.trace
-
-    def tell(self) -> None:
-        """Have MLflow's registry know the trace, and keep it: it forgets a trace that is not ended within an hour."""
-        from mlflow.tracing.trace_manager import InMemoryTraceManager
-
-        if time.monotonic() - self._told < _FRESH:
-            return
-        manager, oldest = InMemoryTraceManager.get_instance(), time.time_ns() - int(_QUEUED * 1e9)
-        with self._lock, manager.get_trace(self.trace_id) as before:
-            if self._info is None:
-                self._info = before.info if before else self._new_info()
-            spans = list(before.span_dict.values()) if before else []
-            manager.register_trace(int(self.trace, 16), self._info)
-            for span in spans:
-                if span.end_time_ns is None or span.end_time_ns > oldest:
-                    manager.register_span(span)
-            self._told = time.monotonic()
-
-    def _new_info(self) -> TraceInfo:
-        from mlflow.entities import TraceInfo, TraceLocation, TraceState
-        from mlflow.entities.trace_location import TraceLocationType
-
-        location = TraceLocation(TraceLocationType.MLFLOW_EXPERIMENT)  # until it is known which
-        if self._experiment_id is not None:
-            location = TraceLocation.from_experiment_id(self._experiment_id)
-        return TraceInfo(self.trace_id, location, self._started, TraceState.IN_PROGRESS, trace_metadata={}, tags={})
-
-    def is_in(self, experiment_id: str) -> None:
-        """Hear in which experiment it is: MLflow's exporter asks for it at the end of each span."""
-        from mlflow.entities import TraceLocation
-
-        with self._lock:
-            self._experiment_id = experiment_id
-            if self._info:
-                self._info.trace_location = TraceLocation.from_experiment_id(experiment_id)
-
-    def noted(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Return the tags and the metadata that the user's code, or MLflow's, has noted on the trace here."""
-        with self._lock:
-            return (dict(self._info.tags), dict(self._info.trace_metadata)) if self._info else ({}, {})
 
 
 class OwnSpan:

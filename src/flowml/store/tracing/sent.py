@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import records
 from flowml.errors import TrackingError
+from flowml.store.tracing.home import PREFIX
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -133,7 +134,7 @@ def end_left_open(  # noqa: PLR0913 - most are given by name
     known = {"mlflow.traceRequestId": trace_id, "mlflow.spanType": kind, "flowml.run_id": run.info.run_id}
     known |= {"prefect.state": state, **_some(tags, ("prefect.flow_run_id", "prefect.task_run_id"))}
     fields: dict[str, Any] = {
-        "trace_id": _base64(trace_id.removeprefix("tr-")),
+        "trace_id": _base64(trace_id.removeprefix(PREFIX)),
         "span_id": _base64(tags["flowml.span_id"]),
         "parent_span_id": _base64(above) if above else None,
         "name": name,
