@@ -302,6 +302,23 @@ def test_the_flow_may_still_choose_its_experiment(client: MlflowClient) -> None:
     assert drawn(trace).split() == ["chat", "step", "asked"]
 
 
+def test_what_is_flushed_early_is_in_its_place(client: MlflowClient) -> None:
+    """What MLflow sends before the flow's run would be opened goes to the flow's experiment all the same."""
+    mlflow.set_experiment("of others")
+    seen = []
+
+    @flow(track=Track(trace=True, experiment="own"))
+    def chat() -> None:
+        asked("a")
+        mlflow.flush_trace_async_logging()
+        seen.extend(all_traces(client))
+
+    chat()
+    own = client.get_experiment_by_name("own").experiment_id
+    assert [(trace.info.experiment_id, drawn(trace)) for trace in seen] == [(own, "asked")]
+    assert drawn(the_trace(client)).split() == ["chat", "asked"]
+
+
 def test_calls_without_runs_have_spans(client: MlflowClient) -> None:
     """Calls that are summed up, and those that log into their caller's run, have spans, too."""
 

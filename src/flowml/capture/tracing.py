@@ -154,14 +154,23 @@ def begin(call: Call, run: store.Run, caller: CallSpan | None, sender: records.C
     is_entry = home is None
     home = home or store.Home.enter(above.trace if above else UUID(call.identity.tag[1]).hex, call.identity.started)
     span = _span(call.identity, home, above)
-    if run.target and not home.is_placed:
-        place = home.is_in
-        store.when_known(run, lambda told: place(told.run.experiment_id) if told.run else None)
+    if not home.is_placed:
+        _place(home, run, sender)
     if run.own:
         above_it = [records.Tag("flowml.parent_span_id", above.span)] if above else []
         own = [records.Tag("flowml.trace_id", home.trace_id), records.Tag("flowml.span_id", span.ids.span)]
         run.put([*own, *above_it])
     return CallSpan(call, run, span, span.ids, home, foreign_tasks=foreign, is_first=above is None, is_entry=is_entry)
+
+
+def _place(home: store.Home, run: store.Run, sender: records.Caller | None) -> None:
+    """Have the trace know its experiment: from the caller in another process, or from the run when that is known."""
+    if sender and sender.run:
+        home.is_in(sender.run.experiment_id)
+    elif target := run.target:
+        home.ask = lambda: target.info.experiment_id if target.info else None
+        place = home.is_in
+        store.when_known(run, lambda told: place(told.run.experiment_id) if told.run else None)
 
 
 def _span(identity: records.Identity, home: store.Home, above: records.SpanIds | None) -> store.OwnSpan:

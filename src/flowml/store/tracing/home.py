@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
+
+from flowml.errors import FlowmlError
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo
@@ -31,6 +34,8 @@ class Home:
 
     Attributes:
         inside: How many calls have come in and not left.
+        ask: Returns its experiment, which may have to be waited for; asked when something else than flowml makes a
+            span in it, for MLflow's exporter has to know, and cannot wait.
     """
 
     _all: ClassVar[dict[str, Home]] = {}
@@ -81,6 +86,7 @@ class Home:
 
     def __init__(self, trace: str, started: int) -> None:
         self.inside = 0
+        self.ask: Callable[[], str | None] | None = None
         self.trace = trace
         self._started = started
         self._info: TraceInfo | None = None
@@ -134,6 +140,15 @@ class Home:
             self._experiment_id = experiment_id
             if self._info:
                 self._info.trace_location = TraceLocation.from_experiment_id(experiment_id)
+
+    def place(self) -> None:
+        """Have it known in which experiment it is; once, so that a server that is away delays nobody again."""
+        ask, self.ask = self.ask, None
+        if ask and not self.is_placed:
+            with suppress(FlowmlError):  # MLflow cannot be reached: what it traces by itself has nowhere to go
+                experiment_id = ask()
+                if experiment_id is not None:
+                    self.is_in(experiment_id)
 
     def noted(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return the tags and the metadata that the user's code, or MLflow's, has noted on the trace here."""

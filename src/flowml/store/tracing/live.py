@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+import wrapt
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from flowml import records
@@ -24,7 +25,7 @@ from flowml.store.tracing.home import Home
 if TYPE_CHECKING:
     from mlflow.entities import LiveSpan
     from opentelemetry.context import Context
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, Tracer
 
 _next: ContextVar[records.SpanIds | None] = ContextVar("flowml_next_span", default=None)
 
@@ -83,7 +84,7 @@ class OwnSpan:
             made = tracer.start_span(name, context=_below(above), start_time=started * 1_000_000)
         finally:
             _next.reset(token)
-        self._span = cast("LiveSpan", create_mlflow_span(made, home.trace_id, kind))
+        self._span = cast("LiveSpan", create_mlflow_span(_Above(made, home), home.trace_id, kind))
         self._span.set_attributes(dict(attributes))
         InMemoryTraceManager.get_instance().register_span(self._span)
 
@@ -144,6 +145,20 @@ class OwnSpan:
         made["events"] = [{**event, "attributes": dict(event["attributes"] or {})} for event in made["events"]]
         status = {"code": "STATUS_CODE_OK" if is_ok else "STATUS_CODE_ERROR", "message": why}
         return {**made, "end_time_unix_nano": at * 1_000_000, "status": status}
+
+
+class _Above(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot be subscripted
+    """A span of flowml's, as others see it: whoever makes a span below it asks for its ids."""
+
+    def __init__(self, span: Span, home: Home) -> None:
+        super().__init__(span)
+        self._self_home = home
+
+    def get_span_context(self) -> SpanContext:
+        """Return its ids, when it is known where what is below it goes to."""
+        self._self_home.place()
+        found: SpanContext = self.__wrapped__.get_span_context()
+        return found
 
 
 def _below(above: records.SpanIds | None) -> Context:
