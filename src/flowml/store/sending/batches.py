@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowml import mlflow_limits, records
+from flowml.errors import TrackingError
 from flowml.storable import clean
 from flowml.store import tracing
 from flowml.store.backend.retrying import may_pass
@@ -229,6 +230,10 @@ def send_spans(connection: Connection, out: Outgoing, *, may_wait: bool) -> None
         connection: The store.
         out: The run.
         may_wait: Whether spans wait for the runs that they are to name, which are sent soon.
+
+    Raises:
+        TrackingError: If the store takes no spans.
+        Exception: What MLflow raises.
     """
     info = out.created.result(0).info
     here = {**alive_here(), **out.traced} if out.spans else {}
@@ -243,13 +248,23 @@ def send_spans(connection: Connection, out: Outgoing, *, may_wait: bool) -> None
         url = connection.page_of(its.experiment_id, its.run_id)
         return {"flowml.run_id": its.run_id, **({"flowml.run_url": url} if url else {})}
 
-    while out.traces:
-        tracing.send_trace(connection.client, info, out.traces[0], out.new.tags if out.new else {})
-        del out.traces[0]
-    before = {span.of for span in out.spans}
-    tracing.send_spans(connection.client, info.experiment_id, out.spans, about, may_wait=may_wait)
+    before, refused = {span.of for span in out.spans}, None
+    try:
+        tracing.send_spans(connection.client, info.experiment_id, out.spans, about, may_wait=may_wait)
+    except Exception as error:
+        if may_pass(error):
+            raise
+        refused = error
+        out.spans.clear()
+        if isinstance(error, TrackingError):  # the store takes none: a trace would be empty there
+            out.traces.clear()
     for key in before - {span.of for span in out.spans}:
         out.traced.pop(key, None)
+    with _taking_away(out.traces):
+        for trace in out.traces:
+            tracing.send_trace(connection.client, info, trace, out.new.tags if out.new else {})
+    if refused:
+        raise refused
 
 
 @contextmanager

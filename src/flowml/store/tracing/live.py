@@ -141,10 +141,14 @@ class OwnSpan:
         with InMemoryTraceManager.get_instance().get_trace(self.home.trace_id) as trace:
             if trace:
                 trace.span_dict.pop(self._span.span_id, None)
-        made = self._span.to_dict()
-        made["events"] = [{**event, "attributes": dict(event["attributes"] or {})} for event in made["events"]]
+        made: dict[str, Any] = json.loads(json.dumps(self._span.to_dict(), default=_plain))
         status = {"code": "STATUS_CODE_OK" if is_ok else "STATUS_CODE_ERROR", "message": why}
         return {**made, "end_time_unix_nano": at * 1_000_000, "status": status}
+
+
+def _plain(value: object) -> object:
+    """Return what JSON can hold: OpenTelemetry has mappings of its own, and attributes may be bytes."""
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 class _Above(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot be subscripted
