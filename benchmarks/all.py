@@ -26,6 +26,7 @@ _RUNS = [
     "models.py",
     "first_models.py",
     "training.py",
+    "tracing.py",
     "fanout.py",
     f"fanout.py {_ON_RAM}",
     "fanout.py --tasks=2000 --rounds=1",

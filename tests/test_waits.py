@@ -53,6 +53,8 @@ HELD = {
     "genai/budget.py _lock": "in memory",
     "genai/scoring.py _first": "a scorer's first call is over, which MLflow gives no limit either",
     "genai/evaluate.py _one_at_a_time": "one evaluation is over: MLflow allows one in a process",
+    "store/tracing/home.py _lock": "in memory",
+    "store/tracing/home.py _entering": "in memory",
     "store/sending/child_notes.py _lock": "in memory",
     "store/sending/writer.py _making": "a writer is made: in memory",
     "store/summarized_run.py _lock": "in memory",

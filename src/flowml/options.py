@@ -56,6 +56,9 @@ class Track:
         tags: Tags for each run.
         on_error: ``"warn"`` lets your code go on when MLflow fails; ``"raise"`` raises `TrackingError`.
             Default: the setting ``on_error``.
+        trace: On a flow, make its flow run one MLflow trace, with a span for each attempt of each call inside. False
+            begins none, and on a call inside a traced flow makes no span for it. Default: the setting ``trace``.
+        foreign_tasks: On a flow, also track the plain Prefect tasks and flows that are called inside.
 
     Raises:
         TypeError: If an option does not exist or has the wrong type.
@@ -74,6 +77,8 @@ class Track:
     experiment: str | Callable[[], str] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     on_error: OnError | None = None
+    trace: bool | None = None
+    foreign_tasks: bool = False
 
     def __new__(cls, **options: object) -> Self:
         """Refuse options that do not exist, and say which do."""
@@ -105,6 +110,9 @@ class Track:
         _check("tags", self.tags, text, "a mapping of text to text")
         if self.on_error is not None:
             _choose("on_error", self.on_error, get_args(OnError))
+        is_choice = self.trace is None or isinstance(self.trace, bool)
+        _check("trace", self.trace, is_choice, "True, False or None for the setting")
+        _check("foreign_tasks", self.foreign_tasks, isinstance(self.foreign_tasks, bool), "True or False")
 
     def experiment_fields(self) -> list[str]:
         """Return the parameters that the template of the experiment's name is filled in with.

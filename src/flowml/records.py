@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Role: TypeAlias = Literal["input", "output"]
 Status: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
@@ -118,6 +118,46 @@ class Reused:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """One span of a trace, in the form in which MLflow writes spans as JSON.
+
+    Attributes:
+        fields: The span.
+        of: The key of the run of the same call, which is named on the span; empty if it has none.
+    """
+
+    fields: Mapping[str, Any]
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A trace that is over, but for its spans; the run that it is logged to is its source.
+
+    Attributes:
+        trace_id: Its id in MLflow.
+        name: What it is called.
+        started: When it began, in milliseconds since 1970.
+        ended: When it ended.
+        is_ok: Whether it ended well.
+        request: What went in, in short.
+        response: What came out, in short.
+        tags: Its tags.
+        metadata: Its metadata.
+    """
+
+    trace_id: str
+    name: str
+    started: int
+    ended: int
+    is_ok: bool
+    request: str
+    response: str
+    tags: Mapping[str, str]
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """Something that could not be logged: it is told in the log, and in a tag of the run.
 
@@ -208,6 +248,8 @@ Record: TypeAlias = (
     | Reused
     | ByHand
     | Hidden
+    | Span
+    | Trace
     | Lost
     | Text
     | Blob
@@ -270,6 +312,13 @@ class RegisteredModel:
     alias: str | None = None
 
 
+class SpanIds(NamedTuple):
+    """Which span of which trace, by their ids in hexadecimal, without MLflow's prefix."""
+
+    trace: str
+    span: str
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """What a call in another process needs to know of the run it belongs under; it holds no credentials.
@@ -281,6 +330,8 @@ class Caller:
         tag: Finds the run that the call was made in, where it was not yet created and ``run`` is the root above it.
         children: Which of the calls made in it get runs of their own.
         key: Finds the run in MLflow, or in a journal, where MLflow cannot be reached.
+        span: The trace that the call was made in, and the span, by their ids; None if it is not traced.
+        foreign_tasks: Whether plain Prefect tasks that are called in it are tracked.
     """
 
     run: CurrentRun | None
@@ -289,6 +340,8 @@ class Caller:
     tag: tuple[str, str] | None = None
     children: Children = "all"
     key: str | None = None
+    span: SpanIds | None = None
+    foreign_tasks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

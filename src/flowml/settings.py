@@ -125,6 +125,14 @@ class Settings(BaseSettings):
         True,
         description="Emit Prefect events for finished runs, models and thresholds, for deployments to be triggered by.",
     )
+    trace: bool = Field(
+        False,
+        description="Make each outermost flow run one MLflow trace, with a span for each attempt of each call inside, "
+        "where `Track(trace=...)` does not say otherwise.",
+    )
+    trace_sampling_rate: float = Field(
+        1.0, ge=0, le=1, description="Share of the flow runs to be traced that are; the others are as without a trace."
+    )
     reproduce: bool = Field(
         True,
         description="Keep with each outermost flow's run what `flowml reproduce` needs: commit, changes, "

@@ -13,12 +13,15 @@ import mlflow
 import pytest
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import LiveSpan, Metric, Param, RunTag
+from mlflow.entities import LiveSpan, Metric, Param, RunTag, Span, TraceInfo, TraceLocation, TraceState
+from mlflow.entities.span import create_mlflow_span
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracing import provider
+from mlflow.tracing.client import TracingClient
 from mlflow.tracing.constant import SpanAttributeKey, TokenUsageKey
 from mlflow.tracing.trace_manager import InMemoryTraceManager
 from mlflow.tracking import _model_registry, fluent
@@ -31,6 +34,9 @@ from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
 from mlflow.utils.thread_utils import ThreadLocalVariable
 from mlflow.utils.uri import append_to_uri_path
 from mlflow.utils.validation import _validate_batch_log_data, _validate_param
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import flowml.store.backend.requests as own_requests
 from flowml import mlflow_limits
@@ -212,6 +218,33 @@ def test_traces_that_are_sent_in_the_background() -> None:
     """They have a module of their own, which is loaded when there are any, and a function that waits for them."""
     assert importlib.util.find_spec("mlflow.tracing.export.async_export_queue")
     assert callable(mlflow.flush_trace_async_logging)
+
+
+def test_a_span_of_another_tracer_is_above_mlflows_own(store: MlflowClient) -> None:
+    """MLflow's registry takes a trace and a span that its own tracer did not make; the active one is the parent."""
+    tracer = TracerProvider(ALWAYS_ON, Resource({}), shutdown_on_exit=False).get_tracer("another")
+    made = tracer.start_span("above")
+    ids = made.get_span_context()
+    trace_id, manager = f"tr-{ids.trace_id:032x}", InMemoryTraceManager.get_instance()
+    location = TraceLocation.from_experiment_id("0")
+    manager.register_trace(ids.trace_id, TraceInfo(trace_id, location, 0, TraceState.IN_PROGRESS))
+    above = create_mlflow_span(made, trace_id, "TASK")
+    manager.register_span(above)
+    with provider.safe_set_span_in_context(above):
+        assert mlflow.get_current_active_span() is above
+        with mlflow.start_span("below") as below:
+            assert (below.trace_id, below.parent_id) == (trace_id, above.span_id)
+    mlflow.flush_trace_async_logging()
+    fields = {**above.to_dict(), "end_time_unix_nano": above.start_time_ns + 1}
+    TracingClient(store.tracking_uri).log_spans("0", [Span.from_dict(fields)])
+    TracingClient(store.tracking_uri).start_trace(TraceInfo(trace_id, location, 0, TraceState.OK))
+    TracingClient(store.tracking_uri).log_spans("0", [Span.from_dict(fields)])  # twice: it is there once
+    with manager.get_trace(trace_id) as known:
+        assert known is not None
+        assert above.span_id in known.span_dict
+    manager.pop_trace(ids.trace_id)
+    trace = store.get_trace(trace_id)
+    assert {(span.name, span.parent_id) for span in trace.data.spans} == {("above", None), ("below", above.span_id)}
 
 
 @pytest.mark.parametrize("name", [name for name in flavors._ADVISERS if name.startswith("mlflow.")])

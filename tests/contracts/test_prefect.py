@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
 from contextvars import ContextVar
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -27,13 +28,13 @@ from prefect.utilities.importtools import load_script_as_module
 from prefect.utilities.schema_tools.validation import validate
 
 import flowml
-from flowml.capture.engine import leaving, loading, states
+from flowml.capture.engine import foreign, leaving, loading, states
 
 pytestmark = pytest.mark.compat
 
 WRAPPED = [
     pytest.param(module, name, wrapper, id=name)
-    for table in (states._WRAPPERS, leaving._WRAPPERS, loading._WRAPPERS)
+    for table in (states._WRAPPERS, leaving._WRAPPERS, loading._WRAPPERS, foreign._WRAPPERS)
     for module, methods in table.items()
     for name, wrapper in methods.items()
 ]
@@ -158,3 +159,21 @@ def test_a_script_is_loaded(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("name = __name__")
     assert load_script_as_module(str(script)).name != "__main__"
+
+
+@pytest.mark.parametrize("engine", ["task_engine", "flow_engine"])
+def test_engines_call_bodies_by_one_function(engine: str) -> None:
+    """Each engine looks `call_with_parameters` up in its own module when it calls a body, with the function first."""
+    module = importlib.import_module(f"prefect.{engine}")
+    bodies = [
+        method
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and kind.__module__ == module.__name__
+        for name, method in vars(kind).items()
+        if name in {"call_task_fn", "call_flow_fn"}
+    ]
+    assert len(bodies) >= 2
+    for body in bodies:
+        source = inspect.getsource(body)
+        assert re.search(r"call_with_parameters\(self\.(task|flow)\.fn, ", source)
+    assert list(inspect.signature(module.call_with_parameters).parameters)[:2] == ["fn", "parameters"]

@@ -49,7 +49,8 @@ class Handing(BaseHTTPRequestHandler):
             self.server.refused += 1
             self.answer(self.server.status, _ERROR if self.server.status >= 500 else _PAGE)
             return
-        headers = {name: value for name, value in self.headers.items() if name.lower() in {"content-type", "accept"}}
+        known = ("content-type", "accept", "x-mlflow-")
+        headers = {name: value for name, value in self.headers.items() if name.lower().startswith(known)}
         asked = urllib.request.Request(f"{self.server.target}{self.path}", body or None, headers, method=self.command)
         try:
             with urllib.request.urlopen(asked, timeout=60) as answer:
@@ -137,3 +138,26 @@ def test_a_server_that_goes_on_failing_is_waited_for_no_longer_than_allowed(
     assert (run.info.status, run.data.params) == ("FINISHED", {"rate": "0.5"})
     assert run.data.metrics == {"scoring": 1.0}
     assert "flowml.tracking_error" not in run.data.tags
+
+
+@pytest.mark.parametrize("proxy", [500], indirect=True)
+@pytest.mark.usefixtures("project", "prefect_server")
+def test_spans_wait_for_a_server_that_fails(proxy: Proxy, request: pytest.FixtureRequest) -> None:
+    """The spans of a flow that ends while the server fails are sent when it is back, and the trace is whole."""
+    mlflow.set_tracking_uri(f"http://127.0.0.1:{proxy.server_port}")
+    mlflow.set_experiment(request.node.name)
+
+    @task
+    def score(rate: float) -> float:
+        proxy.fails_until = time.monotonic() + _SECONDS
+        return rate * 2
+
+    @flow(track=flowml.Track(trace=True))
+    def scoring(rate: float) -> float:
+        return score(rate)
+
+    scoring(0.5)
+    client = MlflowClient(proxy.target)
+    (trace,) = client.search_traces(locations=[client.get_experiment_by_name(request.node.name).experiment_id])
+    assert proxy.refused > 1
+    assert (str(trace.info.state), {span.name for span in trace.data.spans}) == ("OK", {"scoring", "score"})

@@ -145,7 +145,7 @@ def ray(jobs: Jobs) -> None:
     from prefect_ray import RayTaskRunner
 
     # Ray's workers do not start in this folder, and the probe's module is to be found from it.
-    found = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+    found = {"env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}}
     mapped(jobs, RayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False, "runtime_env": found}))
 
 

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from tests.offline.snapshot import snapshot
 
+from flowml.store import tracing
 from flowml.store.copying.copy_store import copy
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.ledger import Decision, this_user
@@ -108,6 +109,21 @@ def test_links_lead_to_the_copies(ends: Callable[[], Ends]) -> None:
     assert names["first"].data.tags["mlflow.parentRunId"] == names["root"].info.run_id
     note = names["root"].data.tags["mlflow.note.content"]
     assert f"#/experiments/{experiment}/runs/{names['second'].info.run_id}" in note
+
+
+def test_a_span_leads_to_the_copied_run(ends: Callable[[], Ends]) -> None:
+    """The run that a span of a traced flow names is the copy's, and so is the run of its trace."""
+    made, trace_id = ends(), f"tr-{'a' * 32}"
+    tags = {"flowml.kind": "flow", "prefect.flow_name": "chat", "flowml.trace_id": trace_id, "flowml.span_id": "b" * 16}
+    run = made.source.create_run("1", 1_300, tags, "traced")
+    tracing.end_left_open(made.source, run, "FINISHED", state="Completed", ended=1_400, why="")
+    made.source.set_terminated(run.info.run_id, "FINISHED", 1_400)
+    everything(made)
+    (experiment,) = (one.experiment_id for one in made.target.search_experiments() if one.name == "small")
+    (copied,) = (one for one in made.target.search_runs([experiment]) if one.info.run_name == "traced")
+    trace = made.target.get_trace(trace_id, display=False)
+    assert [span.get_attribute("flowml.run_id") for span in trace.data.spans] == [copied.info.run_id]
+    assert trace.info.trace_metadata["mlflow.sourceRun"] == copied.info.run_id
 
 
 def test_a_second_copy_asks_for_nothing_that_is_complete(ends: Callable[[], Ends], tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ class Orchestrator(Protocol):
     def publish(self, run: store.Run) -> None:
         """Hear of a run that was just opened, to link it from where people look at the call."""
 
-    def keep(self, run: store.Run) -> None:
-        """Hear of it, to keep it where other machines look, once it is known."""
+    def keep(self, run: store.Run, handed_on: Callable[[records.Caller], records.Caller]) -> None:
+        """Hear of it, to keep it where other machines look, once it is known, with what is handed on besides."""
 
     def publish_now(self) -> AbstractContextManager[None]:
         """Write the links while MLflow is waited for inside."""
@@ -79,7 +79,7 @@ class Nobody:
     def publish(self, run: store.Run) -> None:
         """Link nothing."""
 
-    def keep(self, run: store.Run) -> None:
+    def keep(self, run: store.Run, handed_on: Callable[[records.Caller], records.Caller]) -> None:
         """Keep nothing."""
 
     def publish_now(self) -> AbstractContextManager[None]:
@@ -133,9 +133,11 @@ class Ahead:
     Attributes:
         is_known: Whether it was waited for.
         parent: The run of its caller in another process, if there is one.
+        caller: What that process told.
         reached: What came of connecting to the store in force.
     """
 
     is_known: bool = False
     parent: store.Run | None = None
+    caller: records.Caller | None = None
     reached: store.Reached | None = None

@@ -68,7 +68,9 @@ async def _ahead(call: Call) -> Ahead | None:
 
 def _look(call: Call, reach: store.Reach) -> Ahead:
     caller = call.orchestrator.find_caller()
-    return Ahead(is_known=True, parent=store.join(caller)) if caller else Ahead(is_known=True, reached=reach())
+    if caller is None:
+        return Ahead(is_known=True, reached=reach())
+    return Ahead(is_known=True, parent=store.join(caller), caller=caller)
 
 
 async def yielded(session: Session, value: Any) -> None:

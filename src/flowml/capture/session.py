@@ -15,6 +15,7 @@ from flowml import describe, formats, provenance, records, settings, store
 from flowml.background import PATIENCE, BackgroundJob
 from flowml.capture.call import Ahead, Call
 from flowml.capture.guard import Said, elsewhere, guarded, said_under
+from flowml.capture.tracing import NO_SPAN, CallSpan, begin
 from flowml.capture.verdict import Verdict, records_of
 from flowml.errors import FlowmlError
 
@@ -31,11 +32,12 @@ class Session:
         deferred: What the body returned, alone in a tuple, while that waits to be logged.
         hidden: Counts the secrets in what it was given and what it returns.
         rests: Whether it is a generator's, whose consumer goes on.
+        span: Its place in the trace of its flow run, and what is handed on to those it calls.
     """
 
     __slots__ = (
         *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
-        *("call", "deferred", "hidden", "rests", "run", "said"),
+        *("call", "deferred", "hidden", "rests", "run", "said", "span"),
     )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
@@ -43,15 +45,15 @@ class Session:
         self.run = run
         self.said = said or Said()
         self.rests = False
+        self.span: CallSpan = NO_SPAN
         self.deferred: tuple[Any] | None = None
         self._verdict: tuple[Verdict, list[records.Record]] | None = None  # with what tells of it
-        self._steps = 0
+        self._steps = self._overflows = 0
         self._asking: list[BackgroundJob] = []
         self._is_root = False
         self._error: BaseException | None = None
         self._params: dict[str, str] = {}
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
-        self._overflows = 0
         self._is_watched = (
             call.orchestrator.run_watch() is not None
         )  # asked once: later its engine may be gone, its verdict given
@@ -87,6 +89,8 @@ class Session:
         with made_current(self), ExitStack() as entered:
             with self.guard("make it MLflow's active run"):
                 entered.enter_context(self.run.active(self.call.log.info))
+            with self.guard("make its span the active one", raising=False):
+                entered.enter_context(self.span.active())
             with self.guard("turn autologging on"):
                 entered.enter_context(store.autologging(self.call.track.autolog if self.call.track else False))
             yield
@@ -116,6 +120,7 @@ class Session:
         with self.guard("log the inputs"):
             found, wanted = self.call.logged_arguments(), settings.current().model_params
             self.put(describe.inputs(found, self.call.hints, self.hidden, model_params=wanted))
+            self.span.given()
 
     def _renamed(self, param: records.Param) -> records.Param:
         """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""
@@ -164,7 +169,11 @@ class Session:
         if held:
             verdict, about = held
             with self.guard("close the run", raising=False):
-                self.run.close(verdict.status, verdict.ended, about)
+                self._close_run(verdict, about)
+
+    def _close_run(self, verdict: Verdict, about: list[records.Record]) -> None:
+        self.span.end(verdict, about)
+        self.run.close(verdict.status, verdict.ended, about)
 
     def returned(self, value: Any) -> None:
         """Log the outputs; a returned failure is one."""
@@ -192,6 +201,7 @@ class Session:
                     hidden=self.hidden,
                 )
                 self.put(self.run.new_of([*found, *self._about(found)]))
+                self.span.gave(value)
 
     def _about(self, found: list[records.Record]) -> list[records.Record]:
         """Tell what the task says of itself, where it made a model: a version of that is described by it."""
@@ -249,7 +259,7 @@ class Session:
         with self.guard("close the run", raising=False):
             if self.deferred is None:
                 self._verdict = None
-                self.run.close(verdict.status, verdict.ended, about)
+                self._close_run(verdict, about)
             else:
                 self._verdict = verdict, about
 
@@ -280,18 +290,19 @@ class Session:
             if self.run.is_outermost:
                 with self.guard("link the run", raising=False):
                     self.call.orchestrator.wait_until_published()
+                self.span.leave()
 
     def _announce(self) -> None:
         """Note the run where the orchestrator carries it along; at the latest when that is read elsewhere."""
         with self.guard("tell other processes of the run"):
-            self.call.orchestrator.announce(self.run.as_caller() if self.run.is_known else None)
-            self.call.orchestrator.keep(self.run)
+            self.call.orchestrator.announce(self.span.handed_on(self.run.as_caller()) if self.run.is_known else None)
+            self.call.orchestrator.keep(self.run, self.span.handed_on)
 
     def announce(self) -> records.Caller:
         """Tell calls in other processes of this run, which is created for it; that it has none, if it cannot be now."""
         caller = store.NO_RUN.as_caller()
         with self.guard("create the run", raising=False):
-            caller = self.run.as_caller()
+            caller = self.span.handed_on(self.run.as_caller())
         with self.guard("tell other processes of the run", raising=False):
             self.call.orchestrator.announce(caller)
         return caller
@@ -330,12 +341,14 @@ class Session:
         if track is None or not settings.current().enabled:
             return
         if earlier and earlier.run is not store.NO_RUN and self.call.identity.kind == "flow":
-            self.run, self._params = earlier.run, earlier._params  # noqa: SLF001 - its finished children are there
+            self.run, self.span = earlier.run, earlier.span
+            self._params = earlier._params  # noqa: SLF001 - its finished children are there
             store.begin_attempt(self.run, attempt := self.call.identity.attempt)
             self.run.put([records.Tag("flowml.attempt", str(attempt)), records.Tag("prefect.state", "Running")])
             return
         parent = caller.run if caller else ahead.parent
-        if caller is None and not ahead.is_known and (sender := self.call.orchestrator.find_caller()):
+        sender = None if caller else ahead.caller if ahead.is_known else self.call.orchestrator.find_caller()
+        if sender and not ahead.is_known:
             parent = store.join(sender)
             self.said = said_under(str(sender.key or sender.tag or sender.run))  # as if the caller were here
         self._is_root = parent is None and self.call.identity.kind == "flow"
@@ -347,6 +360,8 @@ class Session:
             follows=earlier.run if earlier else None,
             reached=ahead.reached,
         )
+        with self.guard("begin its span", raising=False):
+            self.span = begin(self.call, self.run, caller.span if caller else None, sender)
         with self.guard("link the run", raising=False):
             self.call.orchestrator.publish(self.run)
 

@@ -11,6 +11,7 @@ from flowml.describe.calls import inputs, outputs, yielded
 from flowml.describe.dispatch import Describer, register, register_lazy
 from flowml.describe.limits import MOST_PARAMS, fit, key_apart
 from flowml.describe.place import Hidden, Place
+from flowml.describe.plain import shown_inputs, shown_output
 from flowml.describe.text import error_text
 from flowml.describe.types import prompts, read_models
 from flowml.secrets import MASK, mask
@@ -34,5 +35,7 @@ __all__ = [
     "read_models",
     "register",
     "register_lazy",
+    "shown_inputs",
+    "shown_output",
     "yielded",
 ]

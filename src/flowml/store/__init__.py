@@ -14,12 +14,15 @@ from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.process_end import flush_all
 from flowml.store.runs import NO_RUN, Run
 from flowml.store.subscribe import begin_attempt, command, model_page, unsent, watch_run, when_known
+from flowml.store.tracing import Home, OwnSpan, ids_of, is_on
 
 __all__ = [
     "ABOUT",
     "NO_RUN",
     "STOPPING",
     "End",
+    "Home",
+    "OwnSpan",
     "Reach",
     "Reached",
     "Run",
@@ -28,6 +31,8 @@ __all__ = [
     "close_left_open",
     "command",
     "flush_all",
+    "ids_of",
+    "is_on",
     "join",
     "load",
     "model_page",

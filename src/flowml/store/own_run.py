@@ -117,6 +117,22 @@ class JoinedRun:
         if problems:
             raise TrackingError.of(problems)
 
+    def put_span(self, span: records.Span, trace: records.Trace | None = None) -> None:
+        """Log a span of a call in this run; those of a flow run are sent together, with its outermost run.
+
+        Args:
+            span: The span.
+            trace: The trace, of which this run is the source, if it is over with that span.
+        """
+        self._leave_to_parent()
+        outermost = self.out if self.is_outermost else self.out.root or self.out
+        if self.own and span.of == self.out.key:
+            outermost.traced[span.of] = self.out
+        for out, record in ((outermost, span), (self.out, trace)):
+            if record is not None:
+                journaled.take(out, [record])
+                self.store.when_fixed(lambda connection, out=out: writer_of(connection).tell(out))  # type: ignore[misc]
+
     def note_loss(self, text: str) -> None:
         """Note on the outermost run what is lost of this call, and why."""
         self._leave_to_parent()
@@ -213,15 +229,16 @@ class JoinedRun:
         Raises:
             TrackingError: If something is not.
         """
-        digests.wait(settings.current().timeout)
+        digests.wait(patience := settings.current().timeout)
         writer = writer_of(self.connection)
         try:
             writer.flush(of=self.out, delay=self.out.delay)
         except TrackingError as problem:
+            patience = 0.0  # nobody answers MLflow's own exporter either
             count = writer.count_waiting(self.out) or writer.count_waiting()  # of another process's run: those below it
             raise self._waiting(problem, count) from None
         finally:
-            mlflow_state.flush_traces()
+            mlflow_state.flush_traces(patience)
         if self.out.problems:
             raise TrackingError.of(self.out.problems)
 

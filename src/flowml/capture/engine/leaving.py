@@ -53,7 +53,8 @@ async def _start_elsewhere_async(wrapped: Any, _: Any, args: Any, kwargs: Any) -
 
 def _kept() -> None:
     if not is_off():
-        labels.keep_here()
+        session = current()
+        labels.keep_here(session.announce() if session and session.span.ids else None)
 
 
 def _safely(job: Callable[[], None]) -> None:

@@ -68,7 +68,7 @@ class OfTask:
         """Link it in Prefect's UI."""
         self._links.link(run)
 
-    def keep(self, run: store.Run) -> None:
+    def keep(self, run: store.Run, handed_on: Callable[[records.Caller], records.Caller]) -> None:
         """Keep nothing: nobody on another machine asks for a task's run."""
 
     def publish_now(self) -> AbstractContextManager[None]:
@@ -119,6 +119,7 @@ class OfFlow(OfTask):
         """Return what asks Prefect's API by which deployment and schedule it runs."""
         return partial(origin.facts_from_api, self._flow_run, self._name) if self._flow_run.deployment_id else None
 
-    def keep(self, run: store.Run) -> None:
+    def keep(self, run: store.Run, handed_on: Callable[[records.Caller], records.Caller]) -> None:
         """Have Prefect's API keep which run it has."""
-        store.when_known(run, partial(self._links.keep, self._flow_run, self._attempt))
+        links, flow_run, attempt = self._links, self._flow_run, self._attempt
+        store.when_known(run, lambda caller: links.keep(flow_run, attempt, handed_on(caller)))

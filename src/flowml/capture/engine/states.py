@@ -24,7 +24,7 @@ from prefect.exceptions import Abort, Pause
 
 from flowml import formats, records, store
 from flowml.capture import event_loop
-from flowml.capture.engine import hooks, loading
+from flowml.capture.engine import foreign, hooks, loading
 from flowml.capture.engine.attempt import Beginning, call_of_flow, call_of_task
 from flowml.capture.guard import guarded
 from flowml.capture.session import Session, is_off
@@ -286,7 +286,7 @@ def _result_key(state: State[Any]) -> str | None:
 def _without_a_body(engine: Any, attempt: int, began: int) -> Attempt | None:
     """Open the run of a call that ends without its body being called."""
     of = engine.flow if _is_flow(engine) else engine.task
-    track = getattr(of, "track", None)
+    track = foreign.track_of(of, _run_of(engine).id)
     if track is None or track.run == "skip" or is_off():
         return None
     beginning = Beginning(attempt, began, {}, track, {})

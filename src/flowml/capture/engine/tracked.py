@@ -20,7 +20,7 @@ import prefect.tasks
 import wrapt
 
 from flowml.capture import event_loop, reading, wrap
-from flowml.capture.engine import hooks, leaving, loading, server
+from flowml.capture.engine import foreign, hooks, leaving, loading, server
 from flowml.capture.engine.attempt import call_of, hints_of
 from flowml.capture.engine.states import listen
 from flowml.capture.guard import guarded
@@ -40,6 +40,7 @@ _logger = logging.getLogger("prefect.flowml")
 
 listen()
 leaving.listen()
+foreign.listen()
 loading.listen()
 reporting.begin()
 server.find()  # for what is done with a flow without calling it: serving it, deploying it

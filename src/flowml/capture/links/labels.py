@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, TaskRun, TaskRunResult
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 
 from flowml import records
 from flowml.capture import contexts
@@ -33,6 +34,8 @@ SENDER = "flowml.caller"  # never on a run of this process or in Prefect's API: 
 _UNKNOWN = "unknown"
 _MOST = 1000  # labels remembered as kept, and asked for of one flow run
 
+_SPAN_OF = "flowml-span-"  # the same of the spans of tasks that start other flows
+_spans_kept: deque[str] = deque(maxlen=_MOST)
 _kept: dict[UUID, str] = {}  # the label that Prefect's API keeps of each flow run, the last ones of this process
 
 
@@ -75,14 +78,24 @@ def keep(run: FlowRun, client: SyncPrefectClient) -> None:
         _kept.pop(oldest, None)
 
 
-def keep_here() -> None:
-    """Let Prefect's API know the run of the flow that is running here, which starts another by deployment."""
+def keep_here(caller: records.Caller | None = None) -> None:
+    """Let Prefect's API know the run of the flow that is running here, which starts another by deployment.
+
+    Args:
+        caller: The call that starts it, in that flow, if it has a span in a trace.
+    """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
-    if run is not None and LABEL in run.labels:
-        complete(run)
-        with get_client(sync_client=True) as client:
-            keep(run, client)
+    if run is None or LABEL not in run.labels:
+        return
+    complete(run)
+    with get_client(sync_client=True) as client:
+        keep(run, client)
+        task = TaskRunContext.get()
+        if caller and caller.span and task and caller.span.span not in _spans_kept:
+            key = f"{_SPAN_OF}{task.task_run.id.hex}-{uuid4().hex}"  # a task that is tried again has another span
+            client.create_flow_run_input(run.id, key, json.dumps(caller.span))
+            _spans_kept.append(caller.span.span)
 
 
 def is_tracked(run: FlowRun | TaskRun) -> bool:
@@ -151,7 +164,12 @@ def _caller_by_deployment(stand_in_id: UUID) -> records.Caller | None:
     started_by = next((starter.id for starter in starters if isinstance(starter, TaskRunResult)), None)
     if caller is None or not started_by:
         return caller
-    return dataclasses.replace(caller, tag=("prefect.task_run_id", str(started_by)), key=None)  # the key is the flow's
+    tag, span = ("prefect.task_run_id", str(started_by)), caller.span
+    if span and stand_in.flow_run_id:
+        with get_client(sync_client=True) as client:
+            kept = client.filter_flow_run_input(stand_in.flow_run_id, f"{_SPAN_OF}{started_by.hex}", _MOST, set())
+        span = records.SpanIds(*json.loads(kept[-1].value)) if kept else span
+    return dataclasses.replace(caller, tag=tag, key=None, span=span)  # the key is the flow's
 
 
 def caller_in_api(flow_run_id: UUID) -> records.Caller | None:
@@ -176,4 +194,14 @@ def _told(noted: Any) -> records.Caller | None:
 def _caller_in(label: Mapping[str, Any]) -> records.Caller:
     run = records.CurrentRun(**label["run"]) if label["run"] else None
     tag = tuple(label["tag"]) if label["tag"] else None
-    return records.Caller(run, label["tracking_uri"], label["registry_uri"], tag, label["children"], label.get("key"))
+    span = records.SpanIds(*label["span"]) if label.get("span") else None
+    return records.Caller(
+        run,
+        label["tracking_uri"],
+        label["registry_uri"],
+        tag,
+        label["children"],
+        label.get("key"),
+        span,
+        bool(label.get("foreign_tasks")),
+    )

@@ -14,6 +14,7 @@ from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, Prefect, State, connec
 from flowml.ops.reaping.report import Reaped, Report
 from flowml.ops.reaping.verdict import ENDS, Judge, Verdict
 from flowml.ops.runs import Runs
+from flowml.store import tracing
 from flowml.store.backend import notifications
 from flowml.store.backend.connection import Connection, connect
 from flowml.store.backend.failures import explained
@@ -162,6 +163,8 @@ class _Reaper:
         ended = max(run.info.start_time, now if verdict.ended is None else verdict.ended)
         is_closed = self._runs.close(run.info.run_id, verdict.status, ended, tags)
         if is_closed:
+            state, why = verdict.state or verdict.status, f"closed: {verdict.why}"
+            tracing.end_left_open(self._client, run, verdict.status, state=state, ended=ended, why=why)
             notifications.notify_closed(self._client, run, verdict.status)
         return is_closed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,9 +103,18 @@ def is_in_use() -> bool:
     return bool(own_stack() or experiment_id() or os.environ.get("MLFLOW_EXPERIMENT_ID"))
 
 
-def flush_traces() -> None:
-    """Wait for the traces that MLflow sends by itself, if any: a worker process may be killed right after."""
-    if "mlflow.tracing.export.async_export_queue" in sys.modules:
+def flush_traces(seconds: float) -> None:
+    """Wait for the traces that MLflow sends by itself, if any: a worker process may be killed right after.
+
+    Args:
+        seconds: How long at most: MLflow itself tries for minutes, and goes on in the background.
+    """
+    if seconds and "mlflow.tracing.export.async_export_queue" in sys.modules:
         import mlflow
 
-        mlflow.flush_trace_async_logging()
+        flush = threading.Thread(target=mlflow.flush_trace_async_logging, name="flowml-traces", daemon=True)
+        try:
+            flush.start()
+        except RuntimeError:  # the process ends, and MLflow waits for them then
+            return
+        flush.join(seconds)

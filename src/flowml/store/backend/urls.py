@@ -20,6 +20,11 @@ def of_run(experiment_id: str, run_id: str, artifact: str = "") -> str:
     return f"#/experiments/{experiment_id}/runs/{run_id}{tab}{_VIEW}"
 
 
+def of_trace(experiment_id: str, trace_id: str) -> str:
+    """Return a trace's page, likewise."""
+    return f"#/experiments/{experiment_id}/traces?selectedEvaluationId={trace_id}"
+
+
 def of_flows(experiment_id: str | None, saved_view: str | None = None) -> str:
     """Return the table of an experiment's flow runs, likewise; that of all experiments, if it is not known which.
 

@@ -18,7 +18,7 @@ from flowml.store.copying.links import Links
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import TraceInfo
+    from mlflow.entities import Span, TraceInfo
 
 _OF_THE_STORE = ("mlflow.artifactLocation", "mlflow.trace.spansLocation")
 
@@ -63,7 +63,7 @@ def _is_over(info: TraceInfo) -> bool:
 def _copy_one(ends: Ends, info: TraceInfo, experiment_id: str, links: Links) -> None:
     from mlflow.entities.trace_location import TraceLocation
 
-    spans = ends.source.get_trace(info.trace_id, display=False).data.spans
+    spans = [_led(span, links) for span in ends.source.get_trace(info.trace_id, display=False).data.spans]
     tags = {key: value for key, value in marks.without_marks(info.tags).items() if key not in _OF_THE_STORE}
     new = dataclasses.replace(
         info,
@@ -74,6 +74,17 @@ def _copy_one(ends: Ends, info: TraceInfo, experiment_id: str, links: Links) -> 
     if spans:
         ends.traces.log_spans(experiment_id, spans)
     ends.traces.start_trace(new)
+
+
+def _led(span: Span, links: Links) -> Span:
+    """Return a span that leads to the copy of its run, if it names one."""
+    from mlflow.entities import Span
+
+    fields = span.to_dict()
+    run_id = fields["attributes"].get("flowml.run_id")
+    if run_id is None:
+        return span
+    return Span.from_dict({**fields, "attributes": {**fields["attributes"], "flowml.run_id": links.rewritten(run_id)}})
 
 
 def _digest(info: TraceInfo) -> str:

@@ -91,10 +91,13 @@ def _about(head: Head, failed: Sequence[ChildRun]) -> Iterator[str]:
         parts.append(f"deployment {link(name, tags.get('prefect.deployment_url'))}")
     if schedule := tags.get("prefect.schedule"):
         parts.append(f"schedule {formats.text(schedule)}")
-    if head.graph:
-        parts.append(link("Graph", head.graph))
-    if head.above:
-        parts.append(link("Called by", head.above))
+    trace_id = tags.get("flowml.trace_id")
+    pages = {
+        "Graph": head.graph,
+        "Trace": urls.of_trace(head.experiment_id, trace_id) if trace_id else None,
+        "Called by": head.above,
+    }
+    parts += [link(name, page) for name, page in pages.items() if page]
     yield " · ".join(parts)
     yield from _used(head.used)
     own = (tags.get("flowml.error_type", ""), tags.get("flowml.error", ""))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, process, records
+from flowml.store import tracing
 from flowml.store.backend import notifications
 from flowml.store.backend.paging import paged
 
@@ -100,5 +101,6 @@ def _close(client: MlflowClient, run: Run, end: End) -> None:
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     tags = {"prefect.state": end.state, "flowml.closed": end.reason, "flowml.closed_at": at}
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    tracing.end_left_open(client, run, end.status, state=end.state, ended=end.ended, why=f"closed {end.reason}")
     client.set_terminated(run.info.run_id, status=end.status, end_time=end.ended)
     notifications.notify_closed(client, run, end.status)

@@ -14,18 +14,22 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowml import mlflow_limits, records
+from flowml.errors import TrackingError
 from flowml.storable import clean
+from flowml.store import tracing
 from flowml.store.backend.retrying import may_pass
 from flowml.store.flow_end import cached
 from flowml.store.models import identity, log_model
 from flowml.store.models.identity import Serialized
 from flowml.store.sending import journaled
+from flowml.store.sending.queue import alive_here
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModelInput, Metric, Param, RunTag
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
+    from flowml.store.backend.connection import Connection
     from flowml.store.sending.queue import Created, Outgoing
 
 _METRICS = mlflow_limits.BATCH - mlflow_limits.BATCH_PARAMS - mlflow_limits.BATCH_TAGS
@@ -235,6 +239,50 @@ def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id:
             refused = refused or error
             out.models[0].discard()
         del out.models[0]
+    if refused:
+        raise refused
+
+
+def send_spans(connection: Connection, out: Outgoing, *, may_wait: bool) -> None:
+    """Send the spans of the calls below an outermost run, and its trace when that is over.
+
+    Args:
+        connection: The store.
+        out: The run.
+        may_wait: Whether spans wait for the runs that they are to name, which are sent soon.
+
+    Raises:
+        TrackingError: If the store takes no spans.
+        Exception: What MLflow raises.
+    """
+    info = out.created.result(0).info
+    here = {**alive_here(), **out.traced} if out.spans else {}
+
+    def about(key: str) -> dict[str, str] | None:
+        of = here.get(key)
+        if of is None or (of.created.done() and of.created.exception(0)):
+            return {}
+        if not of.created.done():
+            return None
+        its = of.created.result(0).info
+        url = connection.page_of(its.experiment_id, its.run_id)
+        return {"flowml.run_id": its.run_id, **({"flowml.run_url": url} if url else {})}
+
+    before, refused = {span.of for span in out.spans}, None
+    try:
+        tracing.send_spans(connection.client, info.experiment_id, out.spans, about, may_wait=may_wait)
+    except Exception as error:
+        if may_pass(error):
+            raise
+        refused = error
+        out.spans.clear()
+        if isinstance(error, TrackingError):  # the store takes none: a trace would be empty there
+            out.traces.clear()
+    for key in before - {span.of for span in out.spans}:
+        out.traced.pop(key, None)
+    with _taking_away(out.traces):
+        for trace in out.traces:
+            tracing.send_trace(connection.client, info, trace, out.new.tags if out.new else {})
     if refused:
         raise refused
 

@@ -39,6 +39,8 @@ PLAIN: dict[str, type[Any]] = {
     "by_hand": records.ByHand,
     "hidden": records.Hidden,
     "prompt": records.LinkedPrompt,
+    "span": records.Span,
+    "trace": records.Trace,
 }
 _NAMES = {kind: name for name, kind in PLAIN.items()}
 _FIELDS = {kind: [each.name for each in fields(kind)] for kind in PLAIN.values()}

@@ -37,6 +37,8 @@ Sendable: TypeAlias = (
     | records.LinkedPrompt
     | records.ByHand
     | records.Hidden
+    | records.Span
+    | records.Trace
     | tuple[records.Metric, int]
     | SavedModel
     | Serialized
@@ -177,6 +179,9 @@ class Outgoing:
     reused: list[records.Reused] = field(default_factory=list)
     prompts: list[records.LinkedPrompt] = field(default_factory=list)  # those to be linked to the run
     given_prompts: list[records.LinkedPrompt] = field(default_factory=list)  # all, which its models are linked to
+    spans: list[records.Span] = field(default_factory=list)  # of an outermost run, and of all below it
+    traces: list[records.Trace] = field(default_factory=list)
+    traced: dict[str, Outgoing] = field(default_factory=dict)  # the runs of calls whose spans are not sent, by key
     own_metrics: set[str] = field(default_factory=set)  # their names
     evaluated: Evaluated = field(default_factory=Evaluated)
     secrets: dict[str, int] = field(default_factory=dict)  # how many were masked or left out, by call
@@ -254,11 +259,19 @@ class Outgoing:
             case records.LinkedPrompt() as prompt if prompt not in self.given_prompts:
                 self.prompts.append(prompt)
                 self.given_prompts.append(prompt)
+            case records.Span() | records.Trace() as traced:
+                self._sort_traced(traced)
             case SavedModel() as model:
                 self.models.append(model)
                 self.evaluated.makes_models = True
             case Scratch() as files:
                 self.files.append(files)
+
+    def _sort_traced(self, traced: records.Span | records.Trace) -> None:
+        if isinstance(traced, records.Span):
+            self.spans.append(traced)
+        else:
+            self.traces.append(traced)
 
     def _regard(self, by_hand_or_hidden: records.ByHand | records.Hidden) -> None:
         if isinstance(by_hand_or_hidden, records.ByHand):
@@ -306,18 +319,10 @@ class Outgoing:
             files.let_go()
         for model in self.models:
             model.serialized.let_go()
-        for held in (
-            self.params,
-            self.tags,
-            self.metrics,
-            self.inputs,
-            self.files,
-            self.models,
-            self.reused,
-            self.prompts,
-            self.given_prompts,
-        ):
+        for held in (self.params, self.tags, self.metrics, self.inputs, self.files, self.models):
             held.clear()
+        for more in (self.reused, self.prompts, self.given_prompts, self.spans, self.traces, self.traced):
+            more.clear()
         self.evaluated, self.unsent = Evaluated(), []
 
     def note(self, problem: TrackingError) -> None:

@@ -168,6 +168,8 @@ class Sender:
             self._step(out, partial(batches.send_prompts, client, run_id, out))
         self._step(out, partial(batches.send_files, client, created, out), is_of_files=True)
         self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
+        if out.spans or out.traces:
+            self._step(out, partial(batches.send_spans, self._connection, out, may_wait=not is_over))
         if closing:
             self._step(out, partial(batches.send_to_model, client, run_id, out))
         if out.reused:
@@ -176,7 +178,7 @@ class Sender:
         if closing is None:
             self._tell_losses(out)
             out.since = time.monotonic()
-            return out.closed or not out.params
+            return out.closed or not (out.params or out.spans)
         return self._close(out, closing)
 
     def _close(self, out: Outgoing, closing: Closing) -> bool:
