@@ -7,14 +7,13 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from flowml import formats, records, settings
 from flowml.errors import TrackingError
 from flowml.store import digests
 from flowml.store.backend import mlflow_state, urls
-from flowml.store.backend.failures import without_credentials
 from flowml.store.by_hand import fluent
 from flowml.store.by_hand.logged import HeldParams, Logged
 from flowml.store.by_hand.opened import Stack
@@ -194,12 +193,12 @@ class JoinedRun:
         except TrackingError as problem:
             if not (problem.waits and self.out.journal):
                 raise
-        return dataclasses.replace(caller_of(self.connection, None, self.children), key=self.out.public_key)
+        return dataclasses.replace(self.connection.caller(None, self.children), key=self.out.public_key)
 
     @cached_property
     def _told(self) -> records.Caller:
         # The same for each call below: looking for the run's page reads files, and each read hands Python's lock over.
-        return caller_of(self.connection, self.info, self.children)
+        return self.connection.caller(self.info, self.children)
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:  # noqa: ARG002 - the one who opened it says when
         """Leave closing it to whoever opened it."""
@@ -236,20 +235,11 @@ class JoinedRun:
         except TrackingError as problem:
             patience = 0.0  # nobody answers MLflow's own exporter either
             count = writer.count_waiting(self.out) or writer.count_waiting()  # of another process's run: those below it
-            raise self._waiting(problem, count) from None
+            raise journaled.waiting(self.out, problem, count) from None
         finally:
             mlflow_state.flush_traces(patience)
         if self.out.problems:
             raise TrackingError.of(self.out.problems)
-
-    def _waiting(self, problem: TrackingError, count: int) -> TrackingError:
-        """Say what becomes of what MLflow has not taken."""
-        if not (problem.waits and self.out.journal):
-            return problem
-        self.out.is_said_to_wait = True
-        waits = f"{count} {'run waits' if count == 1 else 'runs wait'} on this disk"
-        text = f"{problem} {waits}: `flowml sync` sends what waits, and so does the next flow here."
-        return TrackingError(text, uri=problem.uri, waits=True)
 
 
 class OwnRun(JoinedRun):
@@ -282,7 +272,7 @@ class OwnRun(JoinedRun):
         if self._is_flow or above is None:
             journaled.begin(out)  # of a task it is written with its inputs, which come before its body
         if above is None:
-            store.when_fixed(lambda _: journaled.note(out, "store", place_of(out)))
+            store.when_fixed(lambda _: journaled.note_store(out))
         store.when_fixed(lambda connection: writer_of(connection).tell(out))
 
     @property
@@ -394,12 +384,6 @@ class OwnRun(JoinedRun):
             super().settle()
 
 
-def caller_of(connection: Connection, info: records.CurrentRun | None, children: Children) -> records.Caller:
-    """Tell what calls in other processes need to hang under a run."""
-    registry_uri = without_credentials(connection.registry_uri) if connection.registry_uri else None
-    return records.Caller(info, without_credentials(connection.uri), registry_uri, children=children)
-
-
 def is_elsewhere(run: JoinedRun) -> bool:
     """Tell whether a run was opened by another process, such as the one that this was forked from."""
     return run.own is None or run.own.pid != os.getpid()
@@ -410,10 +394,3 @@ def joined(store: LazyStore, info: records.CurrentRun, children: Children = "all
     out = Outgoing(None, None, store=store.place, own_delay=delay_below(info.run_id))
     out.created.set_result(Created(None, info))
     return JoinedRun(store, out, children)
-
-
-def place_of(out: Outgoing) -> dict[str, Any]:
-    """Say which store and experiment an outermost run goes to, for its journal."""
-    experiment = out.new.experiment() if out.new and out.new.experiment else None
-    named = [experiment.id, experiment.name] if experiment else None
-    return {"store": dict(out.store()) if out.store else {}, "experiment": named}

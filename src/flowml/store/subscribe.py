@@ -13,7 +13,7 @@ from flowml.store.backend import embedded, urls
 from flowml.store.backend.connection import ui_of
 from flowml.store.backend.failures import without_credentials
 from flowml.store.backend.notifications import Notification
-from flowml.store.own_run import OwnRun, caller_of
+from flowml.store.own_run import OwnRun
 from flowml.store.runs import Run
 from flowml.store.sending.queue import Created
 from flowml.store.sending.writer import writer_of
@@ -71,7 +71,7 @@ def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
 
     def tell_created(created: Future[Created]) -> None:
         if not created.exception(0):
-            tell(caller_of(store.connection, created.result(0).info, children))
+            tell(store.connection.caller(created.result(0).info, children))
 
     target.out.created.add_done_callback(tell_created)
 

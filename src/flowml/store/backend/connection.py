@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from flowml import settings
+from flowml import records, settings
 from flowml.errors import TrackingError
 from flowml.patches import mlflow as patches
 from flowml.secrets import mask
@@ -63,6 +63,16 @@ class Connection:
                 _hush(client)
                 self._client = client
             return self._client
+
+    def caller(self, info: records.CurrentRun | None, children: records.Children) -> records.Caller:
+        """Return what calls in other processes need to hang under a run.
+
+        Args:
+            info: The run; None if it is not known yet.
+            children: Which of the calls in it get runs.
+        """
+        registry_uri = without_credentials(self.registry_uri) if self.registry_uri else None
+        return records.Caller(info, without_credentials(self.uri), registry_uri, children=children)
 
     @property
     def made_client(self) -> MlflowClient | None:

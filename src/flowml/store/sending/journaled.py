@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flowml import records
+from flowml.errors import TrackingError
 from flowml.store.backend.failures import without_credentials
 from flowml.store.journal.journal import Journal, JournalClosedError, current
 from flowml.store.journal.on_disk import JournalError
@@ -75,6 +76,29 @@ def begin(out: Outgoing) -> None:
 def note(out: Outgoing, kind: str, data: Any) -> None:
     """Write something about a run."""
     _write(out, [(kind, data)])
+
+
+def note_store(out: Outgoing) -> None:
+    """Write which store and experiment an outermost run goes to."""
+    experiment = out.new.experiment() if out.new and out.new.experiment else None
+    named = [experiment.id, experiment.name] if experiment else None
+    note(out, "store", {"store": dict(out.store()) if out.store else {}, "experiment": named})
+
+
+def waiting(out: Outgoing, problem: TrackingError, count: int) -> TrackingError:
+    """Return what is said of a run that MLflow has not taken.
+
+    Args:
+        out: The run.
+        problem: Why it has not.
+        count: How many runs wait.
+    """
+    if not (problem.waits and out.journal):
+        return problem
+    out.is_said_to_wait = True
+    waits = f"{count} {'run waits' if count == 1 else 'runs wait'} on this disk"
+    text = f"{problem} {waits}: `flowml sync` sends what waits, and so does the next flow here."
+    return TrackingError(text, uri=problem.uri, waits=True)
 
 
 def keep_figure(root: Outgoing, task: str, figure: Path, scratch: Scratch) -> None:

@@ -254,24 +254,25 @@ class Outgoing:
                 self.evaluated.add(model_or_dataset)
             case records.ByHand() | records.Hidden() as by_hand_or_hidden:
                 self._regard(by_hand_or_hidden)
-            case records.Reused() as reused:
-                self.reused.append(reused)
-            case records.LinkedPrompt() as prompt if prompt not in self.given_prompts:
-                self.prompts.append(prompt)
-                self.given_prompts.append(prompt)
-            case records.Span() | records.Trace() as traced:
-                self._sort_traced(traced)
+            case records.Reused() | records.LinkedPrompt() | records.Span() | records.Trace() as linked:
+                self._sort_linked(linked)
             case SavedModel() as model:
                 self.models.append(model)
                 self.evaluated.makes_models = True
             case Scratch() as files:
                 self.files.append(files)
 
-    def _sort_traced(self, traced: records.Span | records.Trace) -> None:
-        if isinstance(traced, records.Span):
-            self.spans.append(traced)
-        else:
-            self.traces.append(traced)
+    def _sort_linked(self, linked: records.Reused | records.LinkedPrompt | records.Span | records.Trace) -> None:
+        match linked:
+            case records.Reused():
+                self.reused.append(linked)
+            case records.Span():
+                self.spans.append(linked)
+            case records.Trace():
+                self.traces.append(linked)
+            case _ if linked not in self.given_prompts:
+                self.prompts.append(linked)
+                self.given_prompts.append(linked)
 
     def _regard(self, by_hand_or_hidden: records.ByHand | records.Hidden) -> None:
         if isinstance(by_hand_or_hidden, records.ByHand):

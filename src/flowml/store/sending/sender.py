@@ -164,22 +164,27 @@ class Sender:
         is_over = closing is not None or out.closed or out.is_restored
         self._step(out, partial(batches.send_batch, client, run_id, out, with_params=is_over))
         self._step(out, partial(batches.send_inputs, client, run_id, out))
-        if out.prompts:
+        if out.prompts:  # before the models, which are linked to them too
             self._step(out, partial(batches.send_prompts, client, run_id, out))
         self._step(out, partial(batches.send_files, client, created, out), is_of_files=True)
         self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
-        if out.spans or out.traces:
-            self._step(out, partial(batches.send_spans, self._connection, out, may_wait=not is_over))
-        if closing:
-            self._step(out, partial(batches.send_to_model, client, run_id, out))
-        if out.reused:
-            may_come = self._is_behind(out) != "nothing"
-            self._step(out, partial(cached.link, client, run_id, out.reused, info.experiment_id, may_come=may_come))
+        self._send_links(out, info, is_over=is_over)
         if closing is None:
             self._tell_losses(out)
             out.since = time.monotonic()
             return out.closed or not (out.params or out.spans)
         return self._close(out, closing)
+
+    def _send_links(self, out: Outgoing, info: records.CurrentRun, *, is_over: bool) -> None:
+        """Send what leads from a run to what else there is of it, and the other way."""
+        if out.spans or out.traces:
+            self._step(out, partial(batches.send_spans, self._connection, out, may_wait=not is_over))
+        if out.closing:
+            self._step(out, partial(batches.send_to_model, self._client, info.run_id, out))
+        if out.reused:
+            may_come = self._is_behind(out) != "nothing"
+            link = partial(cached.link, self._client, info.run_id, out.reused, info.experiment_id, may_come=may_come)
+            self._step(out, link)
 
     def _close(self, out: Outgoing, closing: Closing) -> bool:
         """Close a run whose records are sent; tell whether nothing of it has to wait."""
