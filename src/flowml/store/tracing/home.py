@@ -69,7 +69,8 @@ class Home:
     @classmethod
     def begin_anew(cls) -> None:
         """Have locks of its own in a forked process, where no thread of its parent's goes on."""
-        cls._entering, cls._is_kept = threading.RLock(), False
+        cls._is_kept = False
+        cls._entering = threading.RLock()
         for home in cls._all.values():
             home._lock = threading.RLock()  # noqa: SLF001 - its own class
 
