@@ -7,6 +7,7 @@ Without one it is the first sentence of the article, so that the example runs wi
 
 import argparse
 import os
+import re
 from typing import Annotated, Any
 
 import mlflow
@@ -76,8 +77,24 @@ def answer(
     return rows.assign(answer=[write(text, one) for text, one in zip(asked, articles, strict=True)])
 
 
-@flow(track=Track(tags={"use_case": "GenAI classifier"}))
+def words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{4,}", text.lower()))
+
+
+def right_article(outputs: str, expectations: dict[str, str]) -> bool:
+    """Tell whether the answer has more words of the right article than of any other."""
+    shared = {topic: len(words(outputs) & words(article)) for topic, article in ARTICLES.items()}
+    return max(shared, key=shared.__getitem__) == expectations["topic"]
+
+
+def brief(outputs: str) -> bool:
+    return len(outputs.split()) <= 40
+
+
+@flow(track=Track(trace=True, tags={"use_case": "GenAI classifier"}))
 def genai(*, count: int = 600, ask: bool = False, timeout: float = 86400.0) -> dict[str, Any]:
+    if os.environ.get("OPENAI_BASE_URL"):
+        mlflow.openai.autolog()
     rows, held_out = train_test_split(load(count), test_size=0.3, random_state=0)
     candidate = flowml.register(fit(rows), MODEL, alias="challenger")
     rules = [AtLeast("accuracy", 0.6), NotWorse("accuracy", tolerance=0.01)]
@@ -94,9 +111,15 @@ def genai(*, count: int = 600, ask: bool = False, timeout: float = 86400.0) -> d
         who = decision.who
     flowml.promote(MODEL, candidate.version, why=str(verdict), who=who)
     served = flowml.deploy_model(f"{MODEL}@champion", sample=1)
-    prompt()
-    answer(held_out.head(20), flowml.load_model(f"{MODEL}@champion"))
-    return {"version": candidate.version, "outcome": "promoted", "url": served.url}
+    version = prompt()
+    answered = answer(held_out.head(20), flowml.load_model(f"{MODEL}@champion"))
+    said = [
+        {"inputs": {"ticket": row.text}, "outputs": row.answer, "expectations": {"topic": row.topic}}
+        for row in answered.itertuples()
+    ]
+    scores = flowml.evaluate(data=said, scorers=[right_article, brief], of=f"prompts:/{version}")
+    told = {"version": candidate.version, "outcome": "promoted", "url": served.url}
+    return {**told, "right_article": scores.metrics["right_article"]}
 
 
 # Each night at three; and as soon as flows/monitor.py finds that people ask otherwise, with somebody to look at it.

@@ -27,6 +27,12 @@ def measure(rows: pd.DataFrame) -> dict[str, float]:
 
 
 @task
+def spend(flow: str, minutes: float) -> dict[str, float]:
+    """Say what the flow's own answers took: traces, time, tokens and cost."""
+    return flowml.trace_metrics(flow, since=datetime.now(timezone.utc) - timedelta(minutes=minutes))
+
+
+@task
 def compare(trained_on: pd.DataFrame, asked: flowml.ServedTables) -> dict[str, Any]:
     """Compare the inputs with those of the training, column by column; the label is the training's alone."""
     drift = flowml.measure_drift(trained_on[list(asked.inputs.columns.intersection(trained_on.columns))], asked.inputs)
@@ -34,11 +40,12 @@ def compare(trained_on: pd.DataFrame, asked: flowml.ServedTables) -> dict[str, A
 
 
 @flow
-def monitor(model: str = "tickets", minutes: float = 60.0) -> None:
+def monitor(model: str = "tickets", training: str = "genai", minutes: float = 60.0) -> None:
     rows = read(model, minutes)
     measure(rows)
     asked = flowml.served_tables(rows)
     if len(asked.inputs):
+        spend(training, minutes)
         compare(flowml.training_rows(f"{model}@champion"), asked)
 
 
@@ -47,5 +54,6 @@ often = Deployment(monitor, "often", schedule=Interval(3600))
 if __name__ == "__main__":
     cli = argparse.ArgumentParser(description=__doc__)
     cli.add_argument("--model", default="tickets")
+    cli.add_argument("--training", default="genai", help="the flow whose traces are counted")
     cli.add_argument("--minutes", type=float, default=60.0)
     monitor(**vars(cli.parse_args()))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flowml.genai.budget import Budget
     from flowml.genai.evaluate import evaluate
     from flowml.genai.evaluation import Comparison, Evaluation
+    from flowml.genai.traces import trace_metrics
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Prompt, Skip, Track
     from flowml.records import CurrentRun
     from flowml.registry.approve import Approval, approve
@@ -120,6 +121,7 @@ __all__ = [
     "served_requests",
     "served_tables",
     "task",
+    "trace_metrics",
     "training_rows",
     "with_context",
 ]
@@ -147,6 +149,7 @@ _HOMES = {
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted", "OnPromptPromoted"],
     "genai.budget": ["Budget"],
     "genai.evaluate": ["evaluate"],
+    "genai.traces": ["trace_metrics"],
     "genai.evaluation": ["Comparison", "Evaluation"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Prompt", "Skip", "Track"],
     "records": ["CurrentRun"],

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from mlflow import MlflowClient
 from tests.ends.conftest import environment
 from tests.ends.processes import until
+from tests.genai.llm_server import Answer, LlmServer
 from tests.runs import run_of, runs_of
 from tests.serving.conftest import ROOT
 
@@ -25,6 +27,7 @@ __all__ = ["environment"]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 FLOWS = ROOT / "flows"
+PRICES = '{"gpt-4o-mini": {"input": 1, "output": 2}}'
 
 
 def ran(project: Path, environment: Mapping[str, str], name: str) -> str:
@@ -50,12 +53,36 @@ def ask(url: str, count: int, season: str, seed: int) -> float:
     return right / count
 
 
+def answered(asked: dict[str, Any]) -> Answer:
+    """Say the article's first sentence, as a model would that does as it is told."""
+    text = asked["messages"][0]["content"]
+    return Answer(text=text.partition("Article: ")[2].partition(". ")[0], input=50, output=10)
+
+
+def check_the_trace(client: MlflowClient, requests: int) -> None:
+    """The flow run is one trace: both attempts of the task that was refused once, and each call under its attempt."""
+    (run,) = runs_of(client, "genai")
+    assert run.data.metrics["right_article"] == 1
+    assert run.data.metrics["tokens_input"] == 50 * (requests - 1)
+    assert run.data.metrics["cost_usd"] == pytest.approx((requests - 1) * (50 + 2 * 10) / 1_000_000)
+    spans = client.get_trace(run.data.tags["flowml.trace_id"]).data.spans
+    attempts = [span for span in spans if span.name == "answer"]
+    assert [span.status.status_code for span in attempts] == ["ERROR", "OK"]
+    written = [span for span in spans if span.name == "write"]
+    assert len(written) == requests
+    assert {span.parent_id for span in written} == {span.span_id for span in attempts}
+
+
 def test_what_people_ask_drifts_and_the_model_follows(
     project: Path, client: MlflowClient, environment: Mapping[str, str]
 ) -> None:
     """The monitor finds the drift; the next training learns from what was asked since, and the server follows it."""
     try:
-        first = ast.literal_eval(ran(project, environment, "genai.py"))
+        with LlmServer(usual=answered) as llm:
+            llm.plan.append(Answer(status=500))
+            told = {**environment, "OPENAI_BASE_URL": llm.url, "OPENAI_API_KEY": "none", "FLOWML_PRICES": PRICES}
+            first = ast.literal_eval(ran(project, told, "genai.py"))
+        check_the_trace(client, len(llm.requests))
         assert (first["version"], first["outcome"]) == ("1", "promoted")
         before = ask(first["url"], 100, "outage", 1)
         until(lambda: len(flowml.served_requests("tickets", with_truth=True)) == 100, "all is kept", 60)

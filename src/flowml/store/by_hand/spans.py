@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from flowml import faults
 from flowml.store.by_hand import active
-from flowml.store.usage.spent import Answer
-from flowml.store.usage.sums import Tokens
+from flowml.store.usage.spent import Answer, Spent
+from flowml.store.usage.sums import Tokens, Usage
 
 if TYPE_CHECKING:
-    from mlflow.entities import LiveSpan
+    from mlflow.entities import LiveSpan, Span
 
 _logger = logging.getLogger(__name__)
 _MOST = 10_000  # spans whose children are remembered: those that never end are forgotten
@@ -91,7 +91,6 @@ def _take(span: LiveSpan, said: _Counts | None) -> Answer | None:
         below = _below.pop(this, _NOTHING)
         if said is None and below == _NOTHING:
             return None
-        beyond = tuple(max(mine - theirs, 0) for mine, theirs in zip(said or _NOTHING, below, strict=True))
         if said is not None:
             _remember(_over, this, None)
         if parent is not None:
@@ -100,6 +99,34 @@ def _take(span: LiveSpan, said: _Counts | None) -> Answer | None:
             both = tuple(max(mine, theirs) for mine, theirs in zip(said or _NOTHING, below, strict=True))
             so_far = _below.get(parent, _NOTHING)
             _remember(_below, parent, tuple(a + b for a, b in zip(so_far, both, strict=True)))
+    return _answer(span, said or _NOTHING, below)
+
+
+def usage_of(spans: Sequence[Span]) -> Usage:
+    """Return what the spans of one trace have used: each answer once, as it is counted while they end."""
+    below: dict[str, list[Span]] = {}
+    for span in spans:
+        below.setdefault(span.parent_id or "", []).append(span)
+    spent = Spent()
+
+    def said_by(span: Span) -> _Counts:
+        said = span.get_attribute(_USAGE)
+        mine = _counts(said) if isinstance(said, Mapping) else _NOTHING
+        theirs = tuple(map(sum, zip(_NOTHING, *map(said_by, below.get(span.span_id, ())), strict=True)))
+        if answer := _answer(span, mine, theirs):
+            spent.take(answer)
+        return tuple(map(max, mine, theirs))
+
+    ids = {span.span_id for span in spans}
+    for span in spans:
+        if span.parent_id not in ids:
+            said_by(span)
+    return spent.usage()
+
+
+def _answer(span: Span, said: _Counts, below: _Counts) -> Answer | None:
+    """Return what a span says beyond those below it; None if that is nothing."""
+    beyond = tuple(max(mine - theirs, 0) for mine, theirs in zip(said, below, strict=True))
     if not any(beyond):
         return None
     told = _cost(span.get_attribute(_COST)) if below == _NOTHING else None
