@@ -71,7 +71,7 @@ def test_scores_rows_traces_and_the_dataset_are_kept(client: MlflowClient) -> No
     assert len(table["data"]) == 6
     assert {"inputs", "outputs", "exact", "trace_id"} <= set(table["columns"])
     (dataset,) = run.inputs.dataset_inputs
-    assert dataset.dataset.digest
+    assert found.dataset == (dataset.dataset.name, dataset.dataset.digest)
     traces = client.search_traces(locations=[run.info.experiment_id])
     assert len(traces) == 6
     for trace in traces:

@@ -48,6 +48,8 @@ def test_a_classifier_has_mlflows_metrics_with_intervals(client: MlflowClient) -
     run = run_of(client, "evaluate")
     assert run.data.metrics["accuracy_score.low"] == accuracy.interval[0]
     assert run.data.metrics["accuracy_score"] == accuracy.mean
+    logged = {(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs}
+    assert found.dataset in logged
 
 
 def test_a_regressor_is_known_by_its_target(client: MlflowClient) -> None:

@@ -187,6 +187,17 @@ def test_a_protected_alias_needs_what_is_asked(client: MlflowClient, summarize: 
     assert client.get_prompt_version_by_alias("summarize", "production").version == 2
 
 
+def test_a_person_is_asked_about_a_prompt(client: MlflowClient, summarize: str) -> None:
+    """An approval of a prompt's version is one like a model's; the end of the time is a decision too."""
+
+    @flow
+    def asking() -> flowml.Approval:
+        return flowml.approve("prompts:/summarize/3", timeout=1)
+
+    assert asking().outcome == "timed out"
+    assert run_of(client, "approve").data.tags["flowml.model_version"] == "prompts:/summarize/3"
+
+
 def test_a_flow_without_prompts_reads_nothing_of_them(client: MlflowClient) -> None:
     """A run that has read no prompt has no link."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
@@ -100,11 +101,25 @@ def evaluate(  # noqa: PLR0913 - each by its name
             )
             raise EvaluationError(msg)
     if here is not None:
+        found = replace(found, dataset=_dataset(here, found, data if target is not None else None))
         _log(here, found)
     log = here.call.log if here else None
     if log:
         (log.info if found.is_complete else log.warning)("flowml: %s", found)
     return found
+
+
+def _dataset(session: Session, found: Evaluation, table: Any) -> tuple[str, str] | None:
+    """Return name and digest of the rows: MLflow's harness has logged those that it was given; a table is, here."""
+    if table is not None:
+        given = describe.inputs({"data": table}, {}, session.hidden)
+        (dataset, *_) = [*(each for each in given if isinstance(each, records.Dataset)), None]
+        if dataset is None:
+            return None
+        session.put([dataset])
+        return dataset.name, dataset.digest
+    inputs = connection_here().client.get_run(found.run.run_id).inputs if found.run else None
+    return next(((each.dataset.name, each.dataset.digest) for each in inputs.dataset_inputs), None) if inputs else None
 
 
 def _log(session: Session, found: Evaluation) -> None:

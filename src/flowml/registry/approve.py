@@ -251,5 +251,5 @@ def _flow_run_here() -> FlowRun:
 def _slug(model: str, version: str, key: str) -> str:
     """Name a question: Prefect's keys hold no other characters, and names that differ must stay so."""
     name = f"{model}-{version}-{key}" if key else f"{model}-{version}"
-    plain = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
+    plain = re.sub(r"[^a-z0-9-]", "-", name.lower())
     return plain[:80] + ("" if plain == name and len(name) <= 80 else f"-{sha256(name.encode()).hexdigest()[:8]}")  # noqa: PLR2004 - as above
