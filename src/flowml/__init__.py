@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SettingsError,
         StackError,
         TrackingError,
+        TuningError,
     )
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted
     from flowml.options import Artifact, Dataset, Metric, Model, Param, Skip, Track
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from flowml.serving.deploying import ServedModel, deploy_model
     from flowml.serving.monitoring.kept import served_requests
     from flowml.serving.monitoring.measured import served_metrics
+    from flowml.tuning.reporting import report
+    from flowml.tuning.spaces import Choice, Float, Int
+    from flowml.tuning.study import Study
+    from flowml.tuning.tune import tune
 
 __all__ = [
     "Approval",
@@ -45,13 +50,16 @@ __all__ = [
     "AtLeast",
     "AtMost",
     "Better",
+    "Choice",
     "Cron",
     "CurrentRun",
     "Dataset",
     "Deployment",
     "DeploymentError",
+    "Float",
     "Flow",
     "FlowmlError",
+    "Int",
     "Interval",
     "MaterializingTask",
     "Metric",
@@ -76,9 +84,11 @@ __all__ = [
     "Significant",
     "Skip",
     "StackError",
+    "Study",
     "Task",
     "Track",
     "TrackingError",
+    "TuningError",
     "Verdict",
     "approve",
     "carry",
@@ -97,10 +107,12 @@ __all__ = [
     "materialize",
     "promote",
     "register",
+    "report",
     "rollback",
     "served_metrics",
     "served_requests",
     "task",
+    "tune",
     "with_context",
 ]
 
@@ -114,7 +126,7 @@ _HOMES = {
     "deploy.schedules": ["Cron", "Interval", "RRule"],
     "errors": [
         *("DeploymentError", "FlowmlError", "OrchestrationError", "RegistryError", "ServingError", "SettingsError"),
-        *("StackError", "TrackingError"),
+        *("StackError", "TrackingError", "TuningError"),
     ],
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted"],
     "options": ["Artifact", "Dataset", "Metric", "Model", "Param", "Skip", "Track"],
@@ -132,6 +144,10 @@ _HOMES = {
     "serving.deploying": ["ServedModel", "deploy_model"],
     "serving.monitoring.kept": ["served_requests"],
     "serving.monitoring.measured": ["served_metrics"],
+    "tuning.reporting": ["report"],
+    "tuning.spaces": ["Choice", "Float", "Int"],
+    "tuning.study": ["Study"],
+    "tuning.tune": ["tune"],
 }
 
 

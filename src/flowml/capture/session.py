@@ -29,13 +29,15 @@ class Session:
         run: Where its records go.
         said: What was said in the log of its flow run.
         deferred: What the body returned, alone in a tuple, while that waits to be logged.
+        metrics: The last value of each metric that was logged.
         hidden: Counts the secrets in what it was given and what it returns.
         rests: Whether it is a generator's, whose consumer goes on.
+        returns_nothing: Whether what it returns says nothing of the user's, and is not to be logged.
     """
 
     __slots__ = (
         *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
-        *("call", "deferred", "hidden", "rests", "run", "said"),
+        *("call", "deferred", "hidden", "metrics", "rests", "returns_nothing", "run", "said"),
     )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
@@ -43,6 +45,7 @@ class Session:
         self.run = run
         self.said = said or Said()
         self.rests = False
+        self.returns_nothing = False
         self.deferred: tuple[Any] | None = None
         self._verdict: tuple[Verdict, list[records.Record]] | None = None  # with what tells of it
         self._steps = 0
@@ -50,6 +53,7 @@ class Session:
         self._is_root = False
         self._error: BaseException | None = None
         self._params: dict[str, str] = {}
+        self.metrics: dict[str, float] = {}
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
         self._overflows = 0
         self._is_watched = (
@@ -101,7 +105,9 @@ class Session:
         self._params |= {record.key: record.value for record in new_records if isinstance(record, records.Param)}
         self.run.put([*new_records, *self.hidden.records()])
         for record in new_records:
-            if isinstance(record, records.Lost):
+            if isinstance(record, records.Metric):
+                self.metrics[record.key] = record.value
+            elif isinstance(record, records.Lost):
                 self.lost(record.what, record.why)
             elif isinstance(record, records.Remark):
                 self.said.remark(record.about, record.text, self.call.log)
@@ -352,7 +358,8 @@ class Session:
 
     @property
     def _logs_outputs(self) -> bool:
-        return self.run is not store.NO_RUN and self.call.track is not None and self.call.track.outputs
+        wanted = self.call.track is not None and self.call.track.outputs and not self.returns_nothing
+        return wanted and self.run is not store.NO_RUN
 
     @property
     def _is_strict(self) -> bool:

@@ -1,0 +1,190 @@
+"""Where a study is kept: a journal file of this project, or a database that several machines reach."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from filelock import FileLock
+
+from flowml import settings
+from flowml.errors import TuningError
+from flowml.store.backend.failures import without_credentials
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage, RDBStorage
+
+_SEARCHES = "tune"  # the folder in flowml's home
+_ENDING = ".journal"
+_POLL = 0.001  # seconds, between two looks at a lock that somebody has
+_OLDEST = 5  # the first Optuna that was tried
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one study is kept; it can be sent to another process.
+
+    Attributes:
+        study: Its name.
+        file: The journal file; None if it is in a database.
+        url: The database, as SQLAlchemy names it. It may hold a password, and is never shown.
+    """
+
+    study: str
+    file: Path | None = None
+    url: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return str(self.file) if self.file else without_credentials(str(self.url))
+
+    def storage(self) -> BaseStorage:
+        """Return Optuna's storage, one for a process.
+
+        Raises:
+            TuningError: If the database cannot be reached, or Optuna is missing.
+        """
+        return _opened(self.file, self.url, os.getpid())
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from beginning a trial of this study meanwhile; a killed one keeps nobody."""
+        if self.file is not None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self.file}.claims").acquire(poll_interval=_POLL):
+                yield
+            return
+        engine = cast("RDBStorage", self.storage()).engine
+        if engine.dialect.name == "sqlite":
+            with FileLock(f"{engine.url.database}.{_file_name(self.study)}.claims").acquire(poll_interval=_POLL):
+                yield
+            return
+        from sqlalchemy import text
+
+        key = int.from_bytes(hashlib.sha256(self.study.encode()).digest()[:8], "big", signed=True)
+        with engine.connect() as connection:  # the database takes the lock back when the connection is gone
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+
+
+def place_of(study: str, storage: str | None) -> Place:
+    """Return where a study is kept.
+
+    Args:
+        study: Its name.
+        storage: A database. Default: a file in flowml's home.
+
+    Raises:
+        TypeError: If the storage is no text.
+        TuningError: If it is of a kind that flowml was not tried with.
+    """
+    if storage is None:
+        return Place(study, file=settings.home_folder() / _SEARCHES / f"{_file_name(study)}{_ENDING}")
+    if not isinstance(storage, str):
+        msg = f"tune(storage=...) takes the URL of a database, not {type(storage).__name__}: processes are sent it."
+        raise TypeError(msg)
+    url = settings.resolved(storage) or ""
+    if not url.startswith(("sqlite:///", "postgresql")):
+        msg = (
+            f"The study {study!r} cannot be kept in {without_credentials(url)!r}. Give a database as "
+            "'postgresql://user@host/name' or 'sqlite:///file.db', or leave storage= out for a file of this project."
+        )
+        raise TuningError(msg)
+    return Place(study, url=url)
+
+
+def studies_here() -> list[str]:
+    """Return the names of the studies that are kept in files of this project."""
+    import optuna
+
+    found = []
+    for file in sorted((settings.home_folder() / _SEARCHES).glob(f"*{_ENDING}")):
+        found += optuna.get_all_study_names(_opened(file, None, os.getpid()))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _opened(file: Path | None, url: str | None, pid: int) -> BaseStorage:  # noqa: ARG001 - a forked process opens its own
+    optuna = imported()
+    if file is not None:
+        from optuna.storages.journal import JournalFileBackend
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        backend = JournalFileBackend(str(file), lock_obj=cast("Any", _JournalLock(file)))
+        return optuna.storages.JournalStorage(backend)  # type: ignore[no-any-return]
+    try:
+        return optuna.storages.RDBStorage(str(url))  # type: ignore[no-any-return]
+    except Exception as error:  # noqa: BLE001 - of SQLAlchemy, a driver or the network; told, without its password
+        shown = without_credentials(str(url))
+        msg = f"Optuna cannot use the database {shown}: {type(error).__name__}: {without_credentials(str(error))}"
+        raise TuningError(msg) from None
+
+
+def imported() -> Any:
+    """Return Optuna.
+
+    Raises:
+        TuningError: If it is not installed, or too old.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        msg = 'tune() needs Optuna, which is not installed here. Run: pip install "prefect-flowml[tune]"'
+        raise TuningError(msg) from error
+    if int(optuna.__version__.split(".")[0]) < _OLDEST:
+        msg = (
+            f'tune() needs Optuna {_OLDEST} or newer, not {optuna.__version__}. Run: pip install -U "optuna>={_OLDEST}"'
+        )
+        raise TuningError(msg)
+    return optuna
+
+
+class _JournalLock:
+    """Optuna's lock of a journal file, by the operating system: that of a killed process is free at once.
+
+    Optuna's own lock is a file, which a killed process leaves behind for 30 seconds. And a process may be killed while
+    it writes a line: the half of it is cut off before the next one is written, which nobody could read otherwise.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = FileLock(f"{file}.lock")
+
+    def acquire(self) -> bool:
+        self._lock.acquire(poll_interval=_POLL)
+        try:
+            _cut_half_line(self._file)
+        except BaseException:
+            self._lock.release()
+            raise
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def _cut_half_line(file: Path) -> None:
+    with file.open("r+b") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        if size == 0:
+            return
+        opened.seek(size - 1)
+        if opened.read(1) == b"\n":
+            return
+        opened.seek(0)
+        opened.truncate(opened.read().rfind(b"\n") + 1)
+
+
+def _file_name(study: str) -> str:
+    """Return a name that any disk takes, and no other study has."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", study).strip(".")
+    return plain if plain == study else f"{plain[:80]}-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
