@@ -75,7 +75,7 @@ class Claims:
 
         with self.place.alone():
             running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            gone = [trial for trial in running if trial.number in mine or _is_gone(trial)]
+            gone = [trial for trial in running if trial.number in mine or is_gone(trial)]
             for trial in gone:
                 self._give_back(trial)
         return [trial.number for trial in gone]
@@ -100,7 +100,7 @@ class Claims:
                     )
                 )
         self.note(trial.number, ERROR, INTERRUPTED)
-        self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        self.place.study_to_tell().tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _retries(self, trial: FrozenTrial) -> tuple[int, int]:
         """Return how often a choice was taken up again, and the trial that it was first made for."""
@@ -173,8 +173,8 @@ def _me() -> str:
     return process.tags().get(process.TAG, str(os.getpid()))
 
 
-def _is_gone(trial: FrozenTrial) -> bool:
-    """Tell whether a running trial's process is; one on another machine is thought to be there."""
+def is_gone(trial: FrozenTrial) -> bool:
+    """Tell whether the process that ran a trial is gone; one on another machine is thought to be there."""
     if OWNER not in trial.user_attrs:
         return True  # its process was killed between two steps that nobody comes between
     return process.is_gone({process.TAG: trial.user_attrs[OWNER]}) is True

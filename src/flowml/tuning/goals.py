@@ -56,11 +56,12 @@ class Goals:
         Raises:
             NoMetricError: If one is nowhere.
         """
-        known = dict(logged)
+        told: dict[str, float] = {}
         for mapping in _mappings(returned):
-            known |= {str(key): point for key, value in mapping.items() if (point := as_number(value)) is not None}
-        if self.single and self.single not in known and (point := _lone_number(returned)) is not None:
-            known[self.single] = point
+            told |= {str(key): point for key, value in mapping.items() if (point := as_number(value)) is not None}
+        if self.single and self.single not in told and (point := _lone_number(returned)) is not None:
+            told[self.single] = point
+        known = {**logged, **told}
         for name in self.wanted():
             if name not in known:
                 msg = (

@@ -15,6 +15,7 @@ from prefect.logging import get_run_logger
 
 from flowml.capture.engine.tracked import Tracked, adopt
 from flowml.capture.inside import log, log_metrics, log_params
+from flowml.capture.reading import connection_here
 from flowml.capture.session import current
 from flowml.errors import TuningError
 from flowml.records import Text
@@ -22,6 +23,7 @@ from flowml.store import NO_RUN
 from flowml.tuning.claims import ERROR, ID, Claims, trial_id
 from flowml.tuning.figures import figures
 from flowml.tuning.goals import Goals, NoMetricError
+from flowml.tuning.mending import mend
 from flowml.tuning.spaces import check_call
 from flowml.tuning.study import Study
 from flowml.tuning.trials import TrialRef, note, tell_values
@@ -29,13 +31,12 @@ from flowml.tuning.trials import TrialRef, note, tell_values
 if TYPE_CHECKING:
     from optuna import Trial
     from optuna.pruners import BasePruner
-    from prefect import State
     from prefect.futures import PrefectFuture
 
     from flowml.capture.engine.tracked import Task
 
 _HOPELESS = 20  # trials that failed in a row, with none before that ended well
-_LOOK = 1.0  # seconds, between two looks whether another process left trials
+_PATIENCE = 60.0  # seconds, for the state of a task run that is over
 
 
 @dataclass
@@ -71,7 +72,9 @@ class Search:
         self._log = get_run_logger()
         self._study_id = self.claims.study.user_attrs[ID]
         self._failed = 0
-        self._ended_well = any(trial.values for trial in self.claims.study.get_trials(deepcopy=False))
+        earlier = self.claims.study.get_trials(deepcopy=False)
+        self._goes_on = bool(earlier)
+        self._ended_well = any(trial.values for trial in earlier)
         running: dict[int, PrefectFuture[Any]] = {}
         done: queue.SimpleQueue[int] = queue.SimpleQueue()
         until = time.monotonic() + self.timeout if self.timeout else float("inf")
@@ -114,29 +117,31 @@ class Search:
 
         storage = self.claims.place.storage()
         trial = storage.get_trial(trial_id(self.claims.place, number))
-        state = future.state
+        future.wait(_PATIENCE)  # it is over; its state may not be here yet
         if trial.state == TrialState.RUNNING:
-            self._tell(number, state)
+            self._tell(number, future)
             trial = storage.get_trial(trial_id(self.claims.place, number))
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             self._ended_well = True
             return
-        if isinstance(error := _error_in(state), NoMetricError):
+        if future.state.is_failed() and isinstance(error := _result_of(future), NoMetricError):
             raise error
         self._failed += 1
         if not self._ended_well and self._failed >= min(_HOPELESS, self.claims.total):
             msg = (
-                f"The first {self._failed} trials of {self.claims.place.study!r} failed, and none ended well. "
+                f"All {self._failed} trials of {self.claims.place.study!r} failed, and none ended well before. "
                 f"The last: {trial.user_attrs.get(ERROR, 'its reason is in the log')}"
             )
             raise TuningError(msg)
 
-    def _tell(self, number: int, state: State[Any]) -> None:
+    def _tell(self, number: int, future: PrefectFuture[Any]) -> None:
         from optuna.trial import TrialState
+
+        state = future.state
 
         ref = TrialRef(self.claims.place, self._study_id, number, self.goals, self.pruner)
         if state.is_completed():  # by a cache, without its body
-            found = self.goals.read(state.result(raise_on_failure=False), {})
+            found = self.goals.read(_result_of(future), {})
             if not self.goals.is_nan(found):
                 tell_values(ref, found)
                 return
@@ -144,7 +149,7 @@ class Search:
         else:
             why = state.message or state.name or "it failed"
         note(ref, ERROR, why)
-        self.claims.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        ref.study().tell(number, state=TrialState.FAIL, skip_if_finished=True)
         self._log.warning("flowml: trial %d counts as failed: %s", number, why)
 
     def _show(self) -> None:
@@ -155,19 +160,18 @@ class Search:
         session = current()
         if session is None or session.run is NO_RUN:
             return
+        if self._goes_on:
+            with session.guard("close the runs of trials that ended"):
+                mend(study, connection_here())
         log(**{f"trials_{how}": many for how, many in counts.items()})
-        if counts.get("complete"):
-            self._show_best(study)
+        found = study.found()
+        if len(study.metrics) > 1:
+            log(pareto_front=len(found))
+        elif found:
+            log_params({"best": dict(found[0].params), "best_trial": found[0].number})
+            log_metrics({f"best.{name}": value for name, value in found[0].values.items()})
         log(**figures(study))
         session.put([Text("trials.csv", study.table().to_csv(index=False))])
-
-    def _show_best(self, study: Study) -> None:
-        if len(study.metrics) > 1:
-            log(pareto_front=len(study.front))
-            return
-        best = study.best
-        log_params({"best": dict(best.params), "best_trial": best.number})
-        log_metrics({f"best.{name}": value for name, value in best.values.items()})
 
 
 def _put(done: queue.SimpleQueue[int], number: int, _: Any) -> None:
@@ -183,5 +187,6 @@ def trial_task(fit: Task[..., Any], ref: TrialRef) -> Task[..., Any]:
     return adopt(made, type(fit), fit.track)
 
 
-def _error_in(state: State[Any]) -> Any:
-    return state.result(raise_on_failure=False) if state.is_failed() else None
+def _result_of(future: PrefectFuture[Any]) -> Any:
+    """Return what a task run that is over returned, or its error."""
+    return future.result(_PATIENCE, raise_on_failure=False)

@@ -12,18 +12,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from flowml import settings
 from flowml.errors import TuningError
 from flowml.store.backend.failures import without_credentials
 
 if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage, RDBStorage
 
 _SEARCHES = "tune"  # the folder in flowml's home
 _ENDING = ".journal"
+_PATIENCE = 300.0  # seconds, for which a lock is waited for: a sampler may think long
 _POLL = 0.001  # seconds, between two looks at a lock that somebody has
+_MOST_STUDIES = 8  # that a process keeps open
 _OLDEST = 5  # the first Optuna that was tried
 
 
@@ -52,17 +56,38 @@ class Place:
         """
         return _opened(self.file, self.url, os.getpid())
 
+    def study_to_tell(self, pruner: BasePruner | None = None) -> Study:
+        """Return the study for those that only tell it something, one for a process.
+
+        Its sampler chooses nothing. Some that do end Optuna's own loop when they are told of a trial, and fail outside.
+
+        Args:
+            pruner: What decides when a trial is given up.
+        """
+        key = (self, os.getpid(), pruner is None)
+        if key not in _to_tell:
+            optuna = imported()
+            if len(_to_tell) >= _MOST_STUDIES:
+                _to_tell.clear()
+            _to_tell[key] = optuna.load_study(
+                study_name=self.study,
+                storage=self.storage(),
+                sampler=optuna.samplers.RandomSampler(),
+                pruner=pruner,
+            )
+        return _to_tell[key]
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes from beginning a trial of this study meanwhile; a killed one keeps nobody."""
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.file}.claims").acquire(poll_interval=_POLL):
+            with _locked(f"{self.file}.claims"):
                 yield
             return
         engine = cast("RDBStorage", self.storage()).engine
         if engine.dialect.name == "sqlite":
-            with FileLock(f"{engine.url.database}.{_file_name(self.study)}.claims").acquire(poll_interval=_POLL):
+            with _locked(f"{engine.url.database}.{_file_name(self.study)}.claims"):
                 yield
             return
         from sqlalchemy import text
@@ -74,6 +99,9 @@ class Place:
                 yield
             finally:
                 connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+
+
+_to_tell: dict[tuple[Place, int, bool], Study] = {}
 
 
 def place_of(study: str, storage: str | None) -> Place:
@@ -157,10 +185,10 @@ class _JournalLock:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._lock = FileLock(f"{file}.lock")
+        self._lock = FileLock(f"{file}.lock", timeout=_PATIENCE)
 
     def acquire(self) -> bool:
-        self._lock.acquire(poll_interval=_POLL)
+        self._lock.acquire(_PATIENCE, poll_interval=_POLL)
         try:
             _cut_half_line(self._file)
         except BaseException:
@@ -170,6 +198,25 @@ class _JournalLock:
 
     def release(self) -> None:
         self._lock.release()
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Hold a lock that the operating system takes back from a process that is killed.
+
+    Raises:
+        TuningError: If somebody else holds it for minutes.
+    """
+    try:
+        held = FileLock(path, timeout=_PATIENCE).acquire(_PATIENCE, poll_interval=_POLL)
+    except Timeout:
+        msg = (
+            f"Another process has held {path} for {_PATIENCE:g} seconds, in which it is to choose one trial: its "
+            "sampler is too slow, or it was stopped. End it, and start this search again."
+        )
+        raise TuningError(msg) from None
+    with held:
+        yield
 
 
 def _cut_half_line(file: Path) -> None:

@@ -156,23 +156,27 @@ class Study:
         Raises:
             TuningError: If no trial ended with a value, or none meets the constraints.
         """
+        found = self.found()
+        if not found:
+            counts = self.counts()
+            why = "no trial meets the constraints" if counts.get("complete") else "no trial ended with a value"
+            told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none was begun"
+            msg = f"The study {self.name!r} has no best trial, for {why}: {told}."
+            raise TuningError(msg)
+        return found
+
+    def found(self) -> list[Best]:
+        """Return the same; nothing where there is none."""
         study, metrics = self.optuna, self.metrics
         try:
-            found = [study.best_trial] if len(metrics) == 1 else study.best_trials
-        except ValueError as error:
-            raise self._without_any(error) from None
-        if not found:
-            raise self._without_any(None)
+            best = [study.best_trial] if len(metrics) == 1 else study.best_trials
+        except ValueError:  # how Optuna says that there is none
+            return []
         study_id = study.user_attrs[claims.ID]
         return [
             Best(trial.number, dict(trial.params), dict(zip(metrics, trial.values, strict=True)), study_id)
-            for trial in found
+            for trial in best
         ]
-
-    def _without_any(self, error: Exception | None) -> TuningError:
-        counts = ", ".join(f"{count} {state}" for state, count in self.counts().items()) or "none was begun"
-        because = f" ({error})" if error and "constraint" in str(error).lower() else ""
-        return TuningError(f"The study {self.name!r} has no best trial{because}: {counts}.")
 
     def counts(self) -> dict[str, int]:
         """Return how many trials ended how; those that were interrupted and tried again are named apart."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 PRUNED, STUDY, STUDY_ID, TRIAL = "flowml.pruned", "flowml.study", "flowml.study_id", "flowml.trial"
 """The tags of a trial's run."""
 
-_MOST_STUDIES = 8  # that a process keeps open
-_studies: dict[tuple[str, int], Study] = {}
 _running: ContextVar[RunningTrial | None] = ContextVar("flowml_trial", default=None)
 
 
@@ -56,19 +53,7 @@ class TrialRef:
 
     def study(self) -> Study:
         """Return the study as this process tells it something; it chooses nothing here."""
-        key = self.study_id, os.getpid()
-        if key not in _studies:
-            import optuna
-
-            if len(_studies) >= _MOST_STUDIES:
-                _studies.clear()
-            _studies[key] = optuna.load_study(
-                study_name=self.place.study,
-                storage=self.place.storage(),
-                sampler=optuna.samplers.RandomSampler(),
-                pruner=self.pruner,
-            )
-        return _studies[key]
+        return self.place.study_to_tell(self.pruner)
 
     def body(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function of this trial's task: it has the signature and the name of the user's own."""
@@ -124,6 +109,7 @@ class RunningTrial:
         self._ref = ref
         self._session = _session_here()
         self._trial: Trial | None = None
+        self._steps: set[int] = set()
         self._last: tuple[int, float] | None = None
         self._put([records.Tag(STUDY, ref.place.study), records.Tag(STUDY_ID, ref.study_id)])
         self._put([records.Tag(TRIAL, str(ref.number))])
@@ -151,8 +137,12 @@ class RunningTrial:
         self._put([records.Metric(name, value, step)])
         self._last = step, value
         if self._trial is None:
-            self._trial = Trial(self._ref.study(), trial_id(self._ref.place, self._ref.number))
-        self._trial.report(value, step)
+            its_id = trial_id(self._ref.place, self._ref.number)
+            self._trial = Trial(self._ref.study(), its_id)
+            self._steps = set(self._ref.place.storage().get_trial(its_id).intermediate_values)
+        if step not in self._steps:  # an attempt before this one may have told it: Optuna keeps the first
+            self._steps.add(step)
+            self._trial.report(value, step)
         if self._trial.should_prune():
             msg = f"Pruned at step {step}: {name} was {value:g}."
             raise TrialPruned(msg)
