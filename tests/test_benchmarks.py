@@ -47,6 +47,7 @@ def test_a_sequence_counts_the_runs_of_each_contestant() -> None:
         "models.py --models 2",
         "first_models.py",
         "training.py",
+        "tune.py --tasks 16 --parallel 4",
     ],
 )
 def test_each_benchmark_runs_and_counts_right(command: str) -> None:

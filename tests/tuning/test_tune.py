@@ -65,7 +65,7 @@ def test_the_best_goes_into_the_gate(client: MlflowClient):
 
     @flow
     def nightly() -> tuple[flowml.Verdict, str]:
-        study = tune(fit, TRAIN, c=Float(1e-3, 10, log=True), maximize="accuracy", trials=2, name="c")
+        study = tune(fit, TRAIN, c=Float(1e-3, 10, log=True), maximize="accuracy", trials=1, name="c")
         return gate(study.best, TEST, "target", rules=[AtLeast("accuracy", 0.8)], resamples=100), study.best.run.run_id
 
     verdict, run_id = nightly()

@@ -86,28 +86,33 @@ class Search:
                     running[number] = future = self._submitted(trial)
                     future.add_done_callback(partial(_put, done, number))
                 if not running:
+                    if time.monotonic() < until and self._take_over():
+                        continue  # another process died meanwhile
                     break
                 number = done.get()
-                self._ended(number, running.pop(number))
+                self._ended(number, running[number])
+                del running[number]
         finally:
             self.claims.give_back(mine=running)  # none, where nothing went wrong
         self._show()
 
-    def _take_over(self) -> None:
+    def _take_over(self) -> int:
+        """Give back the trials of processes that are gone; return how many there were."""
         if left := self.claims.give_back():
             self._log.warning(
                 "flowml: %d trials of %s ran when their process ended: they are told as failed, and tried again.",
                 len(left),
                 self.claims.place.study,
             )
+        return len(left)
 
     def _submitted(self, trial: Trial) -> PrefectFuture[Any]:
         try:
             params = self.claims.space.params(trial)
             check_call(self.fit.fn, self.args, {*params, *self.given}, set())
-        except TuningError as error:
+        except BaseException:
             self.claims.give_back(mine=[trial.number])
-            raise error from None
+            raise
         ref = TrialRef(self.claims.place, self._study_id, trial.number, self.goals, self.pruner)
         return trial_task(self.fit, ref).submit(*self.args, **self.given, **params)  # type: ignore[no-any-return]
 
@@ -138,7 +143,6 @@ class Search:
         from optuna.trial import TrialState
 
         state = future.state
-
         ref = TrialRef(self.claims.place, self._study_id, number, self.goals, self.pruner)
         if state.is_completed():  # by a cache, without its body
             found = self.goals.read(_result_of(future), {})

@@ -111,8 +111,8 @@ class RunningTrial:
         self._trial: Trial | None = None
         self._steps: set[int] = set()
         self._last: tuple[int, float] | None = None
-        self._put([records.Tag(STUDY, ref.place.study), records.Tag(STUDY_ID, ref.study_id)])
-        self._put([records.Tag(TRIAL, str(ref.number))])
+        told = {STUDY: ref.place.study, STUDY_ID: ref.study_id, TRIAL: str(ref.number)}
+        self._put([records.Tag(key, value) for key, value in told.items()])
 
     @contextmanager
     def current(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import prefect
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flowml.capture.engine.tracked import Task
+from flowml.capture.engine.tracked import MaterializingTask, Task, adopt
 from flowml.capture.session import current
 from flowml.decorators import flow, task
 from flowml.errors import TuningError, did_you_mean
@@ -130,10 +130,10 @@ def tune(  # noqa: PLR0913 - each by its name
 
 def _task_of(fit: Callable[..., Any]) -> Task[..., Any]:
     """Return the task that each trial is a run of."""
-    if isinstance(fit, Task):
-        return fit
+    if isinstance(fit, Task | MaterializingTask):
+        return fit  # type: ignore[return-value]
     if isinstance(fit, prefect.Task):
-        return task(fit.fn).with_options(name=fit.name)
+        return adopt(fit, Task, Track())
     called = _call_flow(fit) if isinstance(fit, prefect.Flow) else fit
     return task(name=getattr(fit, "name", None) or getattr(fit, "__name__", None) or type(fit).__name__)(called)
 
