@@ -39,17 +39,8 @@ def fit(x: int) -> dict[str, float]:
 def searched(runner: TaskRunner[Any] | None, **more: Any) -> Study:
     """Try 0, 1 and 2; only 0 is good."""
     sampler = optuna.samplers.GridSampler({"x": [0, 1, 2]})
-    return tune(
-        fit,
-        x=Int(0, 2),
-        minimize="loss",
-        parallel=2,
-        sampler=sampler,
-        pruner=GiveUp(),
-        runner=runner,
-        name="far",
-        **more,
-    )
+    much = {"trials": 3, "parallel": 2, "sampler": sampler, "pruner": GiveUp(), "name": "far"}
+    return tune(fit, x=Int(0, 2), minimize="loss", runner=runner, **much, **more)
 
 
 def processes() -> TaskRunner[Any]:
@@ -68,7 +59,8 @@ def dask() -> TaskRunner[Any]:
 def ray() -> TaskRunner[Any]:
     """A cluster of Ray's on this machine."""
     ray_runner = pytest.importorskip("prefect_ray").RayTaskRunner
-    found = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[2])}}
+    root = Path(__file__).parents[2]
+    found = {"env_vars": {"PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}}
     return ray_runner(init_kwargs={"num_cpus": 2, "include_dashboard": False, "runtime_env": found})
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
+_searches: dict[str, Search] = {}
+"""Those that run here. Prefect sends a flow along with each task to another process, and a search cannot be sent."""
+
 
 def tune(  # noqa: PLR0913 - each by its name
     fit: Callable[..., Any],
@@ -108,8 +111,11 @@ def tune(  # noqa: PLR0913 - each by its name
         Claims(opened, place, searched, trials), goals, _task_of(fit), args, given, parallel, timeout, pruner
     )
 
+    key = uuid.uuid4().hex
+    _searches[key] = search
+
     def searching(study: str, goal: str, tried: dict[str, str], trials: int, parallel: int) -> None:  # noqa: ARG001 - what is shown
-        search.run()
+        _run(key)
 
     # To whom asks where it is written, the search is the user's, and has the commit of the user's repository.
     searching.__signature__ = inspect.signature(searching)  # type: ignore[attr-defined]
@@ -124,8 +130,15 @@ def tune(  # noqa: PLR0913 - each by its name
         validate_parameters=False,
         track=where,
     )(searching)
-    run(study, ", ".join(goals.told()), searched.told(), trials, parallel)
+    try:
+        run(study, ", ".join(goals.told()), searched.told(), trials, parallel)
+    finally:
+        del _searches[key]
     return Study(study, place)
+
+
+def _run(key: str) -> None:
+    _searches[key].run()
 
 
 def _task_of(fit: Callable[..., Any]) -> Task[..., Any]:
