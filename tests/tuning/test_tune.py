@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
@@ -200,6 +201,14 @@ def test_one_that_goes_on_counts_what_was(client: MlflowClient):
     assert searched(fit, **space, trials=5, name="on").counts() == {"complete": 5}
     assert searched(fit, **space, trials=5, name="on").counts() == {"complete": 5}
     assert len(runs_of(client, "fit")) == 5
+
+
+def test_half_a_line_is_no_loss(client: MlflowClient, project: Path):
+    """A process that is killed while it writes leaves half a line: the search goes on, without what was not written."""
+    searched(x=Float(0, 1), trials=2, name="torn")
+    with (project / ".flowml" / "tune" / "torn.journal").open("ab") as journal:
+        journal.write(b'{"op_code":4,"worker_id":"some')
+    assert searched(x=Float(0, 1), trials=4, name="torn").counts() == {"complete": 4}
 
 
 def test_it_ends_with_its_time(client: MlflowClient):

@@ -144,11 +144,10 @@ def studies_here() -> list[str]:
 def _opened(file: Path | None, url: str | None, pid: int) -> BaseStorage:  # noqa: ARG001 - a forked process opens its own
     optuna = imported()
     if file is not None:
-        from optuna.storages.journal import JournalFileBackend
+        from flowml.tuning.journal import Journal
 
         file.parent.mkdir(parents=True, exist_ok=True)
-        backend = JournalFileBackend(str(file), lock_obj=cast("Any", _JournalLock(file)))
-        return optuna.storages.JournalStorage(backend)  # type: ignore[no-any-return]
+        return optuna.storages.JournalStorage(Journal(file))  # type: ignore[no-any-return]
     try:
         return optuna.storages.RDBStorage(str(url))  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001 - of SQLAlchemy, a driver or the network; told, without its password
@@ -176,30 +175,6 @@ def imported() -> Any:
     return optuna
 
 
-class _JournalLock:
-    """Optuna's lock of a journal file, by the operating system: that of a killed process is free at once.
-
-    Optuna's own lock is a file, which a killed process leaves behind for 30 seconds. And a process may be killed while
-    it writes a line: the half of it is cut off before the next one is written, which nobody could read otherwise.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._lock = FileLock(f"{file}.lock", timeout=_PATIENCE)
-
-    def acquire(self) -> bool:
-        self._lock.acquire(_PATIENCE, poll_interval=_POLL)
-        try:
-            _cut_half_line(self._file)
-        except BaseException:
-            self._lock.release()
-            raise
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
-
-
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
     """Hold a lock that the operating system takes back from a process that is killed.
@@ -217,18 +192,6 @@ def _locked(path: str) -> Iterator[None]:
         raise TuningError(msg) from None
     with held:
         yield
-
-
-def _cut_half_line(file: Path) -> None:
-    with file.open("r+b") as opened:
-        size = opened.seek(0, os.SEEK_END)
-        if size == 0:
-            return
-        opened.seek(size - 1)
-        if opened.read(1) == b"\n":
-            return
-        opened.seek(0)
-        opened.truncate(opened.read().rfind(b"\n") + 1)
 
 
 def _file_name(study: str) -> str:

@@ -11,7 +11,6 @@ import prefect
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flowml.capture.engine.tracked import MaterializingTask, Task, adopt
-from flowml.capture.session import current
 from flowml.decorators import flow, task
 from flowml.errors import TuningError, did_you_mean
 from flowml.options import Track
@@ -121,14 +120,12 @@ def tune(  # noqa: PLR0913 - each by its name
     searching.__signature__ = inspect.signature(searching)  # type: ignore[attr-defined]
     searching.__wrapped__ = inspect.unwrap(body)  # type: ignore[attr-defined]
 
-    # Beneath a flow it is a part of that; by itself its runs are an experiment of their own.
-    where = Track(outputs=False, experiment=None if current() else study.replace("{", "{{").replace("}", "}}"))
     run = flow(
         name="tune",
         flow_run_name=study.replace("{", "{{").replace("}", "}}"),
         task_runner=runner or ThreadPoolTaskRunner(max_workers=parallel),
         validate_parameters=False,
-        track=where,
+        track=Track(outputs=False),
     )(searching)
     try:
         run(study, ", ".join(goals.told()), searched.told(), trials, parallel)
