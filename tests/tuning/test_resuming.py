@@ -79,6 +79,7 @@ def check(name: str, total: int, kills: int, storage: str | None = None) -> Stud
 
 def check_runs(client: MlflowClient, study: Study, task: str = "fit") -> None:
     """Look that each trial that ended has one finished run with its value; no other run says that it finished."""
+    run_flowml(["sync"])
     run_flowml(["reap"])
     runs = runs_of(client, task)
     by_trial: dict[int, list[str]] = {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowml import formats, store
+from flowml import formats, settings, store
 from flowml.store.backend.paging import paged
+from flowml.store.journal.left import left_behind
+from flowml.store.recovery import recover
 from flowml.tuning.claims import ID, is_gone
 from flowml.tuning.trials import PRUNED, STUDY_ID, TRIAL
 
@@ -36,7 +38,8 @@ def mend(study: Study, connection: Connection) -> int:
     Raises:
         Exception: What MLflow raises.
     """
-    store.flush_all()  # what journals of other processes held is on its way since this flow began
+    recover(left_behind(settings.home_folder()))  # the runs of dead processes may still be in their journals
+    store.flush_all()
     client, study_id = connection.client, study.optuna.user_attrs[ID]
     experiments = [each.experiment_id for each in paged(client.search_experiments)]
     wanted = f"tags.`{STUDY_ID}` = '{study_id}' and attributes.status != 'FINISHED'"
