@@ -31,6 +31,7 @@ _RUNS = [
     f"fanout.py {_ON_RAM}",
     "fanout.py --tasks=2000 --rounds=1",
     "growth.py",
+    "tune.py",
 ]
 
 

@@ -48,6 +48,7 @@ def test_a_sequence_counts_the_runs_of_each_contestant() -> None:
         "first_models.py",
         "training.py",
         "tracing.py --tasks 5",
+        "tune.py --tasks 16 --parallel 4",
     ],
 )
 def test_each_benchmark_runs_and_counts_right(command: str) -> None:

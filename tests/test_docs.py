@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from cyclopts.argument import ArgumentCollection
+from cyclopts.argument import Argument
 from mlflow import MlflowClient
 
 from flowml.cli import app
@@ -99,8 +99,11 @@ def test_every_command_that_a_page_names_is_there() -> None:
     assert wrong == []
 
 
-def _arguments(command: str) -> ArgumentCollection:
-    return app.app[command].assemble_argument_collection()
+def _arguments(command: str) -> list[Argument]:
+    """The arguments of a command, or of all that a group of them has."""
+    one = app.app[command]
+    each = [one] if one.default_command else [one[name] for name in one if not name.startswith("-")]
+    return [argument for command in each for argument in command.assemble_argument_collection()]
 
 
 def test_every_target_that_a_page_names_is_there() -> None:

@@ -28,6 +28,8 @@ UNTIL_THE_USER_ENDS_IT = {
     ("serving/following.py", "self._moved.wait()"),
     ("serving/threads.py", "self._calls.get()"),
     ("serving/engines/ray.py", "over.wait()"),
+    # A trial takes as long as the user's task.
+    ("tuning/search.py", "done.get()"),
 }
 A_COMMANDS = "ops/reproducing/"  # its programs, git, uv and the flow itself, take as long as they take
 

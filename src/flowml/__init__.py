@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SettingsError,
         StackError,
         TrackingError,
+        TuningError,
     )
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted, OnPromptPromoted
     from flowml.genai.budget import Budget
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
     from flowml.serving.monitoring.table_drift import Drift, measure_drift
     from flowml.serving.monitoring.tables import ServedTables, served_tables
     from flowml.serving.monitoring.training import training_rows
+    from flowml.tuning.reporting import report
+    from flowml.tuning.spaces import Choice, Float, Int
+    from flowml.tuning.study import Study
+    from flowml.tuning.tune import tune
 
 __all__ = [
     "Approval",
@@ -54,6 +59,7 @@ __all__ = [
     "AtMost",
     "Better",
     "Budget",
+    "Choice",
     "Comparison",
     "Cron",
     "CurrentRun",
@@ -63,8 +69,10 @@ __all__ = [
     "Drift",
     "Evaluation",
     "EvaluationError",
+    "Float",
     "Flow",
     "FlowmlError",
+    "Int",
     "Interval",
     "MaterializingTask",
     "Metric",
@@ -92,9 +100,11 @@ __all__ = [
     "Significant",
     "Skip",
     "StackError",
+    "Study",
     "Task",
     "Track",
     "TrackingError",
+    "TuningError",
     "Verdict",
     "approve",
     "carry",
@@ -116,6 +126,7 @@ __all__ = [
     "measure_drift",
     "promote",
     "register",
+    "report",
     "rollback",
     "served_metrics",
     "served_requests",
@@ -123,6 +134,7 @@ __all__ = [
     "task",
     "trace_metrics",
     "training_rows",
+    "tune",
     "with_context",
 ]
 
@@ -135,16 +147,8 @@ _HOMES = {
     "deploy.deployment": ["Deployment"],
     "deploy.schedules": ["Cron", "Interval", "RRule"],
     "errors": [
-        *(
-            "DeploymentError",
-            "EvaluationError",
-            "FlowmlError",
-            "OrchestrationError",
-            "RegistryError",
-            "ServingError",
-            "SettingsError",
-        ),
-        *("StackError", "TrackingError"),
+        *("DeploymentError", "EvaluationError", "FlowmlError", "OrchestrationError", "RegistryError", "ServingError"),
+        *("SettingsError", "StackError", "TrackingError", "TuningError"),
     ],
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted", "OnPromptPromoted"],
     "genai.budget": ["Budget"],
@@ -169,6 +173,10 @@ _HOMES = {
     "serving.monitoring.table_drift": ["Drift", "measure_drift"],
     "serving.monitoring.tables": ["ServedTables", "served_tables"],
     "serving.monitoring.training": ["training_rows"],
+    "tuning.reporting": ["report"],
+    "tuning.spaces": ["Choice", "Float", "Int"],
+    "tuning.study": ["Study"],
+    "tuning.tune": ["tune"],
 }
 
 

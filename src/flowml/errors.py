@@ -7,7 +7,8 @@ FlowmlError
 ├── RegistryError       a decision about a registered model cannot be made
 ├── SettingsError       a setting has a value that flowml cannot use
 ├── StackError          a local server did not start, or died
-└── TrackingError       MLflow could not be reached or refused what it was sent
+├── TrackingError       MLflow could not be reached or refused what it was sent
+└── TuningError         a search for parameters cannot be, or cannot go on
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ class TrackingError(FlowmlError):
         distinct = {str(problem): problem for problem in reversed(problems) if str(problem) != str(first)}
         first.others = tuple(reversed(distinct.values()))
         return first
+
+
+class TuningError(FlowmlError):
+    """A search for parameters cannot be, or cannot go on."""
 
 
 _ORDERS = (KeyboardInterrupt, SystemExit, GeneratorExit)

@@ -261,3 +261,20 @@ def options() -> None:
     Track(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Track(on_error="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Model("clf", alias=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# --- Searching ---
+
+
+def search() -> None:
+    study = flowml.tune(scale, x=flowml.Float(0, 1), by=flowml.Choice(1.0, 2.0), maximize="score", trials=3)
+    assert_type(study, flowml.Study)
+    assert_type(study.best.value, float)
+    assert_type(study.counts(), dict[str, int])
+    flowml.tune(scale, x=flowml.Int(0, 1, step=1), maximize=["score"], minimize=["seconds"], timeout=1.5)
+    flowml.report(1, 0.5)
+
+    flowml.tune(scale, trials="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    flowml.Float("0", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    flowml.Choice([1], [2])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    flowml.report("1", 0.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

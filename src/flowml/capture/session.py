@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from contextvars import ContextVar
 from typing import Any
 
-from flowml import describe, formats, provenance, records, settings, store
+from flowml import describe, formats, records, settings, store
 from flowml.background import PATIENCE, BackgroundJob
 from flowml.capture.call import Ahead, Call
+from flowml.capture.explaining import explain
 from flowml.capture.guard import Said, elsewhere, guarded, said_under
 from flowml.capture.tracing import NO_SPAN, CallSpan, begin
 from flowml.capture.verdict import Verdict, records_of
@@ -30,14 +31,16 @@ class Session:
         run: Where its records go.
         said: What was said in the log of its flow run.
         deferred: What the body returned, alone in a tuple, while that waits to be logged.
+        metrics: The last value of each metric that was logged.
         hidden: Counts the secrets in what it was given and what it returns.
         rests: Whether it is a generator's, whose consumer goes on.
         span: Its place in the trace of its flow run, and what is handed on to those it calls.
+        returns_nothing: Whether what it returns says nothing of the user's, and is not to be logged.
     """
 
     __slots__ = (
         *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
-        *("call", "deferred", "hidden", "rests", "run", "said", "span"),
+        *("call", "deferred", "hidden", "metrics", "rests", "returns_nothing", "run", "said", "span"),
     )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
@@ -46,6 +49,7 @@ class Session:
         self.said = said or Said()
         self.rests = False
         self.span: CallSpan = NO_SPAN
+        self.returns_nothing = False
         self.deferred: tuple[Any] | None = None
         self._verdict: tuple[Verdict, list[records.Record]] | None = None  # with what tells of it
         self._steps = self._overflows = 0
@@ -53,6 +57,7 @@ class Session:
         self._is_root = False
         self._error: BaseException | None = None
         self._params: dict[str, str] = {}
+        self.metrics: dict[str, float] = {}
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
         self._is_watched = (
             call.orchestrator.run_watch() is not None
@@ -105,7 +110,9 @@ class Session:
         self._params |= {record.key: record.value for record in new_records if isinstance(record, records.Param)}
         self.run.put([*new_records, *self.hidden.records()])
         for record in new_records:
-            if isinstance(record, records.Lost):
+            if isinstance(record, records.Metric):
+                self.metrics[record.key] = record.value
+            elif isinstance(record, records.Lost):
                 self.lost(record.what, record.why)
             elif isinstance(record, records.Remark):
                 self.said.remark(record.about, record.text, self.call.log)
@@ -309,32 +316,8 @@ class Session:
 
     def _explain(self) -> None:
         """Log where the call comes from; what others must be asked for comes when they answer."""
-        with self.guard("tell where the call comes from"):
-            if found := self.call.orchestrator.facts():
-                self.put(found)
-            if question := self.call.orchestrator.question():
-
-                def ask() -> None:
-                    with self.guard("ask where the call comes from", raising=False):
-                        self.run.put(question())
-
-                self._asking.append(BackgroundJob(ask))
-        if self._is_root and settings.current().reproduce:
-            self._tell_origin()
-
-    def _tell_origin(self) -> None:
-        """Log how an outermost flow was run, for it to be run again; git is asked beside the body."""
-        with self.guard("tell how to run it again"):
-            call = self.call
-            find = provenance.origin_of(
-                call.identity.function, given=call.arguments, logged=call.logged_arguments(), annotations=call.hints
-            )
-
-            def tell() -> None:
-                with self.guard("tell how to run it again", raising=False):
-                    self.run.put(find())
-
-            self._asking.append(BackgroundJob(tell))
+        is_root = self._is_root and settings.current().reproduce
+        self._asking += explain(self.call, self.put, self.run.put, self.guard, is_root=is_root)
 
     def _open(self, caller: Session | None, earlier: Session | None, ahead: Ahead) -> None:
         track = self.call.track
@@ -367,7 +350,8 @@ class Session:
 
     @property
     def _logs_outputs(self) -> bool:
-        return self.run is not store.NO_RUN and self.call.track is not None and self.call.track.outputs
+        wanted = self.call.track is not None and self.call.track.outputs and not self.returns_nothing
+        return wanted and self.run is not store.NO_RUN
 
     @property
     def _is_strict(self) -> bool:

@@ -8,12 +8,13 @@ from importlib.metadata import version
 
 import cyclopts
 
-from flowml.cli import deployments, listeners, local_servers, models, reproducing, runs, serving, upkeep
+from flowml.cli import deployments, listeners, local_servers, models, reproducing, runs, serving, tuning, upkeep
 
 GROUPS = {
     "Runs": runs.app,
     "Registered models": models.app,
     "Serving": serving.app,
+    "Searches": tuning.app,
     "Servers on this machine": local_servers.app,
     "Deployments": deployments.app,
     "What starts deployments": listeners.app,

@@ -187,6 +187,7 @@ def _log() -> Log:
 
 
 def _file_of(fn: Callable[..., Any]) -> str | None:
+    fn = inspect.unwrap(fn)
     code = getattr(fn, "__code__", None)
     try:
         return inspect.getsourcefile(fn) if code is None else _file_of_code(code, code.co_filename)

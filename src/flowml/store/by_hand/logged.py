@@ -42,6 +42,7 @@ class Logged:
 
     def __init__(self) -> None:
         self.metrics: set[tuple[str, float | None]] = set()
+        self.latest: dict[str, float] = {}  # the last value of each metric
         self.params: dict[str, str] = {}  # to runs of the user's own
         self.own_params: dict[str, str] = {}  # to the call's own run
         self.spent = Spent()  # what it asked of language models
@@ -66,7 +67,9 @@ class Logged:
             by_hand: What is remembered beyond this call, if the run is one that the user's code opened.
             run_id: The run.
         """
-        found, is_users = {_comparable(key, value) for key, value in metrics}, run_id in by_hand.runs
+        points = list(metrics)
+        self.latest.update(points)
+        found, is_users = {_comparable(key, value) for key, value in points}, run_id in by_hand.runs
         if len(self.metrics) < _MOST:
             self.metrics |= found
         if is_users and len(by_hand.metrics) < _MOST:
