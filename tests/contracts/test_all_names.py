@@ -15,7 +15,7 @@ from flowml.patches.private import PrivateName
 
 HERE = Path(__file__).parent
 SOURCES = sorted((HERE.parents[1] / "src" / "flowml").rglob("*.py"))
-DOCUMENTED = {"_fields", "_replace", "_value_", "_name_"}  # of named tuples and enumerations
+DOCUMENTED = {"_asdict", "_fields", "_replace", "_value_", "_name_"}  # of named tuples and enumerations
 NOT_HERE = {"_fingerprint"}  # of Hugging Face's datasets, which are not installed for the tests
 _PRIVATE = re.compile(r"_[a-zA-Z]\w*[a-zA-Z0-9]")
 
