@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,20 @@ def test_texts_are_embedded_as_the_user_says() -> None:
     assert (column.drifted, column.size) == (True, 1.0)
     with pytest.raises(ValueError, match=r"gave the shape \(600,\) for 600 texts: a row for each"):
         measure_drift(before, now, embed=lambda texts: [0.0] * len(texts))
+    with pytest.raises(ValueError, match=r"gave 600 of 600 texts of 'text' a vector that is not finite"):
+        measure_drift(before, now, embed=lambda texts: [[float("nan")]] * len(texts))
+
+
+def test_times_and_decimals_are_compared_as_numbers_in_whatever_form_they_come() -> None:
+    """The same times in another unit, zone or as text have not drifted; other decimals have, although each is new."""
+    days = pd.date_range("2020-01-01", periods=100)
+    before = pd.DataFrame({"day": days})
+    for same in (days.astype("datetime64[s]"), days.tz_localize("UTC"), days.strftime("%Y-%m-%dT%H:%M:%S")):
+        assert measure_drift(before, pd.DataFrame({"day": same})).drifted == []
+    assert measure_drift(before, pd.DataFrame({"day": (days + pd.Timedelta(days=90)).astype(str)})).drifted == ["day"]
+    prices = [pd.DataFrame({"price": [Decimal(number) + start for number in range(100)]}) for start in (0, 90)]
+    assert measure_drift(prices[0], prices[0]).drifted == []
+    assert measure_drift(*prices).drifted == ["price"]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +133,7 @@ def test_texts_are_embedded_as_the_user_says() -> None:
         ({"reference": pd.DataFrame([[1, 2]], columns=["x", "x"])}, "more than one column of the name x"),
         ({"alpha": 1.0}, "between 0 and 1"),
         ({"size": -1.0}, "a number of 0 or more"),
+        ({"alpha": "0.1"}, r"alpha=...\) takes a number, not '0.1'"),
         ({"kinds": {"x": "words"}}, "takes 'number', 'category', 'text'"),
         ({"kinds": {"y": "text"}}, "names the column 'y', which the earlier table does not have"),
     ],
@@ -169,12 +185,13 @@ def test_requests_of_each_form_become_rows() -> None:
         kept({"dataframe_records": [{"a": 1}]}, {"error": "no b"}, status=400),
         kept('{"dataframe_records": [{"a": 1', {"predictions": [0]}),
         kept({"dataframe_records": [{"a": 1}]}, {"predictions": [0, 1]}),
+        kept({"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}}, {"predictions": [0]}),
     ]
     inputs, predictions, unread = served_tables(pd.DataFrame(rows))
     assert inputs.to_numpy().tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10], [11, 12]]
     assert list(inputs.columns) == ["a", "b"]
     assert predictions.tolist() == [0, 1, 1, 1, 0, 0]
-    assert unread == 3
+    assert unread == 4
     nothing = served_tables(pd.DataFrame(rows).head(0))
     assert (len(nothing.inputs), len(nothing.predictions), nothing.unread) == (0, 0, 0)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -111,15 +112,20 @@ def _kind_of(values: pd.Series) -> str:
         return "category"
     if types.is_numeric_dtype(values) or types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values):
         return "number"
-    some = values.dropna().astype(str).head(_MOST_TEXTS)
+    known = values.dropna().head(_MOST_TEXTS)
+    if len(known) and all(isinstance(value, Decimal) for value in known):
+        return "number"  # as databases give them
+    some = known.astype(str)
     return "text" if len(some) and some.str.count(r"\s+").mean() + 1 > _WORDS else "category"
 
 
 def _number(before: pd.Series, now: pd.Series, note: str) -> ColumnDrift:
     import numpy as np
+    from pandas.api import types
     from scipy import stats
 
-    (a, _), (b, strange) = _numbers(before), _numbers(now)
+    is_time = types.is_datetime64_any_dtype(before)
+    (a, _), (b, strange) = _numbers(before, is_time=is_time), _numbers(now, is_time=is_time)
     if strange:
         note = "; ".join(filter(None, [note, f"{strange} values are no numbers any more"]))
     gone = [1 - len(side) / len(of) for side, of in ((a, before), (b, now))]
@@ -147,15 +153,21 @@ def _of_missing(there: int, rows: int, there_now: int, rows_now: int) -> float:
     return float(stats.fisher_exact([[there, rows - there], [there_now, rows_now - there_now]]).pvalue)
 
 
-def _numbers(values: pd.Series) -> tuple[np.ndarray[Any, Any], int]:
+def _numbers(values: pd.Series, *, is_time: bool) -> tuple[np.ndarray[Any, Any], int]:
     """Return the finite numbers of a column, and how many of its values are neither missing nor a number."""
     import numpy as np
     import pandas as pd
     from pandas.api import types
 
-    if types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values):
-        values = values.dropna().astype("int64")
-    found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    read = values
+    if is_time and not types.is_numeric_dtype(
+        values
+    ):  # in seconds: tables have times in units of their own, JSON as text
+        read = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601")
+        read = (read - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    elif types.is_timedelta64_dtype(values):
+        read = values.dt.total_seconds()
+    found = pd.to_numeric(read, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     strange = int(np.isnan(found).sum() - values.isna().sum())
     return found[np.isfinite(found)], strange
 
@@ -202,6 +214,10 @@ def _text(before: pd.Series, now: pd.Series, note: str, how: Texts) -> ColumnDri
     both = many + len(sides[1])
     if vectors.shape[:1] != (both,) or vectors.shape[2:] or not vectors.shape[1:]:
         msg = f"measure_drift(embed=...) gave the shape {vectors.shape} for {both} texts: a row for each is needed."
+        raise ValueError(msg)
+    if not np.isfinite(vectors).all():
+        strange = int((~np.isfinite(vectors)).any(axis=1).sum())
+        msg = f"measure_drift(embed=...) gave {strange} of {both} texts of {before.name!r} a vector that is not finite."
         raise ValueError(msg)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)

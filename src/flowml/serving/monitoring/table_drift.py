@@ -142,12 +142,7 @@ def _check(reference: Any, current: Any, alpha: float, size: float, kinds: Mappi
         if twice:
             msg = f"measure_drift({name}=...) has more than one column of the name {', '.join(twice)}."
             raise ValueError(msg)
-    if not 0 < alpha < 1:
-        msg = f"measure_drift(alpha={alpha!r}) takes a probability between 0 and 1, such as 0.01."
-        raise ValueError(msg)
-    if not (math.isfinite(size) and size >= 0):
-        msg = f"measure_drift(size={size!r}) takes a number of 0 or more, such as 0.1."
-        raise ValueError(msg)
+    _check_numbers(alpha, size)
     for column, kind in kinds.items():
         if kind not in _KINDS:
             msg = f"measure_drift(kinds={{{column!r}: {kind!r}}}) takes {', '.join(map(repr, _KINDS))}."
@@ -155,3 +150,16 @@ def _check(reference: Any, current: Any, alpha: float, size: float, kinds: Mappi
         if column not in map(str, reference.columns):
             msg = f"measure_drift(kinds=...) names the column {column!r}, which the earlier table does not have."
             raise ValueError(msg)
+
+
+def _check_numbers(alpha: Any, size: Any) -> None:
+    for option, value in (("alpha", alpha), ("size", size)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            msg = f"measure_drift({option}=...) takes a number, not {value!r}."
+            raise TypeError(msg)
+    if not 0 < alpha < 1:
+        msg = f"measure_drift(alpha={alpha!r}) takes a probability between 0 and 1, such as 0.01."
+        raise ValueError(msg)
+    if not (math.isfinite(size) and size >= 0):
+        msg = f"measure_drift(size={size!r}) takes a number of 0 or more, such as 0.1."
+        raise ValueError(msg)

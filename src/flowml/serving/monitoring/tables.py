@@ -54,7 +54,8 @@ def served_tables(rows: pd.DataFrame) -> ServedTables:
             said = _predictions(str(row["answer"]))
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
-        if len(asked) == len(said):
+        # Tables with a column twice cannot be joined: one such request must not hide all the others.
+        if len(asked) == len(said) and asked.columns.is_unique:
             tables.append(asked.set_axis([row["id"]] * len(asked)))
             predictions.append(pd.Series(said, index=tables[-1].index, dtype=object))
     whole = [table for table in tables if len(table)]
