@@ -126,6 +126,18 @@ def test_a_row_that_fails_is_that_rows(client: MlflowClient) -> None:
     assert "predictions failed" in run.data.tags["flowml.evaluation.incomplete"]
 
 
+def test_a_score_that_is_no_number_is_that_rows(client: MlflowClient) -> None:
+    """NaN counts as a failed score, with its reason; the other rows and scorers keep theirs."""
+
+    def first_only(outputs: str) -> float:
+        return 1.0 if outputs == "1" else float("nan")
+
+    found = evaluated(scorers=[exact, first_only])
+    assert found.metrics == {"exact": pytest.approx(5 / 6), "first_only": 1.0}
+    assert (found.scores["first_only"].scored, found.scores["first_only"].failed) == (1, 5)
+    assert "the scorer returned nan" in str(found.table["errors"].tolist())
+
+
 def test_where_all_rows_fail_the_task_fails(client: MlflowClient) -> None:
     """Nothing is known where every prediction, or every score, has failed: that is an error with its reasons."""
 
@@ -147,6 +159,7 @@ def test_where_all_rows_fail_the_task_fails(client: MlflowClient) -> None:
         ({"data": []}, "The data has no rows"),
         ({"scorers": []}, "scores nothing"),
         ({"scorers": [exact, exact]}, "Two scorers are called 'exact'"),
+        ({"scorers": [lambda outputs: outputs]}, "A lambda cannot be a scorer"),
         ({"scorers": ["exact"]}, "takes MLflow's scorers, and functions"),
         ({"data": [{"input": {"question": "1 + 1"}}]}, "Row 0 has no 'inputs'.*Did you mean 'inputs'"),
         ({"data": [{"inputs": "1 + 1"}]}, "they are the function's arguments, by name"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,6 +43,9 @@ def scorers_of(given: Iterable[Any]) -> list[Scorer]:
                 "evaluate(scorers=...) takes MLflow's scorers, and functions of inputs, outputs, expectations or "
                 f"trace, not {each!r}."
             )
+            raise EvaluationError(msg)
+        if getattr(each, "__name__", "") == "<lambda>":
+            msg = "A lambda cannot be a scorer: a score is called like its function. Write it with def."
             raise EvaluationError(msg)
         found.append(each if isinstance(each, Scorer) else scorer(each))
     names = [each.name for each in found]
@@ -85,9 +89,9 @@ class Scoring:
         if self._has_predicted and trace is not None and str(getattr(trace.info.state, "value", "")) == "ERROR":
             raise EvaluationError(ROW_FAILED)
         if scorer.name in self._asks:
-            return self._paid(scorer, run, given)
+            return _finite(self._paid(scorer, run, given))
         with self._first:
-            return self._paid(scorer, run, given)
+            return _finite(self._paid(scorer, run, given))
 
     def _paid(self, scorer: Scorer, run: Callable[..., Any], given: Mapping[str, Any]) -> Any:
         """Call a scorer, if the budget has something left for it, and take out what it used."""
@@ -112,6 +116,20 @@ class Scoring:
         """Let a prediction, in a thread of MLflow's, be the task's."""
         with active.answering(self._session):
             yield
+
+
+def _finite(answer: Any) -> Any:
+    """Return what a scorer gave.
+
+    Raises:
+        EvaluationError: If it is NaN or infinite. MLflow cannot keep that, and would return no row of any scorer.
+    """
+    for each in answer if isinstance(answer, list) else [answer]:
+        value: Any = getattr(each, "value", each)
+        if hasattr(value, "__float__") and not isinstance(value, int) and not math.isfinite(value):
+            msg = f"the scorer returned {value}, which is no score"
+            raise EvaluationError(msg)
+    return answer
 
 
 def _told(scorer: Scorer, answer: Any) -> Usage:
