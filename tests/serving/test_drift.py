@@ -88,6 +88,16 @@ def test_columns_that_one_table_lacks() -> None:
     assert "5 values say nothing; 20 are needed" in few.columns[1].note
 
 
+def test_many_rare_values_are_compared_too() -> None:
+    """Where each value is rare, other values have drifted, and another draw of the same ones has not."""
+    before, again, others = (
+        pd.DataFrame({"zip": [f"{kind}{number}" for number in np.random.default_rng(seed).integers(0, 150, 300)]})
+        for kind, seed in (("u", 0), ("u", 1), ("v", 2))
+    )
+    assert measure_drift(before, again).drifted == []
+    assert measure_drift(before, others).drifted == ["zip"]
+
+
 def test_what_is_said_of_values_that_are_others_now() -> None:
     """New categories are named, and numbers that have become text are counted."""
     now = table(1).assign(plan="trial", amount="unknown")

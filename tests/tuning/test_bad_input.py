@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import optuna
 import pytest
 from mlflow import MlflowClient
+from prefect.states import Completed, Failed
 from tests.runs import all_runs, flow_run, runs_of
 
 import flowml
 from flowml import AtMost, Better, Choice, Float, Int, Study, TuningError, task, tune
 
 RATE = Float(0, 1)
+GRID = optuna.samplers.GridSampler({"rate": [0.1, 0.9]})
 
 
 @task
@@ -123,3 +126,33 @@ def test_what_has_no_best_says_why(client: MlflowClient):
         _ = tune(fit, [1], rate=RATE, maximize="auc", trials=1, name="some").best.model_id
     with pytest.raises(TuningError, match=r"Did you mean .*'none'"):
         flowml.Study.find("nome")
+
+
+def test_a_trial_that_returns_a_state_ends_as_that(client: MlflowClient) -> None:
+    """A failed state is one failed trial, and a completed one holds what counts."""
+
+    @task
+    def ends(rate: float) -> Any:
+        return Failed(message="not this one") if rate < 0.5 else Completed(data={"auc": rate})
+
+    study = tune(ends, rate=Choice(0.1, 0.9), maximize="auc", trials=2, sampler=GRID)
+    assert study.best.value == 0.9
+    assert study.counts() == {"complete": 1, "failed": 1}
+
+
+def test_what_has_no_name_and_a_name_that_is_long(client: MlflowClient) -> None:
+    """A partial function is named by its function; a study's name may be longer than that of a file."""
+    study = tune(partial(fit.fn, [1]), rate=RATE, maximize="auc", trials=1)
+    assert study.name.startswith("fit-")
+    assert tune(fit, [1], rate=RATE, maximize="auc", trials=1, name="n" * 300).counts() == {"complete": 1}
+
+
+def test_a_report_counts_where_nothing_is_tracked(client: MlflowClient) -> None:
+    """Without tracking a trial's last report is its value."""
+
+    @task
+    def reporting(rate: float) -> None:
+        flowml.report(0, rate)
+
+    with flowml.disabled():
+        assert tune(reporting, rate=RATE, maximize="auc", trials=2).best.value > 0

@@ -194,7 +194,14 @@ def _locked(path: str) -> Iterator[None]:
         yield
 
 
+_LONGEST = 100  # characters of a file's name, which has an ending, and may have a suffix beside it
+
+
 def _file_name(study: str) -> str:
     """Return a name that any disk takes, and no other study has."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", study).strip(".")
-    return plain if plain == study else f"{plain[:80]}-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
+    return (
+        plain
+        if plain == study and len(plain) <= _LONGEST
+        else f"{plain[:80]}-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
+    )

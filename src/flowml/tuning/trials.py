@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from prefect import State
 from prefect.context import TaskRunContext
 from prefect.states import Completed
 
@@ -25,7 +26,6 @@ from flowml.tuning.storage import Place
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.pruners import BasePruner
-    from prefect import State
 
 PRUNED, STUDY, STUDY_ID, TRIAL = "flowml.pruned", "flowml.study", "flowml.study_id", "flowml.trial"
 """The tags of a trial's run."""
@@ -190,8 +190,12 @@ class RunningTrial:
         from optuna.trial import TrialState
 
         goals, number = self._ref.goals, self._ref.number
+        if isinstance(returned, State) and not returned.is_completed():
+            note(self._ref, ERROR, returned.message or returned.name or "it failed")
+            self._tell(TrialState.FAIL)
+            return returned
         try:
-            found = goals.read(returned, self._logged())
+            found = goals.read(returned.data if isinstance(returned, State) else returned, self._logged())
         except NoMetricError as error:
             note(self._ref, UNCOUNTED, f"no metric: {error}")
             self._tell(TrialState.FAIL)
@@ -222,11 +226,11 @@ class RunningTrial:
 
     def _logged(self) -> dict[str, float]:
         """Return the last value of each metric that was logged, by flowml or by hand."""
+        reported = {self._ref.goals.single: self._last[1]} if self._ref.goals.single and self._last else {}
         if self._session is None:
-            return {}
+            return reported
         target = self._session.run.target
         by_hand = target.logged.latest if target else {}
-        reported = {self._ref.goals.single: self._last[1]} if self._ref.goals.single and self._last else {}
         return {**by_hand, **self._session.metrics, **reported}
 
     def _new_of(self, found: Mapping[str, float]) -> list[records.Record]:

@@ -103,7 +103,7 @@ def tune(  # noqa: PLR0913 - each by its name
     _check_kinds(sampler, pruner, space, runner)
     searched = Space(dimensions, space)
     searched.check(body, args, given, _options())
-    study = name if name is not None else f"{getattr(fit, 'name', None) or body.__name__}-{uuid.uuid4().hex[:8]}"
+    study = name if name is not None else f"{_name_of(fit)}-{uuid.uuid4().hex[:8]}"
     place = place_of(_checked_name(study), storage)
     opened = open_study(place, searched, goals, sampler=sampler, pruner=pruner)
     search = Search(
@@ -145,7 +145,13 @@ def _task_of(fit: Callable[..., Any]) -> Task[..., Any]:
     if isinstance(fit, prefect.Task):
         return adopt(fit, Task, Track())
     called = _call_flow(fit) if isinstance(fit, prefect.Flow) else fit
-    return task(name=getattr(fit, "name", None) or getattr(fit, "__name__", None) or type(fit).__name__)(called)
+    return task(name=_name_of(fit))(called)
+
+
+def _name_of(fit: Any) -> str:
+    """Name what is searched for, also where it is an object that can be called, or a partial function."""
+    named = getattr(fit, "func", fit)
+    return str(getattr(fit, "name", None) or getattr(named, "__name__", None) or type(named).__name__)
 
 
 def _call_flow(fit: prefect.Flow[..., Any]) -> Callable[..., Any]:

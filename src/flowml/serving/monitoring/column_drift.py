@@ -2,8 +2,8 @@
 
 Numbers: the two-sample test of Kolmogorov and Smirnov (Hodges, "The significance probability of the Smirnov two-sample
 test", Arkiv för Matematik 3, 1958), by ``scipy.stats.ks_2samp``. Categories: Pearson's chi-square test of the counts,
-by ``scipy.stats.chi2_contingency``; what is rare is counted together, as its approximation needs (Cochran, "Some
-methods for strengthening the common chi-square tests", Biometrics 10, 1954). Both also have a population stability
+by ``scipy.stats.chi2_contingency``; where a category is too rare for its approximation (Cochran, "Some methods for
+strengthening the common chi-square tests", Biometrics 10, 1954), by permutations. Both also have a population stability
 index, the size of the change (Siddiqi, "Credit Risk Scorecards", 2006). Texts: the distance between the means of their
 embeddings, and a permutation test of it, which is the maximum mean discrepancy of a linear kernel (Gretton et al., "A
 kernel two-sample test", JMLR 13, 2012).
@@ -29,7 +29,7 @@ FEWEST = 20
 
 _BINS = 10  # deciles of the earlier column
 _LEAST_SHARE = 1e-4  # in place of a share of nothing, whose logarithm there is not
-_LEAST_COUNT = 5  # that is expected of a category, below which it is counted with the others
+_LEAST_COUNT = 5  # that is expected of a category, below which the test is by permutations
 _WORDS = 3  # a column whose values have more, in the mean, holds texts
 _WORD = r"(?u)\b\w+\b|[^\w\s]"
 _TOPICS = 64  # dimensions of an embedding that flowml makes itself
@@ -95,7 +95,7 @@ def compare(before: pd.Series, now: pd.Series, kind: Kind | None, texts: Texts) 
     if fewest < FEWEST:
         return ColumnDrift(name, "few", note=_few(fewest))
     if known == "category":
-        return _category(before, now, note)
+        return _category(before, now, note, texts.least)
     if known == "text":
         return _text(before, now, note, texts)
     return _number(before, now, note)
@@ -172,7 +172,7 @@ def _numbers(values: pd.Series, *, is_time: bool) -> tuple[np.ndarray[Any, Any],
     return found[np.isfinite(found)], strange
 
 
-def _category(before: pd.Series, now: pd.Series, note: str) -> ColumnDrift:
+def _category(before: pd.Series, now: pd.Series, note: str, least: float) -> ColumnDrift:
     import numpy as np
     from scipy import stats
 
@@ -183,15 +183,34 @@ def _category(before: pd.Series, now: pd.Series, note: str) -> ColumnDrift:
     if new:
         note = "; ".join(filter(None, [note, f"new values ({len(new)}), such as {new[0][:40]}"]))
     size = _index(*(side / side.sum() for side in counts))
-    expected = counts.sum(axis=0) * min(counts.sum(axis=1)) / counts.sum()
-    rare = expected < _LEAST_COUNT
-    if rare.any():
-        counts = np.column_stack([counts[:, ~rare], counts[:, rare].sum(axis=1)])
-        counts = counts[:, counts.sum(axis=0) > 0]
     if counts.shape[1] == 1:
         return ColumnDrift(str(before.name), "category", 0.0, 1.0, size, note=note)
-    test = stats.chi2_contingency(counts, correction=False)
-    return ColumnDrift(str(before.name), "category", float(test.statistic), float(test.pvalue), size, note=note)
+    expected = counts.sum(axis=0) * counts.sum(axis=1, keepdims=True) / counts.sum()
+    if expected.min() >= _LEAST_COUNT:
+        test = stats.chi2_contingency(counts, correction=False)
+        statistic, p_value = float(test.statistic), float(test.pvalue)
+    else:
+        statistic, p_value = _by_chance(counts, expected, least)
+    return ColumnDrift(str(before.name), "category", statistic, p_value, size, note=note)
+
+
+def _by_chance(counts: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], least: float) -> tuple[float, float]:
+    """Return chi-square, and how often chance makes it as large: rows are dealt to the two sides anew."""
+    import numpy as np
+
+    totals, many = counts.sum(axis=0).astype(int), int(counts[0].sum())
+
+    def chi_square(first: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        sides = np.stack([first, totals - first], axis=-2)
+        found: np.ndarray[Any, Any] = ((sides - expected) ** 2 / expected).sum(axis=(-1, -2))
+        return found
+
+    draws, more, rng = math.ceil(2 / least), 0, np.random.default_rng(_SEED)
+    found = float(chi_square(counts[0]))
+    for start in range(0, draws, _AT_ONCE):
+        dealt = rng.multivariate_hypergeometric(totals, many, size=min(_AT_ONCE, draws - start), method="marginals")
+        more += int((chi_square(dealt) >= found - 1e-9).sum())
+    return found, (1 + more) / (draws + 1)
 
 
 def _counts(values: pd.Series) -> dict[str, int]:
