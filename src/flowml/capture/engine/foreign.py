@@ -52,7 +52,9 @@ def _is_wanted(run_id: UUID) -> bool:
 
 def _called(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
     """Call a function for an engine; as a tracked call, if it is a plain task's or flow's and its caller wants that."""
-    if args:
+    from flowml.capture.engine.tracked import Tracked
+
+    if args and not isinstance(args[0], Tracked):  # that is flowml's own
         tracked = None
         with guarded("see whose call it is", logging.getLogger("prefect.flowml"), raising=False):
             tracked = _tracked(args[0])
@@ -61,8 +63,6 @@ def _called(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _tracked(fn: Callable[..., Any]) -> Callable[..., Any] | None:
-    from flowml.capture.engine.tracked import Tracked
-
     task, flow = TaskRunContext.get(), FlowRunContext.get()
     if task is not None and task.task.fn is fn:
         what, run_id = task.task, task.task_run.id
@@ -70,8 +70,8 @@ def _tracked(fn: Callable[..., Any]) -> Callable[..., Any] | None:
         what, run_id = flow.flow, flow.flow_run.id  # type: ignore[assignment] # either has what is asked for
     else:
         return None
-    if isinstance(fn, Tracked) or hasattr(what, "track") or not _is_wanted(run_id):
-        return None  # the first two are flowml's
+    if hasattr(what, "track") or not _is_wanted(run_id):
+        return None  # the first is flowml's
     call = call_of(fn, _TRACK, hints_of(fn))
     if call is None:
         return None
