@@ -71,10 +71,7 @@ def load_model(reference: Reference, *, default: Any = _REQUIRED) -> Any:
         if default is _REQUIRED:
             raise
         return default
-    session = current()
-    if session is not None and session.run is not store.NO_RUN:
-        with session.guard(f"tell that {loaded.name} was read"):
-            session.put(describe.read_models.told(loaded.value, ref.model) or [])
+    _tell(loaded.name, lambda: describe.read_models.told(loaded.value, ref.model) or [])
     return loaded.value
 
 
@@ -103,11 +100,16 @@ def load_prompt(reference: Reference, *, default: Any = _REQUIRED) -> Any:
         if default is _REQUIRED:
             raise
         return default
+    _tell(prompt.uri, lambda: describe.prompts.told(prompt))
+    return prompt
+
+
+def _tell(version: str, told: Callable[[], list[records.Record]]) -> None:
+    """Have the run of the flow or task that is running say which version it read."""
     session = current()
     if session is not None and session.run is not store.NO_RUN:
-        with session.guard(f"tell that {prompt.uri} was read"):
-            session.put(describe.prompts.told(prompt))
-    return prompt
+        with session.guard(f"tell that {version} was read"):
+            session.put(told())
 
 
 def connection_here(call: Call | None = None) -> Connection:

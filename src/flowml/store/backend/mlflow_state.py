@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowml.background import BackgroundJob
 from flowml.patches.mlflow import ACTIVE_EXPERIMENT_ID, ACTIVE_RUN_STACK
 
 if TYPE_CHECKING:
@@ -112,9 +113,5 @@ def flush_traces(seconds: float) -> None:
     if seconds and "mlflow.tracing.export.async_export_queue" in sys.modules:
         import mlflow
 
-        flush = threading.Thread(target=mlflow.flush_trace_async_logging, name="flowml-traces", daemon=True)
-        try:
-            flush.start()
-        except RuntimeError:  # the process ends, and MLflow waits for them then
-            return
-        flush.join(seconds)
+        with suppress(RuntimeError):  # the process ends, and MLflow waits for them then
+            BackgroundJob(mlflow.flush_trace_async_logging).wait(seconds)
