@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -48,7 +48,18 @@ def _columns(profile: str) -> Mapping[str, Mapping[str, Any]]:
 def _index(before: Mapping[str, Any], now: Mapping[str, Any]) -> float:
     edges = sorted(set(before["percentiles"][::10]))
     pairs = zip(_shares(before, edges), _shares(now, edges), strict=True)
-    return sum((b - a) * math.log(b / a) for a, b in ((max(a, _LEAST), max(b, _LEAST)) for a, b in pairs))
+    return stability_index(pairs, _LEAST)
+
+
+def stability_index(shares: Iterable[tuple[float, float]], least: float) -> float:
+    """Return the population stability index of the shares that two samples have in the same bins.
+
+    Args:
+        shares: Of each bin the earlier share, and the later.
+        least: What stands in place of a share of nothing, whose logarithm there is not.
+    """
+    floored = ((max(before, least), max(now, least)) for before, now in shares)
+    return sum((now - before) * math.log(now / before) for before, now in floored)
 
 
 def _shares(column: Mapping[str, Any], edges: Sequence[float]) -> list[float]:

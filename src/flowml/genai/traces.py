@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 from flowml import formats
 from flowml.capture.reading import connection_here
 from flowml.errors import EvaluationError, did_you_mean
+from flowml.serving.monitoring.measured import percentiles
 from flowml.store.by_hand.spans import usage_of
-from flowml.store.usage.sums import CACHED, COST, INPUT, OUTPUT, Usage
+from flowml.store.usage.sums import Usage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,13 +59,8 @@ def trace_metrics(
         used += usage_of(trace.data.spans)
     metrics = {"traces": float(count), "errors": float(errors)}
     if took:
-        cuts = statistics.quantiles(took, n=100) if len(took) > 1 else took * 99
-        metrics |= {"milliseconds.p50": cuts[49], "milliseconds.p99": cuts[98]}
-    if used:
-        total = used.total
-        values = {INPUT: total.input, OUTPUT: total.output, CACHED: total.cached, COST: total.cost}
-        metrics |= {name: float(value) for name, value in values.items() if value is not None}
-    return metrics
+        metrics |= percentiles(took)
+    return metrics | (used.metrics() if used else {})
 
 
 def _traces(client: MlflowClient, experiment_id: str, first: int, last: int, limit: int) -> Iterator[Trace]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from flowml.events.drift import stability_index
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -268,7 +270,4 @@ def by_words(texts: Sequence[str]) -> Any:
 
 def _index(before: Any, now: Any) -> float:
     """Return the population stability index of two lists of shares."""
-    import numpy as np
-
-    a, b = (np.maximum(np.asarray(side, dtype=float), _LEAST_SHARE) for side in (before, now))
-    return float(((b - a) * np.log(b / a)).sum())
+    return float(stability_index(zip(before, now, strict=True), _LEAST_SHARE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-_GOOD = range(200, 400)
+GOOD = range(200, 400)
+"""The statuses of answers that are no errors."""
+
 _TOLD = ["id", "time", "model", "version", "model_id", "status", "answer"]
 _TOLD += [f"shadow_{name}" for name in ("version", "model_id", "status", "answer")]
 _NEWEST = 5_000  # pieces of feedback that a server measures its versions by
@@ -46,14 +48,19 @@ def served_metrics(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     for row in _answers(told):
         metrics = found.setdefault(row["version"], {"requests": 0.0, "errors": 0.0})
         metrics["requests"] += 1
-        metrics["errors"] += row["status"] not in _GOOD
+        metrics["errors"] += row["status"] not in GOOD
         took.setdefault(row["version"], []).append(row["milliseconds"])
     for version, times in took.items():
-        cuts = statistics.quantiles(times, n=100) if len(times) > 1 else times * 99
-        found[version] |= {"milliseconds.p50": cuts[49], "milliseconds.p99": cuts[98]}
+        found[version] |= percentiles(times)
     for measured in compared(told):
         found[measured.version] |= measured.metrics()
     return found
+
+
+def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
+    """Return how long answers took, as metrics: the median, and what one of a hundred takes longer than."""
+    cuts = statistics.quantiles(milliseconds, n=100) if len(milliseconds) > 1 else [*milliseconds] * 99
+    return {"milliseconds.p50": cuts[49], "milliseconds.p99": cuts[98]}
 
 
 @dataclass(slots=True)
@@ -111,7 +118,7 @@ def compared(rows: Iterable[Mapping[str, Any]]) -> list[Compared]:
     for row in _answers(row for row in rows if _is_told(row["truth"])):
         key = row["model"], row["version"]
         found.setdefault(key, Compared(*key, row["model_id"])).add(
-            row["answer"] if row["status"] in _GOOD else "", row["truth"]
+            row["answer"] if row["status"] in GOOD else "", row["truth"]
         )
     return list(found.values())
 

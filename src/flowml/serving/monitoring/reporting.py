@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from flowml import formats
 from flowml.serving.exchange import Exchange
 from flowml.serving.monitoring.kept import newest_truth, written
-from flowml.serving.monitoring.measured import compared_in
+from flowml.serving.monitoring.measured import GOOD, compared_in, percentiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,6 @@ _logger = logging.getLogger(__name__)
 
 _MOST = 10_000  # requests of a minute whose time is kept
 _SETTLED = 20.0  # seconds after which all is written that was said before
-_GOOD = range(200, 400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,7 @@ class _Counts:
     def metrics(self) -> dict[str, float]:
         found = {"requests": float(self.requests), "errors": float(self.errors)}
         if self.took:
-            cuts = statistics.quantiles(self.took, n=100) if len(self.took) > 1 else [self.took[0]] * 99
-            found |= {"milliseconds.mean": statistics.fmean(self.took)}
-            found |= {"milliseconds.p50": cuts[49], "milliseconds.p99": cuts[98]}
+            found |= {"milliseconds.mean": statistics.fmean(self.took), **percentiles(self.took)}
         if self.compared:
             found["shadow.equal"] = self.equal / self.compared
         return found
@@ -90,7 +87,7 @@ class Report:
         with self._lock:
             counts = self._of(exchange)
             counts.requests += 1
-            counts.errors += exchange.status not in _GOOD
+            counts.errors += exchange.status not in GOOD
             if len(counts.took) < _MOST:
                 counts.took.append(exchange.milliseconds)
 

@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowml.serving.monitoring.measured import GOOD
+
 if TYPE_CHECKING:
     import pandas as pd
-
-_GOOD = range(200, 400)
 
 
 class ServedTables(NamedTuple):
@@ -47,7 +47,7 @@ def served_tables(rows: pd.DataFrame) -> ServedTables:
     tables: list[pd.DataFrame] = []
     predictions: list[pd.Series] = []
     for row in rows.to_dict("records"):
-        if row["status"] not in _GOOD:
+        if row["status"] not in GOOD:
             continue
         try:
             asked = _inputs(str(row["request"]), str(row["content_type"]))

@@ -94,6 +94,12 @@ class Usage:
         """What those cost whose price is known."""
         return sum((tokens.cost for tokens in self.models.values() if tokens.cost is not None), Decimal(0))
 
+    def metrics(self) -> dict[str, float]:
+        """Return it as metrics, of all models together; without the cost, if that of one is unknown."""
+        total = self.total
+        values = {INPUT: total.input, OUTPUT: total.output, CACHED: total.cached, COST: total.cost}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
     def records(self, tag: str = TAG, *, without: Iterable[str] = ()) -> list[records.Record]:
         """Return what a run keeps of it.
 
@@ -101,11 +107,8 @@ class Usage:
             tag: Which tag holds it.
             without: Metrics that are the user's own.
         """
-        total, taken = self.total, set(without)
-        values = {INPUT: total.input, OUTPUT: total.output, CACHED: total.cached, COST: total.cost}
-        metrics = [
-            records.Metric(key, float(value)) for key, value in values.items() if value is not None and key not in taken
-        ]
+        taken = set(without)
+        metrics = [records.Metric(key, value) for key, value in self.metrics().items() if key not in taken]
         return [*metrics, records.Tag(tag, self.as_text())]
 
     def as_data(self) -> dict[str, dict[str, object]]:
