@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from mlflow import MlflowClient
 
 from flowml import faults, settings
 from flowml.store import lazy_store
-from flowml.store.backend import connection, embedded, mlflow_state
+from flowml.store.backend import connection, mlflow_state
 from flowml.store.sending import writer
 
 _SHARED = {"everywhere": "everywhere", "conformance": "conformance", "stack": "ports", "browser": "ports"}
@@ -75,18 +74,8 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make MLflow's tables once, to be copied."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    embedded.prepare(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a copy of the file alone must hold everything
-    return path
-
-
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Path]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flowml_empty_store: Path) -> Iterator[Path]:
     """Work in an empty project folder whose embedded store is ready, with nothing set in the environment."""
     forget_what_was_said_to_mlflow()
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "FLOWML_"))]:
@@ -94,7 +83,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) 
             monkeypatch.delenv(name)
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / ".flowml").mkdir()
-    shutil.copy(empty_store, tmp_path / ".flowml" / "mlflow.db")
+    shutil.copy(flowml_empty_store, tmp_path / ".flowml" / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     settings.reload()
     yield tmp_path

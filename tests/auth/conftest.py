@@ -97,13 +97,13 @@ def is_well(health: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Servers]:
+def servers(tmp_path_factory: pytest.TempPathFactory, flowml_empty_store: Path) -> Iterator[Servers]:
     """Start them for the module."""
     folder = tmp_path_factory.mktemp("logins")
     (folder / "another").mkdir()
     authority, certificate = make_authority(folder)
     another, _ = make_authority(folder / "another")
-    shutil.copy(empty_store, folder / "mlflow.db")
+    shutil.copy(flowml_empty_store, folder / "mlflow.db")
     mlflow, prefect = free_port(), free_port()
     login = folder / "basic_auth.ini"
     login.write_text(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
-from tests.stack.conftest import Project
+from tests.stack.conftest import ROOT, Project
 
 TRAIN = Path(__file__).parents[2] / "flows" / "train.py"
 PATIENCE = 120_000  # milliseconds, on a busy machine
@@ -66,6 +66,19 @@ def chromium() -> str:
         say = pytest.fail if os.environ.get("CI") else pytest.skip
         say("there is no `chromium` to open the UIs in; on Debian: apt-get install --no-install-recommends chromium")
     return found
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project with both servers, that may import the example flows."""
+    project = Project(tmp_path / "project")
+    project.environment["PYTHONPATH"] += f":{ROOT / 'flows'}"
+    try:
+        assert project.flowml("up", "--detach").returncode == 0
+        yield project
+        assert project.flowml("down").returncode == 0
+    finally:
+        project.end()
 
 
 @pytest.fixture(scope="module")

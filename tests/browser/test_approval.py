@@ -18,19 +18,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    """A project with both servers."""
-    project = Project(tmp_path / "project")
-    project.environment["PYTHONPATH"] += f":{ROOT / 'flows'}"
-    try:
-        assert project.flowml("up", "--detach").returncode == 0
-        yield project
-        assert project.flowml("down").returncode == 0
-    finally:
-        project.end()
-
-
-@pytest.fixture
 def asking(chromium: str, project: Project, tmp_path: Path) -> Iterator[str]:
     """``flows/promote.py`` as it is served, suspended because it asks; Prefect's address."""
     prefect = json.loads(project.flowml("status", "--json").stdout)["servers"]["prefect"]["url"]

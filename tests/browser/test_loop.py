@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,9 @@ from tests.browser.conftest import photograph
 from tests.ends.processes import child, until
 from tests.flows.test_genai import FLOWS, ask
 from tests.runs import run_of
-from tests.stack.conftest import ROOT, Project
+from tests.stack.conftest import Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    """A project with both servers."""
-    project = Project(tmp_path / "project")
-    project.environment["PYTHONPATH"] += f":{ROOT / 'flows'}"
-    try:
-        assert project.flowml("up", "--detach").returncode == 0
-        yield project
-        assert project.flowml("down").returncode == 0
-    finally:
-        project.end()
 
 
 def states(prefect: str, flow: str) -> list[tuple[str, str]]:

@@ -114,10 +114,10 @@ def test_a_wrong_setting_is_named(client: MlflowClient, monkeypatch: pytest.Monk
     assert pipeline() == 3
 
 
-def test_a_user_set_uri_wins(client: MlflowClient, project: Path, empty_store: Path) -> None:
+def test_a_user_set_uri_wins(client: MlflowClient, project: Path, flowml_empty_store: Path) -> None:
     """What the user told MLflow is where the runs go."""
     elsewhere = project / "elsewhere.db"
-    elsewhere.write_bytes(empty_store.read_bytes())
+    elsewhere.write_bytes(flowml_empty_store.read_bytes())
     mlflow.set_tracking_uri(f"sqlite:///{elsewhere}")
     pipeline()
     assert all_runs(client) == []

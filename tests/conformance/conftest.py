@@ -19,10 +19,10 @@ from tests.ends.processes import child, until
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Mlflow]:
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory, flowml_empty_store: Path) -> Iterator[Mlflow]:
     """Start a real MLflow server, with a SQLite file and a folder for artifacts that it hands on."""
     folder = tmp_path_factory.mktemp("mlflow")
-    shutil.copy(empty_store, folder / "mlflow.db")
+    shutil.copy(flowml_empty_store, folder / "mlflow.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

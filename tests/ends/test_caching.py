@@ -147,10 +147,10 @@ def test_a_hit_whose_maker_was_deleted(client: MlflowClient) -> None:
     assert hit.data.tags["flowml.cached_from_missing"] == "the run that made this result was deleted"
 
 
-def test_a_hit_of_what_another_mlflow_has(client: MlflowClient, project: Path, empty_store: Path) -> None:
+def test_a_hit_of_what_another_mlflow_has(client: MlflowClient, project: Path, flowml_empty_store: Path) -> None:
     """Where the run that made the result is in another MLflow, the hit says that there is none in this one."""
     doubles("INPUTS", times=1)
-    shutil.copy(empty_store, project / "another.db")
+    shutil.copy(flowml_empty_store, project / "another.db")
     mlflow.set_tracking_uri(f"sqlite:///{project}/another.db")
     doubles("INPUTS", times=1)
     (hit,) = hits_of(MlflowClient(f"sqlite:///{project}/another.db"))

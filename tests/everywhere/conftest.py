@@ -29,10 +29,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory, flowml_empty_store: Path) -> Iterator[str]:
     """Start one real MLflow server for the session; its address."""
     folder = tmp_path_factory.mktemp("mlflow-server")
-    shutil.copy(empty_store, folder / "mlflow.db")
+    shutil.copy(flowml_empty_store, folder / "mlflow.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -57,13 +57,15 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -
 
 
 @pytest.fixture
-def store(request: pytest.FixtureRequest, project: Path, prefect_server: None, empty_store: Path) -> Iterator[Store]:
+def store(
+    request: pytest.FixtureRequest, project: Path, prefect_server: None, flowml_empty_store: Path
+) -> Iterator[Store]:
     """The store that the test is parametrised with; the user has chosen it, and an experiment, in code."""
     if request.param == "http":
         uri = request.getfixturevalue("mlflow_server")
     else:
         uri = f"sqlite:///{project}/runs.db"
-        shutil.copy(empty_store, project / "runs.db")
+        shutil.copy(flowml_empty_store, project / "runs.db")
     mlflow.set_tracking_uri(uri)
     experiment = mlflow.set_experiment(request.node.name)
     chosen = Store(uri, MlflowClient(uri), experiment.experiment_id)

@@ -45,10 +45,10 @@ def run_in_workers(environment: Mapping[str, str], **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-def test_a_worker_uses_the_store_that_the_flow_resolved(store: Store, tmp_path: Path, empty_store: Path) -> None:
+def test_a_worker_uses_the_store_that_the_flow_resolved(store: Store, tmp_path: Path, flowml_empty_store: Path) -> None:
     """A worker whose environment names another MLflow and another experiment writes where the flow writes."""
     decoy = tmp_path / "decoy.db"
-    decoy.write_bytes(empty_store.read_bytes())
+    decoy.write_bytes(flowml_empty_store.read_bytes())
     uri = f"sqlite:///{decoy}"
     run_in_workers({"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": "decoy", "MLFLOW_EXPERIMENT_ID": "0"})
     expect(store, Caller("outer-flow", JOBS))
@@ -60,11 +60,11 @@ def test_a_worker_uses_the_store_that_the_flow_resolved(store: Store, tmp_path: 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_a_worker_registers_where_the_flow_does(
-    store: Store, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, flowml_empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plain MLflow in a worker registers models where the flow does, though its environment does not say so."""
     registry = tmp_path / "registry.db"
-    registry.write_bytes(empty_store.read_bytes())
+    registry.write_bytes(flowml_empty_store.read_bytes())
     monkeypatch.setenv("FLOWML_REGISTRY_URI", f"sqlite:///{registry}")
     runner = ProcessPoolTaskRunner(max_workers=1, initializer=forget, initargs=("FLOWML_REGISTRY_URI",))
     found: list[str] = []

@@ -29,10 +29,10 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def offline_project(project: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Path]:
+def offline_project(project: Path, monkeypatch: pytest.MonkeyPatch, flowml_empty_store: Path) -> Iterator[Path]:
     """A project that works offline; its runs are meant for a server that cannot be reached."""
     offline.forget()
-    shutil.copy(empty_store, project / ".flowml" / "offline.db")
+    shutil.copy(flowml_empty_store, project / ".flowml" / "offline.db")
     monkeypatch.setenv("FLOWML_OFFLINE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", MEANT)
     settings.reload()
@@ -43,16 +43,16 @@ def offline_project(project: Path, monkeypatch: pytest.MonkeyPatch, empty_store:
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+def tracked(tmp_path_factory: pytest.TempPathFactory, flowml_empty_store: Path) -> Path:
     """The database of a store in which a little of everything was tracked by MLflow's own words."""
     folder = tmp_path_factory.mktemp("tracked")
-    shutil.copy(empty_store, folder / "offline.db")
+    shutil.copy(flowml_empty_store, folder / "offline.db")
     fill(f"sqlite:///{folder}/offline.db", folder)
     return folder / "offline.db"
 
 
 @pytest.fixture
-def ends(tracked: Path, tmp_path: Path, empty_store: Path) -> Callable[[], Ends]:
+def ends(tracked: Path, tmp_path: Path, flowml_empty_store: Path) -> Callable[[], Ends]:
     """Make a copy of that store, and an empty one for it to be copied to, anew at each call."""
     number = iter(range(1_000))
 
@@ -61,7 +61,7 @@ def ends(tracked: Path, tmp_path: Path, empty_store: Path) -> Callable[[], Ends]
         folder.mkdir()
         with closing(sqlite3.connect(tracked)) as there, closing(sqlite3.connect(folder / "offline.db")) as here:
             there.backup(here)
-        shutil.copy(empty_store, folder / "target.db")
+        shutil.copy(flowml_empty_store, folder / "target.db")
         uris = [f"sqlite:///{folder}/{name}.db" for name in ("offline", "target")]
         for uri in uris:
             embedded.tune(uri)

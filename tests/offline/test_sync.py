@@ -32,13 +32,13 @@ _BY_CHANCE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|(m-|tr-)?[0-9a-f]{32}|[a-z]+
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prefect_server: None) -> Path:
+def ran(tmp_path_factory: pytest.TempPathFactory, flowml_empty_store: Path, prefect_server: None) -> Path:
     """A project in which the reference flow ran once offline and once online."""
     folder = tmp_path_factory.mktemp("ran")
     (folder / "pyproject.toml").touch()
     (folder / ".flowml").mkdir()
     for name in ("offline", "mlflow"):
-        shutil.copy(empty_store, folder / ".flowml" / f"{name}.db")
+        shutil.copy(flowml_empty_store, folder / ".flowml" / f"{name}.db")
     for is_offline in ("true", "false"):
         with pytest.MonkeyPatch.context() as patch:
             forget_what_was_said_to_mlflow()
@@ -61,10 +61,10 @@ def project_that_ran(ran: Path, monkeypatch: pytest.MonkeyPatch, project: Path) 
 
 
 @pytest.fixture
-def small(project: Path, empty_store: Path) -> Path:
+def small(project: Path, flowml_empty_store: Path) -> Path:
     """A project in which a little was tracked offline."""
-    shutil.copy(empty_store, project / ".flowml" / "offline.db")
-    shutil.copy(empty_store, project / "team.db")
+    shutil.copy(flowml_empty_store, project / ".flowml" / "offline.db")
+    shutil.copy(flowml_empty_store, project / "team.db")
     fill(offline.uri(), project / ".flowml")
     return project
 
@@ -82,10 +82,10 @@ def team(small: Path) -> MlflowClient:
 
 
 def test_a_flow_is_copied_to_a_database(
-    project_that_ran: Path, empty_store: Path, tmp_path: Path, flowml: Callable[..., Said]
+    project_that_ran: Path, flowml_empty_store: Path, tmp_path: Path, flowml: Callable[..., Said]
 ) -> None:
     """All that the reference flow left is there, value by value; a second sync finds nothing to do."""
-    shutil.copy(empty_store, project_that_ran / "team.db")
+    shutil.copy(flowml_empty_store, project_that_ran / "team.db")
     uri = f"sqlite:///{project_that_ran}/team.db"
     said = flowml("sync", "--to", uri, "--json")
     assert said.code == 0, said.err
@@ -113,10 +113,10 @@ def test_a_flow_is_copied_to_a_server(
 
 
 def test_it_is_as_if_it_had_run_online(
-    project_that_ran: Path, empty_store: Path, tmp_path: Path, flowml: Callable[..., Said]
+    project_that_ran: Path, flowml_empty_store: Path, tmp_path: Path, flowml: Callable[..., Said]
 ) -> None:
     """The copy has what the same flow leaves online, but for ids, names that Prefect makes up, and times."""
-    shutil.copy(empty_store, project_that_ran / "team.db")
+    shutil.copy(flowml_empty_store, project_that_ran / "team.db")
     assert flowml("sync", "--to", f"sqlite:///{project_that_ran}/team.db").code == 0
     copied, online = (
         shape(snapshot(MlflowClient(f"sqlite:///{place}"), tmp_path / f"of-{place.name}"))

@@ -45,12 +45,12 @@ def flowml(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prefect_server: None) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, flowml_empty_store: Path, prefect_server: None) -> Path:
     """Make the runs once."""
     folder = tmp_path_factory.mktemp("history")
     (folder / "pyproject.toml").touch()
     (folder / ".flowml").mkdir()
-    shutil.copy(empty_store, folder / ".flowml" / "mlflow.db")
+    shutil.copy(flowml_empty_store, folder / ".flowml" / "mlflow.db")
     results = temporary_settings(
         {PREFECT_LOCAL_STORAGE_PATH: folder / "results"}
     )  # else those of a run before are found

@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def served_store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Callable[[], str]]:
+def served_store(tmp_path_factory: pytest.TempPathFactory, flowml_empty_store: Path) -> Iterator[Callable[[], str]]:
     """Start one MLflow server for the module, and give what empties its store and returns its address."""
     folder = tmp_path_factory.mktemp("served")
-    shutil.copy(empty_store, folder / "mlflow.db")
+    shutil.copy(flowml_empty_store, folder / "mlflow.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,7 +36,7 @@ def served_store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) ->
 
     def emptied() -> str:
         with (
-            closing(sqlite3.connect(empty_store)) as nothing,
+            closing(sqlite3.connect(flowml_empty_store)) as nothing,
             closing(sqlite3.connect(folder / "mlflow.db", timeout=30)) as database,
         ):
             nothing.backup(database)

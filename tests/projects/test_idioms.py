@@ -38,14 +38,16 @@ def looked() -> dict[tuple[str, Way], Seen]:
 
 
 @pytest.fixture
-def look(tmp_path: Path, empty_store: Path, prefect_server: None) -> Iterator[Look]:
+def look(tmp_path: Path, flowml_empty_store: Path, prefect_server: None) -> Iterator[Look]:
     """Run a scenario on one side, in a folder of its own."""
     numbers = itertools.count()
     forget()
 
     def seen(name: str, library: str, way: Way, store: str | None = None) -> Seen:
         folder = tmp_path / str(next(numbers))
-        return observe(IDIOMS[name], Side(library, way, folder, store or f"sqlite:///{folder}/mlflow.db"), empty_store)
+        return observe(
+            IDIOMS[name], Side(library, way, folder, store or f"sqlite:///{folder}/mlflow.db"), flowml_empty_store
+        )
 
     yield seen
     forget()

@@ -105,9 +105,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, empty_store: Path, prefect_server: None) -> Desk:
+def desk(tmp_path: Path, flowml_empty_store: Path, prefect_server: None) -> Desk:
     """Where the programs of one test are run."""
-    return Desk(tmp_path, empty_store)
+    return Desk(tmp_path, flowml_empty_store)
 
 
 def expect_the_same(swapped: Seen, plain: Seen) -> None:

@@ -203,10 +203,10 @@ def test_tables_that_cannot_be_read_are_asked_for_through_mlflow(flow: Run, monk
     flow.settle()
 
 
-def test_a_database_that_flowml_did_not_make_is_mlflows_alone(project: Path, empty_store: Path) -> None:
+def test_a_database_that_flowml_did_not_make_is_mlflows_alone(project: Path, flowml_empty_store: Path) -> None:
     """A store that the user named is written by MLflow's calls, though its tables are the same."""
     other = project / "own.db"
-    other.write_bytes(empty_store.read_bytes())
+    other.write_bytes(flowml_empty_store.read_bytes())
     client = MlflowClient(f"sqlite:///{other}")
     assert client.search_experiments()
     assert not sql_tables.serves(client)

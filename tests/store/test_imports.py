@@ -33,11 +33,11 @@ def connected(project) -> None:
         pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(0)]),
     ],
 )
-def test_a_program_that_imports_while_flowml_sends_does_not_hang(rounds, prefect_server, empty_store):
+def test_a_program_that_imports_while_flowml_sends_does_not_hang(rounds, prefect_server, flowml_empty_store):
     """First imports in several tasks, evaluations and autologging meet flowml's sending, which imports nothing."""
     from prefect.settings import PREFECT_API_URL
 
-    told = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "EMPTY_STORE": str(empty_store)}
+    told = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "EMPTY_STORE": str(flowml_empty_store)}
     command = [sys.executable, str(Path(__file__).with_name("importing.py")), str(rounds)]
     done = subprocess.run(command, env=os.environ | told, capture_output=True, text=True, check=False)
     assert f"{rounds} rounds, failed: []" in done.stdout, done.stdout + done.stderr
