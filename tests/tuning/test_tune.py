@@ -14,6 +14,8 @@ from prefect.client.orchestration import get_client
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tests.runs import all_runs, flow_run, runs_of
 
 import flowml
@@ -60,8 +62,9 @@ def test_the_best_goes_into_the_gate(client: MlflowClient):
     """The best trial has its run and its model, and the gate takes it as it is."""
 
     @task
-    def fit(rows: Any, c: float) -> tuple[LogisticRegression, dict[str, float]]:
-        model = LogisticRegression(C=c, max_iter=3000).fit(rows.drop(columns="target"), rows["target"])
+    def fit(rows: Any, c: float) -> tuple[Pipeline, dict[str, float]]:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=c))
+        model.fit(rows.drop(columns="target"), rows["target"])
         return model, {"accuracy": model.score(TEST.drop(columns="target"), TEST["target"])}
 
     @flow
@@ -74,7 +77,7 @@ def test_the_best_goes_into_the_gate(client: MlflowClient):
     best = flowml.Study.find("c").best
     assert client.get_run(run_id).data.params["c"].startswith(str(best.params["c"])[:5])
     assert verdict.candidate == best.model_id
-    assert best.params["c"] == best.model.C
+    assert best.params["c"] == best.model["logisticregression"].C
 
 
 def test_several_metrics_have_a_front(client: MlflowClient):
