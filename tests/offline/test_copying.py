@@ -221,6 +221,6 @@ def test_a_copy_that_is_interrupted_goes_on(step: int, fails: str, ends: Callabl
     """Whichever call fails, before or after it had its effect, the next copy adds what is missing alone."""
     made = ends()
     calls = interrupted(made, step, answer_is_lost=fails == "answer")
-    assert len(calls) <= step
+    assert calls[step:] in ([], ["log_param"])  # a move of an alias that failed says so in the ledger
     everything(made)
     assert_equal(made, tmp_path)
