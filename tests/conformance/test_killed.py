@@ -23,6 +23,7 @@ from tests.ends.processes import until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 _TOGETHER = 10  # programs whose home, and so whose sync, is one
+_MANY_TOGETHER = 50  # the same where a thousand are killed: a sync waits for news from Prefect, however many there are
 _AT_A_TIME = 2
 _LONGEST = 3.0  # seconds after which a program is killed, from its first line on
 _MANY = 40  # numbers that it counts: more than it comes to
@@ -189,11 +190,11 @@ def test_a_sync_that_is_killed(bench: Bench) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(36_000)
-@pytest.mark.parametrize("seed", range(2, 2 + int(os.environ.get("FLOWML_TEST_KILLS", "1000")) // _TOGETHER))
+@pytest.mark.parametrize("seed", range(2, 2 + int(os.environ.get("FLOWML_TEST_KILLS", "1000")) // _MANY_TOGETHER))
 def test_killed_a_thousand_times(bench: Bench, seed: int) -> None:
-    """The same of a thousand programs, ten in each folder; `FLOWML_TEST_KILLS` is how many."""
+    """The same of a thousand programs, fifty in each folder; `FLOWML_TEST_KILLS` is how many."""
     requests = random.Random(-seed)
-    half = _TOGETHER // 2
+    half = _MANY_TOGETHER // 2
     kill_many(
         bench,
         f"killed-often-{seed}",
