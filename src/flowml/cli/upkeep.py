@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from contextlib import nullcontext
 
 import cyclopts
 
@@ -57,31 +59,67 @@ def reap(*, grace: Duration = 60.0, older_than: Duration = 0.0, dry_run: bool = 
 
 
 @app.command
-def sync(*, to: str | None = None, dry_run: bool = False, prune: bool = False, json: bool = False) -> None:
+def sync(  # noqa: PLR0913 - each is an option
+    *,
+    to: str | None = None,
+    dry_run: bool = False,
+    prune: bool = False,
+    watch: bool = False,
+    every: Duration = 60.0,
+    json: bool = False,
+) -> None:
     """Bring to MLflow what waits on this machine: of processes that were killed, offline, or whose MLflow was away.
 
-    It can be interrupted and done again, also while flows run.
+    It can be interrupted and done again, also while flows run. Of two at a time the second waits for the first.
 
     Args:
         to: The tracking URI of the MLflow. Default: the one that was named when the runs were made.
         dry_run: Send nothing; print what waits.
         prune: Remove what was tracked offline and is copied completely.
+        watch: Look again and again, until Ctrl-C.
+        every: How often to look, with --watch.
         json: Print JSON.
+    """
+    from flowml.errors import FlowmlError
+
+    with exit_on_error():
+        if not watch:
+            sys.exit(0 if _synced(to, dry_run=dry_run, prune=prune, json=json) else 1)
+        while True:
+            try:
+                _synced(to, dry_run=dry_run, prune=prune, json=json, quiet=True)
+            except FlowmlError as error:  # a server that is away comes back
+                note(f"flowml: {error}")
+            time.sleep(every)
+
+
+def _synced(to: str | None, *, dry_run: bool, prune: bool, json: bool, quiet: bool = False) -> bool:
+    """Sync once; tell whether all is there.
+
+    Args:
+        to: Where to.
+        dry_run: Only look.
+        prune: Remove what is copied.
+        json: Print JSON.
+        quiet: Print nothing where nothing waits.
     """
     from flowml.ops.sync import journals
     from flowml.ops.sync.offline_store import sync_offline
+    from flowml.store.journal.alone import alone
 
-    with exit_on_error():
-        agreed = _agreed if sys.stdin.isatty() and not json else None
+    agreed = _agreed if sys.stdin.isatty() and not json else None
+    with nullcontext() if dry_run else alone(note):
         sent = journals.sync(to=to, dry_run=dry_run)
         copied = sync_offline(to, dry_run=dry_run, prune=prune, agreed=agreed, say=note)
-        if json:
-            data({"journals": sent.as_json(), "offline": copied.as_json()})
-        else:
-            lines = copied.lines if copied.to else []
-            for line in [*sent.lines(), *lines] if sent or not lines else lines:
-                say(line)
-        sys.exit(0 if sent.is_complete else 1)
+    if quiet and not sent and not copied.copied.runs:
+        return True
+    if json:
+        data({"journals": sent.as_json(), "offline": copied.as_json()})
+    else:
+        lines = copied.lines if copied.to else []
+        for line in [*sent.lines(), *lines] if sent or not lines else lines:
+            say(line)
+    return sent.is_complete
 
 
 @app.command

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowml import settings
-from flowml.errors import TrackingError
 from flowml.ops.sync.target import choose_target
 from flowml.ops.sync.waiting import is_there
 from flowml.store.backend import embedded, offline
@@ -26,9 +22,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
     from mlflow.tracing.client import TracingClient
-
-
-_PATIENCE = 7200.0  # seconds that another sync may take
 
 
 @dataclass(slots=True)
@@ -103,7 +96,7 @@ def sync_offline(
     """
     if not is_there():
         return Synced(dry_run=dry_run)
-    with _alone(say), offline.reaching_out():
+    with offline.reaching_out():
         source = apart(offline.uri(), offline.uri()).client
         with explained(source.tracking_uri):
             experiments = list(paged(source.search_experiments))
@@ -137,24 +130,3 @@ def _tracing_client(uri: str) -> TracingClient:
     from mlflow.tracing.client import TracingClient
 
     return TracingClient(uri)
-
-
-@contextmanager
-def _alone(say: Callable[[str], None]) -> Iterator[None]:
-    """Let one process at a time copy the store; the others wait, and find that it is done."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(Path(settings.home_folder(), "sync.lock"), timeout=_PATIENCE)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say("Another flowml sync is at work here; this one waits for it.")
-        try:
-            lock.acquire(timeout=_PATIENCE)
-        except Timeout:
-            msg = f"Another flowml sync has been at work here for {_PATIENCE / 3600:g} h. End it, then sync again."
-            raise TrackingError(msg) from None
-    try:
-        yield
-    finally:
-        lock.release()

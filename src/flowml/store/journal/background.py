@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from flowml import settings
 from flowml.store.journal import on_disk
+from flowml.store.journal.alone import is_at_work
 from flowml.store.journal.left import is_left, left_behind
 
 _AT_MOST_EVERY = 60.0  # seconds
@@ -27,7 +28,7 @@ def send_what_was_left() -> bool:
     home = settings.home_folder()
     if getattr(sys, "frozen", False) or not sys.executable:
         return False  # it is the user's program, and no Python
-    if not any(map(is_left, left_behind(home))):
+    if not any(map(is_left, left_behind(home))) or is_at_work():
         return False
     log = on_disk.folder_of(home) / _LOG
     with suppress(OSError):
