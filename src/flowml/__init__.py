@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TrackingError,
         TuningError,
     )
+    from flowml.events.notify import Notify
     from flowml.events.triggers import OnDataset, OnEvent, OnFile, OnMetric, OnModelPromoted, OnPromptPromoted
     from flowml.genai.budget import Budget
     from flowml.genai.evaluate import evaluate
@@ -78,6 +79,7 @@ __all__ = [
     "Metric",
     "Model",
     "NotWorse",
+    "Notify",
     "OnDataset",
     "OnEvent",
     "OnFile",
@@ -150,6 +152,7 @@ _HOMES = {
         *("DeploymentError", "EvaluationError", "FlowmlError", "OrchestrationError", "RegistryError", "ServingError"),
         *("SettingsError", "StackError", "TrackingError", "TuningError"),
     ],
+    "events.notify": ["Notify"],
     "events.triggers": ["OnDataset", "OnEvent", "OnFile", "OnMetric", "OnModelPromoted", "OnPromptPromoted"],
     "genai.budget": ["Budget"],
     "genai.evaluate": ["evaluate"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +11,8 @@ from flowml.errors import DeploymentError, listed, nearest
 from flowml.ops.prefect_api import PAGE, address, explained, reached
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.deployments.runner import RunnerDeployment
@@ -117,6 +119,44 @@ def check_secrets(client: SyncPrefectClient, names: list[str]) -> None:
             except ObjectNotFound:
                 msg = f"Prefect has no Secret block {name!r}; save it first: Secret(value=...).save({name!r})."
                 raise DeploymentError(msg) from None
+
+
+def notification_block(block: str) -> UUID:
+    """Return the id of a block that people are told by.
+
+    Args:
+        block: ``"<type>/<name>"``.
+
+    Raises:
+        DeploymentError: If there is none, or it is no notification block.
+        OrchestrationError: If the API cannot be asked.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    kind, _, name = block.partition("/")
+    with server() as client, explained():
+        try:
+            found = client.read_block_document_by_name(name, kind, include_secrets=False)
+        except ObjectNotFound:
+            there = [one for one in _documents(client) if _notifies(one)]
+            names = [f"{one['block_type']['slug']}/{one['name']}" for one in there]
+            hint = f"{nearest(block, names)}; there are: {listed(names)}" if names else "; there is none at all"
+            msg = f"Prefect has no notification block {block!r}{hint}. Prefect's UI makes one, on the page Blocks."
+            raise DeploymentError(msg) from None
+    if not _notifies(found.model_dump()):
+        msg = f"{block} is no notification block: Prefect cannot send a message by it. Take a slack-webhook, for one."
+        raise DeploymentError(msg)
+    return found.id
+
+
+def _documents(client: SyncPrefectClient) -> list[dict[str, Any]]:
+    answer = client.request("POST", "/block_documents/filter", json={"limit": PAGE})
+    found: list[dict[str, Any]] = answer.raise_for_status().json()
+    return found
+
+
+def _notifies(document: Mapping[str, Any]) -> bool:
+    return "notify" in ((document.get("block_schema") or {}).get("capabilities") or ())
 
 
 def check_taken(there: DeploymentResponse | None, made: RunnerDeployment) -> None:

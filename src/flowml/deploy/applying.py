@@ -6,11 +6,13 @@ import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from flowml import settings
 from flowml.capture.engine.origin import rule
+from flowml.capture.links import urls
+from flowml.deploy import api, sources, tracking
 from flowml.deploy import parameters as flow_parameters
-from flowml.deploy import sources, tracking
 from flowml.deploy.schedules import as_prefects
 from flowml.ops.prefect_api import explained
 from flowml.patches.prefect import PARAMETER_SCHEMA
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
     from flowml.deploy.deployment import Deployment
 
 
+_SOME = UUID(int=1)
+
+
 def for_serving(deployment: Deployment) -> RunnerDeployment:
     """Return Prefect's deployment for a process that serves it, which has the settings of this one.
 
     Raises:
-        DeploymentError: If the flow is in no file.
+        DeploymentError: If the flow is in no file, or there is no such block to notify by.
     """
     file, name = sources.whereabouts(deployment.flow)
     made = _made(deployment)
@@ -39,7 +44,7 @@ def for_pool(deployment: Deployment, pool: str) -> RunnerDeployment:
     """Return Prefect's deployment for the workers of a pool: it carries where runs are tracked.
 
     Raises:
-        DeploymentError: If the flow is in no file, or tracking cannot be carried.
+        DeploymentError: If the flow is in no file, tracking cannot be carried, or there is no such block to notify by.
     """
     from prefect.runner.storage import LocalStorage
 
@@ -116,6 +121,9 @@ def _made(deployment: Deployment) -> RunnerDeployment:
     triggers: list[Any] = [
         one.automation_trigger() if hasattr(one, "automation_trigger") else one for one in deployment.triggers
     ]
+    page = (urls.page_of("flow-run", _SOME) or "").replace(str(_SOME), "{id}")
+    for one in deployment.notify:
+        triggers += one.triggers(api.notification_block(one.block), deployment.full_name, page)
     made: RunnerDeployment = RunnerDeployment.from_flow(
         deployment.flow,
         name=deployment.name,

@@ -10,6 +10,7 @@ from flowml.deploy import parameters as flow_parameters
 from flowml.deploy.applying import for_serving
 from flowml.deploy.schedules import as_prefects
 from flowml.errors import DeploymentError
+from flowml.events.notify import Notify
 
 if TYPE_CHECKING:
     import prefect
@@ -34,6 +35,7 @@ class Deployment:
         tags: Prefect's tags for its runs.
         concurrency_limit: How many of its runs there may be at once.
         triggers: What else starts it: flowml's triggers, or Prefect's own.
+        notify: Who is told what of its runs.
         description: What it is for. Default: the flow's.
         tracking_uri: Where a worker's runs go, if that is not where they go from here: a URI; ``"env:NAME"``, an
             environment variable that is set where the worker runs; or ``"secret:NAME"``, a Secret block of Prefect's.
@@ -58,6 +60,7 @@ class Deployment:
     tags: Sequence[str] = ()
     concurrency_limit: int | None = None
     triggers: Sequence[Any] = ()
+    notify: Sequence[Notify] = ()
     description: str | None = None
     tracking_uri: str | None = None
     registry_uri: str | None = None
@@ -112,6 +115,9 @@ class Deployment:
             raise DeploymentError(msg)
         for trigger in self.triggers:
             _check_trigger(trigger)
+        if isinstance(self.notify, Notify) or not all(isinstance(each, Notify) for each in self.notify):
+            msg = f"notify={self.notify!r} cannot be: it is a list of Notify(...)."
+            raise DeploymentError(msg)
         for option in ("work_pool", "description", "tracking_uri", "registry_uri", "source"):
             value = getattr(self, option)
             if value is not None and not isinstance(value, str):

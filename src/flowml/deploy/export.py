@@ -28,7 +28,8 @@ def export(deployments: Sequence[Deployment]) -> Path:
         The file.
 
     Raises:
-        DeploymentError: If one cannot be, or there is a file that somebody else wrote.
+        DeploymentError: If one cannot be, or there is a file that somebody else wrote,
+            or one notifies.
     """
     import yaml
 
@@ -36,6 +37,9 @@ def export(deployments: Sequence[Deployment]) -> Path:
     if secrets := [one for one in wanted if tracking.secrets_of(one)]:
         # `prefect deploy` puts a block's value in the place of its name, and keeps that.
         msg = f"{secrets[0].full_name} refers to a Secret block, which `prefect deploy` would disclose; use env:NAME."
+        raise DeploymentError(msg)
+    if notifying := [one for one in wanted if one.notify]:
+        msg = f"{notifying[0].full_name} has notify=, which a {FILE} cannot say; use `flowml deploy`."
         raise DeploymentError(msg)
     (folder, *others) = {applying.folder_of(one) for one in wanted}
     if others:

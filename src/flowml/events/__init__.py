@@ -2,5 +2,5 @@
 
 Words: `triggers` (declared beside a flow), `vocabulary` (what events are called), `reporting` (makes events of what
 MLflow got), `thresholds` and `judging` (a finished run against what triggers ask for), `emitting` (hands events to
-Prefect).
+Prefect), `Notify` (who is told, declared beside a flow).
 """

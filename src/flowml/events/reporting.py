@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from flowml import faults
@@ -21,6 +23,7 @@ from flowml.store.backend.connection import ui_of
 from flowml.store.backend.failures import without_credentials
 from flowml.store.backend.notifications import Notification, subscribe
 
+_MOST_METRICS = 50  # in an event
 _PATIENCE = 5.0  # seconds that the end of the process waits for what is being judged
 
 _logger = logging.getLogger(__name__)
@@ -108,7 +111,11 @@ def _finished(
         "flowml.status": status,
     }
     same = f"{notification.run_id} {notification.tags.get('flowml.attempt', '1')} {status}"
-    return Event(vocabulary.RUN_FINISHED, about, {**payload, "status": status}, related, same)
+    metrics = notification.summary.metrics if notification.summary else {}
+    metrics = {key: value for key, value in metrics.items() if not key.startswith("flowml.")}
+    # JSON has no NaN
+    told = {key: value if math.isfinite(value) else str(value) for key, value in islice(metrics.items(), _MOST_METRICS)}
+    return Event(vocabulary.RUN_FINISHED, about, {**payload, "status": status, "metrics": told}, related, same)
 
 
 def _of_the_run(notification: Notification) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from uuid import UUID, uuid5
 
 from flowml.errors import did_you_mean
 
+APPROVAL_ASKED = "flowml.approval.asked"
+GATE_REFUSED = "flowml.gate.refused"
 PROMPT_PROMOTED = "flowml.prompt.promoted"
 RUN_FINISHED = "flowml.run.finished"
 MODEL_LOGGED = "flowml.model.logged"
@@ -22,9 +24,11 @@ DATASET_CHANGED = "flowml.dataset.changed"
 DATASET_DRIFTED = "flowml.dataset.drifted"
 FILE_CHANGED = "flowml.file.changed"
 EVENTS = (
+    APPROVAL_ASKED,
     DATASET_CHANGED,
     DATASET_DRIFTED,
     FILE_CHANGED,
+    GATE_REFUSED,
     METRIC_BREACHED,
     MODEL_LOGGED,
     MODEL_NOT_SERVED,
@@ -179,19 +183,27 @@ def promoted(
     return Event(MODEL_PROMOTED, about, full_payload, related, f"{same} {facts['alias']}" if same else None, delivery)
 
 
-def prompt_promoted(facts: Mapping[str, str], payload: Mapping[str, Any]) -> Event:
+def prompt_promoted(
+    facts: Mapping[str, str],
+    payload: Mapping[str, Any],
+    related: tuple[Mapping[str, str], ...] = (),
+    deployment: str = NOBODY,
+) -> Event:
     """Tell that a version of a prompt was given an alias.
 
     Args:
         facts: ``prompt``, ``version``, ``alias``, and ``made_by``, the decision that did it.
         payload: What else is told.
+        related: What else it has to do with.
+        deployment: Which deployment's run did it.
     """
     name, version, alias = facts["prompt"], facts["version"], facts["alias"]
-    about = {ID: prompt(name), NAME: name, VERSION: version, ALIAS: label(alias), DEPLOYMENT: NOBODY}
+    about = {ID: prompt(name), NAME: name, VERSION: version, ALIAS: label(alias), DEPLOYMENT: deployment}
     uris = {"prompt_uri": f"prompts:/{name}/{version}", "alias_uri": f"prompts:/{name}@{alias}"}
     told = {"prompt": name, "version": version, "alias": alias, **uris, **payload}
     made_by = facts.get("made_by")
-    return Event(PROMPT_PROMOTED, about, told, same=f"{made_by} {name} {version} {alias}" if made_by else None)
+    same = f"{made_by} {name} {version} {alias}" if made_by else None
+    return Event(PROMPT_PROMOTED, about, told, related, same)
 
 
 def served(name: str, version: str, alias: str, *, refused: str = "") -> Event:

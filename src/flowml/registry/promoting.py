@@ -13,6 +13,7 @@ from flowml.capture import attempts, contexts
 from flowml.capture.inside import current_run
 from flowml.capture.reading import connection_here
 from flowml.capture.session import current
+from flowml.capture.telling import Here
 from flowml.decorators import task
 from flowml.errors import RegistryError
 from flowml.events.emitting import emit
@@ -184,5 +185,9 @@ def _told(place: _Place, done: Promotion, more: str = "") -> Promotion:
     if place.log:
         place.log("flowml: %s%s", done, more)
     if done.digest:
-        emit(moves.event_of(place.client, done))
+        here = Here()
+        event = moves.event_of(
+            place.client, done, payload=here.payload, related=here.related, deployment=here.deployment
+        )
+        emit(event)
     return done

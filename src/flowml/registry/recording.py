@@ -13,7 +13,9 @@ from flowml.capture import attempts
 from flowml.capture.links.artifacts import Links
 from flowml.capture.reading import connection_here
 from flowml.capture.session import Session, current
+from flowml.capture.telling import tell
 from flowml.errors import RegistryError
+from flowml.events import vocabulary
 from flowml.registry import evidence, moves
 from flowml.registry.evidence import Verdict
 from flowml.storable import legal_key
@@ -126,6 +128,8 @@ class Trail:
         self.log.info("flowml: gate: %s", verdict)
         shown = evidence.markdown(verdict, _MOST_SHOWN)
         Links(self.flow_run_id, self.task_run_id, self.log).show(_ARTIFACT, shown, "What the gate decided")
+        if not verdict:
+            _tell_refused(verdict)
         return verdict
 
     def _write_run(self, run_id: str, verdict: Verdict, text: str, metrics: list[Metric]) -> None:
@@ -159,6 +163,17 @@ class Trail:
             },
         )
         Ledger(client, str(verdict.model)).append(decision)
+
+
+def _tell_refused(verdict: Verdict) -> None:
+    """Tell Prefect that a candidate is not good enough."""
+    about = {vocabulary.ID: f"mlflow.run.{verdict.run_id}", vocabulary.NAME: "gate"}
+    if verdict.model:
+        about |= {vocabulary.ID: vocabulary.model(verdict.model), vocabulary.NAME: verdict.model}
+    failed = [f"{each.rule}: {each.reason}" for each in verdict.results if each.verdict == "failed"]
+    facts = {"model": verdict.model, "candidate": verdict.candidate, "champion": verdict.champion}
+    told = {**facts, "said": evidence.headline(verdict), "failed": failed}
+    tell(vocabulary.GATE_REFUSED, about, told, same=f"{verdict.run_id} {verdict.digest}")
 
 
 def begin() -> Trail:

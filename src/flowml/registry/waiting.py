@@ -22,6 +22,8 @@ from prefect.logging import get_run_logger
 from pydantic import ValidationError
 
 from flowml import formats
+from flowml.capture.telling import tell
+from flowml.events import vocabulary
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -124,6 +126,7 @@ def _wait(flow_run: FlowRun, question: Question, form: type[ReleaseForm], number
     response = f"{'suspended' if suspends else 'paused'}-{key}-response"
     if answer := _answer(flow_run.id, response):
         return answer
+    _tell_asked(flow_run, question, key)
     clock = _clock(flow_run, question, key, suspends=suspends)
     with suppress(ValidationError):  # the answer is read below, and judged by whoever asked
         if suspends:
@@ -133,6 +136,14 @@ def _wait(flow_run: FlowRun, question: Question, form: type[ReleaseForm], number
     if clock is not None:
         clock.cancel()
     return _answer(flow_run.id, response) or Answer(None, formats.now())
+
+
+def _tell_asked(flow_run: FlowRun, question: Question, key: str) -> None:
+    about = {vocabulary.ID: vocabulary.model(question.model), vocabulary.NAME: question.model}
+    version = {"model": question.model, "version": question.version}
+    told = {**version, "model_uri": f"models:/{question.model}/{question.version}", "until": question.until}
+    about |= {vocabulary.VERSION: question.version}
+    tell(vocabulary.APPROVAL_ASKED, about, told, same=f"{flow_run.id} {key}")
 
 
 def _clock(flow_run: FlowRun, question: Question, key: str, *, suspends: bool) -> _Automation | threading.Timer | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from flowml import formats, process
 from flowml.events import reporting
 from flowml.ops.prefect_api import batched
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN, Prefect, State, connected, is_id
+from flowml.ops.reaping.news import News
 from flowml.ops.reaping.report import Reaped, Report
 from flowml.ops.reaping.verdict import ENDS, Judge, Verdict
 from flowml.ops.runs import Runs
@@ -27,17 +27,16 @@ if TYPE_CHECKING:
 
 GRACE = 60.0
 _AT_ONCE = 200
-_NEWS_TAKES = 30.0  # seconds without news, after which Prefect's API has heard all that a killed process told it
-_ASK_AGAIN = 5.0  # seconds
 
 
-def reap_runs(
+def reap_runs(  # noqa: PLR0913 - each by its name
     *,
     grace: float = GRACE,
     older_than: float = 0.0,
     dry_run: bool = False,
     only: Collection[str] | None = None,
     connection: Connection | None = None,
+    news: News | None = None,
 ) -> Report:
     """Close each open run with a Prefect id whose flow or task run has ended, or is gone.
 
@@ -47,6 +46,7 @@ def reap_runs(
         dry_run: Close nothing.
         only: Look only at the runs with these ids. Default: at all.
         connection: The store they are in. Default: that in force here.
+        news: Waits for Prefect's news; one for several stores, whose processes are all gone, waits once.
 
     Returns:
         What was closed, and what stays open.
@@ -62,7 +62,7 @@ def reap_runs(
         connection = connection or connect()
         runs = Runs(connection.client)
         reporting.begin()
-        reaper = _Reaper(connection.client, runs, prefect, grace, dry_run=dry_run)
+        reaper = _Reaper(connection.client, runs, prefect, grace, news or News(), dry_run=dry_run)
         cutoff = formats.now() - int(older_than * 1000)
         seen: set[str] = set()
         with explained(connection.uri):
@@ -79,16 +79,16 @@ def reap_runs(
 class _Reaper:
     """Reaps some runs after the other, and keeps the account."""
 
-    def __init__(self, client: MlflowClient, runs: Runs, prefect: Prefect, grace: float, *, dry_run: bool) -> None:
+    def __init__(  # noqa: PLR0913 - what it works with
+        self, client: MlflowClient, runs: Runs, prefect: Prefect, grace: float, news: News, *, dry_run: bool
+    ) -> None:
         self.report = Report(dry_run=dry_run)
         self._client = client
         self._runs = runs
         self._prefect = prefect
         self._grace = int(grace * 1000)
         self._dry_run = dry_run
-        self._gone: dict[process.Process | None, int] = {}  # processes, and when they were first seen to be gone
-        self._heard = (0, 0)  # when the last of them was, and the last news from before it
-        self._heard_at = 0
+        self._news = news
 
     def reap(self, run_ids: list[str]) -> None:
         """Close those of some runs that are to be closed."""
@@ -119,24 +119,11 @@ class _Reaper:
         )
 
     def _waits_for_news(self, judge: Judge, chosen: list[Run], verdicts: list[Verdict | None]) -> bool:
-        """Wait a little, if Prefect's API may not have heard yet all that a process told it which is gone now.
-
-        Prefect's server writes news of tasks down some time after they came, under load a long time: wait until
-        nothing new from before the end of the process came for a while.
-        """
+        """Wait a little, if Prefect's API may not have heard yet all that a process told it which is gone now."""
         resting = [run for run, verdict in zip(chosen, verdicts, strict=True) if verdict and verdict.by_process]
         if self._dry_run or not resting:
             return False
-        now = formats.now()
-        for run in resting:
-            self._gone.setdefault(judge.process_of(run), now)
-        latest = max(self._gone.values())
-        heard = latest, min(latest, self._prefect.last_end_of_a_task())
-        if heard != self._heard:
-            self._heard, self._heard_at = heard, now
-        left = self._heard_at / 1000 + min(_NEWS_TAKES, self._grace / 1000) - now / 1000
-        time.sleep(max(0.0, min(left, _ASK_AGAIN)))
-        return left > 0
+        return self._news.may_come(map(judge.process_of, resting), self._prefect, self._grace)
 
     def _carry_out(self, judge: Judge, run: Run, verdict: Verdict | None) -> bool:
         """Close a run if it is to be, and keep the account; tell whether it was closed here and now."""

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowml.formats import size
 from flowml.store.journal.left import Waiting, waiting
 
 if TYPE_CHECKING:
+    from flowml.ops.reaping.news import News
     from flowml.store.backend.connection import Connection
 
 _GRACE = 10.0  # seconds without news, after which Prefect has heard all of a killed process
@@ -79,13 +81,15 @@ def sync(*, to: str | None = None, dry_run: bool = False) -> Report:
     there = waiting()
     if dry_run or not there:
         return Report(0, 0, 0, 0, there, (), is_dry=dry_run)
+    from flowml.ops.reaping.news import News
     from flowml.store.recovery import recover
 
-    found = recover([each.path for each in there], to=to, close=_close)
+    close = partial(_close, News(at_once=True))  # whose journals are read here is gone
+    found = recover([each.path for each in there], to=to, close=close)
     return Report(len(found.sent), found.closed, found.waiting, len(found.in_use), waiting(), found.problems)
 
 
-def _close(connection: Connection, run_ids: Collection[str]) -> int:
+def _close(news: News, connection: Connection, run_ids: Collection[str]) -> int:
     """Close what a killed process left open, as `flowml reap` decides.
 
     Raises:
@@ -93,7 +97,7 @@ def _close(connection: Connection, run_ids: Collection[str]) -> int:
     """
     from flowml.ops.reaping.reap_runs import reap_runs
 
-    return len(reap_runs(only=run_ids, grace=_GRACE, connection=connection).closed)
+    return len(reap_runs(only=run_ids, grace=_GRACE, connection=connection, news=news).closed)
 
 
 def _when(seconds: float) -> str:

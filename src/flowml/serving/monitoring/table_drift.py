@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from flowml.capture.telling import Here, tell
+from flowml.events import vocabulary
 from flowml.serving.monitoring.column_drift import ColumnDrift, Embed, Kind, Texts, by_words, compare
 
 if TYPE_CHECKING:
@@ -125,7 +127,21 @@ def measure_drift(  # noqa: PLR0913 - two tables, and what may be said of how
     new = [
         ColumnDrift(str(name), "new", note="the earlier table does not have it") for name in later if name not in found
     ]
-    return Drift((*found.values(), *new), (len(reference), len(current)))
+    drift = Drift((*found.values(), *new), (len(reference), len(current)))
+    if drift.drifted:
+        _tell(drift)
+    return drift
+
+
+def _tell(drift: Drift) -> None:
+    """Tell Prefect of it, as of a dataset's, where a flow runs."""
+    where = Here()
+    if where.flow is None:
+        return
+    worst = max((one for one in drift.columns if one.drifted), key=lambda one: one.size or math.inf)
+    about = {vocabulary.ID: vocabulary.dataset(where.flow), vocabulary.NAME: where.flow}
+    told = {"dataset": where.flow, "columns": drift.drifted, "column": worst.column, "drift": worst.size}
+    tell(vocabulary.DATASET_DRIFTED, about, told)
 
 
 def _check(reference: Any, current: Any, alpha: float, size: float, kinds: Mapping[str, str]) -> None:
