@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from flowml.capture.disabled import disabled
     from flowml.capture.engine.tracked import Flow, MaterializingTask, Task
     from flowml.capture.inside import carry, current_run, flush, log, log_metrics, log_params, with_context
+    from flowml.capture.ranks.distributed import distributed
+    from flowml.capture.ranks.environment import child_environment
     from flowml.capture.reading import load_model, load_prompt
     from flowml.decorators import flow, materialize, task
     from flowml.deploy.deployment import Deployment
@@ -110,10 +112,12 @@ __all__ = [
     "Verdict",
     "approve",
     "carry",
+    "child_environment",
     "current_run",
     "deploy_model",
     "describe",
     "disabled",
+    "distributed",
     "evaluate",
     "flow",
     "flush",
@@ -143,6 +147,8 @@ __all__ = [
 _HOMES = {
     "capture.disabled": ["disabled"],
     "capture.inside": ["carry", "current_run", "flush", "log", "log_metrics", "log_params", "with_context"],
+    "capture.ranks.distributed": ["distributed"],
+    "capture.ranks.environment": ["child_environment"],
     "capture.reading": ["load_model", "load_prompt"],
     "capture.engine.tracked": ["Flow", "MaterializingTask", "Task"],
     "decorators": ["flow", "materialize", "task"],

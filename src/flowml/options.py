@@ -58,6 +58,8 @@ class Track:
             Default: the setting ``on_error``.
         trace: On a flow, make its flow run one MLflow trace, with a span for each attempt of each call inside. False
             begins none, and on a call inside a traced flow makes no span for it. Default: the setting ``trace``.
+        system_metrics: Sample the machine while the call works: CPU, memory, disk, network and, where there are some,
+            GPUs; also each node of a training that it starts. Default: the setting ``system_metrics``, for tasks.
         foreign_tasks: On a flow, also track the plain Prefect tasks and flows that are called inside.
 
     Raises:
@@ -78,6 +80,7 @@ class Track:
     tags: Mapping[str, str] = field(default_factory=dict)
     on_error: OnError | None = None
     trace: bool | None = None
+    system_metrics: bool | None = None
     foreign_tasks: bool = False
 
     def __new__(cls, **options: object) -> Self:
@@ -110,8 +113,8 @@ class Track:
         _check("tags", self.tags, text, "a mapping of text to text")
         if self.on_error is not None:
             _choose("on_error", self.on_error, get_args(OnError))
-        is_choice = self.trace is None or isinstance(self.trace, bool)
-        _check("trace", self.trace, is_choice, "True, False or None for the setting")
+        for option, chosen in (("trace", self.trace), ("system_metrics", self.system_metrics)):
+            _check(option, chosen, chosen is None or isinstance(chosen, bool), "True, False or None for the setting")
         _check("foreign_tasks", self.foreign_tasks, isinstance(self.foreign_tasks, bool), "True or False")
 
     def experiment_fields(self) -> list[str]:

@@ -343,6 +343,25 @@ class Caller:
     span: SpanIds | None = None
     foreign_tasks: bool = False
 
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Caller:
+        """Read what another process told, as ``dataclasses.asdict`` and JSON write it.
+
+        Args:
+            told: The fields; others are passed over.
+        """
+        run, tag, span = told["run"], told["tag"], told.get("span")
+        return cls(
+            CurrentRun(**run) if run else None,
+            told["tracking_uri"],
+            told["registry_uri"],
+            (tag[0], tag[1]) if tag else None,
+            told["children"],
+            told.get("key"),
+            SpanIds(*span) if span else None,
+            bool(told.get("foreign_tasks")),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Function:

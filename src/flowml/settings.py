@@ -133,6 +133,11 @@ class Settings(BaseSettings):
     trace_sampling_rate: float = Field(
         1.0, ge=0, le=1, description="Share of the flow runs to be traced that are; the others are as without a trace."
     )
+    system_metrics: bool = Field(
+        False,
+        description="Sample CPU, memory, disk, network and GPUs while a task works, where `Track(system_metrics=...)` "
+        "does not say otherwise.",
+    )
     reproduce: bool = Field(
         True,
         description="Keep with each outermost flow's run what `flowml reproduce` needs: commit, changes, "

@@ -36,18 +36,20 @@ class Session:
         rests: Whether it is a generator's, whose consumer goes on.
         span: Its place in the trace of its flow run, and what is handed on to those it calls.
         returns_nothing: Whether what it returns says nothing of the user's, and is not to be logged.
+        has_ranks: Whether processes were told of its run, to log to it.
     """
 
     __slots__ = (
-        *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
-        *("call", "deferred", "hidden", "metrics", "rests", "returns_nothing", "run", "said", "span"),
+        *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_sampler", "_steps", "_verdict"),
+        *("call", "deferred", "has_ranks", "hidden", "metrics", "rests", "returns_nothing", "run", "said", "span"),
     )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
         self.call = call
         self.run = run
         self.said = said or Said()
-        self.rests = False
+        self.rests = self.has_ranks = False
+        self._sampler: store.Sampler | None = None
         self.span: CallSpan = NO_SPAN
         self.returns_nothing = False
         self.deferred: tuple[Any] | None = None
@@ -80,6 +82,7 @@ class Session:
             session._announce()
             if session.run is not store.NO_RUN:
                 session._explain()
+                session._begin_sampling()
                 if inputs:
                     session.log_inputs()
         except BaseException as error:
@@ -263,12 +266,44 @@ class Session:
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)
+        self._end_sampling()
+        about += self._lost_ranks()
         with self.guard("close the run", raising=False):
             if self.deferred is None:
                 self._verdict = None
                 self._close_run(verdict, about)
             else:
                 self._verdict = verdict, about
+
+    @property
+    def samples(self) -> bool:
+        """Whether the machine is sampled while it works."""
+        wanted = self.call.track.system_metrics if self.call.track else False
+        return settings.current().system_metrics and self.call.identity.kind == "task" if wanted is None else wanted
+
+    def _begin_sampling(self) -> None:
+        with self.guard("sample the machine", raising=False):
+            if self.samples:
+                self._sampler = store.Sampler(self.run)
+
+    def _end_sampling(self) -> None:
+        sampler, self._sampler = self._sampler, None
+        if sampler:
+            with self.guard("sample the machine", raising=False):
+                sampler.stop()
+
+    def _lost_ranks(self) -> list[records.Record]:
+        """Name the processes that joined its run and did not end as they should; MLflow knows of those elsewhere."""
+        if not self.has_ranks:
+            return []
+        self.has_ranks = False
+        with self.guard("ask which ranks have ended", raising=False):
+            if lost := store.lost_ranks(self.run):
+                text = "; ".join(lost)
+                self.call.log.warning("flowml: of the processes that %s started, %s.", self.call.identity.name, text)
+                self.run.note_loss(f"{self.call.identity.name}: {text}")
+                return [records.Tag(store.LOST, describe.mask(text))]
+        return []
 
     def tell(self, tags: Mapping[str, str]) -> None:
         """Note something about the run that became known after its body."""
@@ -375,8 +410,8 @@ def is_off() -> bool:
 
 
 @contextmanager
-def made_current(session: Session) -> Iterator[None]:
-    """Make a session the current one, and leave what MLflow sees as it is."""
+def made_current(session: Session | None) -> Iterator[None]:
+    """Make a session the current one, or none, and leave what MLflow sees as it is."""
     token = _current.set(session)
     try:
         yield

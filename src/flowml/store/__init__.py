@@ -12,34 +12,48 @@ from flowml.store.models.identity import note_reused
 from flowml.store.models.registry import ABOUT
 from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.process_end import flush_all
+from flowml.store.ranks import LOST, OtherRankRun, forget_told_run, told_to_children
+from flowml.store.ranks import began as rank_began
+from flowml.store.ranks import ended as rank_ended
+from flowml.store.ranks import lost as lost_ranks
 from flowml.store.runs import NO_RUN, Run
 from flowml.store.subscribe import begin_attempt, command, model_page, unsent, watch_run, when_known
+from flowml.store.system_metrics import Sampler, sampled
 from flowml.store.tracing import Home, OwnSpan, ids_of, is_on
 
 __all__ = [
     "ABOUT",
+    "LOST",
     "NO_RUN",
     "STOPPING",
     "End",
     "Home",
+    "OtherRankRun",
     "OwnSpan",
     "Reach",
     "Reached",
     "Run",
+    "Sampler",
     "autologging",
     "begin_attempt",
     "close_left_open",
     "command",
     "flush_all",
+    "forget_told_run",
     "ids_of",
     "is_on",
     "join",
     "load",
+    "lost_ranks",
     "model_page",
     "note_reused",
     "open_run",
+    "rank_began",
+    "rank_ended",
     "reaching",
+    "sampled",
     "stay_offline",
+    "told_to_children",
     "unsent",
     "watch_run",
     "when_known",

@@ -49,6 +49,7 @@ class JoinedRun:
     """
 
     held: HeldParams | None = None
+    joins = False
 
     def __init__(self, store: LazyStore, out: Outgoing, children: Children = "all") -> None:
         self.store = store

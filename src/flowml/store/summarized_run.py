@@ -24,6 +24,7 @@ class SummarizedRun:
     """A call that gets a run only when something needs it: its failure, or plain ``mlflow.*`` calls inside."""
 
     held: HeldParams | None = None
+    joins = False
 
     def __init__(self, under: JoinedRun, identity: records.Identity, create: Callable[[], OwnRun]) -> None:
         self.under = under

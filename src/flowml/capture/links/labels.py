@@ -140,7 +140,7 @@ def caller_here(own_id: UUID) -> records.Caller | None:
     for run in contexts.runs_around():
         if SENDER in run.labels:
             label = json.loads(str(run.labels[SENDER]))
-            return _caller_in(label) if label else None
+            return records.Caller.read(label) if label else None
         if run.id != own_id and (caller := calling(run)):
             return caller
     return None
@@ -188,20 +188,4 @@ def _told(noted: Any) -> records.Caller | None:
     if not isinstance(noted, str):
         return None
     label = json.loads(noted)
-    return _announced(label) if _UNKNOWN in label else _caller_in(label)
-
-
-def _caller_in(label: Mapping[str, Any]) -> records.Caller:
-    run = records.CurrentRun(**label["run"]) if label["run"] else None
-    tag = tuple(label["tag"]) if label["tag"] else None
-    span = records.SpanIds(*label["span"]) if label.get("span") else None
-    return records.Caller(
-        run,
-        label["tracking_uri"],
-        label["registry_uri"],
-        tag,
-        label["children"],
-        label.get("key"),
-        span,
-        bool(label.get("foreign_tasks")),
-    )
+    return _announced(label) if _UNKNOWN in label else records.Caller.read(label)

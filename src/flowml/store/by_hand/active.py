@@ -36,6 +36,7 @@ class Here(Protocol):
         by_hand: What the user's code did by hand below the outermost call.
         logged: What it has logged by hand inside this very call.
         held: Keeps the parameters of a flow that may be retried; None for other calls.
+        joins: Whether ``mlflow.start_run()`` gives its own run, as where MLflow is told a run by the environment.
         say: Tells the user something, in the log of the flow.
     """
 
@@ -43,6 +44,7 @@ class Here(Protocol):
     by_hand: ByHand[Opened]
     logged: Logged
     held: HeldParams | None
+    joins: bool
     say: Callable[[str], None]
 
     def own(self) -> ActiveRun | None:
@@ -235,6 +237,20 @@ def innermost_of_users() -> Opened | None:
     """Return the innermost run of the user's that is open here: what is called here hangs under it."""
     seen = visible()
     return seen[-1] if seen else None
+
+
+def joined(run_id: str | None) -> ActiveRun | None:
+    """Return the session's own run for a ``mlflow.start_run()`` that is to join it, which is the active one then.
+
+    Args:
+        run_id: The run that is asked for, if any is.
+    """
+    session = _here.get()
+    if session is None or not session.joins or (run_id and run_id != session.run_id()):
+        return None
+    if (own := session.own()) is not None:
+        _note_ended(OWN_RUN, ended=False)
+    return own
 
 
 def was_opened(run: ActiveRun, uri: str) -> None:

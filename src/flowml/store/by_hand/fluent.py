@@ -145,6 +145,8 @@ def _start_run(original: Callable[..., ActiveRun], *args: Any, **kwargs: Any) ->
         arguments = in_place.signature(original).bind_partial(*args, **kwargs).arguments
     except TypeError:
         return original(*args, **kwargs)  # which says what is wrong
+    if (own := _joined(arguments)) is not None:
+        return own
     # A nested run goes under the run around it in threads too; what MLflow refuses, it refuses in the same thread only.
     is_nested = arguments.get("nested") and not arguments.get("parent_run_id")
     opened = active.visible() if is_nested else active.visible_to_mlflow()
@@ -156,6 +158,19 @@ def _start_run(original: Callable[..., ActiveRun], *args: Any, **kwargs: Any) ->
     if is_apart and (session := active.here()):
         session.opened_apart(run)
     return run
+
+
+def _joined(arguments: dict[str, Any]) -> ActiveRun | None:
+    """Give the run that a process has joined, unless another is asked for: a script opens no second one for it."""
+    if arguments.get("nested") or arguments.get("parent_run_id") or active.visible():
+        return None
+    own = active.joined(arguments.get("run_id"))
+    if own is not None and (tags := arguments.get("tags")):
+        from mlflow import MlflowClient
+        from mlflow.entities import RunTag
+
+        MlflowClient().log_batch(own.info.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+    return own
 
 
 def _lead_upwards(arguments: dict[str, Any]) -> bool:

@@ -73,6 +73,7 @@ class Source(Protocol):
     stack: Stack
     logged: Logged
     held: HeldParams | None
+    joins: bool
 
     def opened_run(self) -> Joined:
         """Return the run itself, which may be opened for being asked for."""
@@ -97,6 +98,7 @@ class PlainCalls:
         self.by_hand: ByHand[Opened] = active.begin(run.stack, fluent.opened_outside, mlflow_state.experiment_named)
         self.logged = run.logged
         self.held = run.held
+        self.joins = run.joins
         self.say = say
         self._run = run
 

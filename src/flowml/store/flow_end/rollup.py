@@ -12,6 +12,9 @@ from flowml.storable import legal_key
 from flowml.store.flow_end.child_runs import EACH, ChildRun, last_attempts, repeated
 from flowml.store.flow_end.summary import name_above, summary
 
+SYSTEM, PEAK = "system/", "peak_"
+"""What the metrics of the machine begin with; of those that tell of a peak, the last part of the name."""
+
 _LONGEST = 80  # characters of a label: a classifier with two settings fits
 _MOST_PARTS = 3  # arguments in a label
 _BY_CHANCE = re.compile(r"-[0-9a-f]{3,}\Z")  # how Prefect ends the name of a task run that has no other
@@ -48,19 +51,26 @@ def rolled_up(children: Iterable[ChildRun], labels: Mapping[str, str], own: Coll
     Of several calls of one task each has its own, as ``<task>.<label>.<metric>``, if there are at most twenty and they
     can be told apart by more than a number that counts them; else there is their `summary`. Results that came from a
     cache are counted, as ``<task>.cached``.
+    Of what was sampled of the machine the flow has the highest peak, under the same name.
     What the parent logged itself under such a name, one of ``own``, stays.
     """
     found: defaultdict[str, list[tuple[ChildRun, float]]] = defaultdict(list)
     cached: Counter[str] = Counter()
+    peaks: dict[str, float] = {}
     for child in children:
         if child.status != "FINISHED":
             continue
         if child.cached:
             cached[f"{legal_key(child.owner)}.cached"] += 1
         for key, value in child.metrics.items():
+            if key.startswith(SYSTEM):
+                if key.rpartition("/")[2].startswith(PEAK):
+                    peaks[key] = max(value, peaks.get(key, value))
+                continue
             found[name_above(child.owner, key, child.metrics)].append((child, value))
     metrics = [metric for name, values in found.items() for metric in _metrics(name, values, labels)]
     metrics += [records.Metric(name, float(count)) for name, count in cached.items()]
+    metrics += [records.Metric(name, value) for name, value in peaks.items()]
     return [metric for metric in metrics if metric.key not in own]
 
 

@@ -1,0 +1,143 @@
+"""Samples the machine while a task works, by MLflow's own monitors: CPU, memory, disk, network, GPUs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from flowml import faults, records
+from flowml.store.flow_end.rollup import PEAK, SYSTEM
+
+if TYPE_CHECKING:
+    from flowml.store.runs import Run
+
+_MOST_BETWEEN = 2.0  # seconds between two looks at the memory: a peak may be short, and each look takes milliseconds
+_MEGABYTE = 1e6
+_INTERVAL = 10.0  # seconds, as MLflow has it
+_PATIENCE = 5.0  # seconds that the end of a task waits for a look that is under way
+_log = logging.getLogger("prefect.flowml")
+
+
+@contextmanager
+def sampled(run: Run, node: str | None = None) -> Iterator[None]:
+    """Sample the machine for as long as a block.
+
+    Args:
+        run: What the samples go to.
+        node: What the machine is called, where several work together.
+    """
+    monitor = Sampler(run, node)
+    try:
+        yield
+    finally:
+        monitor.stop()
+
+
+class Sampler:
+    """Samples the machine in a thread of its own, from when it is made.
+
+    The interval and the number of samples in each metric are MLflow's: ``MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL``,
+    10 seconds, and ``MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING``. Short tasks have one sample, of their end.
+
+    Args:
+        run: What the samples go to.
+        node: What the machine is called, where several work together.
+    """
+
+    def __init__(self, run: Run, node: str | None = None) -> None:
+        self._run = run
+        self._node = node
+        self._over = threading.Event()
+        self._step = 0
+        self._peaks: dict[str, float] = {}
+        self._thread = threading.Thread(target=self._work, name="flowml-system-metrics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take the last sample, and end."""
+        self._over.set()
+        self._thread.join(_PATIENCE)
+
+    def _work(self) -> None:
+        try:
+            self._sample()
+        except Exception as error:  # noqa: BLE001 - in a thread of its own; what is sampled fails no task
+            faults.tell("sample the machine", error, _log, level=logging.WARNING)
+
+    def _sample(self) -> None:
+        import psutil
+        from mlflow import environment_variables as chosen
+
+        interval = float(chosen.MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL.get() or _INTERVAL)
+        together = int(chosen.MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING.get() or 1)
+        node = chosen.MLFLOW_SYSTEM_METRICS_NODE_ID.get() or self._node
+        prefix = f"{SYSTEM}{node}/" if node else SYSTEM
+        monitors = _monitors()
+        psutil.cpu_percent()  # counts from here
+        waited, samples, is_over = 0.0, 0, False
+        while not is_over:
+            self._note_memory(psutil)
+            pause = min(_MOST_BETWEEN, interval)
+            is_over = self._over.wait(pause)
+            waited += pause
+            if waited < interval and not is_over:
+                continue
+            waited, samples = 0.0, samples + 1
+            for each in monitors:
+                each.collect_metrics()
+                self._note_gpus(each.metrics)
+            if is_over or samples >= together:
+                samples = 0
+                self._log(prefix, {key: value for each in monitors for key, value in each.aggregate_metrics().items()})
+                for each in monitors:
+                    each.clear_metrics()
+        self._note_memory(psutil)
+        self._log(f"{prefix}{PEAK}", self._peaks)
+
+    def _log(self, prefix: str, found: Mapping[str, float]) -> None:
+        self._run.put([records.Metric(f"{prefix}{key}", float(value), self._step) for key, value in found.items()])
+        self._step += 1
+
+    def _note_memory(self, psutil: Any) -> None:
+        """Note what this process and those that it started hold, if that is the most until now."""
+        held = 0
+        this = psutil.Process()
+        for each in (this, *this.children(recursive=True)):
+            try:
+                held += each.memory_info().rss
+            except psutil.Error:  # it has ended meanwhile, or is another user's
+                continue
+        self._peak("memory_megabytes", held / _MEGABYTE)
+
+    def _note_gpus(self, sampled: Mapping[str, Any]) -> None:
+        for key, values in sampled.items():
+            if key.startswith("gpu_") and key.endswith("_memory_usage_megabytes") and values:
+                self._peak(key.replace("_usage", ""), float(values[-1]))
+
+    def _peak(self, key: str, value: float) -> None:
+        self._peaks[key] = round(max(value, self._peaks.get(key, 0.0)), 1)
+
+
+def _monitors() -> list[Any]:
+    """Return MLflow's monitors of this machine.
+
+    Not its `SystemMetricsMonitor`, which has a thread of its own: that asks MLflow before each sample whether the run
+    goes on, logs past the journal, and is silent in the first ten seconds.
+    """
+    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+    from mlflow.system_metrics.metrics.rocm_monitor import ROCMMonitor
+
+    found: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]  # type: ignore[no-untyped-call]
+    for of_gpus in (GPUMonitor, ROCMMonitor):
+        try:
+            found.append(of_gpus())  # type: ignore[no-untyped-call]
+            break
+        except Exception:  # noqa: BLE001 - each says so in its own way that this machine has none
+            _log.debug("flowml: no GPUs are sampled by %s", of_gpus.__name__, exc_info=True)
+    return found
