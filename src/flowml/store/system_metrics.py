@@ -133,10 +133,10 @@ def _monitors() -> list[Any]:
     from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
     from mlflow.system_metrics.metrics.rocm_monitor import ROCMMonitor
 
-    found: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]  # type: ignore[no-untyped-call]
+    found: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
     for of_gpus in (GPUMonitor, ROCMMonitor):
         try:
-            found.append(of_gpus())  # type: ignore[no-untyped-call]
+            found.append(of_gpus())
             break
         except Exception:  # noqa: BLE001 - each says so in its own way that this machine has none
             _log.debug("flowml: no GPUs are sampled by %s", of_gpus.__name__, exc_info=True)

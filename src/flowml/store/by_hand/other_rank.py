@@ -74,8 +74,8 @@ class OtherRank:
 
         run_id, experiment_id = self._ids
         began = int(time.time() * 1000)
-        info = RunInfo(run_id, experiment_id, "", "RUNNING", began, None, "active")  # type: ignore[no-untyped-call]
-        return ActiveRun(Run(info, RunData()))  # type: ignore[no-untyped-call]
+        info = RunInfo(run_id, experiment_id, "", "RUNNING", began, None, "active")
+        return ActiveRun(Run(info, RunData()))
 
     def run_id(self) -> str:
         """Return the run's id."""
@@ -150,7 +150,7 @@ class OtherRank:
 
         model = self._model(given.get("name") or given.get("artifact_path"), None)
         flavor = getattr(given.get("flavor"), "FLAVOR_NAME", None)
-        return ModelInfo(  # type: ignore[no-untyped-call]
+        return ModelInfo(
             artifact_path=model.name,
             flavors={flavor: {}} if flavor else {},
             model_uri=f"models:/{model.model_id}",
