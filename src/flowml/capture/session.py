@@ -5,6 +5,7 @@ Open its run, describe what goes in, let the user's code work, describe what com
 
 from __future__ import annotations
 
+import os
 from asyncio import CancelledError
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -13,6 +14,7 @@ from typing import Any
 
 from flowml import describe, formats, records, settings, store
 from flowml.background import PATIENCE, BackgroundJob
+from flowml.capture.beside import Beside
 from flowml.capture.call import Ahead, Call
 from flowml.capture.explaining import explain
 from flowml.capture.guard import Said, elsewhere, guarded, said_under
@@ -36,20 +38,20 @@ class Session:
         rests: Whether it is a generator's, whose consumer goes on.
         span: Its place in the trace of its flow run, and what is handed on to those it calls.
         returns_nothing: Whether what it returns says nothing of the user's, and is not to be logged.
-        has_ranks: Whether processes were told of its run, to log to it.
+        beside: What goes on while its body works.
     """
 
     __slots__ = (
-        *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_sampler", "_steps", "_verdict"),
-        *("call", "deferred", "has_ranks", "hidden", "metrics", "rests", "returns_nothing", "run", "said", "span"),
+        *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
+        *("beside", "call", "deferred", "hidden", "metrics", "rests", "returns_nothing", "run", "said", "span"),
     )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
         self.call = call
         self.run = run
         self.said = said or Said()
-        self.rests = self.has_ranks = False
-        self._sampler: store.Sampler | None = None
+        self.rests = False
+        self.beside = Beside(call)
         self.span: CallSpan = NO_SPAN
         self.returns_nothing = False
         self.deferred: tuple[Any] | None = None
@@ -82,7 +84,8 @@ class Session:
             session._announce()
             if session.run is not store.NO_RUN:
                 session._explain()
-                session._begin_sampling()
+                with session.guard("sample the machine", raising=False):
+                    session.beside.begin(session.run)
                 if inputs:
                     session.log_inputs()
         except BaseException as error:
@@ -266,44 +269,16 @@ class Session:
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)
-        self._end_sampling()
-        about += self._lost_ranks()
+        with self.guard("sample the machine", raising=False):
+            self.beside.end_sampling()
+        with self.guard("ask which ranks have ended", raising=False):
+            about += self.beside.lost_ranks(self.run)
         with self.guard("close the run", raising=False):
             if self.deferred is None:
                 self._verdict = None
                 self._close_run(verdict, about)
             else:
                 self._verdict = verdict, about
-
-    @property
-    def samples(self) -> bool:
-        """Whether the machine is sampled while it works."""
-        wanted = self.call.track.system_metrics if self.call.track else False
-        return settings.current().system_metrics and self.call.identity.kind == "task" if wanted is None else wanted
-
-    def _begin_sampling(self) -> None:
-        with self.guard("sample the machine", raising=False):
-            if self.samples:
-                self._sampler = store.Sampler(self.run)
-
-    def _end_sampling(self) -> None:
-        sampler, self._sampler = self._sampler, None
-        if sampler:
-            with self.guard("sample the machine", raising=False):
-                sampler.stop()
-
-    def _lost_ranks(self) -> list[records.Record]:
-        """Name the processes that joined its run and did not end as they should; MLflow knows of those elsewhere."""
-        if not self.has_ranks:
-            return []
-        self.has_ranks = False
-        with self.guard("ask which ranks have ended", raising=False):
-            if lost := store.lost_ranks(self.run):
-                text = "; ".join(lost)
-                self.call.log.warning("flowml: of the processes that %s started, %s.", self.call.identity.name, text)
-                self.run.note_loss(f"{self.call.identity.name}: {text}")
-                return [records.Tag(store.LOST, describe.mask(text))]
-        return []
 
     def tell(self, tags: Mapping[str, str]) -> None:
         """Note something about the run that became known after its body."""
@@ -417,3 +392,13 @@ def made_current(session: Session | None) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def _note_fork() -> None:
+    """Count a process that is forked in a call among those that may join its run."""
+    if (session := _current.get()) is not None:
+        session.beside.has_ranks = session.run is not store.NO_RUN
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_parent=_note_fork)

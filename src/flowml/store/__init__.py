@@ -7,12 +7,13 @@ process), `watch_run` (hear of a run), `flush_all`. Below it: `sending`, `models
 from flowml.store.backend.connection import Reach, Reached, load, reaching
 from flowml.store.backend.in_force import stay_offline
 from flowml.store.by_hand.autolog import autologging
+from flowml.store.flow_end.child_runs import RANKS_LOST
 from flowml.store.flow_end.orphans import STOPPING, End
 from flowml.store.models.identity import note_reused
 from flowml.store.models.registry import ABOUT
 from flowml.store.opening import close_left_open, join, open_run
 from flowml.store.process_end import flush_all
-from flowml.store.ranks import LOST, OtherRankRun, forget_told_run, told_to_children
+from flowml.store.ranks import OtherRankRun, forget_told_run, told_to_children
 from flowml.store.ranks import began as rank_began
 from flowml.store.ranks import ended as rank_ended
 from flowml.store.ranks import lost as lost_ranks
@@ -23,8 +24,8 @@ from flowml.store.tracing import Home, OwnSpan, ids_of, is_on
 
 __all__ = [
     "ABOUT",
-    "LOST",
     "NO_RUN",
+    "RANKS_LOST",
     "STOPPING",
     "End",
     "Home",

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 TAG = "flowml.rank."
 """Begins the tags that tell of each rank: its number follows."""
-LOST = "flowml.ranks_lost"
 _RUNNING, _FINISHED = "running", "finished"
 
 
@@ -160,8 +159,9 @@ class OtherRankRun:
         self.joined.put(kept)
 
     def active(self, say: Say) -> AbstractContextManager[None]:
-        """Have plain ``mlflow.*`` calls go where the rank's records go."""
-        return on_other_rank(OtherRank(self.joined.info, self._prefix, say))
+        """Have plain ``mlflow.*`` calls go where the rank's records go; nowhere, as long as MLflow cannot be asked."""
+        known = self.joined.info if self.joined.is_known else None
+        return on_other_rank(OtherRank(known, self._prefix if known else None, say))
 
     def note_loss(self, text: str) -> None:
         """Leave it to the log: of what goes nowhere nothing is lost."""

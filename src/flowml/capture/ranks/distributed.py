@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Literal, TypeAlias, get_args
 
 from flowml import formats, records, store
@@ -18,6 +18,7 @@ from flowml.options import Track
 OtherRanks: TypeAlias = Literal["nowhere", "prefixed"]
 
 _log = logging.getLogger("prefect.flowml")
+_TAG = "flowml.rank"
 _TRACK = Track(run="parent", inputs=False, outputs=False, trace=False)
 
 
@@ -51,7 +52,6 @@ def distributed(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If it is not among those allowed.
-        FlowmlError: If the environment cannot be read.
 
     Example:
         >>> with flowml.distributed():
@@ -61,14 +61,20 @@ def distributed(
     if other_ranks not in get_args(OtherRanks):
         msg = f"flowml.distributed(other_ranks=...) takes 'nowhere' or 'prefixed', not {other_ranks!r}."
         raise ValueError(msg)
-    at = place.here(rank)
-    session = current()
-    if session is not None and environment is None and _is_of_this_process(session):
-        with _beside(session, at, other_ranks) if at.rank else ExitStack():
+    at, session = place.here(rank), current()
+    if session is not None and _is_of_this_process(session) and (environment is None or _has_joined(session)):
+        is_another = at.rank > 0 and not _has_joined(session)
+        with _beside(session, at, other_ranks) if is_another else nullcontext():
             yield
         return
-    told = _from_parent(session) if session and environment is None else told_here(environment)
-    with _joined(told, at, other_ranks):
+    told = told_here(environment) if session is None or environment is not None else _from_parent(session)
+    if told is None:
+        _log.warning(
+            "flowml: this process joins no task's run: it was not told of one. What rank 0 logs goes where MLflow has "
+            "it. Start it in a task, with env={**os.environ, **flowml.child_environment()}."
+        )
+    is_tracked = told is not None and bool(told.caller.run or told.caller.key)
+    with _joined(told, at, other_ranks) if told and is_tracked else _alone(at):
         yield
 
 
@@ -77,10 +83,17 @@ def _is_of_this_process(session: Session) -> bool:
     return target is None or target.pid == os.getpid()
 
 
-def _from_parent(session: Session) -> Told:
+def _has_joined(session: Session) -> bool:
+    """Tell whether it is in such a block already."""
+    return session.call.identity.tag[0] == _TAG or isinstance(session.run, store.OtherRankRun)
+
+
+def _from_parent(session: Session) -> Told | None:
     """Return what a forked process knows of the task: all that its parent did."""
-    caller, _ = store.told_to_children(session.run)
-    return Told(session.span.handed_on(caller), session.call.identity.owner, session.samples)
+    with session.guard("join the task's run"):
+        caller, _ = store.told_to_children(session.run)
+        return Told(session.span.handed_on(caller), session.call.identity.owner, session.beside.samples)
+    return None
 
 
 @contextmanager
@@ -92,39 +105,44 @@ def _beside(session: Session, at: place.Place, other_ranks: OtherRanks) -> Itera
 
 
 @contextmanager
-def _joined(told: Told | None, at: place.Place, other_ranks: OtherRanks) -> Iterator[None]:
-    if told is None:
-        _log.warning(
-            "flowml: this process joins no task's run: it was not told of one. What rank 0 logs goes where MLflow has "
-            "it. Start it in a task, with env={**os.environ, **flowml.child_environment()}."
-        )
-    else:
-        store.forget_told_run()
-    session = _begun(told or Told(store.NO_RUN.as_caller(), "rank"), at, other_ranks)
+def _alone(at: place.Place) -> Iterator[None]:
+    """Be a rank that has no task's run to log to: the first one's calls are MLflow's own, the others' go nowhere."""
+    with nullcontext() if at.rank == 0 else store.OtherRankRun(store.NO_RUN, at.rank, is_kept=False).active(_log.info):
+        yield
+
+
+@contextmanager
+def _joined(told: Told, at: place.Place, other_ranks: OtherRanks) -> Iterator[None]:
+    store.forget_told_run()
+    session = _begun(told, at, other_ranks)
     joined = session.run.joined if isinstance(session.run, store.OtherRankRun) else session.run
     with ExitStack() as at_work:
         with session.guard("tell that a rank is at work"):
             joined.put([store.rank_began(at.rank, at.restart)])
             joined.settle()  # now: a rank that is killed tells nothing more
-            if told and told.system_metrics and at.local_rank == 0:
+            if told.system_metrics and at.local_rank == 0:
                 at_work.enter_context(store.sampled(joined, f"node_{at.node}"))
         try:
             with session.active():
                 yield
         except BaseException as error:
-            if isinstance(error, SystemExit) and not error.code:
-                _end(session, joined, at, at_work, None)
-            else:
-                _end(session, joined, at, at_work, error)
+            is_exit = isinstance(error, SystemExit) and not error.code
+            _end(session, joined, at, at_work, None if is_exit else error)
             raise
         _end(session, joined, at, at_work, None)
 
 
 def _begun(told: Told, at: place.Place, other_ranks: OtherRanks) -> Session:
     """Begin the session of a rank, whose records go to the task's run, or nowhere."""
-    tag = ("flowml.rank", str(at.rank))
     identity = records.Identity(
-        name=told.task, kind="task", owner=told.task, attempt=1, started=formats.now(), source=None, tags={}, tag=tag
+        name=told.task,
+        kind="task",
+        owner=told.task,
+        attempt=1,
+        started=formats.now(),
+        source=None,
+        tags={},
+        tag=(_TAG, str(at.rank)),
     )
     call = Call(identity, {}, {}, _TRACK, _log, _Started(told.caller))
     with made_current(None):

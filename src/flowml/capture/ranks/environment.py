@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flowml import records, settings, store
 from flowml.capture.session import current
-from flowml.errors import FlowmlError
 
 VARIABLE = "FLOWML_CALLER"
+_log = logging.getLogger("prefect.flowml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +52,19 @@ def child_environment() -> dict[str, str]:
     variables: Mapping[str, str] = {}
     with session.guard("tell a child process of the run"):
         caller, variables = store.told_to_children(session.run)
-        session.has_ranks = session.run is not store.NO_RUN
-        told = Told(session.span.handed_on(caller), told.task, session.samples)
+        session.beside.has_ranks = True
+        told = Told(session.span.handed_on(caller), told.task, session.beside.samples)
     return {**variables, VARIABLE: json.dumps(dataclasses.asdict(told))}
 
 
 def told_here(environment: Mapping[str, str] | None) -> Told | None:
-    """Return what this process was told; None if nothing.
+    """Return what this process was told; None if nothing, or what cannot be read.
 
     Args:
         environment: What `child_environment` returned, where it was handed over otherwise.
 
     Raises:
         TypeError: If that is no mapping.
-        FlowmlError: If it cannot be read.
     """
     if environment is not None and not isinstance(environment, Mapping):
         msg = f"flowml.distributed() takes what flowml.child_environment() returned, not {environment!r}."
@@ -76,8 +76,11 @@ def told_here(environment: Mapping[str, str] | None) -> Told | None:
         fields = json.loads(text)
         return Told(records.Caller.read(fields["caller"]), str(fields["task"]), bool(fields["system_metrics"]))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        msg = (
-            f"{VARIABLE} holds {text[:100]!r}, which flowml.child_environment() did not write: {error!r}. "
-            "Start the process with env={**os.environ, **flowml.child_environment()}, in the task, by the same flowml."
+        _log.warning(
+            "flowml: %s holds %.100r, which flowml.child_environment() did not write: %r. Start the process in the "
+            "task, with env={**os.environ, **flowml.child_environment()}, and with the same version of flowml.",
+            VARIABLE,
+            text,
+            error,
         )
-        raise FlowmlError(msg) from None
+        return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 from flowml import settings
 
+_log = logging.getLogger("prefect.flowml")
 _RANK = ("RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
 _LOCAL_RANK = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 _NODE = ("GROUP_RANK", "NODE_RANK", "SLURM_NODEID")
@@ -39,7 +41,7 @@ def here(rank: int | None) -> Place:
 
     Raises:
         TypeError: If that is no whole number.
-        ValueError: If it is below zero, or what a launcher says is no rank.
+        ValueError: If it is below zero.
     """
     if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int)):
         msg = f"flowml.distributed(rank=...) takes a whole number from 0, not {rank!r}."
@@ -64,13 +66,14 @@ def here(rank: int | None) -> Place:
 def _number(names: tuple[str, ...]) -> int | None:
     for name in names:
         if text := settings.from_environment(name):
-            if not text.isdecimal():
-                msg = (
-                    f"{name}={text!r} in the environment is no rank: a launcher sets it to a whole number from 0. "
-                    f"Unset {name}, or pass flowml.distributed(rank=...)."
-                )
-                raise ValueError(msg)
-            return int(text)
+            if text.isdecimal():
+                return int(text)
+            _log.warning(
+                "flowml: %s=%r in the environment is passed over: a launcher sets it to a whole number from 0. "
+                "Unset it, or pass flowml.distributed(rank=...).",
+                name,
+                text,
+            )
     return None
 
 

@@ -30,6 +30,9 @@ _logger = logging.getLogger(__name__)
 INPUTS = "prefect.task_inputs"
 """The tag with the ids of the runs that a task run was given results of."""
 
+RANKS_LOST = "flowml.ranks_lost"
+"""The tag that names the processes of a training that did not end as they should."""
+
 EACH = 20
 """So many calls of one task or flow are each shown by themselves; of more there is a summary."""
 
@@ -64,6 +67,7 @@ class ChildRun:
         datasets: What it read and made.
         logged_models: The ids of the models that it logged.
         used: What it asked of language models.
+        ranks_lost: Which processes that logged to it did not end as they should.
     """
 
     id: str
@@ -89,6 +93,7 @@ class ChildRun:
     datasets: tuple[DatasetInput, ...] = ()
     logged_models: tuple[str, ...] = ()
     used: Usage = field(default_factory=Usage)
+    ranks_lost: str = ""
 
 
 def read(client: MlflowClient, run_id: str, experiment_id: str) -> list[ChildRun]:
@@ -170,6 +175,7 @@ def _of(run: sql_tables.RunRow) -> ChildRun:
         datasets=tuple(run.datasets),
         logged_models=tuple(run.models),
         used=usage.in_tags(tags),
+        ranks_lost=tags.get(RANKS_LOST, ""),
     )
 
 

@@ -11,6 +11,7 @@ from flowml import formats, mlflow_limits
 from flowml.formats import duration, number
 from flowml.store.backend import urls
 from flowml.store.flow_end.child_runs import ChildRun
+from flowml.store.flow_end.rollup import PEAK, SYSTEM
 from flowml.store.usage.sums import Usage
 
 _ALONE = 10  # so many calls of one task have a row each; more have one for all, and one for each that failed
@@ -58,7 +59,7 @@ def write(head: Head, children: Sequence[ChildRun]) -> str:
         Markdown.
     """
     failed = [child for child in children if _has_failed(child)]
-    lines = list(_about(head, failed))
+    lines = [*_about(head, failed), *_machine(children)]
     if not children:
         return "\n".join(lines)
     lines += ["", *formats.rows([_apart(_HEADING)])]
@@ -126,6 +127,24 @@ def _used(used: Usage) -> Iterator[str]:
         ]
         if len(used.models) > _MODELS:
             yield f"* … and {len(used.models) - _MODELS:,} more models."
+
+
+def _machine(children: Iterable[ChildRun]) -> Iterator[str]:
+    """Tell the most memory that a call held, and which processes of a training were lost."""
+    peaks: dict[str, tuple[float, str]] = {}
+    lost = []
+    for child in children:
+        if child.ranks_lost:
+            lost.append(f"* {formats.text(child.name, most=60)}: {formats.text(child.ranks_lost, most=300)}")
+        for key, value in child.metrics.items():
+            if PEAK in key and key.startswith(SYSTEM):
+                name = key.removeprefix(SYSTEM).replace(PEAK, "").removesuffix("_megabytes").replace("_", " ")
+                peaks[name] = max(peaks.get(name, (0.0, "")), (value, child.name))
+    if peaks:
+        told = [f"{name} {value:,.0f}{_TOGETHER}MB in {by}" for name, (value, by) in sorted(peaks.items())]
+        yield from ("", f"Most at a time: {formats.text(', '.join(told), most=300)}")
+    if lost:
+        yield from ("", *lost[:_TOLD])
 
 
 def _error(error: tuple[str, str]) -> str:

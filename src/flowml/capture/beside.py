@@ -1,0 +1,57 @@
+"""What goes on beside a body: its machine is sampled, and other processes log to its run."""
+
+from __future__ import annotations
+
+from flowml import describe, records, settings, store
+from flowml.capture.call import Call
+
+
+class Beside:
+    """What goes on beside the body of one call.
+
+    Args:
+        call: The call.
+
+    Attributes:
+        has_ranks: Whether processes may have joined its run.
+    """
+
+    __slots__ = ("_call", "_sampler", "has_ranks")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._sampler: store.Sampler | None = None
+        self.has_ranks = False
+
+    @property
+    def samples(self) -> bool:
+        """Whether the machine is to be sampled."""
+        wanted = self._call.track.system_metrics if self._call.track else False
+        return settings.current().system_metrics and self._call.identity.kind == "task" if wanted is None else wanted
+
+    def begin(self, run: store.Run) -> None:
+        """Begin to sample, if that is wanted."""
+        if self.samples:
+            self._sampler = store.Sampler(run)
+
+    def end_sampling(self) -> None:
+        """Take the last sample."""
+        sampler, self._sampler = self._sampler, None
+        if sampler:
+            sampler.stop()
+
+    def lost_ranks(self, run: store.Run) -> list[records.Record]:
+        """Name the processes that joined the run and did not end as they should: MLflow knows of those elsewhere.
+
+        Raises:
+            TrackingError: If MLflow fails.
+        """
+        if not self.has_ranks:
+            return []
+        self.has_ranks = False
+        lost = store.lost_ranks(run)
+        if not lost:
+            return []
+        text = describe.mask("; ".join(lost))
+        self._call.log.warning("flowml: of the processes that %s started, %s.", self._call.identity.name, text)
+        return [records.Tag(store.RANKS_LOST, text)]

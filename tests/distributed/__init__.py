@@ -1,0 +1,1 @@
+"""Processes that a task starts, and that log to its run."""
