@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from flowml import process, records
@@ -159,8 +159,10 @@ class OtherRankRun:
         self.joined.put(kept)
 
     def active(self, say: Say) -> AbstractContextManager[None]:
-        """Have plain ``mlflow.*`` calls go where the rank's records go; nowhere, as long as MLflow cannot be asked."""
-        known = self.joined.info if self.joined.is_known else None
+        """Have plain ``mlflow.*`` calls go where the rank's records go; nowhere, where that cannot be known."""
+        known = None
+        with suppress(TrackingError):
+            known = self.joined.info
         return on_other_rank(OtherRank(known, self._prefix if known else None, say))
 
     def note_loss(self, text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from mlflow import ActiveRun
     from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
 
     from flowml import records
 
@@ -39,6 +40,13 @@ _OTHERS = (
     *("create_run", "update_run", "set_terminated", "log_param", "set_tag", "delete_tag", "log_inputs", "log_outputs"),
     *("create_logged_model", "finalize_logged_model", "log_model_params", "log_model_artifact", "log_model_artifacts"),
     *("set_logged_model_tags", "delete_logged_model_tag", "delete_logged_model"),
+)
+
+_VERSIONS = ("create_model_version", "copy_model_version", "update_model_version", "transition_model_version_stage")
+_REGISTRY = (
+    *("create_registered_model", "update_registered_model", "set_registered_model_alias", "set_registered_model_tag"),
+    *("delete_registered_model_alias", "delete_registered_model_tag", "set_model_version_tag"),
+    *("delete_model_version_tag", *_VERSIONS),
 )
 
 _goes_through: ContextVar[bool] = ContextVar("flowml_rank_goes_through", default=False)
@@ -111,13 +119,24 @@ class OtherRank:
                 return original(*given.args, **given.kwargs)
             finally:
                 _goes_through.reset(token)
+        return self._answer(name, arguments)
+
+    def _answer(self, name: str, given: Mapping[str, Any]) -> Any:
+        """Return what looks as if it was done."""
+        answer: Any = given.get("value") if name == "log_param" else None
         if name in {"create_logged_model", "finalize_logged_model"}:
-            return self._model(arguments.get("name"), arguments.get("model_id"))
-        if arguments.get("synchronous") is False:
+            answer = self._model(given.get("name"), given.get("model_id"))
+        elif name in {"create_registered_model", "update_registered_model"}:
+            from mlflow.entities.model_registry import RegisteredModel
+
+            answer = RegisteredModel(given["name"])
+        elif name in _VERSIONS:
+            answer = _version(given.get("dst_name") or given["name"])
+        elif given.get("synchronous") is False:
             from mlflow.utils.async_logging.run_operations import RunOperations
 
-            return RunOperations([])
-        return arguments.get("value") if name == "log_param" else None
+            answer = RunOperations([])
+        return answer
 
     def _put_under(self, name: str, arguments: dict[str, Any]) -> None:
         """Put what is logged under the rank's own name."""
@@ -164,6 +183,13 @@ class OtherRank:
         )
 
 
+def _version(name: str) -> ModelVersion:
+    """Return what looks like a new version of a registered model."""
+    from mlflow.entities.model_registry import ModelVersion
+
+    return ModelVersion(name, "0", int(time.time() * 1000), status="READY")
+
+
 @contextmanager
 def on_other_rank(session: OtherRank) -> Iterator[None]:
     """Have what is logged by ``mlflow.*`` in this process go where the rank's goes, wherever no session says so."""
@@ -190,6 +216,7 @@ def _here() -> OtherRank | None:
 
 def _install() -> None:
     """Wrap the methods of MLflow's client that write, once for the process."""
+    import mlflow
     from mlflow import MlflowClient
     from mlflow.models import Model
 
@@ -198,9 +225,15 @@ def _install() -> None:
         if _installed:
             return
         _installed.append(True)
-        for name in (*_METRICS, *_FILES, *_OTHERS):
+        for name in (*_METRICS, *_FILES, *_OTHERS, *_REGISTRY):
             _wrap(MlflowClient, name)
-        original = Model.log.__func__
+        register, original = mlflow.register_model, Model.log.__func__
+
+        @functools.wraps(register)
+        def register_model(model_uri: str, name: str, *args: Any, **kwargs: Any) -> ModelVersion:
+            return register(model_uri, name, *args, **kwargs) if _here() is None else _version(name)
+
+        mlflow.register_model = register_model
 
         @functools.wraps(original)
         def log(cls: type[Model], *args: Any, **kwargs: Any) -> Any:
