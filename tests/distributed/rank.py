@@ -16,15 +16,17 @@ import mlflow
 
 import flowml
 
+STEPS = 3
+
 
 def train(folder: Path, told: Mapping[str, str] | None = None, rank: int | None = None) -> None:
-    """Train for three steps; what a file in the folder says of the rank, it does on its way."""
+    """Train; what a file in the folder says of the rank, it does on its way."""
     number = int(os.environ.get("RANK", "0")) if rank is None else rank
     wait_for(folder / f"after_{number}")
     with flowml.distributed(told, rank=rank), mlflow.start_run(run_name="by a script") as run:
         mlflow.log_param("rank", number)
         mlflow.set_tag("trained_by", number)
-        for step in range(3):
+        for step in range(STEPS):
             mlflow.log_metric("loss", 1 / (step + 1) + number, step=step)
         mlflow.log_text(f"weights of {number}", "checkpoint.txt")
         (folder / f"run_{number}").write_text(run.info.run_id)

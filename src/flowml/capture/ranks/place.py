@@ -88,8 +88,8 @@ def _in_ray_train() -> Any:
     train: Any = sys.modules.get("ray.train")
     if train is None:
         return None
-    context = train.get_context()
     try:
+        context = train.get_context()
         return context if context.get_world_rank() is not None else None
     except RuntimeError:  # not in a worker of a training
         return None
