@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from flowml.store.flow_end.rollup import PEAK, SYSTEM
 if TYPE_CHECKING:
     from flowml.store.runs import Run
 
-_MOST_BETWEEN = 2.0  # seconds between two looks at the memory: a peak may be short, and each look takes milliseconds
+_LOOKS = 2.0  # seconds between two looks at the memory: a peak may be short
+_MOST_SHARE = 0.005  # of a core: a look asks for all processes, of which a machine may have thousands
 _MEGABYTE = 1e6
 _INTERVAL = 10.0  # seconds, as MLflow has it
 _PATIENCE = 5.0  # seconds that the end of a task waits for a look that is under way
@@ -22,18 +24,18 @@ _log = logging.getLogger("prefect.flowml")
 
 
 @contextmanager
-def sampled(run: Run, node: str | None = None) -> Iterator[None]:
+def sampled(run: Run, node: str) -> Iterator[None]:
     """Sample the machine for as long as a block.
 
     Args:
         run: What the samples go to.
-        node: What the machine is called, where several work together.
+        node: What the machine is called among those that work together.
     """
-    monitor = Sampler(run, node)
+    sampler = Sampler(run, node)
     try:
         yield
     finally:
-        monitor.stop()
+        sampler.stop()
 
 
 class Sampler:
@@ -48,8 +50,16 @@ class Sampler:
     """
 
     def __init__(self, run: Run, node: str | None = None) -> None:
+        import psutil
+        from mlflow import environment_variables as chosen
+
         self._run = run
-        self._node = node
+        self._interval = float(chosen.MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL.get() or _INTERVAL)
+        self._together = int(chosen.MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING.get() or 1)
+        node = chosen.MLFLOW_SYSTEM_METRICS_NODE_ID.get() or node
+        self._prefix = f"{SYSTEM}{node}/" if node else SYSTEM
+        self._monitors = _monitors()  # here: the thread imports nothing
+        self._psutil: Any = psutil
         self._over = threading.Event()
         self._step = 0
         self._peaks: dict[str, float] = {}
@@ -68,54 +78,52 @@ class Sampler:
             faults.tell("sample the machine", error, _log, level=logging.WARNING)
 
     def _sample(self) -> None:
-        import psutil
-        from mlflow import environment_variables as chosen
+        self._psutil.cpu_percent()  # counts from here
+        sampled, samples = time.monotonic(), 0
+        while not self._over.wait(min(self._interval, self._look())):
+            if time.monotonic() - sampled >= self._interval:
+                sampled, samples = time.monotonic(), samples + 1
+                self._collect()
+                if samples % self._together == 0:
+                    self._log_collected()
+        self._look()
+        self._collect()
+        self._log_collected()
+        self._log(PEAK, self._peaks)
 
-        interval = float(chosen.MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL.get() or _INTERVAL)
-        together = int(chosen.MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING.get() or 1)
-        node = chosen.MLFLOW_SYSTEM_METRICS_NODE_ID.get() or self._node
-        prefix = f"{SYSTEM}{node}/" if node else SYSTEM
-        monitors = _monitors()
-        psutil.cpu_percent()  # counts from here
-        waited, samples, is_over = 0.0, 0, False
-        while not is_over:
-            self._note_memory(psutil)
-            pause = min(_MOST_BETWEEN, interval)
-            is_over = self._over.wait(pause)
-            waited += pause
-            if waited < interval and not is_over:
-                continue
-            waited, samples = 0.0, samples + 1
-            for each in monitors:
-                each.collect_metrics()
-                self._note_gpus(each.metrics)
-            if is_over or samples >= together:
-                samples = 0
-                self._log(prefix, {key: value for each in monitors for key, value in each.aggregate_metrics().items()})
-                for each in monitors:
-                    each.clear_metrics()
-        self._note_memory(psutil)
-        self._log(f"{prefix}{PEAK}", self._peaks)
+    def _look(self) -> float:
+        """Note what this process and those that it started hold, if that is the most until now.
 
-    def _log(self, prefix: str, found: Mapping[str, float]) -> None:
-        self._run.put([records.Metric(f"{prefix}{key}", float(value), self._step) for key, value in found.items()])
-        self._step += 1
-
-    def _note_memory(self, psutil: Any) -> None:
-        """Note what this process and those that it started hold, if that is the most until now."""
+        Returns:
+            The seconds until the next look, so that looking costs little.
+        """
+        began = time.thread_time()
         held = 0
-        this = psutil.Process()
+        this = self._psutil.Process()
         for each in (this, *this.children(recursive=True)):
             try:
                 held += each.memory_info().rss
-            except psutil.Error:  # it has ended meanwhile, or is another user's
+            except self._psutil.Error:  # it has ended meanwhile, or is another user's
                 continue
         self._peak("memory_megabytes", held / _MEGABYTE)
+        return max(_LOOKS, (time.thread_time() - began) / _MOST_SHARE)
 
-    def _note_gpus(self, sampled: Mapping[str, Any]) -> None:
-        for key, values in sampled.items():
-            if key.startswith("gpu_") and key.endswith("_memory_usage_megabytes") and values:
-                self._peak(key.replace("_usage", ""), float(values[-1]))
+    def _collect(self) -> None:
+        for each in self._monitors:
+            each.collect_metrics()
+            for key, values in each.metrics.items():
+                if key.startswith("gpu_") and key.endswith("_memory_usage_megabytes"):
+                    self._peak(key.replace("_usage", ""), float(values[-1]))
+
+    def _log_collected(self) -> None:
+        for each in self._monitors:
+            self._log("", each.aggregate_metrics())
+            each.clear_metrics()
+        self._step += 1
+
+    def _log(self, prefix: str, found: Mapping[str, float]) -> None:
+        name = f"{self._prefix}{prefix}"
+        self._run.put([records.Metric(f"{name}{key}", float(value), self._step) for key, value in found.items()])
 
     def _peak(self, key: str, value: float) -> None:
         self._peaks[key] = round(max(value, self._peaks.get(key, 0.0)), 1)
