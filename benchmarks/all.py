@@ -32,6 +32,7 @@ _RUNS = [
     "fanout.py --tasks=2000 --rounds=1",
     "growth.py",
     "tune.py",
+    "system_metrics.py",
 ]
 
 

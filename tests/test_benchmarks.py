@@ -49,6 +49,7 @@ def test_a_sequence_counts_the_runs_of_each_contestant() -> None:
         "training.py",
         "tracing.py --tasks 5",
         "tune.py --tasks 16 --parallel 4",
+        "system_metrics.py --body 1",
     ],
 )
 def test_each_benchmark_runs_and_counts_right(command: str) -> None:
