@@ -5,6 +5,7 @@ PyTorch is not among the tests' packages, for its size: ``pip install torch`` be
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -23,7 +24,6 @@ pytest.importorskip("torch.distributed.run", reason="PyTorch is not installed: p
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
-RESTARTS = 20
 
 
 @task(track=Track(system_metrics=True))
@@ -36,11 +36,13 @@ def fit(folder: Path, nodes: int, deaths: int) -> list[int]:
     script = [str(Path(__file__).with_name("torch_rank.py")), str(folder), str(deaths)]
     path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     told = {**os.environ, **flowml.child_environment(), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    told["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # else PyTorch 2.13's ranks meet the addresses of those before
     started = []
     for node in range(nodes):
-        place = [f"--nnodes={nodes}", f"--node-rank={node}", f"--master-port={port}", "--master-addr=127.0.0.1"]
+        place = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=test"]
+        place.append(f"--rdzv-conf=is_host={int(node == 0)}")
         with (folder / f"log_{node}").open("w") as log:
-            command = [*torchrun, *place, f"--max-restarts={deaths}", *script]
+            command = [*torchrun, *place, f"--max-restarts={2 * deaths}", *script]
             started.append(subprocess.Popen(command, env=told, stdout=log, stderr=log))
     return [each.wait(600) for each in started]
 
@@ -67,12 +69,13 @@ def test_two_nodes_of_two_ranks(client: MlflowClient, tmp_path: Path) -> None:
         assert f"system/node_{node}/cpu_utilization_percentage" in run.data.metrics
 
 
-def test_elastic_restarts_log_to_one_run(client: MlflowClient, tmp_path: Path) -> None:
+@pytest.mark.parametrize("nodes, deaths", [(1, 20), (2, 2)])
+def test_elastic_restarts_log_to_one_run(client: MlflowClient, tmp_path: Path, nodes: int, deaths: int) -> None:
     """However often torchrun begins the ranks again, they log to the run of the task, and none is missed at the end."""
-    assert training(tmp_path, nodes=1, deaths=RESTARTS) == [0], (tmp_path / "log_0").read_text()
-    assert len((tmp_path / "died").read_text()) == RESTARTS
+    assert training(tmp_path, nodes, deaths) == [0] * nodes, (tmp_path / "log_0").read_text()
+    assert len((tmp_path / "died").read_text()) == deaths
     run = run_of(client, "fit")
     assert len(all_runs(client)) == len([training, fit])
     assert len(client.get_metric_history(run.info.run_id, "loss")) >= 4
-    assert f'"restart": {RESTARTS}' in run.data.tags["flowml.rank.1"]
+    assert json.loads(run.data.tags["flowml.rank.1"])["state"] == "finished"
     assert "flowml.ranks_lost" not in run.data.tags
