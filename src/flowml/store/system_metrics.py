@@ -112,8 +112,8 @@ class Sampler:
         for each in self._monitors:
             each.collect_metrics()
             for key, values in each.metrics.items():
-                if key.startswith("gpu_") and key.endswith("_memory_usage_megabytes"):
-                    self._peak(key.replace("_usage", ""), float(values[-1]))
+                if key.startswith("gpu_") and key.endswith("memory_usage_megabytes"):
+                    self._peak(key.replace("memory_usage", "memory"), float(values[-1]))
 
     def _log_collected(self) -> None:
         for each in self._monitors:

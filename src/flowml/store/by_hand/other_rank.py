@@ -7,7 +7,6 @@ the first rank, so that no script has to ask which rank it is on.
 from __future__ import annotations
 
 import functools
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -51,8 +50,6 @@ _REGISTRY = (
 
 _goes_through: ContextVar[bool] = ContextVar("flowml_rank_goes_through", default=False)
 _of_process: OtherRank | None = None  # also answers for threads that the script began without a context
-_installing = threading.Lock()
-_installed: list[bool] = []
 
 
 class OtherRank:
@@ -214,33 +211,29 @@ def _here() -> OtherRank | None:
     return session if isinstance(session, OtherRank) else None
 
 
+@functools.cache
 def _install() -> None:
     """Wrap the methods of MLflow's client that write, once for the process."""
     import mlflow
     from mlflow import MlflowClient
     from mlflow.models import Model
 
-    with _installing:
-        fluent.install()
-        if _installed:
-            return
-        _installed.append(True)
-        for name in (*_METRICS, *_FILES, *_OTHERS, *_REGISTRY):
-            _wrap(MlflowClient, name)
-        register, original = mlflow.register_model, Model.log.__func__
+    fluent.install()
+    for name in (*_METRICS, *_FILES, *_OTHERS, *_REGISTRY):
+        _wrap(MlflowClient, name)
+    register, original = mlflow.register_model, Model.log.__func__
 
-        @functools.wraps(register)
-        def register_model(model_uri: str, name: str, *args: Any, **kwargs: Any) -> ModelVersion:
-            return register(model_uri, name, *args, **kwargs) if _here() is None else _version(name)
+    @functools.wraps(register)
+    def register_model(model_uri: str, name: str, *args: Any, **kwargs: Any) -> ModelVersion:
+        return register(model_uri, name, *args, **kwargs) if _here() is None else _version(name)
 
-        mlflow.register_model = register_model
+    @functools.wraps(original)
+    def log(cls: type[Model], *args: Any, **kwargs: Any) -> Any:
+        other = _here()
+        return original(cls, *args, **kwargs) if other is None else other.log_model(kwargs)
 
-        @functools.wraps(original)
-        def log(cls: type[Model], *args: Any, **kwargs: Any) -> Any:
-            other = _here()
-            return original(cls, *args, **kwargs) if other is None else other.log_model(kwargs)
-
-        Model.log = classmethod(log)  # type: ignore[method-assign]
+    mlflow.register_model = register_model
+    Model.log = classmethod(log)  # type: ignore[method-assign]
 
 
 def _wrap(kind: type, name: str) -> None:

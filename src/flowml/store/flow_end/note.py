@@ -138,7 +138,7 @@ def _machine(children: Iterable[ChildRun]) -> Iterator[str]:
             lost.append(f"* {formats.text(child.name, most=60)}: {formats.text(child.ranks_lost, most=300)}")
         for key, value in child.metrics.items():
             if PEAK in key and key.startswith(SYSTEM):
-                name = key.removeprefix(SYSTEM).replace(PEAK, "").removesuffix("_megabytes").replace("_", " ")
+                name = key.removeprefix(SYSTEM).replace(PEAK, "").replace("_", " ").removesuffix(" megabytes")
                 peaks[name] = max(peaks.get(name, (0.0, "")), (value, child.name))
     if peaks:
         told = [f"{name} {value:,.0f}{_TOGETHER}MB in {by}" for name, (value, by) in sorted(peaks.items())]
