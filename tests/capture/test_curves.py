@@ -141,3 +141,52 @@ def test_lightning(client: MlflowClient, tmp_path: Path) -> None:
 
     run = check(watch, train, flavor="pytorch", metric="loss_epoch", steps=5)
     assert [file.path for file in client.list_artifacts(run.info.run_id, "checkpoints")]
+
+
+@pytest.mark.slow
+def test_transformers(client: MlflowClient, tmp_path: Path) -> None:
+    """The trainer of transformers logs to the task's run by its own callback, and opens no other."""
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    pytest.importorskip("accelerate", reason="accelerate is not installed")
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+
+    watch = Watch(client)
+
+    class Line(PreTrainedModel):  # type: ignore[misc]
+        config_class = PretrainedConfig
+
+        def __init__(self) -> None:
+            super().__init__(PretrainedConfig())
+            self.layer = torch.nn.Linear(3, 1)
+
+        def forward(self, x: Any, labels: Any) -> dict[str, Any]:
+            return {"loss": ((self.layer(x)[:, 0] - labels) ** 2).mean()}
+
+    class Looking(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: object, **__: object) -> None:
+            watch.look("loss")
+
+    def train() -> None:
+        rows = [{"x": x, "labels": y} for x, y in zip(X, Y, strict=True)]
+        chosen = TrainingArguments(
+            output_dir=str(tmp_path), max_steps=5, logging_steps=1, report_to="mlflow", save_strategy="no", use_cpu=True
+        )
+        Trainer(Line(), chosen, train_dataset=rows, callbacks=[Looking()]).train()
+
+    check(watch, train, flavor="transformers", metric="loss", steps=5)
+
+
+@pytest.mark.slow
+def test_keras(client: MlflowClient) -> None:
+    """Keras has its epochs in MLflow while it trains."""
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    watch = Watch(client)
+
+    def train() -> None:
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(optimizer="sgd", loss="mse")
+        looking = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: watch.look("loss"))
+        model.fit(X, Y, epochs=5, callbacks=[looking], verbose=0)
+
+    check(watch, train, flavor="keras", metric="loss", steps=5)
