@@ -34,18 +34,15 @@ class Beside:
         if self.samples:
             self._sampler = store.Sampler(run)
 
-    def end_sampling(self) -> None:
-        """Take the last sample."""
+    def end(self, run: store.Run) -> list[records.Record]:
+        """Take the last sample, and name the processes that joined the run and did not end as they should.
+
+        Raises:
+            TrackingError: If MLflow fails, which knows of processes elsewhere.
+        """
         sampler, self._sampler = self._sampler, None
         if sampler:
             sampler.stop()
-
-    def lost_ranks(self, run: store.Run) -> list[records.Record]:
-        """Name the processes that joined the run and did not end as they should: MLflow knows of those elsewhere.
-
-        Raises:
-            TrackingError: If MLflow fails.
-        """
         if not self.has_ranks:
             return []
         self.has_ranks = False

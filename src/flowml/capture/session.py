@@ -1,7 +1,4 @@
-"""The story of one tracked call.
-
-Open its run, describe what goes in, let the user's code work, describe what comes out, close.
-"""
+"""The story of one tracked call: open its run, describe what goes in and what comes out, close."""
 
 from __future__ import annotations
 
@@ -269,10 +266,8 @@ class Session:
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)
-        with self.guard("sample the machine", raising=False):
-            self.beside.end_sampling()
         with self.guard("ask which ranks have ended", raising=False):
-            about += self.beside.lost_ranks(self.run)
+            about += self.beside.end(self.run)
         with self.guard("close the run", raising=False):
             if self.deferred is None:
                 self._verdict = None
@@ -395,10 +390,9 @@ def made_current(session: Session | None) -> Iterator[None]:
 
 
 def _note_fork() -> None:
-    """Count a process that is forked in a call among those that may join its run."""
-    if (session := _current.get()) is not None:
+    if session := _current.get():
         session.beside.has_ranks = session.run is not store.NO_RUN
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # a process that is forked in a call may join its run
     os.register_at_fork(after_in_parent=_note_fork)

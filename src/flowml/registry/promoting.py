@@ -11,9 +11,9 @@ from prefect.context import TaskRunContext
 
 from flowml.capture import attempts, contexts
 from flowml.capture.inside import current_run
+from flowml.capture.links.telling import Here
 from flowml.capture.reading import connection_here
 from flowml.capture.session import current
-from flowml.capture.telling import Here
 from flowml.decorators import task
 from flowml.errors import RegistryError
 from flowml.events.emitting import emit

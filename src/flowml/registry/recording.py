@@ -11,9 +11,9 @@ from prefect.context import TaskRunContext
 from flowml import describe, formats, mlflow_limits, records
 from flowml.capture import attempts
 from flowml.capture.links.artifacts import Links
+from flowml.capture.links.telling import tell
 from flowml.capture.reading import connection_here
 from flowml.capture.session import Session, current
-from flowml.capture.telling import tell
 from flowml.errors import RegistryError
 from flowml.events import vocabulary
 from flowml.registry import evidence, moves

@@ -22,7 +22,7 @@ from prefect.logging import get_run_logger
 from pydantic import ValidationError
 
 from flowml import formats
-from flowml.capture.telling import tell
+from flowml.capture.links.telling import tell
 from flowml.events import vocabulary
 
 if TYPE_CHECKING:

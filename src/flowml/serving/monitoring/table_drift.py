@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from flowml.capture.telling import Here, tell
+from flowml.capture.links.telling import Here, tell
 from flowml.events import vocabulary
 from flowml.serving.monitoring.column_drift import ColumnDrift, Embed, Kind, Texts, by_words, compare
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowml.capture import contexts
-from flowml.capture.inside import current_run
 from flowml.capture.links import urls
+from flowml.capture.session import current
 from flowml.events import emitting, reporting, vocabulary
 from flowml.events.vocabulary import Event
 
@@ -38,7 +38,10 @@ class Here:
     """
 
     def __init__(self) -> None:
-        flow, task, run = contexts.flow_here(), contexts.task_here(), current_run()
+        flow, task, run, session = contexts.flow_here(), contexts.task_here(), None, current()
+        if session is not None:
+            with session.guard("tell of the run", raising=False):
+                run = session.run.info
         flow_run = flow.flow_run if flow else None
         deployment = str(flow_run.deployment_id) if flow_run and flow_run.deployment_id else None
         tags = {
