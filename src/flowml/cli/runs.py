@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
@@ -107,6 +108,8 @@ def run(
     /,
     *,
     param: Annotated[tuple[str, ...], cyclopts.Parameter(name=["--param", "-p"], negative="")] = (),
+    parameters: Path | None = None,
+    outcome: Path | None = None,
     watch: bool = False,
 ) -> None:
     """Run a flow, and say at its end how it went; ends with 0 if it completed, else with 1.
@@ -116,13 +119,16 @@ def run(
         flowml run flows/train.py
         flowml run flows/train.py:training --param target=label --watch
         flowml run flows/hello.py --param 'names=["Ada", "Grace"]'
+        flowml run flows/train.py --parameters today.json --outcome outcome.json    for another program
 
     Args:
         flow: path.py:name or package.module:name; without a name, the only flow that is defined there.
         param: One of its parameters, as name=value; text of the declared type, or JSON. May be repeated.
+        parameters: A file with parameters, as a JSON object. One that --param names counts more.
+        outcome: A file that is told the state, the result as JSON, and both pages. SIGTERM cancels the flow then.
         watch: In a terminal, show its tasks while it runs.
     """
-    from flowml.ops.launch.start import run
+    from flowml.ops.launch.start import Order, run
 
     with exit_on_error():
-        sys.exit(0 if run(flow, param, watch=watch) else 1)
+        sys.exit(0 if run(flow, param, Order(watch=watch, parameters=parameters, outcome=outcome)) else 1)

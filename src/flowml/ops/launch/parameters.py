@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml.capture.engine.attempt import hints_of
@@ -16,12 +17,32 @@ if TYPE_CHECKING:
 _NAMED = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
 
 
-def parameters(flow: prefect.Flow[Any, Any], words: Iterable[str]) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
+    """Read parameters out of a file, which holds them as a JSON object.
+
+    Raises:
+        LookupError: If it does not.
+    """
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"--parameters cannot be {str(file)!r}: it is a file with a JSON object, and {error}."
+        raise LookupError(msg) from None
+    if not isinstance(values, dict):
+        msg = f"--parameters cannot be {str(file)!r}: it holds a {type(values).__name__}, and not a JSON object."
+        raise LookupError(msg)  # noqa: TRY004 - what was typed is wrong, as everywhere in here
+    return values
+
+
+def parameters(
+    flow: prefect.Flow[Any, Any], words: Iterable[str], given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Make a flow's parameters.
 
     Args:
         flow: The flow.
         words: Each as ``name=value``: text of the declared type, or JSON.
+        given: Others, which are values already; those that are typed count more.
 
     Raises:
         LookupError: If one is unknown, missing, given twice, or cannot be of its type.
@@ -29,13 +50,14 @@ def parameters(flow: prefect.Flow[Any, Any], words: Iterable[str]) -> dict[str, 
     declared = inspect.signature(flow.fn).parameters
     names = [name for name, one in declared.items() if one.kind in _NAMED]
     takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in declared.values())
-    hints, values = hints_of(flow.fn), dict[str, Any]()
-    for name, text in split(words, example=names[0] if names else "n").items():
+    hints, values = hints_of(flow.fn), dict(given or {})
+    typed_words = split(words, example=names[0] if names else "n")
+    for name in [*values, *typed_words]:
         if name not in names and not takes_any:
             hint = nearest_or_some(name, names) if names else "It has none."
             msg = f"The flow {flow.name!r} has no parameter {name!r}. {hint}"
             raise LookupError(msg)
-        values[name] = typed(name, text, hints.get(name, Any))
+    values |= {name: typed(name, text, hints.get(name, Any)) for name, text in typed_words.items()}
     missing = [name for name in names if declared[name].default is inspect.Parameter.empty and name not in values]
     if missing:
         wanted = " ".join(f"--param {name}=..." for name in missing)
