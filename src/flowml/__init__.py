@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from flowml.serving.monitoring.table_drift import Drift, measure_drift
     from flowml.serving.monitoring.tables import ServedTables, served_tables
     from flowml.serving.monitoring.training import training_rows
+    from flowml.store.parent_run import airflow_parent
     from flowml.tuning.reporting import report
     from flowml.tuning.spaces import Choice, Float, Int
     from flowml.tuning.study import Study
@@ -110,6 +111,7 @@ __all__ = [
     "TrackingError",
     "TuningError",
     "Verdict",
+    "airflow_parent",
     "approve",
     "carry",
     "child_environment",
@@ -182,6 +184,7 @@ _HOMES = {
     "serving.monitoring.table_drift": ["Drift", "measure_drift"],
     "serving.monitoring.tables": ["ServedTables", "served_tables"],
     "serving.monitoring.training": ["training_rows"],
+    "store.parent_run": ["airflow_parent"],
     "tuning.reporting": ["report"],
     "tuning.spaces": ["Choice", "Float", "Int"],
     "tuning.study": ["Study"],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import formats, mlflow_limits, process, records, settings
 from flowml.storable import clean, legal_key
+from flowml.store import dag_run
 from flowml.store.backend import mlflow_state
 from flowml.store.backend.connection import Connection, Reached, connect
 from flowml.store.backend.in_force import uses_mlflows_own
@@ -22,6 +22,7 @@ from flowml.store.flow_end.orphans import End, close_with_those_below
 from flowml.store.journal.background import send_what_was_left
 from flowml.store.lazy_store import LazyStore
 from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere, joined
+from flowml.store.parent_run import process_tags, run_of
 from flowml.store.runs import NO_RUN, ParentsRun, Run
 from flowml.store.sending.answers import Delay, delay_below
 from flowml.store.sending.queue import Experiment, NewRun, Outgoing
@@ -180,10 +181,17 @@ def _open_root(opening: _Opening, reached: Reached | None) -> Run:
         users = joined(store, records.CurrentRun(run_id, experiment_id, run_id, None))
         return opening.create(store, users, lambda: Experiment(experiment_id), is_root=True)
     strict = (opening.track.on_error or settings.on_error()) == "raise"
-    destination = Destination(opening.experiment, opening.identity.owner, strict=strict, reached=reached)
+    of_airflow = dag_run.of_environment() if settings.current().adopt_active_run else None
+    owner = of_airflow.dag if of_airflow else opening.identity.owner
+    destination = Destination(opening.experiment, owner, strict=strict, reached=reached)
     if settings.current().journal:
         send_what_was_left()
-    return opening.create(LazyStore(destination), None, destination.experiment, is_root=True)
+    store = LazyStore(destination)
+    if of_airflow is None:
+        return opening.create(store, None, destination.experiment, is_root=True)
+    told = dataclasses.replace(opening.identity, tags={**opening.identity.tags, **of_airflow.tags})
+    under = run_of(of_airflow, store, opening.identity.started)
+    return dataclasses.replace(opening, identity=told).create(store, under, destination.experiment, is_root=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -215,7 +223,7 @@ class _Opening:
         """
         identity, is_flow = self.identity, self.identity.kind == "flow"
         users = {legal_key(key)[: mlflow_limits.KEY]: value for key, value in self.track.tags.items()}
-        tags = {**users, **_process_tags(), **_way_back(identity), **identity.tags, **users}  # first, and they count
+        tags = {**users, **process_tags(), **_way_back(identity), **identity.tags, **users}  # first, and they count
         tags |= {"flowml.kind": identity.kind, "flowml.attempt": str(identity.attempt)}
         if is_flow or above is None or is_elsewhere(above):  # the others are in their process
             tags |= process.tags()
@@ -241,12 +249,3 @@ def _way_back(identity: records.Identity) -> Mapping[str, str]:
     """Return a task's run's note, which leads to Prefect: MLflow's UI shows tags as text; a flow's comes at its end."""
     page = identity.tags.get("prefect.task_run_url") if identity.kind == "task" else None
     return {NOTE: formats.link("Task run in Prefect", page)} if page else {}
-
-
-@cache
-def _process_tags() -> Mapping[str, str]:
-    """Return the tags that are the same for every run of this process: user, source, commit, flowml's version."""
-    from mlflow.tracking.context.registry import resolve_tags
-
-    same = {tag: value for tag, value in resolve_tags().items() if not tag.startswith(("prefect.", "flowml."))}
-    return {**same, "flowml.version": version("prefect-flowml")}

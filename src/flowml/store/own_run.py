@@ -272,7 +272,7 @@ class OwnRun(JoinedRun):
         self.held = HeldParams() if identity.retries else None
         if self._is_flow or above is None:
             journaled.begin(out)  # of a task it is written with its inputs, which come before its body
-        if above is None:
+        if above is None or (out.new and out.new.is_root):
             store.when_fixed(lambda _: journaled.note_store(out))
         store.when_fixed(lambda connection: writer_of(connection).tell(out))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowml import process, records
 from flowml.errors import TrackingError
+from flowml.store import dag_run
 from flowml.store.backend.mlflow_state import APART, ELSEWHERE
 from flowml.store.journal.journal import TAG
 from flowml.store.sending import batches, journaled, sql_insert
@@ -67,13 +68,28 @@ def _create(connection: Connection, out: Outgoing, new: NewRun, known: Mapping[s
     if entity is None:
         tags = {**new.tags, **_leading(new, experiment_id), **known, TAG: out.key}
         out.was_tried = True
-        entity = client.create_run(experiment_id, new.started, batches.tags_of(tags), new.name)
-        if not entity.info.run_id:  # MLflow's client reads an empty answer, such as a proxy's, as a run without one
-            msg = "the answer to a new run holds no run; MLflow does not answer so"
-            raise ConnectionError(msg)
+        entity = (_shared if new.is_shared else _new)(client, new, experiment_id, tags)
         if above and above.experiment_id != experiment_id:
             client.set_tag(above.run_id, f"{APART}{entity.info.run_id}", experiment_id)
     _was_created(out, new, str(entity.info.run_id), experiment_id, entity)
+
+
+def _new(client: MlflowClient, new: NewRun, experiment_id: str, tags: Mapping[str, str]) -> Run:
+    entity = client.create_run(experiment_id, new.started, batches.tags_of(tags), new.name)
+    if not entity.info.run_id:  # MLflow's client reads an empty answer, such as a proxy's, as a run without one
+        msg = "the answer to a new run holds no run; MLflow does not answer so"
+        raise ConnectionError(msg)
+    return entity
+
+
+def _shared(client: MlflowClient, new: NewRun, experiment_id: str, tags: Mapping[str, str]) -> Run:
+    """Find the run that another process made, or make it; of several that are made at once one is left."""
+    key = tags[TAG]
+    with dag_run.being_made(key):
+        found = dag_run.find(client, experiment_id, key)
+        if found:
+            return dag_run.go_on(client, found)
+        return dag_run.only(client, _new(client, new, experiment_id, tags))
 
 
 def _id_of(connection: Connection, experiment: Experiment) -> str:
@@ -229,7 +245,7 @@ def _was_created(out: Outgoing, new: NewRun, run_id: str, experiment_id: str, en
     if new.follows:
         new.follows.tags["flowml.next_run_id"] = run_id
     is_below = above is not None and above.experiment_id == experiment_id and not new.is_root
-    if not is_below:
+    if not (is_below or new.is_shared):
         out.tags["flowml.root_run_id"] = run_id
     root_run_id = above.root_run_id if above and is_below else run_id
     out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))

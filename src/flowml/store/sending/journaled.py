@@ -187,6 +187,7 @@ def _header(out: Outgoing) -> dict[str, Any]:
             "above": _reference(new.above),
             "reopens": new.reopens,
             "follows": _reference(new.follows),
+            "is_shared": new.is_shared,
         }
     return found
 

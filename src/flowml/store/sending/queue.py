@@ -80,6 +80,7 @@ class NewRun:
         above: What the run it hangs under has to send, its creation too; None for a root.
         reopens: The Prefect flow run whose run is gone on with, if there is one already.
         follows: What the attempt before this one has to send.
+        is_shared: Whether other processes make the same run, of which one is to be: that of a DAG run.
     """
 
     name: str
@@ -90,6 +91,7 @@ class NewRun:
     above: Outgoing | None = None
     reopens: str | None = None
     follows: Outgoing | None = None
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

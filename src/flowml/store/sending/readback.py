@@ -146,6 +146,7 @@ class Reader:
             above=other(new["above"]),
             reopens=new["reopens"],
             follows=other(new["follows"]),
+            is_shared=new.get("is_shared", False),  # older versions wrote none
         )
 
     def _add(self, one: ReadBack, entry: Entry) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from flowml import faults, records
 from flowml.errors import TrackingError
 from flowml.storable import clean
+from flowml.store import dag_run
 from flowml.store.backend import sql_tables
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
@@ -134,8 +135,9 @@ class Sender:
     def _clear(self, out: Outgoing, *, is_done: bool) -> None:
         """Take away from the journal what MLflow has; not a run that it refuses, which may have another place."""
         if out.created.done() and out.created.exception(0) is None:
-            is_over = out.closed or out.is_restored or out.new is None
-            if is_done and out.is_restored and out.new and not out.closed and not out.incoming:
+            is_shared = out.new is not None and out.new.is_shared  # how it ends is not this process's to say
+            is_over = out.closed or out.is_restored or out.new is None or is_shared
+            if is_done and out.is_restored and out.new and not (out.closed or is_shared) and not out.incoming:
                 journaled.to_be_closed(out)
             elif is_done and is_over and not out.incoming:
                 journaled.done(out)
@@ -193,6 +195,8 @@ class Sender:
         self._tell_losses(out)
         close = partial(creation.close_run, self._client, out.created.result(0).info.run_id, closing)
         is_closed = self._step(out, close, is_vital=True)
+        if out.new and dag_run.has_one(out.new.tags):
+            self._step(out, partial(dag_run.tell_end, self._client, out.created.result(0).info, out.new.tags))
         is_first, out.closed = not out.is_ended, True
         if ending:
             out.is_ended = True
