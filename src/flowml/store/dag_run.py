@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowml import formats, records, settings
+from flowml import formats, settings
 from flowml.store.backend.mlflow_state import APART
 from flowml.store.backend.paging import paged
 from flowml.store.journal.journal import TAG
@@ -115,15 +115,15 @@ def only(client: MlflowClient, made: Run) -> Run:
     return first
 
 
-def tell_end(client: MlflowClient, info: records.CurrentRun, tags: Mapping[str, str]) -> None:
+def tell_end(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
     """Let the DAG run's run say how its flows ended, now that one has; nothing if another one still runs.
 
     Args:
         client: MLflow's client.
-        info: The flow's run.
+        run_id: The flow's run.
         tags: The tags that it was created with.
     """
-    flow = client.get_run(info.run_id)
+    flow = client.get_run(run_id)
     above = flow.data.tags.get(_PARENT) or flow.data.tags.get("flowml.parent_run_id")
     if not above:
         return
@@ -132,7 +132,7 @@ def tell_end(client: MlflowClient, info: records.CurrentRun, tags: Mapping[str, 
         return  # a run of the user's own, which was active
     first = find(client, parent.info.experiment_id, _key_of(tags)) or parent
     if first.info.run_id != above:
-        client.set_tag(info.run_id, _PARENT, first.info.run_id)  # both were made at the same moment: this one goes
+        client.set_tag(run_id, _PARENT, first.info.run_id)  # both were made at the same moment: this one goes
         client.delete_run(above)
     settle(client, first)
 

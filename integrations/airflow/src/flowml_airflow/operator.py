@@ -73,7 +73,6 @@ class FlowmlOperator(BaseOperator):
             given.write_text(self._parameters_as_json(), "utf-8")
             code = self._run(context, given, outcome)
             said = _read(outcome)
-        self._push(context, said)
         return self._result(code, said)
 
     def on_kill(self) -> None:
@@ -98,19 +97,21 @@ class FlowmlOperator(BaseOperator):
             raise AirflowFailException(msg)
         self.log.info("Running the flow %s with %s in %s", self.flow, self.python, folder or Path.cwd())
         process = self._process = FlowProcess(words, environment, folder, self._say)
-        shown = False
-
-        def show_page() -> None:
-            nonlocal shown
-            if not shown and outcome.exists():
-                shown = True
-                self._push(context, _read(outcome))
-
+        pages = _Pages(context["ti"], outcome)
         try:
-            return process.wait(show_page)
+            return process.wait(pages.push)
         finally:
             if process.code is None:  # Airflow's time is over, or the task is told to stop
                 self.on_kill()
+            self._push_last(pages, was_stopped=process.was_stopped)
+
+    def _push_last(self, pages: _Pages, *, was_stopped: bool) -> None:
+        try:
+            pages.push()
+        except Exception:
+            if not was_stopped:
+                raise
+            self.log.debug("Airflow takes no XCom any more", exc_info=True)  # it has given the task up
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)
@@ -128,11 +129,6 @@ class FlowmlOperator(BaseOperator):
                 "or false, lists and mappings of these; name what is larger by its path."
             )
             raise AirflowFailException(msg) from None
-
-    def _push(self, context: Any, said: Mapping[str, Any]) -> None:
-        for key, url in ((PREFECT_URL, said.get("prefect_url")), (MLFLOW_URL, said.get("mlflow_url"))):
-            if url:
-                context["ti"].xcom_push(key=key, value=url)
 
     def _result(self, code: int, said: Mapping[str, Any]) -> Any:
         state = said.get("state")
@@ -157,6 +153,22 @@ class FlowmlOperator(BaseOperator):
         why = f": {said['error']}" if said.get("error") else ""
         msg = f"The flow {self.flow} is {state}{why}"
         raise AirflowException(msg)
+
+
+class _Pages:
+    """Gives the task's buttons their addresses, as soon as the flow's process tells them."""
+
+    def __init__(self, instance: Any, outcome: Path) -> None:
+        self._instance = instance
+        self._outcome = outcome
+        self._left = {PREFECT_URL: "prefect_url", MLFLOW_URL: "mlflow_url"}
+
+    def push(self) -> None:
+        said = _read(self._outcome) if self._left else {}
+        for key, name in list(self._left.items()):
+            if url := said.get(name):
+                del self._left[key]
+                self._instance.xcom_push(key=key, value=url)
 
 
 def context_variables(context: Any) -> dict[str, str]:

@@ -80,7 +80,7 @@ def timed_out():
         task_id="endless",
         flow=f"{FLOWS}:endless",
         parameters={"marker": f"{MARKERS}/timed_out"},
-        execution_timeout=timedelta(seconds=25),
+        execution_timeout=timedelta(seconds=45),
         **RUNS,
     )
 
@@ -98,7 +98,7 @@ def stubborn():
         task_id="stubborn",
         flow=f"{FLOWS}:stubborn",
         parameters={"marker": f"{MARKERS}/stubborn"},
-        execution_timeout=timedelta(seconds=20),
+        execution_timeout=timedelta(seconds=40),
         grace=2,
         **RUNS,
     )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import FlowmlError
+from flowml.ops.launch.summary import own_run
 from flowml.store.backend.connection import connect
 from flowml.store.flow_end import losses
 
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     import prefect
     from mlflow.entities import Run
     from prefect.client.schemas.objects import FlowRun, State
+
+_PATIENCE, _EACH = 60.0, 0.5  # seconds that a flow's run in MLflow is looked for, and between two looks
 
 
 class Outcome:
@@ -27,10 +33,12 @@ class Outcome:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._said: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._is_over = threading.Event()
         self.flow_run_id: str | None = None
 
     def told_by(self, flow: prefect.Flow[Any, Any]) -> prefect.Flow[Any, Any]:
-        """Return the flow with a hook that writes which flow run it is, as soon as it runs: its page can be opened."""
+        """Return the flow with a hook that writes which run it is, as soon as it runs: its pages can be opened."""
 
         def tell_where_it_runs(flow: prefect.Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
             from flowml.capture.links.urls import page_of
@@ -39,6 +47,7 @@ class Outcome:
                 self.flow_run_id = str(flow_run.id)
                 page = page_of("flow-run", flow_run.id)
                 self._write(flow=flow.name, state=state.name, flow_run_id=self.flow_run_id, prefect_url=page)
+                threading.Thread(target=self._look, args=(flow.name,), name="flowml-outcome", daemon=True).start()
 
         return flow.with_options(on_running=[*flow.on_running_hooks, tell_where_it_runs])
 
@@ -52,19 +61,36 @@ class Outcome:
             result: What it returned.
             error: Why it failed.
         """
+        self._is_over.set()
         said, problem = self._as_json(result)
         self._write(flow=flow, state=state, result=said, result_problem=problem, error=error)
         if run is None:
             return
         tags = run.data.tags
-        self._write(mlflow_run_id=run.info.run_id, mlflow_parent_run_id=tags.get("mlflow.parentRunId"))
-        self._write(mlflow_status=run.info.status, lost=list(losses.in_tags(tags)))
-        self._write(flow_run_id=tags.get("prefect.flow_run_id", self.flow_run_id))
+        self._write_run(run)
+        self._write(
+            mlflow_status=run.info.status,
+            lost=list(losses.in_tags(tags)),
+            flow_run_id=tags.get("prefect.flow_run_id", self.flow_run_id),
+            prefect_url=tags.get("prefect.flow_run_url") or self._said.get("prefect_url"),
+        )
+
+    def _look(self, flow: str) -> None:
+        """Look for the flow's run in MLflow, which is created beside the flow's code, and tell where it is."""
+        until = time.monotonic() + _PATIENCE
+        while not self._is_over.wait(_EACH) and time.monotonic() < until:
+            with suppress(Exception):  # what there is to say of MLflow is said at the flow's end
+                if run := own_run(flow):
+                    return self._write_run(run)
+        return None
+
+    def _write_run(self, run: Run) -> None:
         try:
             page = connect().page_of(run.info.experiment_id, run.info.run_id)
         except FlowmlError:
             page = None  # it was there a moment ago: the flow's log tells
-        self._write(mlflow_url=page, prefect_url=tags.get("prefect.flow_run_url") or self._said.get("prefect_url"))
+        parent = run.data.tags.get("mlflow.parentRunId")
+        self._write(mlflow_run_id=run.info.run_id, mlflow_parent_run_id=parent, mlflow_url=page)
 
     @staticmethod
     def _as_json(result: Any) -> tuple[Any, str | None]:
@@ -75,10 +101,11 @@ class Outcome:
             return None, f"The flow returned a {type(result).__name__}, which cannot be written as JSON: {error}"
 
     def _write(self, **facts: Any) -> None:
-        self._said |= facts
-        beside = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-        beside.write_text(json.dumps(self._said), "utf-8")
-        beside.replace(self._file)
+        with self._lock:
+            self._said |= facts
+            beside = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+            beside.write_text(json.dumps(self._said), "utf-8")
+            beside.replace(self._file)
 
 
 def error_in(run: Run | None, state: Any) -> str | None:

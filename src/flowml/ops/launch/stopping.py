@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 from flowml import formats
+from flowml.store import dag_run
 from flowml.store.backend.connection import connect
 from flowml.store.backend.failures import explained
 
@@ -83,4 +84,6 @@ def _tell_mlflow(run: Run) -> Run:
         client, run_id = connection.client, run.info.run_id
         client.set_tag(run_id, "prefect.state", CANCELLED)
         client.set_terminated(run_id, status="KILLED", end_time=run.info.end_time or formats.now())
+        if dag_run.has_one(run.data.tags):
+            dag_run.tell_end(client, run_id, run.data.tags)
         return client.get_run(run_id)

@@ -196,7 +196,7 @@ class Sender:
         close = partial(creation.close_run, self._client, out.created.result(0).info.run_id, closing)
         is_closed = self._step(out, close, is_vital=True)
         if out.new and dag_run.has_one(out.new.tags):
-            self._step(out, partial(dag_run.tell_end, self._client, out.created.result(0).info, out.new.tags))
+            self._step(out, partial(dag_run.tell_end, self._client, out.created.result(0).info.run_id, out.new.tags))
         is_first, out.closed = not out.is_ended, True
         if ending:
             out.is_ended = True
