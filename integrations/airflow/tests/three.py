@@ -24,7 +24,7 @@ def until(holds: Callable[[], Any], seconds: float, otherwise: str) -> Any:
     while time.monotonic() < end:
         if found := holds():
             return found
-        time.sleep(0.5)
+        time.sleep(2)
     raise AssertionError(otherwise)
 
 
@@ -111,7 +111,7 @@ class Airflow:
         except urllib.error.HTTPError:
             return False
 
-    def wait(self, dag: str, run: str, seconds: float = 300) -> str:
+    def wait(self, dag: str, run: str, seconds: float = 900) -> str:
         """Wait for the end of a DAG run, and return its state."""
 
         def state() -> str | None:
