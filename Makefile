@@ -21,7 +21,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all lint type check oldest compat bench soak docs pictures lock clean
+.PHONY: help setup demo test test-all test-airflow lint type check oldest compat bench soak docs pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,16 @@ oldest: $(READY) ## the tests of what flowml relies on, with the oldest Prefect 
 
 compat: $(READY) ## the quick tests on each Python of this machine, and on the oldest and newest libraries admitted
 	@$(BIN)/python tools/compat.py
+
+# Airflow's newest 2.11 takes what was there when it was made: it bounds little itself.
+test-airflow: $(READY) ## minutes: integrations/airflow under real schedulers, Airflow 2.11 and 3 in environments of their own
+	@for one in "2 apache-airflow==2.11.0 --exclude-newer=2025-06-15" "3 apache-airflow>=3,<4"; do \
+		set -- $$one; here=build/airflow$$1/bin/python; shift; \
+		test -x $$here || $(BIN)/uv venv --quiet --python $(BIN)/python $${here%/bin/python} || exit 1; \
+		$(BIN)/uv pip install --quiet --python $$here pytest "$$@" || exit 1; \
+		$(BIN)/uv pip install --quiet --python $$here --no-deps --editable integrations/airflow || exit 1; \
+		$$here -W ignore -m pytest -q -p no:cacheprovider --rootdir integrations/airflow integrations/airflow/tests || exit 1; \
+	done
 
 bench: $(READY) ## what tracking costs, against bare Prefect and hand-written tracking, side by side
 	@$(BIN)/python benchmarks/all.py

@@ -158,7 +158,8 @@ class Settings(BaseSettings):
         None, description="JSON file with more `prices`; relative to the project's folder."
     )
     adopt_active_run: bool = Field(
-        True, description="Put a flow's run under the MLflow run that is active when the flow is called."
+        True,
+        description="Put a flow's run under the MLflow run that is active then, or under that of Airflow's DAG run.",
     )
     mlflow_ui_url: str | None = Field(
         None, description="Where people open MLflow. Default: the tracking URI, if it is a server, else `flowml up`'s."
