@@ -85,7 +85,7 @@ def being_made(key: str) -> Iterator[None]:
 
     home = settings.home_folder()
     home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(Path(home, f"dag-run-{key[:2]}.lock"))
+    lock = FileLock(Path(home, f"dag-run-{key[:2]}.lock"), timeout=_PATIENCE)
     with suppress(Timeout):  # two may be made then, of which `only` leaves one
         lock.acquire(_PATIENCE)
     try:
