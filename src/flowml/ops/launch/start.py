@@ -89,7 +89,8 @@ def _told(flow: prefect.Flow[Any, Any], arguments: dict[str, Any], outcome: Outc
     run = own_run(flow.name)
     if ended.name == CANCELLED and ended.state is None:
         run = cancel(outcome.flow_run_id, run)
-    outcome.write(flow.name, ended.name, run, ended.result, error_in(run, ended.state) or ended.error)
+    result = asyncio.run(_awaited(ended.state.aresult())) if ended.state and ended.state.is_completed() else None
+    outcome.write(flow.name, ended.name, run, result, error_in(run, ended.state) or ended.error)
     summary(flow.name, ended.name, run)
     return ended.name == "Completed"
 
@@ -101,13 +102,11 @@ class Ended:
     Attributes:
         name: The name of the state that it ended in.
         state: The state, where Prefect gives one.
-        result: What it returned.
         error: Why it failed, where Prefect gives no state.
     """
 
     name: str
     state: Any = None
-    result: Any = None
     error: str | None = None
 
 
@@ -142,9 +141,7 @@ def ended_of(flow: prefect.Flow[Any, Any], arguments: dict[str, Any], first: Seq
     except Exception as error:  # noqa: BLE001 - the user's, or Prefect's before the flow began
         sys.stderr.write(traceback.format_exc())
         return Ended("Failed", error=f"{type(error).__name__}: {error}")
-    if not state.is_completed():
-        return Ended(str(state.name), state)
-    return Ended("Completed", state, asyncio.run(_awaited(state.aresult())))
+    return Ended("Completed" if state.is_completed() else str(state.name), state)
 
 
 async def _awaited(coroutine: Any) -> Any:
