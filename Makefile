@@ -13,6 +13,8 @@ TWO := --numprocesses 2 --dist loadfile
 export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
+# Where a company's proxy signs with its own authority, the system knows that one, and uv's list does not.
+export UV_SYSTEM_CERTS := true
 # Containers and CI machines often set this: each process would then compile all that it imports, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 # A machine that is busy or slow needs longer than Prefect's 20 seconds to start its temporary server.
