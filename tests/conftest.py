@@ -78,7 +78,7 @@ def prefect_server() -> Iterator[None]:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flowml_empty_store: Path) -> Iterator[Path]:
     """Work in an empty project folder whose embedded store is ready, with nothing set in the environment."""
     forget_what_was_said_to_mlflow()
-    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "FLOWML_"))]:
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "FLOWML_", "OPENLINEAGE_"))]:
         if name != "MLFLOW_DISABLE_TELEMETRY":
             monkeypatch.delenv(name)
     (tmp_path / "pyproject.toml").touch()

@@ -50,6 +50,8 @@ class Dataset:
     kind: str  # the type it was described from, such as "pandas.DataFrame"
     schema: Mapping[str, Any]  # in MLflow's form: {"mlflow_colspec": [...]} or {"mlflow_tensorspec": {...}}
     profile: Mapping[str, Any]  # {"num_rows": 569, "num_elements": 17070, ...}
+    source: str | None = None  # the address that it was read from, without credentials
+    revision: str | None = None  # which version of that it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,26 @@ class SpanIds(NamedTuple):
     span: str
 
 
+class LineageIds(NamedTuple):
+    """A run as a catalogue of lineage knows it, and the outermost one that it belongs to.
+
+    Attributes:
+        run: The id of the run.
+        job: The name of what was run: a flow's, or ``flow.task``.
+        namespace: Where that name is one.
+        root: The id of the outermost run.
+        root_job: The name of what that ran.
+        root_namespace: Where that name is one.
+    """
+
+    run: str
+    job: str
+    namespace: str
+    root: str
+    root_job: str
+    root_namespace: str
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """What a call in another process needs to know of the run it belongs under; it holds no credentials.
@@ -332,6 +354,7 @@ class Caller:
         key: Finds the run in MLflow, or in a journal, where MLflow cannot be reached.
         span: The trace that the call was made in, and the span, by their ids; None if it is not traced.
         foreign_tasks: Whether plain Prefect tasks that are called in it are tracked.
+        lineage: The call as a catalogue of lineage knows it; None if there is none.
     """
 
     run: CurrentRun | None
@@ -342,6 +365,7 @@ class Caller:
     key: str | None = None
     span: SpanIds | None = None
     foreign_tasks: bool = False
+    lineage: LineageIds | None = None
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Caller:
@@ -350,7 +374,7 @@ class Caller:
         Args:
             told: The fields; others are passed over.
         """
-        run, tag, span = told["run"], told["tag"], told.get("span")
+        run, tag, span, lineage = told["run"], told["tag"], told.get("span"), told.get("lineage")
         return cls(
             CurrentRun(**run) if run else None,
             told["tracking_uri"],
@@ -360,6 +384,7 @@ class Caller:
             told.get("key"),
             SpanIds(*span) if span else None,
             bool(told.get("foreign_tasks")),
+            LineageIds(*lineage) if lineage else None,
         )
 
 

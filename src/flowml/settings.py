@@ -138,6 +138,16 @@ class Settings(BaseSettings):
         description="Sample CPU, memory, disk, network and GPUs while a task works, where `Track(system_metrics=...)` "
         "does not say otherwise.",
     )
+    openlineage_url: str | None = Field(
+        None,
+        description="The OpenLineage catalogue that is told what each call read and made, such as "
+        "`http://marquez:5000`. Default: what OpenLineage's own variables or `openlineage.yml` say, if they do.",
+    )
+    openlineage_namespace: str | None = Field(
+        None,
+        description="Where the names of flows and tasks are unique, for the catalogue. Default: "
+        "`OPENLINEAGE_NAMESPACE`, else `flowml`.",
+    )
     reproduce: bool = Field(
         True,
         description="Keep with each outermost flow's run what `flowml reproduce` needs: commit, changes, "
@@ -251,6 +261,14 @@ def resolved(uri: str | None) -> str | None:
 def from_environment(name: str) -> str:
     """Return what a variable holds that somebody named; empty if it is not set."""
     return os.environ.get(name, "")
+
+
+def of_openlineage() -> dict[str, str]:
+    """Return the variables of OpenLineage's client, and the file that it would read, under ``file``."""
+    found = {name: value for name, value in os.environ.items() if name.startswith("OPENLINEAGE_")}
+    places = (found.get("OPENLINEAGE_CONFIG"), "openlineage.yml", "~/.openlineage/openlineage.yml")
+    files = [file for place in places if place and (file := Path(place).expanduser()).is_file()]
+    return {**found, **({"file": str(files[0].absolute())} if files else {})}
 
 
 def project_folder() -> Path:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from asyncio import CancelledError
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
-from flowml import describe, formats, records, settings, store
+from flowml import describe, formats, lineage, records, settings, store
 from flowml.background import PATIENCE, BackgroundJob
 from flowml.capture.beside import Beside
 from flowml.capture.call import Ahead, Call
@@ -34,13 +34,26 @@ class Session:
         hidden: Counts the secrets in what it was given and what it returns.
         rests: Whether it is a generator's, whose consumer goes on.
         span: Its place in the trace of its flow run, and what is handed on to those it calls.
+        lineage: What a catalogue of lineage is told of it.
         returns_nothing: Whether what it returns says nothing of the user's, and is not to be logged.
         beside: What goes on while its body works.
     """
 
     __slots__ = (
         *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
-        *("beside", "call", "deferred", "hidden", "metrics", "rests", "returns_nothing", "run", "said", "span"),
+        *(
+            "beside",
+            "call",
+            "deferred",
+            "hidden",
+            "lineage",
+            "metrics",
+            "rests",
+            "returns_nothing",
+            "run",
+            "said",
+            "span",
+        ),
     )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
@@ -50,6 +63,7 @@ class Session:
         self.rests = False
         self.beside = Beside(call)
         self.span: CallSpan = NO_SPAN
+        self.lineage = lineage.NO_LINEAGE
         self.returns_nothing = False
         self.deferred: tuple[Any] | None = None
         self._verdict: tuple[Verdict, list[records.Record]] | None = None  # with what tells of it
@@ -60,9 +74,8 @@ class Session:
         self._params: dict[str, str] = {}
         self.metrics: dict[str, float] = {}
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
-        self._is_watched = (
-            call.orchestrator.run_watch() is not None
-        )  # asked once: later its engine may be gone, its verdict given
+        # Asked once: later its engine may be gone, its verdict given.
+        self._is_watched = call.orchestrator.run_watch() is not None
 
     @classmethod
     def begin(cls, call: Call, *, inputs: bool = True, ahead: Ahead | None = None) -> Session:
@@ -76,11 +89,13 @@ class Session:
             if caller is None:
                 elsewhere.forget()
                 settings.reload()
+                lineage.load()
             session._open(caller, earlier, ahead or Ahead())
         try:
             session._announce()
             if session.run is not store.NO_RUN:
-                session._explain()
+                is_root = session._is_root and settings.current().reproduce
+                session._asking += explain(call, session.put, session.run.put, session.guard, is_root=is_root)
                 with session.guard("sample the machine", raising=False):
                     session.beside.begin(session.run)
                 if inputs:
@@ -119,6 +134,7 @@ class Session:
                 self.lost(record.what, record.why)
             elif isinstance(record, records.Remark):
                 self.said.remark(record.about, record.text, self.call.log)
+        self.lineage.note(new_records)
 
     def lost(self, what: str, why: str) -> None:
         """Say what could not be done with a value of the user's, and why; that is no failure of MLflow's to raise."""
@@ -131,6 +147,7 @@ class Session:
             found, wanted = self.call.logged_arguments(), settings.current().model_params
             self.put(describe.inputs(found, self.call.hints, self.hidden, model_params=wanted))
             self.span.given()
+            self.lineage.given(found, self.call.hints)
 
     def _renamed(self, param: records.Param) -> records.Param:
         """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""
@@ -184,6 +201,7 @@ class Session:
     def _close_run(self, verdict: Verdict, about: list[records.Record]) -> None:
         self.span.end(verdict, about)
         self.run.close(verdict.status, verdict.ended, about)
+        self.lineage.end(verdict.status, verdict.ended, about)
 
     def returned(self, value: Any) -> None:
         """Log the outputs; a returned failure is one."""
@@ -202,16 +220,11 @@ class Session:
                 name, hint = self.call.identity.owner, self.call.hints.get("return")
                 given, wanted = self.call.arguments, settings.current()
                 found = describe.outputs(
-                    value,
-                    name,
-                    hint,
-                    given,
-                    models=wanted.models,
-                    model_params=wanted.model_params,
-                    hidden=self.hidden,
+                    value, name, hint, given, models=wanted.models, model_params=wanted.model_params, hidden=self.hidden
                 )
                 self.put(self.run.new_of([*found, *self._about(found)]))
                 self.span.gave(value)
+                self.lineage.gave(value, hint)
 
     def _about(self, found: list[records.Record]) -> list[records.Record]:
         """Tell what the task says of itself, where it made a model: a version of that is described by it."""
@@ -303,33 +316,35 @@ class Session:
                 with self.guard("link the run", raising=False):
                     self.call.orchestrator.wait_until_published()
                 self.span.leave()
+                lineage.settle()
 
     def _announce(self) -> None:
         """Note the run where the orchestrator carries it along; at the latest when that is read elsewhere."""
         with self.guard("tell other processes of the run"):
-            self.call.orchestrator.announce(self.span.handed_on(self.run.as_caller()) if self.run.is_known else None)
-            self.call.orchestrator.keep(self.run, self.span.handed_on)
+            handed_on = self._handed_on()
+            self.call.orchestrator.announce(handed_on(self.run.as_caller()) if self.run.is_known else None)
+            self.call.orchestrator.keep(self.run, handed_on)
+
+    def _handed_on(self) -> Callable[[records.Caller], records.Caller]:
+        """Return what completes what other processes are told of the run; it does not hold the session."""
+        span, told = self.span, self.lineage
+        return lambda caller: told.handed_on(span.handed_on(caller))
 
     def announce(self) -> records.Caller:
         """Tell calls in other processes of this run, which is created for it; that it has none, if it cannot be now."""
         caller = store.NO_RUN.as_caller()
         with self.guard("create the run", raising=False):
-            caller = self.span.handed_on(self.run.as_caller())
+            caller = self._handed_on()(self.run.as_caller())
         with self.guard("tell other processes of the run", raising=False):
             self.call.orchestrator.announce(caller)
         return caller
-
-    def _explain(self) -> None:
-        """Log where the call comes from; what others must be asked for comes when they answer."""
-        is_root = self._is_root and settings.current().reproduce
-        self._asking += explain(self.call, self.put, self.run.put, self.guard, is_root=is_root)
 
     def _open(self, caller: Session | None, earlier: Session | None, ahead: Ahead) -> None:
         track = self.call.track
         if track is None or not settings.current().enabled:
             return
         if earlier and earlier.run is not store.NO_RUN and self.call.identity.kind == "flow":
-            self.run, self.span = earlier.run, earlier.span
+            self.run, self.span, self.lineage = earlier.run, earlier.span, earlier.lineage
             self._params = earlier._params  # noqa: SLF001 - its finished children are there
             store.begin_attempt(self.run, attempt := self.call.identity.attempt)
             self.run.put([records.Tag("flowml.attempt", str(attempt)), records.Tag("prefect.state", "Running")])
@@ -350,6 +365,8 @@ class Session:
         )
         with self.guard("begin its span", raising=False):
             self.span = begin(self.call, self.run, caller.span if caller else None, sender)
+            above = caller.lineage.ids if caller else sender.lineage if sender else None
+            self.lineage = lineage.begin(self.call.identity, above)
         with self.guard("link the run", raising=False):
             self.call.orchestrator.publish(self.run)
 

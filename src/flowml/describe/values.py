@@ -9,6 +9,7 @@ from flowml.describe import markers
 from flowml.describe.dispatch import as_list, find
 from flowml.describe.hiding import hides
 from flowml.describe.place import DEEPEST, Place
+from flowml.describe.tables.sources import sourced
 from flowml.describe.text import SHORT, cut, error_text, type_name, typed
 from flowml.describe.written import written
 from flowml.errors import pass_on
@@ -36,7 +37,8 @@ def describe(value: Any, place: Place) -> list[records.Record]:  # noqa: PLR0911
         if describer is None:
             return fallback(value, place)
         found = describer(value, place)
-        return found if type(found) is list else list(found)
+        found = found if type(found) is list else list(found)
+        return sourced(found, place) if type(marker) is options.Dataset and marker.source else found
     except BaseException as error:  # noqa: BLE001 - a user's object or describer may raise anything
         pass_on(error)
         return not_described(value, place, error)

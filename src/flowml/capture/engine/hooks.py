@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.logging.loggers import flow_run_logger
 
-from flowml import records, store
+from flowml import lineage, records, settings, store
 from flowml.capture.guard import guarded
 from flowml.capture.links import labels
 
@@ -28,6 +28,9 @@ def close_tracked_runs(flow: prefect.Flow[..., Any], flow_run: FlowRun, state: S
         name = "Crashed" if state.is_crashed() else "Cancelled"
         ended = round(state.timestamp.timestamp() * 1000)
         store.close_left_open(caller, store.End(status, name, ended, "by Prefect's runner, which ended its process"))
+        if caller.lineage:
+            settings.reload()
+            lineage.ended_elsewhere(caller.lineage, flow.name, status, ended, f"{name}: {state.message or status}")
 
 
 def attach(flow: prefect.Flow[..., Any]) -> None:

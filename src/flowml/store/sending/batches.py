@@ -17,6 +17,7 @@ from flowml import mlflow_limits, records
 from flowml.errors import TrackingError
 from flowml.storable import clean
 from flowml.store import tracing
+from flowml.store.backend import dataset_sources
 from flowml.store.backend.retrying import may_pass
 from flowml.store.flow_end import cached
 from flowml.store.models import identity, log_model
@@ -175,11 +176,11 @@ def send_prompts(client: MlflowClient, run_id: str, out: Outgoing) -> None:
 def _dataset_input(run_id: str, record: records.Dataset) -> DatasetInput:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = {"tags": {"mlflow.source.type": record.kind, "flowml.run_id": run_id}}
+    source_type, source = dataset_sources.source_of(record, run_id)
     dataset = Dataset(
         name=record.name[: mlflow_limits.DATASET_NAME],
         digest=record.digest,
-        source_type="code",
+        source_type=source_type,
         source=json.dumps(source),
         schema=json.dumps(record.schema),
         profile=json.dumps(record.profile),

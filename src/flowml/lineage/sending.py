@@ -1,0 +1,192 @@
+"""Events wait here, and one thread sends them: a catalogue that is down or slow delays nobody, and is told of once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from flowml import faults, settings
+from flowml.lineage.event import made
+from flowml.lineage.told import Told
+from flowml.secrets import mask
+
+if TYPE_CHECKING:
+    from openlineage.client import OpenLineageClient
+
+_MOST = 10_000  # events that wait
+_PATIENCE = 2.0  # seconds that the end of an outermost call waits
+_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)  # seconds until an event is tried again
+_QUIET = 1.0  # seconds without an event, after which the thread ends
+_TIMEOUT = 5.0
+_REFUSED = range(400, 500)
+_MAY_PASS = {401, 403, 404, 408, 425, 429}  # what another login or a catalogue that starts makes good
+
+_logger = logging.getLogger("prefect.flowml")
+
+
+class _Sender:
+    """Sends events, in order."""
+
+    def __init__(self) -> None:
+        self.client: OpenLineageClient | None = None
+        self._known: Any = None
+        self.begin()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.begin)
+
+    def begin(self) -> None:
+        """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
+        self._lock = threading.Lock()
+        self._waiting: deque[Told] = deque()
+        self._changed = threading.Condition()
+        self._is_working = False
+        self._failures = 0
+        self._is_slow = False
+        self._has_told = False
+
+    def load(self) -> None:
+        """Make the client, if there is a catalogue; in the thread that calls, because the other one imports nothing."""
+        wanted, theirs = settings.current().openlineage_url, settings.of_openlineage()
+        known = (wanted, theirs)
+        with self._lock:
+            if known == self._known:
+                return
+            self._known, self.client = known, None
+            if not wanted and not _names_a_catalogue(theirs):
+                return
+            self._has_told, self._is_slow = False, False
+            try:
+                self.client = _client(wanted, theirs)
+                self._known = wanted, settings.of_openlineage()  # the client notes some in the environment
+            except ImportError as error:
+                self._warn(f"OpenLineage's client is not here ({error}): pip install 'prefect-flowml[lineage]'")
+            except Exception as error:  # noqa: BLE001 - whatever a setting of the client's makes it raise
+                self._warn(f"OpenLineage's client cannot be made of its settings: {mask(str(error))[:300]}")
+
+    def add(self, told: Told) -> None:
+        """Have an event sent; does not wait."""
+        with self._changed:
+            if len(self._waiting) >= _MOST:
+                self._warn(f"More than {_MOST:,} events wait for it; later ones are lost.")
+                return
+            self._waiting.append(told)
+            if not self._is_working:
+                try:
+                    threading.Thread(target=self._work, name="flowml-lineage", daemon=True).start()
+                except RuntimeError:  # the process ends, and there are no new threads
+                    self._waiting.clear()
+                    return
+                self._is_working = True
+            self._changed.notify_all()
+
+    def settle(self) -> None:
+        """Wait until all is sent, for a short time; for a catalogue that fails, or took too long before, not at all."""
+        with self._changed:
+            patience = 0.0 if self._is_slow else _PATIENCE
+            self._changed.wait_for(lambda: not self._waiting or self._failures, patience)
+            self._is_slow = bool(self._waiting) and not self._failures
+            if self._is_slow:
+                self._warn(f"It did not take all events within {_PATIENCE:g} seconds")
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting, _QUIET)
+                if not self._waiting:
+                    self._is_working = False
+                    return
+                told, client = self._waiting[0], self.client
+            is_done = self._send(client, told) if client else True
+            with self._changed:
+                if is_done:
+                    self._failures, self._is_slow = 0, False
+                    if self._waiting and self._waiting[0] is told:
+                        self._waiting.popleft()
+                    self._changed.notify_all()
+                else:
+                    self._failures += 1
+                    self._changed.notify_all()
+                    pause = _PAUSES[min(self._failures, len(_PAUSES)) - 1]
+                    self._changed.wait_for(lambda told=told: self._waiting and self._waiting[0] is not told, pause)  # type: ignore[misc]
+
+    def _send(self, client: OpenLineageClient, told: Told) -> bool:
+        """Send one event; tell whether it needs no other try."""
+        try:
+            event = made(told)
+        except Exception as error:  # noqa: BLE001 - flowml's own: the thread goes on with the next
+            faults.tell("describe a call for the catalogue", error, _logger, level=logging.WARNING)
+            return True
+        try:
+            client.emit(event)
+        except Exception as error:  # noqa: BLE001 - whatever a transport raises
+            faults.note(error)
+            status = getattr(getattr(error, "response", None), "status_code", 0)
+            is_refused = status in _REFUSED and status not in _MAY_PASS
+            self._warn(mask(f"{type(error).__name__}: {error}")[:300])
+            return is_refused
+        return True
+
+    def _warn(self, why: str) -> None:
+        if not self._has_told:
+            self._has_told = True
+            _logger.warning(
+                "flowml: the OpenLineage catalogue does not get all that it should. %s. Your flow goes on without it.",
+                why.rstrip(". "),
+            )
+
+
+def _names_a_catalogue(theirs: dict[str, str]) -> bool:
+    """Tell whether the client's own settings say where events go; without that it would print them."""
+    if theirs.get("OPENLINEAGE_DISABLED", "").strip().lower() == "true":
+        return False
+    return bool(theirs.get("OPENLINEAGE_URL") or "file" in theirs) or any(
+        name.startswith("OPENLINEAGE__TRANSPORT") for name in theirs
+    )
+
+
+def _client(wanted: str | None, theirs: dict[str, str]) -> OpenLineageClient:
+    from openlineage.client import OpenLineageClient
+    from openlineage.client.transport.http import HttpConfig, HttpTransport
+
+    if not wanted:
+        return OpenLineageClient()
+    parts = urlsplit(wanted)
+    options: dict[str, Any] = {"url": parts._replace(path="", query="").geturl(), "timeout": _TIMEOUT}
+    options["endpoint"] = parts.path.strip("/") or theirs.get("OPENLINEAGE_ENDPOINT", "api/v1/lineage")
+    options["retry"] = {"total": 0}  # it is tried again here
+    if key := theirs.get("OPENLINEAGE_API_KEY"):
+        options["auth"] = {"type": "api_key", "apiKey": key}
+    return OpenLineageClient(transport=HttpTransport(HttpConfig.from_dict(options)))
+
+
+_sender = _Sender()
+
+
+def load() -> None:
+    """Make what sends, if the settings name a catalogue."""
+    _sender.load()
+
+
+def is_on() -> bool:
+    """Tell whether there is a catalogue."""
+    return _sender.client is not None
+
+
+def namespace() -> str:
+    """Return where the names of flows and tasks are unique."""
+    return settings.current().openlineage_namespace or settings.from_environment("OPENLINEAGE_NAMESPACE") or "flowml"
+
+
+def add(told: Told) -> None:
+    """Have an event sent; does not wait."""
+    _sender.add(told)
+
+
+def settle() -> None:
+    """Wait until all is sent, for a short time."""
+    if is_on():
+        _sender.settle()
