@@ -29,6 +29,10 @@ class Beside:
         wanted = self._call.track.system_metrics if self._call.track else False
         return settings.current().system_metrics and self._call.identity.kind == "task" if wanted is None else wanted
 
+    def note_fork(self, run: store.Run) -> None:
+        """Count a process that was forked in the call among those that may join its run."""
+        self.has_ranks = run is not store.NO_RUN
+
     def begin(self, run: store.Run) -> None:
         """Begin to sample, if that is wanted."""
         if self.samples:

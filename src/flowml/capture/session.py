@@ -41,19 +41,8 @@ class Session:
 
     __slots__ = (
         *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
-        *(
-            "beside",
-            "call",
-            "deferred",
-            "hidden",
-            "lineage",
-            "metrics",
-            "rests",
-            "returns_nothing",
-            "run",
-            "said",
-            "span",
-        ),
+        *("beside", "call", "deferred", "hidden", "lineage", "metrics"),
+        *("rests", "returns_nothing", "run", "said", "span"),
     )
 
     def __init__(self, call: Call, run: store.Run, said: Said | None = None) -> None:
@@ -74,8 +63,7 @@ class Session:
         self._params: dict[str, str] = {}
         self.metrics: dict[str, float] = {}
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
-        # Asked once: later its engine may be gone, its verdict given.
-        self._is_watched = call.orchestrator.run_watch() is not None
+        self._is_watched = call.orchestrator.run_watch() is not None  # asked once: its engine may be gone later
 
     @classmethod
     def begin(cls, call: Call, *, inputs: bool = True, ahead: Ahead | None = None) -> Session:
@@ -194,9 +182,8 @@ class Session:
         """Close the run by the verdict that came while something was left to be logged."""
         held, self._verdict = self._verdict, None
         if held:
-            verdict, about = held
             with self.guard("close the run", raising=False):
-                self._close_run(verdict, about)
+                self._close_run(*held)
 
     def _close_run(self, verdict: Verdict, about: list[records.Record]) -> None:
         self.span.end(verdict, about)
@@ -279,7 +266,6 @@ class Session:
         about: list[records.Record] = []
         with self.guard("tell how the run ended", raising=False):
             about = records_of(verdict, self._error, self.call.identity.attempt)
-        with self.guard("ask which ranks have ended", raising=False):
             about += self.beside.end(self.run)
         with self.guard("close the run", raising=False):
             if self.deferred is None:
@@ -365,8 +351,8 @@ class Session:
         )
         with self.guard("begin its span", raising=False):
             self.span = begin(self.call, self.run, caller.span if caller else None, sender)
-            above = caller.lineage.ids if caller else sender.lineage if sender else None
-            self.lineage = lineage.begin(self.call.identity, above)
+            known = caller.lineage.ids if caller else sender.lineage if sender else None
+            self.lineage = lineage.begin(self.call.identity, known)
         with self.guard("link the run", raising=False):
             self.call.orchestrator.publish(self.run)
 
@@ -377,8 +363,7 @@ class Session:
 
     @property
     def _is_strict(self) -> bool:
-        track = self.call.track
-        return ((track.on_error if track else None) or settings.on_error()) == "raise"
+        return ((self.call.track.on_error if self.call.track else None) or settings.on_error()) == "raise"
 
     def guard(self, doing: str, *, raising: bool = True) -> AbstractContextManager[None]:
         """Keep what goes wrong inside from the user's code; ``doing`` says in the log what was tried."""
@@ -407,9 +392,9 @@ def made_current(session: Session | None) -> Iterator[None]:
 
 
 def _note_fork() -> None:
-    if session := _current.get():
-        session.beside.has_ranks = session.run is not store.NO_RUN
+    if here := current():
+        here.beside.note_fork(here.run)
 
 
-if hasattr(os, "register_at_fork"):  # a process that is forked in a call may join its run
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_parent=_note_fork)
