@@ -27,6 +27,7 @@ _RUNS = [
     "first_models.py",
     "training.py",
     "tracing.py",
+    "lineage.py",
     "fanout.py",
     f"fanout.py {_ON_RAM}",
     "fanout.py --tasks=2000 --rounds=1",

@@ -48,6 +48,7 @@ def test_a_sequence_counts_the_runs_of_each_contestant() -> None:
         "first_models.py",
         "training.py",
         "tracing.py --tasks 5",
+        "lineage.py --tasks 5 --rounds 2",
         "tune.py --tasks 16 --parallel 4",
         "system_metrics.py --body 1",
     ],

@@ -14,7 +14,7 @@ from flowml.lineage import naming, revisions
 from flowml.lineage.told import Data, Told
 from flowml.provenance import code
 from flowml.secrets import mask
-from flowml.secrets.addresses import mask_addresses
+from flowml.store.backend.failures import without_credentials
 
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import RunEvent
@@ -113,7 +113,7 @@ def _checked_out(root: Path, _: int) -> Mapping[str, str] | None:
     commit = ask("rev-parse", "--verify", "HEAD")
     if not commit:
         return None
-    url = mask_addresses(ask("config", "--get", "remote.origin.url"))
+    url = without_credentials(ask("config", "--get", "remote.origin.url"))
     return {"commit": commit, "branch": ask("branch", "--show-current"), "url": url}
 
 

@@ -29,43 +29,29 @@ _logger = logging.getLogger("prefect.flowml")
 
 
 class _Sender:
-    """Sends events, in order."""
+    """Sends events to one catalogue, in order.
 
-    def __init__(self) -> None:
-        self.client: OpenLineageClient | None = None
-        self._known: Any = None
+    Args:
+        client: What sends an event.
+    """
+
+    def __init__(self, client: OpenLineageClient) -> None:
+        self._client = client
         self.begin()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.begin)
 
     def begin(self) -> None:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
-        self._lock = threading.Lock()
         self._waiting: deque[Told] = deque()
         self._changed = threading.Condition()
-        self._is_working = False
+        self._is_working = self._is_slow = self._has_told = False
         self._failures = 0
-        self._is_slow = False
-        self._has_told = False
 
-    def load(self) -> None:
-        """Make the client, if there is a catalogue; in the thread that calls, because the other one imports nothing."""
-        wanted, theirs = settings.current().openlineage_url, settings.of_openlineage()
-        known = (wanted, theirs)
-        with self._lock:
-            if known == self._known:
-                return
-            self._known, self.client = known, None
-            if not wanted and not _names_a_catalogue(theirs):
-                return
-            self._has_told, self._is_slow = False, False
-            try:
-                self.client = _client(wanted, theirs)
-                self._known = wanted, settings.of_openlineage()  # the client notes some in the environment
-            except ImportError as error:
-                self._warn(f"OpenLineage's client is not here ({error}): pip install 'prefect-flowml[lineage]'")
-            except Exception as error:  # noqa: BLE001 - whatever a setting of the client's makes it raise
-                self._warn(f"OpenLineage's client cannot be made of its settings: {mask(str(error))[:300]}")
+    def drop(self) -> None:
+        """Send no more: another catalogue is named."""
+        with self._changed:
+            self._waiting.clear()
+            self._has_told = True
+            self._changed.notify_all()
 
     def add(self, told: Told) -> None:
         """Have an event sent; does not wait."""
@@ -99,8 +85,8 @@ class _Sender:
                 if not self._waiting:
                     self._is_working = False
                     return
-                told, client = self._waiting[0], self.client
-            is_done = self._send(client, told) if client else True
+                told = self._waiting[0]
+            is_done = self._send(told)
             with self._changed:
                 if is_done:
                     self._failures, self._is_slow = 0, False
@@ -111,9 +97,9 @@ class _Sender:
                     self._failures += 1
                     self._changed.notify_all()
                     pause = _PAUSES[min(self._failures, len(_PAUSES)) - 1]
-                    self._changed.wait_for(lambda told=told: self._waiting and self._waiting[0] is not told, pause)  # type: ignore[misc]
+                    self._changed.wait_for(lambda: not self._waiting, pause)
 
-    def _send(self, client: OpenLineageClient, told: Told) -> bool:
+    def _send(self, told: Told) -> bool:
         """Send one event; tell whether it needs no other try."""
         try:
             event = made(told)
@@ -121,7 +107,7 @@ class _Sender:
             faults.tell("describe a call for the catalogue", error, _logger, level=logging.WARNING)
             return True
         try:
-            client.emit(event)
+            self._client.emit(event)
         except Exception as error:  # noqa: BLE001 - whatever a transport raises
             faults.note(error)
             status = getattr(getattr(error, "response", None), "status_code", 0)
@@ -133,10 +119,14 @@ class _Sender:
     def _warn(self, why: str) -> None:
         if not self._has_told:
             self._has_told = True
-            _logger.warning(
-                "flowml: the OpenLineage catalogue does not get all that it should. %s. Your flow goes on without it.",
-                why.rstrip(". "),
-            )
+            _warn(why)
+
+
+def _warn(why: str) -> None:
+    _logger.warning(
+        "flowml: the OpenLineage catalogue does not get all that it should. %s. Your flow goes on without it.",
+        why.rstrip(". "),
+    )
 
 
 def _names_a_catalogue(theirs: dict[str, str]) -> bool:
@@ -163,17 +153,52 @@ def _client(wanted: str | None, theirs: dict[str, str]) -> OpenLineageClient:
     return OpenLineageClient(transport=HttpTransport(HttpConfig.from_dict(options)))
 
 
-_sender = _Sender()
+class _Catalogue:
+    """The catalogue that the settings name, if they do."""
+
+    def __init__(self) -> None:
+        self._named: Any = None
+        self._lock = threading.Lock()
+        self.sender: _Sender | None = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_in_fork)
+
+    def _begin_in_fork(self) -> None:
+        self._lock = threading.Lock()
+        if self.sender:
+            self.sender.begin()
+
+    def load(self) -> None:
+        """Make what sends, where another catalogue is named than before."""
+        wanted, theirs = settings.current().openlineage_url, settings.of_openlineage()
+        with self._lock:
+            if (wanted, theirs) == self._named:
+                return
+            if self.sender:
+                self.sender.drop()
+            self._named, self.sender = (wanted, theirs), None
+            if not wanted and not _names_a_catalogue(theirs):
+                return
+            try:
+                self.sender = _Sender(_client(wanted, theirs))
+            except ImportError as error:
+                _warn(f"Its client is not installed ({error}): pip install 'prefect-flowml[lineage]'")
+            except Exception as error:  # noqa: BLE001 - whatever a setting of the client's makes it raise
+                _warn(f"Its client cannot be made of its settings: {mask(str(error))[:300]}")
+            self._named = wanted, settings.of_openlineage()  # the client notes some in the environment
+
+
+_catalogue = _Catalogue()
 
 
 def load() -> None:
-    """Make what sends, if the settings name a catalogue."""
-    _sender.load()
+    """Make what sends, if the settings name a catalogue; here, because the thread that sends imports nothing."""
+    _catalogue.load()
 
 
 def is_on() -> bool:
     """Tell whether there is a catalogue."""
-    return _sender.client is not None
+    return _catalogue.sender is not None
 
 
 def namespace() -> str:
@@ -183,10 +208,11 @@ def namespace() -> str:
 
 def add(told: Told) -> None:
     """Have an event sent; does not wait."""
-    _sender.add(told)
+    if sender := _catalogue.sender:
+        sender.add(told)
 
 
 def settle() -> None:
     """Wait until all is sent, for a short time."""
-    if is_on():
-        _sender.settle()
+    if sender := _catalogue.sender:
+        sender.settle()
