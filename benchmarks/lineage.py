@@ -1,6 +1,7 @@
 """Tasks one after the other, each with a table in and out: told to an OpenLineage catalogue, and not.
 
-Both are flowml's flows, in turns. "ms in a call" is what the user's code waits for; the catalogue is a process of its own.
+Both are flowml's flows, in turns. "ms in a call" is what the user's code waits for,
+"ms of its thread" the part of that in which its own thread works: a busy machine changes that less.
 """
 
 from __future__ import annotations
@@ -54,13 +55,20 @@ def main(given: Namespace) -> None:
             time.sleep(0.01)
         times = _measured(given, f"http://127.0.0.1:{port.value}")
     catalogue.kill()
-    each = {name: [1000 * seconds / given.tasks for seconds in took] for name, took in times.items()}
-    more = [told - not_told for told, not_told in zip(each[WITH], each[WITHOUT], strict=True)]
+    wall, cpu = (
+        {name: [1000 * one[of] / given.tasks for one in took] for name, took in times.items()} for of in (0, 1)
+    )
+    more = [told - not_told for told, not_told in zip(cpu[WITH], cpu[WITHOUT], strict=True)]
     rows = [
-        {"contestant": name, "ms in a call": statistics.median(took), "/ not told": _ratio(took, each[WITHOUT])}
-        for name, took in each.items()
+        {
+            "contestant": name,
+            "ms in a call": statistics.median(wall[name]),
+            "/ not told": _ratio(wall[name], wall[WITHOUT]),
+            "ms of its thread": statistics.median(cpu[name]),
+        }
+        for name in times
     ]
-    goals = [Goal("ms more in a call", max(0.001, statistics.median(more)), most=_MOST)]
+    goals = [Goal("ms more of the task's thread in a call", max(0.001, statistics.median(more)), most=_MOST)]
     wanted = 2 * (given.tasks + 1) * given.rounds
     if count.value != wanted:
         msg = f"The catalogue has {count.value} events, and should have {wanted}."
@@ -72,7 +80,7 @@ def _ratio(took: list[float], others: list[float]) -> float:
     return statistics.median(one / other for one, other in zip(took, others, strict=True))
 
 
-def _measured(given: Namespace, url: str) -> dict[str, list[float]]:
+def _measured(given: Namespace, url: str) -> dict[str, list[tuple[float, float]]]:
     import pandas as pd
     from prefect.cache_policies import NO_CACHE
 
@@ -85,16 +93,16 @@ def _measured(given: Namespace, url: str) -> dict[str, list[float]]:
         return table.assign(f=number)
 
     @flowml.flow
-    def work(tasks: int) -> float:
-        began = time.perf_counter()
+    def work(tasks: int) -> tuple[float, float]:
+        began, began_cpu = time.perf_counter(), time.thread_time()
         for number in range(tasks):
             step(frame, number)
-        return time.perf_counter() - began
+        return time.perf_counter() - began, time.thread_time() - began_cpu
 
     work(2)
-    times: dict[str, list[float]] = {WITHOUT: [], WITH: []}
-    for _ in range(given.rounds):
-        for name, took in times.items():
+    times: dict[str, list[tuple[float, float]]] = {WITHOUT: [], WITH: []}
+    for number in range(given.rounds):
+        for name, took in list(times.items())[:: 1 if number % 2 else -1]:
             os.environ.pop("FLOWML_OPENLINEAGE_URL", None)
             if name == WITH:
                 os.environ["FLOWML_OPENLINEAGE_URL"] = url

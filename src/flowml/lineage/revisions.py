@@ -49,10 +49,7 @@ def of_path(path: Path) -> Revision | None:
 
 def _of_delta(path: Path) -> Revision | None:
     """Return the newest version of a Delta table: its log has a file for each."""
-    log = path / "_delta_log"
-    if not log.is_dir():
-        return None
-    found = [int(match[1]) for each in log.iterdir() if (match := _DELTA.fullmatch(each.name))]
+    found = [int(match[1]) for each in path.glob("_delta_log/*.json") if (match := _DELTA.fullmatch(each.name))]
     return Revision(str(max(found)), "Delta") if found else None
 
 

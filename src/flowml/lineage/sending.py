@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,12 +14,14 @@ from flowml import faults, settings
 from flowml.lineage.event import made
 from flowml.lineage.told import Told
 from flowml.secrets import mask
+from flowml.store.sending import timing
 
 if TYPE_CHECKING:
     from openlineage.client import OpenLineageClient
 
 _MOST = 10_000  # events that wait
-_PATIENCE = 2.0  # seconds that the end of an outermost call waits
+_PATIENCE = 2.0  # seconds without an event taken, after which the end of an outermost call waits no longer
+_LONGEST = 10.0  # seconds that it waits in all
 _PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)  # seconds until an event is tried again
 _QUIET = 1.0  # seconds without an event, after which the thread ends
 _TIMEOUT = 5.0
@@ -43,8 +46,9 @@ class _Sender:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
         self._waiting: deque[Told] = deque()
         self._changed = threading.Condition()
-        self._is_working = self._is_slow = self._has_told = False
-        self._failures = 0
+        self._is_working = self._is_idle = self._is_slow = self._has_told = False
+        self._failures = self._taken = self._awaited = 0
+        self._added = 0.0
 
     def drop(self) -> None:
         """Send no more: another catalogue is named."""
@@ -57,9 +61,10 @@ class _Sender:
         """Have an event sent; does not wait."""
         with self._changed:
             if len(self._waiting) >= _MOST:
-                self._warn(f"More than {_MOST:,} events wait for it; later ones are lost.")
+                self._warn(f"More than {_MOST:,} events wait for it; later ones are lost")
                 return
             self._waiting.append(told)
+            self._added = time.monotonic()
             if not self._is_working:
                 try:
                     threading.Thread(target=self._work, name="flowml-lineage", daemon=True).start()
@@ -67,29 +72,46 @@ class _Sender:
                     self._waiting.clear()
                     return
                 self._is_working = True
-            self._changed.notify_all()
+            if self._is_idle:  # else it looks by itself: to be woken for each event would cost the task time
+                self._changed.notify_all()
 
     def settle(self) -> None:
-        """Wait until all is sent, for a short time; for a catalogue that fails, or took too long before, not at all."""
+        """Wait until all is sent, while events are taken; not at all for a catalogue that fails, or took too long."""
+        until = time.monotonic() + _LONGEST
         with self._changed:
-            patience = 0.0 if self._is_slow else _PATIENCE
-            self._changed.wait_for(lambda: not self._waiting or self._failures, patience)
-            self._is_slow = bool(self._waiting) and not self._failures
-            if self._is_slow:
-                self._warn(f"It did not take all events within {_PATIENCE:g} seconds")
+            self._awaited += 1
+            self._changed.notify_all()
+            try:
+                while self._waiting and not self._failures and not self._is_slow:
+                    taken = self._taken
+                    self._changed.wait_for(lambda: self._is_news(taken), _PATIENCE)  # noqa: B023 - called here
+                    self._is_slow = not self._is_news(taken) or time.monotonic() > until
+            finally:
+                self._awaited -= 1
+            if self._is_slow and self._waiting:
+                self._warn(f"It did not answer within {_PATIENCE:g} seconds, or not for all in {_LONGEST:g}")
+
+    def _is_news(self, taken: int) -> bool:
+        return self._taken != taken or not self._waiting or bool(self._failures)
 
     def _work(self) -> None:
         while True:
             with self._changed:
+                self._is_idle = True
                 self._changed.wait_for(lambda: self._waiting, _QUIET)
+                self._is_idle = False
                 if not self._waiting:
                     self._is_working = False
                     return
+                self._let_tasks_go_first()
+                if not self._waiting:
+                    continue
                 told = self._waiting[0]
             is_done = self._send(told)
             with self._changed:
                 if is_done:
                     self._failures, self._is_slow = 0, False
+                    self._taken += 1
                     if self._waiting and self._waiting[0] is told:
                         self._waiting.popleft()
                     self._changed.notify_all()
@@ -98,6 +120,14 @@ class _Sender:
                     self._changed.notify_all()
                     pause = _PAUSES[min(self._failures, len(_PAUSES)) - 1]
                     self._changed.wait_for(lambda: not self._waiting, pause)
+
+    def _let_tasks_go_first(self) -> None:
+        """Wait for a quiet moment, as the sender to MLflow does: Python runs one thread at a time."""
+        until = time.monotonic() + timing.HOLD
+        while not self._awaited and 0 < len(self._waiting) < _MOST / 2 and (now := time.monotonic()) < until:
+            if now - self._added >= timing.QUIET:
+                return
+            self._changed.wait(timing.QUIET)
 
     def _send(self, told: Told) -> bool:
         """Send one event; tell whether it needs no other try."""
