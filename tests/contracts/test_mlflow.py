@@ -37,6 +37,7 @@ from mlflow.utils.validation import _validate_batch_log_data, _validate_param
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from tests.ends.processes import until
 
 import flowml.store.backend.requests as own_requests
 from flowml import mlflow_limits
@@ -264,11 +265,15 @@ def test_the_aliases_of_a_prompt(store: MlflowClient) -> None:
 
 
 def test_prompts_are_linked_to_traces_in_memory(store: MlflowClient) -> None:
-    """What `InMemoryTraceManager` is told of a trace while it is open is a link when it is exported."""
+    """What `InMemoryTraceManager` is told of a trace while it is open is a link some time after it is exported."""
     prompt = store.register_prompt("summarize", "Summarize {{text}}")
     with mlflow.start_span("asked") as span:
         InMemoryTraceManager.get_instance().register_prompt(span.trace_id, prompt)
-    assert "summarize" in mlflow.get_trace(span.trace_id, flush=True).info.tags["mlflow.linkedPrompts"]
+
+    def linked() -> str:  # a thread of MLflow's own writes it, which nothing waits for
+        return str(mlflow.get_trace(span.trace_id, flush=True).info.tags.get("mlflow.linkedPrompts", ""))
+
+    assert "summarize" in until(linked, "the prompt is linked", 60)
 
 
 def test_the_list_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
