@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import PromptVersion
 from sklearn.dummy import DummyClassifier
+from tests.ends.processes import until
 from tests.runs import flow_run, run_of, runs_of
 
 import flowml
@@ -59,8 +60,12 @@ def test_a_task_says_which_version_it_read(client: MlflowClient, summarize: str)
     assert run.data.tags["flowml.prompt.summarize/2"] == "prompts:/summarize@production"
     assert linked(run) == [{"name": "summarize", "version": "2"}]
     mlflow.flush_trace_async_logging()
-    (trace,) = client.search_traces(locations=[run.info.experiment_id])
-    assert json.loads(trace.info.tags[PROMPT]) == [{"name": "summarize", "version": "2"}]
+
+    def linked_to_trace() -> str | None:  # a thread of MLflow's own writes it, which nothing waits for
+        (trace,) = client.search_traces(locations=[run.info.experiment_id])
+        return trace.info.tags.get(PROMPT)
+
+    assert json.loads(until(linked_to_trace, "the prompt is linked", 60)) == [{"name": "summarize", "version": "2"}]
 
 
 def test_the_caller_chooses_another_version(client: MlflowClient, summarize: str) -> None:
