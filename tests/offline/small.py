@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric
+from tests.ends.processes import until
 
 EXPERIMENT = "small"
 
@@ -74,5 +75,6 @@ def _add_trace(uri: str, experiment: str, run_id: str) -> None:
             with mlflow.start_span("inner") as inner:
                 inner.set_outputs(4)
         mlflow.flush_trace_async_logging()
+        until(lambda: mlflow.get_trace(outer.trace_id, silent=True), "the trace is there", 60)
     finally:
         mlflow.set_tracking_uri(None)

@@ -37,13 +37,13 @@ REFUSED = [
 
 
 def of(package: str, name: str, *above: str, **attributes: Any) -> BaseException:
-    """Make an error of a package: of its own class where it is installed, else of one with the same names above it."""
+    """Make an error of a package: of its own class where it has that, else of one with the same names above it."""
     kind: type[BaseException] = Exception
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Google's package warns of another one that is missing
             kind = getattr(import_module(package), name)
-    except ImportError:
+    except (ImportError, AttributeError):  # not installed, or the class is one that nobody has yet
         for each in (*reversed(above), name):
             kind = type(each, (kind,), {"__module__": package})
     error = kind.__new__(kind)  # each class wants other arguments
