@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openlineage.client.event_v2 import RunEvent
     from openlineage.client.facet_v2 import DatasetFacet, JobFacet, RunFacet
 
-PRODUCER = "https://pypi.org/project/prefect-flowml/"
+PRODUCER = "urn:flowml:prefect-flowml"
 _MOST_FIELDS = 1_000
 
 
