@@ -1,0 +1,76 @@
+"""The vocabulary of flowml: the things that can be logged, and who they belong to.
+
+``describe`` turns values into records, ``store`` writes them to MLflow, and neither knows the other.
+
+Words: `logged` (the things), `calls` (whose they are).
+"""
+
+from flowml.records.calls import (
+    Caller,
+    Children,
+    CurrentRun,
+    Function,
+    Identity,
+    LineageIds,
+    RegisteredModel,
+    SpanIds,
+    Status,
+    Summary,
+)
+from flowml.records.logged import (
+    Blob,
+    ByHand,
+    Dataset,
+    Digest,
+    File,
+    Hidden,
+    LinkedPrompt,
+    Lost,
+    Metric,
+    Model,
+    ModelInput,
+    Param,
+    PromptInput,
+    Record,
+    Remark,
+    Reused,
+    Role,
+    Span,
+    Tag,
+    Text,
+    Trace,
+)
+
+__all__ = [
+    "Blob",
+    "ByHand",
+    "Caller",
+    "Children",
+    "CurrentRun",
+    "Dataset",
+    "Digest",
+    "File",
+    "Function",
+    "Hidden",
+    "Identity",
+    "LineageIds",
+    "LinkedPrompt",
+    "Lost",
+    "Metric",
+    "Model",
+    "ModelInput",
+    "Param",
+    "PromptInput",
+    "Record",
+    "RegisteredModel",
+    "Remark",
+    "Reused",
+    "Role",
+    "Span",
+    "SpanIds",
+    "Status",
+    "Summary",
+    "Tag",
+    "Text",
+    "Trace",
+]
