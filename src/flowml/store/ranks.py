@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flowml import process, records
 from flowml.errors import TrackingError
 from flowml.store.by_hand.other_rank import OtherRank, on_other_rank
+from flowml.store.runs import NoRun
 from flowml.store.sending.writer import writer_of
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _line(rank: int, told: str) -> str | None:
     return f"rank {rank}{where} {became}"
 
 
-class OtherRankRun:
+class OtherRankRun(NoRun):
     """The run of a task as another rank than the first has it: what it logs goes nowhere, or under ``rank_<n>/``.
 
     Args:
@@ -132,9 +133,6 @@ class OtherRankRun:
         is_kept: Whether its metrics and files are logged, under its name.
     """
 
-    target = None
-    own = None
-    is_known = True
     is_outermost = True
 
     def __init__(self, joined: Run, rank: int, *, is_kept: bool) -> None:
@@ -164,23 +162,6 @@ class OtherRankRun:
         with suppress(TrackingError):
             known = self.joined.info
         return on_other_rank(OtherRank(known, self._prefix if known else None, say))
-
-    def note_loss(self, text: str) -> None:
-        """Leave it to the log: of what goes nowhere nothing is lost."""
-
-    def new_of(self, described: list[records.Record]) -> list[records.Record]:
-        """Return them all."""
-        return described
-
-    def as_caller(self) -> records.Caller:
-        """Have calls in other processes log nothing, as those in this one."""
-        return records.Caller(None, "")
-
-    def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
-        """Leave it open: it is the task's."""
-
-    def tell(self, new_records: Iterable[records.Record]) -> None:
-        """Leave it to the task."""
 
     def settle(self) -> None:
         """Wait for what was logged.

@@ -68,14 +68,18 @@ class Run(Protocol):
         """Wait until all that was logged is in MLflow, if this is the outermost run of the process."""
 
 
-class _NoRun:
+class NoRun:
     """Accepts everything and does nothing: for calls that are not tracked, or whose run could not be opened."""
 
-    info: records.CurrentRun | None = None
     is_outermost = False
     is_known = True
     target = None
     own = None
+
+    @property
+    def info(self) -> records.CurrentRun | None:
+        """Which run it is: none."""
+        return None
 
     def put(self, new_records: Iterable[records.Record]) -> None:
         """Log nothing."""
@@ -105,7 +109,7 @@ class _NoRun:
         """Wait for nothing."""
 
 
-NO_RUN: Run = _NoRun()
+NO_RUN: Run = NoRun()
 
 
 class ParentsRun:
