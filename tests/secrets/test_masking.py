@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from flowml.describe import mask
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 
 ODD = ["pa/ss", "pa#ss", "pa?ss", "pa:ss", "pa@ss", "p@ss/w0rd", "p/a@s#s?", 'pa"ss', "pa'ss", "pa ss", "pa,ss", "[pa]"]
 ODD += ["12/ab", "1234", "/pass", "pa://ss", "p&a=s", "{pa}", "pä€ss", "pa\\ss", "p" * 3_000]

@@ -18,9 +18,9 @@ from flowml.events.emitting import emit, is_on
 from flowml.events.judging import judged
 from flowml.events.vocabulary import Event
 from flowml.patches.others import REGISTER_ATEXIT
+from flowml.secrets.uris import without_credentials
 from flowml.store.backend import urls
 from flowml.store.backend.connection import ui_of
-from flowml.store.backend.failures import without_credentials
 from flowml.store.backend.notifications import Notification, subscribe
 
 _MOST_METRICS = 50  # in an event

@@ -183,27 +183,19 @@ def promoted(
     return Event(MODEL_PROMOTED, about, full_payload, related, f"{same} {facts['alias']}" if same else None, delivery)
 
 
-def prompt_promoted(
-    facts: Mapping[str, str],
-    payload: Mapping[str, Any],
-    related: tuple[Mapping[str, str], ...] = (),
-    deployment: str = NOBODY,
-) -> Event:
+def prompt_promoted(facts: Mapping[str, str], payload: Mapping[str, Any]) -> Event:
     """Tell that a version of a prompt was given an alias.
 
     Args:
         facts: ``prompt``, ``version``, ``alias``, and ``made_by``, the decision that did it.
         payload: What else is told.
-        related: What else it has to do with.
-        deployment: Which deployment's run did it.
     """
     name, version, alias = facts["prompt"], facts["version"], facts["alias"]
-    about = {ID: prompt(name), NAME: name, VERSION: version, ALIAS: label(alias), DEPLOYMENT: deployment}
+    about = {ID: prompt(name), NAME: name, VERSION: version, ALIAS: label(alias), DEPLOYMENT: NOBODY}
     uris = {"prompt_uri": f"prompts:/{name}/{version}", "alias_uri": f"prompts:/{name}@{alias}"}
     told = {"prompt": name, "version": version, "alias": alias, **uris, **payload}
     made_by = facts.get("made_by")
-    same = f"{made_by} {name} {version} {alias}" if made_by else None
-    return Event(PROMPT_PROMOTED, about, told, related, same)
+    return Event(PROMPT_PROMOTED, about, told, same=f"{made_by} {name} {version} {alias}" if made_by else None)
 
 
 def served(name: str, version: str, alias: str, *, refused: str = "") -> Event:

@@ -14,7 +14,7 @@ from flowml.lineage import naming, revisions
 from flowml.lineage.told import Data, Told
 from flowml.provenance import code
 from flowml.secrets import mask
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import RunEvent

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowml.errors import RegistryError
 from flowml.events import vocabulary
 from flowml.events.vocabulary import Event
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 from flowml.store.ledger import Decision, Entry, policy
 from flowml.store.ledger.moving import ANY, HOW, OVERWRITTEN, Aliases, Expected, is_previous, last_move
 from flowml.store.ledger.prompts import bare, client_of, is_prompt
@@ -198,26 +198,11 @@ def promotion_of(model: str, entry: Entry) -> Promotion:
     return Promotion(model, str(one.version), str(one.alias), one.was, entry.number, one.at, entry.digest)
 
 
-def event_of(
-    client: mlflow.MlflowClient,
-    done: Promotion,
-    *,
-    payload: Mapping[str, Any] | None = None,
-    related: tuple[Mapping[str, str], ...] = (),
-    deployment: str = vocabulary.NOBODY,
-) -> Event:
-    """Return what Prefect is told of a move; a webhook that tells of the same has the same id.
-
-    Args:
-        client: MLflow's client.
-        done: The move.
-        payload: What is told of where it was made.
-        related: What else it has to do with.
-        deployment: Which deployment's run made it.
-    """
+def event_of(client: mlflow.MlflowClient, done: Promotion) -> Event:
+    """Return what Prefect is told of a move; a webhook that tells of the same has the same id."""
     facts = {"model": done.model, "version": done.version, "alias": done.alias, "made_by": done.digest or ""}
-    told = {**(payload or {}), "tracking_uri": without_credentials(client.tracking_uri)}
+    payload = {"tracking_uri": without_credentials(client.tracking_uri)}
     if is_prompt(done.model):
-        return vocabulary.prompt_promoted({**facts, "prompt": bare(done.model)}, told, related, deployment)
+        return vocabulary.prompt_promoted({**facts, "prompt": bare(done.model)}, payload)
     run_id = client.get_model_version(done.model, done.version).run_id or ""
-    return vocabulary.promoted(facts, {**told, "run_id": run_id or None}, related, deployment)
+    return vocabulary.promoted(facts, {"run_id": run_id or None, **payload}, (), vocabulary.NOBODY)

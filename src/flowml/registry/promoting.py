@@ -11,12 +11,11 @@ from prefect.context import TaskRunContext
 
 from flowml.capture import attempts, contexts
 from flowml.capture.inside import current_run
-from flowml.capture.links.telling import Here
+from flowml.capture.links.telling import tell
 from flowml.capture.reading import connection_here
 from flowml.capture.session import current
 from flowml.decorators import task
 from flowml.errors import RegistryError
-from flowml.events.emitting import emit
 from flowml.options import Track
 from flowml.registry import moves
 from flowml.registry.moves import ANY_VERSION, Promotion
@@ -185,9 +184,5 @@ def _told(place: _Place, done: Promotion, more: str = "") -> Promotion:
     if place.log:
         place.log("flowml: %s%s", done, more)
     if done.digest:
-        here = Here()
-        event = moves.event_of(
-            place.client, done, payload=here.payload, related=here.related, deployment=here.deployment
-        )
-        emit(event)
+        tell(moves.event_of(place.client, done))
     return done

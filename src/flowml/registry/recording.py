@@ -16,6 +16,7 @@ from flowml.capture.reading import connection_here
 from flowml.capture.session import Session, current
 from flowml.errors import RegistryError
 from flowml.events import vocabulary
+from flowml.events.vocabulary import Event
 from flowml.registry import evidence, moves
 from flowml.registry.evidence import Verdict
 from flowml.storable import legal_key
@@ -173,7 +174,7 @@ def _tell_refused(verdict: Verdict) -> None:
     failed = [f"{each.rule}: {each.reason}" for each in verdict.results if each.verdict == "failed"]
     facts = {"model": verdict.model, "candidate": verdict.candidate, "champion": verdict.champion}
     told = {**facts, "said": evidence.headline(verdict), "failed": failed}
-    tell(vocabulary.GATE_REFUSED, about, told, same=f"{verdict.run_id} {verdict.digest}")
+    tell(Event(vocabulary.GATE_REFUSED, about, told, same=f"{verdict.run_id} {verdict.digest}"))
 
 
 def begin() -> Trail:

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from flowml import formats
 from flowml.capture.links.telling import tell
 from flowml.events import vocabulary
+from flowml.events.vocabulary import Event
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -143,7 +144,7 @@ def _tell_asked(flow_run: FlowRun, question: Question, key: str) -> None:
     version = {"model": question.model, "version": question.version}
     told = {**version, "model_uri": f"models:/{question.model}/{question.version}", "until": question.until}
     about |= {vocabulary.VERSION: question.version}
-    tell(vocabulary.APPROVAL_ASKED, about, told, same=f"{flow_run.id} {key}")
+    tell(Event(vocabulary.APPROVAL_ASKED, about, told, same=f"{flow_run.id} {key}"))
 
 
 def _clock(flow_run: FlowRun, question: Question, key: str, *, suspends: bool) -> _Automation | threading.Timer | None:

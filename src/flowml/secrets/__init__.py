@@ -2,7 +2,7 @@
 
 Words: `mask` (takes secrets out of a text), `is_secret_name` (a name that says its value is one), `is_secret_path` (one
 of parts with dots), `is_secret_number`, `is_reference` (what only stands for a secret), `mask_addresses` (passwords in
-addresses). `words.py` holds what names are known by, `forms.py` the keys of services.
+addresses). `words.py` holds what names are known by, `forms.py` the keys of services, `uris.py` shows where a place is.
 """
 
 from __future__ import annotations

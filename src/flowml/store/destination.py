@@ -8,9 +8,9 @@ from typing import Any
 
 from flowml import settings
 from flowml.errors import TrackingError
+from flowml.secrets.uris import without_credentials
 from flowml.store.backend import imports, mlflow_state
 from flowml.store.backend.connection import Connection, Reached, connect
-from flowml.store.backend.failures import without_credentials
 from flowml.store.backend.in_force import uses_mlflows_own
 from flowml.store.sending.queue import Experiment
 

@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from functools import partial
 
 from flowml import records
+from flowml.secrets.uris import without_credentials
 from flowml.store.backend import embedded, urls
 from flowml.store.backend.connection import ui_of
-from flowml.store.backend.failures import without_credentials
 from flowml.store.backend.notifications import Notification
 from flowml.store.own_run import OwnRun
 from flowml.store.runs import Run

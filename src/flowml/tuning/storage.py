@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from flowml import settings
 from flowml.errors import TuningError
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 
 if TYPE_CHECKING:
     from optuna import Study

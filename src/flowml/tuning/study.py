@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowml import records
 from flowml.capture.reading import connection_here
 from flowml.errors import TuningError, nearest_or_some
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 from flowml.tuning import claims
 from flowml.tuning.storage import Place, imported, place_of, studies_here
 

@@ -28,7 +28,7 @@ from flowml.capture.links import labels, urls
 from flowml.errors import pass_on
 from flowml.events.emitting import note_settings
 from flowml.options import Track
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 from flowml.store.flow_end.child_runs import INPUTS
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from prefect.settings import get_current_settings
 from flowml import settings
 from flowml.capture import contexts
 from flowml.errors import SettingsError
+from flowml.secrets.uris import without_credentials
 from flowml.stack import state
-from flowml.store.backend.failures import without_credentials
 
 _VARIABLE = "PREFECT_API_URL"
 _PATIENCE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"

@@ -12,7 +12,7 @@ from prefect.utilities.urls import url_for
 
 from flowml import settings
 from flowml.errors import SettingsError
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 
 Kind: TypeAlias = Literal["flow-run", "task-run", "deployment"]
 _ANY = str(UUID(int=0))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from flowml import options, records
 from flowml.describe.place import Place
 from flowml.describe.text import cut, error_text
 from flowml.errors import pass_on
 from flowml.secrets import mask
-from flowml.secrets.addresses import mask_addresses
+from flowml.secrets.uris import without_credentials
 
 _LONGEST = 2_000  # characters
 
@@ -23,7 +22,7 @@ def sourced(found: list[records.Record], place: Place) -> list[records.Record]:
     if not isinstance(marker, options.Dataset) or not marker.source:
         return found
     try:
-        source = without_password(_filled(marker.source, place.inputs))
+        source = _shown(_filled(marker.source, place.inputs))
         revision = mask(_filled(marker.revision, place.inputs)) if marker.revision else None
     except BaseException as error:  # noqa: BLE001 - a value of the user's is asked for its text
         pass_on(error)
@@ -39,14 +38,6 @@ def _filled(template: str, arguments: Mapping[str, Any]) -> str:
     return cut(template.format(**arguments), _LONGEST)
 
 
-def without_password(source: str) -> str:
-    """Return an address without user and password; those of a container, as in ``abfss://data@account``, stay.
-
-    Example:
-        >>> without_password("postgresql://ada:pw@db/shop#public.orders")
-        'postgresql://db/shop#public.orders'
-    """
-    parts = urlsplit(mask_addresses(source))
-    if "@" in parts.netloc and parts.scheme not in {"abfs", "abfss", "wasb", "wasbs"}:
-        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return mask(parts.geturl() if parts.netloc else source)
+def _shown(source: str) -> str:
+    """Return an address without what logs in there; what is none may hold a secret anywhere."""
+    return without_credentials(source) if "://" in source else mask(source)

@@ -15,7 +15,7 @@ from flowml.events.emitting import deliver
 from flowml.events.reporting import related_to
 from flowml.events.vocabulary import Event
 from flowml.events.webhooks.signature import Guard, RefusedError
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 from flowml.store.ledger.heard import hear, maker_of
 from flowml.store.ledger.moving import is_previous
 

@@ -20,8 +20,9 @@ from flowml.ops.prefect_address import is_plain
 from flowml.ops.prefect_states import connected
 from flowml.ops.runs import reading
 from flowml.secrets import mask
+from flowml.secrets.uris import without_credentials
 from flowml.store.backend.connection import connect
-from flowml.store.backend.failures import explained, without_credentials
+from flowml.store.backend.failures import explained
 from flowml.store.backend.in_force import is_there
 from flowml.store.backend.urls import FLOWS
 

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flowml.ops.doctor.findings import Finding, Setup
 from flowml.ops.doctor.reach import mlflow_problem, prefect_problem
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner

@@ -8,7 +8,7 @@ from flowml import settings
 from flowml.events.files import FileWatch
 from flowml.ops.output import say
 from flowml.ops.prefect_api import address
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 
 
 def run(every: float) -> None:

@@ -11,9 +11,9 @@ from flowml.errors import SettingsError, TrackingError
 from flowml.ops.output import say
 from flowml.ops.prefect_api import address
 from flowml.secrets import mask
+from flowml.secrets.uris import without_credentials
 from flowml.stack import servers
 from flowml.store.backend.connection import connect, ui_of
-from flowml.store.backend.failures import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

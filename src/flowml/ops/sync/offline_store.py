@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from flowml.ops.sync.target import choose_target
 from flowml.ops.sync.waiting import is_there
+from flowml.secrets.uris import without_credentials
 from flowml.store.backend import embedded, offline
 from flowml.store.backend.connection import apart
-from flowml.store.backend.failures import explained, without_credentials
+from flowml.store.backend.failures import explained
 from flowml.store.backend.paging import paged
 from flowml.store.copying import pruned
 from flowml.store.copying.copy_store import copy, has_content

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from flowml.errors import TrackingError
 from flowml.secrets import mask
+from flowml.secrets.uris import without_credentials
 from flowml.store.backend import offline
-from flowml.store.backend.failures import without_credentials
 from flowml.store.backend.in_force import meant as named_now
 from flowml.store.backend.mlflow_state import absolute
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowml.errors import ServingError, SettingsError
+from flowml.secrets.uris import without_credentials
 from flowml.serving import server, versions
 from flowml.serving.files import Files
 from flowml.store.backend import connection
-from flowml.store.backend.failures import explained, without_credentials
+from flowml.store.backend.failures import explained
 from flowml.store.registered import find
 
 if TYPE_CHECKING:

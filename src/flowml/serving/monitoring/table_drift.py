@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from flowml.capture.links.telling import Here, tell
+from flowml.capture import contexts
+from flowml.capture.links.telling import tell
 from flowml.events import vocabulary
+from flowml.events.vocabulary import Event
 from flowml.serving.monitoring.column_drift import ColumnDrift, Embed, Kind, Texts, by_words, compare
 
 if TYPE_CHECKING:
@@ -134,14 +136,15 @@ def measure_drift(  # noqa: PLR0913 - two tables, and what may be said of how
 
 
 def _tell(drift: Drift) -> None:
-    """Tell Prefect of it, as of a dataset's, where a flow runs."""
-    where = Here()
-    if where.flow is None:
+    """Tell Prefect of it, as of a dataset of the flow's, where one runs."""
+    here = contexts.flow_here()
+    if here is None or here.flow is None:
         return
+    name = here.flow.name
     worst = max((one for one in drift.columns if one.drifted), key=lambda one: one.size or math.inf)
-    about = {vocabulary.ID: vocabulary.dataset(where.flow), vocabulary.NAME: where.flow}
-    told = {"dataset": where.flow, "columns": drift.drifted, "column": worst.column, "drift": worst.size}
-    tell(vocabulary.DATASET_DRIFTED, about, told)
+    about = {vocabulary.ID: vocabulary.dataset(name), vocabulary.NAME: name}
+    told = {"dataset": name, "columns": drift.drifted, "column": worst.column, "drift": worst.size}
+    tell(Event(vocabulary.DATASET_DRIFTED, about, told))
 
 
 def _check(reference: Any, current: Any, alpha: float, size: float, kinds: Mapping[str, str]) -> None:

@@ -16,10 +16,11 @@ from flowml import records, settings
 from flowml.errors import TrackingError
 from flowml.patches import mlflow as patches
 from flowml.secrets import mask
+from flowml.secrets.uris import without_credentials
 from flowml.stack import state
 from flowml.storable import clean
 from flowml.store.backend import embedded, imports, in_force, offline, requests, urls
-from flowml.store.backend.failures import explain, explained, without_credentials
+from flowml.store.backend.failures import explain, explained
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,31 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from urllib.parse import urlsplit
 
 from flowml import faults
 from flowml.errors import FlowmlError, RegistryError, TrackingError
-from flowml.secrets import mask, mask_addresses
+from flowml.secrets import mask
 from flowml.store.backend.retrying import OF_WHAT_WAS_SENT, is_without_login, may_pass
 
 _LOGIN_REMEDY = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 _TRUST_REMEDY = "Set MLFLOW_TRACKING_SERVER_CERT_PATH to the file with the certificate of your authority."
 _SERVERS = ("http", "postgresql", "mysql", "mssql")
-
-
-@lru_cache(maxsize=256)  # each task names the same few
-def without_credentials(uri: str) -> str:
-    """Return the URI without user and password, and without what is secret among its parameters."""
-    try:
-        parts = urlsplit(mask_addresses(uri))
-    except ValueError:
-        return mask(uri)
-    host = parts.netloc.rpartition("@")[2]
-    kept = [part for part in parts.query.split("&") if mask(f"?{part}") == f"?{part}"]
-    changed = parts._replace(netloc=host, query="&".join(kept))
-    return uri if changed == parts else changed.geturl()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flowml import settings
 from flowml.patches import in_place
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 
 if TYPE_CHECKING:
     from types import FunctionType

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

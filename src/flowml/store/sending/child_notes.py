@@ -11,7 +11,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.sending.queue import Created, Outgoing
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from flowml import records
 from flowml.errors import TrackingError
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 from flowml.store.journal.journal import Journal, JournalClosedError, current
 from flowml.store.journal.on_disk import JournalError
 from flowml.store.journal.scratch import Scratch

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowml import records
-from flowml.store.backend.failures import without_credentials
+from flowml.secrets.uris import without_credentials
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.journal.journal import Entry, Journal
 from flowml.store.journal.scratch import Scratch
