@@ -59,6 +59,13 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise fault
 
 
+@pytest.fixture(autouse=True)
+def no_run_stays_active() -> Iterator[None]:
+    """Let MLflow forget the runs that a test left active in threads: it takes the newest of them all for a trace."""
+    yield
+    mlflow.tracking.fluent._active_run_stack.reset()
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """Start one Prefect server for the whole session, with a database of its own."""

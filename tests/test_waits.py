@@ -68,7 +68,7 @@ HELD = {
     "store/flow_end/losses.py _lock": "in memory",
     "store/lazy_store.py _choosing": "a store is connected to: by the setting `timeout`",
     "store/lazy_store.py _lock": "in memory",
-    "store/flow_end/reading.py _lock": "a few runs are read: by MLflow's own limits for requests",
+    "store/flow_end/reading.py _lock": "a few runs are read from a database",
     "store/journal/scratch.py _lock": "in memory",
     "store/journal/journal.py _lock": "a few rows of a file of this process's own are written or read",
     "store/journal/journal.py _making": "such a file is made",

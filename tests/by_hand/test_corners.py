@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import time
+from pathlib import Path
 from threading import Event
 
 import mlflow
@@ -11,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flowml import Track, flow, task
+from flowml.store.sending import timing
 from tests.runs import all_runs, flow_run, parent_of, run_of, runs_of
 
 
@@ -45,6 +49,34 @@ def test_a_forked_process_logs_to_the_run_it_was_forked_in(client: MlflowClient)
     assert len(all_runs(client)) == 2
     assert run_of(client, "forks").data.metrics.keys() >= {"child_0", "child_1"}
     assert {run.info.status for run in all_runs(client)} == {"FINISHED"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forks_are_not_held_by_an_mlflow_that_hangs(
+    project: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that takes connections and never answers delays all forks together no more than it may a flow."""
+    monkeypatch.setenv("FLOWML_TIMEOUT", "2")
+    monkeypatch.setenv("FLOWML_MAX_DELAY", "4")
+
+    @task
+    def forks() -> float:
+        began = time.monotonic()
+        for _ in range(8):
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            os.waitpid(child, 0)
+        return time.monotonic() - began
+
+    @flow
+    def pipeline() -> float:
+        return forks()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mlflow.set_tracking_uri(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert pipeline() < 4 + 3 * timing.FORK
 
 
 def test_a_run_left_by_a_task_is_none_of_its_siblings_business(client: MlflowClient) -> None:

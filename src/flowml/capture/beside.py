@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from flowml import describe, records, settings, store
 from flowml.capture.call import Call
+from flowml.errors import FlowmlError
 
 
 class Beside:
@@ -29,9 +32,14 @@ class Beside:
         wanted = self._call.track.system_metrics if self._call.track else False
         return settings.current().system_metrics and self._call.identity.kind == "task" if wanted is None else wanted
 
-    def note_fork(self, run: store.Run) -> None:
-        """Count a process that was forked in the call among those that may join its run."""
+    def before_fork(self, run: store.Run) -> None:
+        """Count the process among those that may join the call's run, and let it have one that plain calls go to.
+
+        Where MLflow does not answer, the process finds the run by its key.
+        """
         self.has_ranks = run is not store.NO_RUN
+        with suppress(FlowmlError):
+            _ = run.info
 
     def begin(self, run: store.Run) -> None:
         """Begin to sample, if that is wanted."""

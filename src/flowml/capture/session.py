@@ -391,10 +391,10 @@ def made_current(session: Session | None) -> Iterator[None]:
         _current.reset(token)
 
 
-def _note_fork() -> None:
+def _before_fork() -> None:
     if here := current():
-        here.beside.note_fork(here.run)
+        here.beside.before_fork(here.run)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_parent=_note_fork)
+    os.register_at_fork(before=_before_fork)  # so late that it comes before the store's own, which stops the sender

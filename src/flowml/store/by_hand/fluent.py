@@ -10,7 +10,6 @@ is decided in `active`; what they raise is MLflow's.
 from __future__ import annotations
 
 import logging
-import os
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -266,16 +265,6 @@ def _is_as_expected() -> bool:
     return is_stack and all(
         isinstance(each, types.FunctionType) and not each.__code__.co_freevars for each in functions
     )
-
-
-def _create_own() -> None:
-    """Create the run of the session that forks, for the forked process to have one to go to; MLflow may fail."""
-    with suppress(Exception):
-        active.own_run()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_create_own)
 
 
 @contextmanager

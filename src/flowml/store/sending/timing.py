@@ -20,6 +20,9 @@ STUCK = 3.0
 FORK = 5.0
 """So long a fork waits for what is being sent, and sending for a fork: neither may hang on the other."""
 
+SLICE = 0.1
+"""After so long it is looked at again whether what is waited for may still come."""
+
 LONGEST_GROUP = 600.0
 """So long one group of runs is waited for; what hangs for longer is tried again."""
 

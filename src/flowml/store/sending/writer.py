@@ -73,6 +73,7 @@ class Writer:
 
     def __init__(self, connection: Connection) -> None:
         self._uri = connection.uri
+        self._is_served = self._uri.startswith("http")
         self._sender = Sender(connection)
         self.begin()
         _writers.add(self)
@@ -97,14 +98,19 @@ class Writer:
     def rest(self) -> None:
         """Send nothing until `go_on`: a process that is forked in the middle of a write cannot open the database.
 
-        Waits for what is being sent, at most `timing.FORK` seconds.
+        Waits for what is being sent, at most `timing.FORK` seconds; not for a server that does not answer.
         """
         self._may_work.clear()
-        self._resting = self._working.acquire(timeout=timing.FORK)
+        until = time.monotonic() + timing.FORK
+        is_held = self._working.acquire(blocking=False)
+        while not is_held and time.monotonic() < until and not (self._is_served and self._is_away()):
+            is_held = self._working.acquire(timeout=timing.SLICE)
+        self._resting = self._resting or is_held  # another thread may fork at the same time
 
     def go_on(self) -> None:
         """Go on after `rest`."""
         if self._resting:
+            self._resting = False
             self._working.release()
         self._may_work.set()
 
@@ -342,7 +348,7 @@ class Writer:
             self._was_sent,
             self._create_wanted,
             self._backlog.count,
-            side_by_side=self._uri.startswith("http"),
+            side_by_side=self._is_served,
             force=force,
             of=of,
             last=last,
