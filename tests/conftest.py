@@ -62,8 +62,9 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_run_stays_active() -> Iterator[None]:
     """Let MLflow forget the runs that a test left active in threads: it takes the newest of them all for a trace."""
+    stack = mlflow.tracking.fluent._active_run_stack  # a test may put another in its place
     yield
-    mlflow.tracking.fluent._active_run_stack.reset()
+    stack.reset()
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,13 @@ def test_a_clean_end_leaves_nothing(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "before", ["", "task.info\nwriter_of(connect()).flush()\n"], ids=["nothing sent", "a part sent"]
+    "before",
+    [
+        "",
+        "from flowml.store.sending import creation\ncreation.ensure(connect(), task.out)\n",
+        "task.info\nwriter_of(connect()).flush()\n",
+    ],
+    ids=["nothing sent", "made for plain calls", "a part sent"],
 )
 def test_what_a_killed_process_logged_arrives_once(project: Path, before: str) -> None:
     """All that was logged before SIGKILL is in MLflow after sending the journal, however often it is sent."""
@@ -108,6 +114,7 @@ def test_what_a_killed_process_logged_arrives_once(project: Path, before: str) -
         root, task, given = (runs()[name] for name in ("root", "task", "given"))
         assert again or {root.info.run_id, task.info.run_id} == NOT_ENDED
         assert (root.data.params, root.data.metrics["own"]) == ({"by": "hand"}, 5.0)
+        assert {each.data.tags["flowml.root_run_id"] for each in (root, task, given)} == {root.info.run_id}
         assert (task.data.params, task.data.tags["team"], task.data.metrics["late"]) == ({"c": "0.1"}, "red", 1.0)
         assert task.data.tags["mlflow.parentRunId"] == root.info.run_id
         history = losses_of("loss", task.info.run_id)

@@ -242,15 +242,21 @@ def _is_plain(closing: Closing | None) -> bool:
 
 def _was_created(out: Outgoing, new: NewRun, run_id: str, experiment_id: str, entity: Run | None) -> None:
     above = _above(new)
-    if new.follows:
-        new.follows.tags["flowml.next_run_id"] = run_id
     is_below = above is not None and above.experiment_id == experiment_id and not new.is_root
-    if not (is_below or new.is_shared):
-        out.tags["flowml.root_run_id"] = run_id
     root_run_id = above.root_run_id if above and is_below else run_id
-    out.created.set_result(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
+    note_created(out, Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
     if out.journal:
         journaled.note(out, "created", [run_id, str(experiment_id), root_run_id])
+
+
+def note_created(out: Outgoing, made: Created) -> None:
+    """Note as what a run was created, and which tags are still to tell of it; also where a journal says so."""
+    run_id = made.info.run_id
+    if out.new and out.new.follows:
+        out.new.follows.tags["flowml.next_run_id"] = run_id
+    if out.new and not out.new.is_shared and made.info.root_run_id == run_id:
+        out.tags["flowml.root_run_id"] = run_id
+    out.created.set_result(made)
 
 
 def _reopened(client: MlflowClient, new: NewRun, experiment_id: str) -> Run | None:

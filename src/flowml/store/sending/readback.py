@@ -16,6 +16,7 @@ from flowml.store.journal.journal import Entry, Journal
 from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
+from flowml.store.sending import creation
 from flowml.store.sending.journaled import PLAIN
 from flowml.store.sending.queue import Closing, Created, Experiment, NewRun, Outgoing, Sendable, Taken
 
@@ -127,7 +128,7 @@ class Reader:
             )
             out.journal, created = one.journal, header.get("created")
         if created:
-            out.created.set_result(_made(created))
+            creation.note_created(out, _made(created))
         self.all_runs[key] = out
         return out
 
@@ -163,7 +164,7 @@ class Reader:
                     out.new = with_experiment(out.new, experiment)
             case "created":
                 if not out.created.done():
-                    out.created.set_result(_made(entry.data))
+                    creation.note_created(out, _made(entry.data))
             case "closing":
                 one.closings[entry.run] = _closing(out, *entry.data)
             case "child":
