@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -14,6 +16,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from sklearn.linear_model import LinearRegression
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 from tests.ends.processes import until
 
 import flowml
@@ -319,6 +323,30 @@ def test_a_fork_waits_for_what_is_being_sent(stored: MlflowClient) -> None:
     info = reached.get(timeout=60)
     process.join()
     assert stored.get_run(info.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_opens_no_store(opened: Run, tmp_path: Path, flowml_empty_store: Path) -> None:
+    """Nothing is asked of a database in a forked child that asks for nothing, however many stores the parent has."""
+    opened.close("FINISHED", 1)
+    opened.settle()
+    for number in range(110):  # MLflow remembers a hundred
+        shutil.copy(flowml_empty_store, tmp_path / f"{number}.db")
+        MlflowClient(f"sqlite:///{tmp_path}/{number}.db")
+    asked: list[object] = []
+
+    def note(*about: object) -> None:
+        asked.append(about)
+
+    event.listen(Pool, "checkout", note)
+    try:
+        child = os.fork()
+        if not child:
+            os._exit(len(asked))
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        event.remove(Pool, "checkout", note)
 
 
 def drop_in_a_child(scratch: Scratch) -> None:

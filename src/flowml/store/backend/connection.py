@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _connections: WeakSet[Connection] = WeakSet()
+_of_the_parent: list[object] = []  # what a forked child leaves alone
 _KNOCK = 3.0  # seconds that a server may take to accept a connection
 _AWAY = 30.0  # seconds, before a flow that begins asks again for one that did not
 _TAGS = {"mlflow.experimentKind": "custom_model_development"}  # of new experiments: MLflow's UI is not to guess
@@ -43,6 +44,7 @@ class Connection:
         self.uri = uri
         self.registry_uri = registry_uri
         self._client: MlflowClient | None = None
+        self._engine: Any = None  # SQLAlchemy's, of a database
         self._making = RLock()  # re-entrant: the garbage collector may close a generator task inside
         self._away_until = 0.0
         self._experiments: dict[str, str] = {}
@@ -62,6 +64,7 @@ class Connection:
                 check_reachable(self.uri)
                 client = MlflowClient(tracking_uri=self.uri, registry_uri=self.registry_uri)
                 _hush(client)
+                self._engine = getattr(getattr(patches.CLIENTS_STORE.of(client), "store", None), "engine", None)
                 self._client = client
             return self._client
 
@@ -75,10 +78,11 @@ class Connection:
         registry_uri = without_credentials(self.registry_uri) if self.registry_uri else None
         return records.Caller(info, without_credentials(self.uri), registry_uri, children=children)
 
-    @property
-    def made_client(self) -> MlflowClient | None:
-        """MLflow's client, if it was asked for."""
-        return self._client
+    def begin_anew(self) -> None:
+        """Let a forked child open connections of its own: SQLite's must not be carried across a fork."""
+        if self._engine is not None:
+            _of_the_parent.append(self._engine.pool)  # were it let go it would be closed, which is the parent's to do
+            self._engine.dispose(close=False)
 
     def check(self, *, may_be_away: bool = False) -> None:
         """Make sure that it could be reached once.
@@ -276,19 +280,11 @@ def check_reachable(uri: str) -> None:
             pass
 
 
-def _forget_inherited() -> None:
-    """Let a forked child open connections of its own: SQLite's must not be carried across a fork."""
+def _begin_anew() -> None:
     _connection.cache_clear()
-    for store in _stores():
-        engine = getattr(store, "engine", None)
-        if engine is not None:
-            engine.dispose(close=False)
-
-
-def _stores() -> list[object]:
-    clients = [connection.made_client for connection in _connections]
-    return [getattr(patches.CLIENTS_STORE.of(client), "store", None) for client in clients if client]
+    for connection in list(_connections):
+        connection.begin_anew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_inherited)
+    os.register_at_fork(after_in_child=_begin_anew)
