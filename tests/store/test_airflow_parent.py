@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.entities import Run as MlflowRun
+from tests.ends.processes import until
 from tests.store.killed import journals, killed, run
 
 import flowml
@@ -126,7 +127,12 @@ def test_it_is_made_when_mlflow_is_back(project: Path, begin: Begin) -> None:
     killed(f"{ONE_FLOW.format(variables=DAG_RUN, task='load')}root.close('FINISHED', 3000)\ndie()", project)
     assert PARENT not in runs()
     end(begin("fit"))
-    assert recover(journals(project)).problems == []
+
+    def sent() -> bool:  # a sync in the background, which the second flow started, may have begun with it
+        assert recover(journals(project)).problems == []
+        return not journals(project)
+
+    until(sent, "both flows are in MLflow", 60)
     found = runs()
     parents = {found[name].data.tags["mlflow.parentRunId"] for name in ("load", "fit 1 -1")}
     assert parents == {found[PARENT].info.run_id}

@@ -162,7 +162,7 @@ def test_what_is_late_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(run) == []
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("project")
 def test_what_is_lost_with_the_process_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
