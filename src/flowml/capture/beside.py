@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from flowml import describe, records, settings, store
 from flowml.capture.call import Call
-from flowml.errors import FlowmlError
 
 
 class Beside:
@@ -33,13 +30,9 @@ class Beside:
         return settings.current().system_metrics and self._call.identity.kind == "task" if wanted is None else wanted
 
     def before_fork(self, run: store.Run) -> None:
-        """Count the process among those that may join the call's run, and let it have one that plain calls go to.
-
-        Where MLflow does not answer, the process finds the run by its key.
-        """
+        """Count the process among those that may join the call's run, and let it have one."""
         self.has_ranks = run is not store.NO_RUN
-        with suppress(FlowmlError):
-            _ = run.info
+        store.before_fork(run)
 
     def begin(self, run: store.Run) -> None:
         """Begin to sample, if that is wanted."""

@@ -397,4 +397,4 @@ def _before_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork)  # so late that it comes before the store's own, which stops the sender
+    os.register_at_fork(before=_before_fork)  # the last of these comes first: before the one that stops the sender

@@ -12,7 +12,7 @@ from flowml.store.flow_end.orphans import STOPPING, End
 from flowml.store.models.identity import note_reused
 from flowml.store.models.registry import ABOUT
 from flowml.store.opening import close_left_open, join, open_run
-from flowml.store.process_end import flush_all
+from flowml.store.process_end import before_fork, flush_all
 from flowml.store.ranks import OtherRankRun, forget_told_run, told_to_children
 from flowml.store.ranks import began as rank_began
 from flowml.store.ranks import ended as rank_ended
@@ -36,6 +36,7 @@ __all__ = [
     "Run",
     "Sampler",
     "autologging",
+    "before_fork",
     "begin_attempt",
     "close_left_open",
     "command",

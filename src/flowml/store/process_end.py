@@ -5,13 +5,22 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from flowml import settings
+from flowml.background import BackgroundJob
 from flowml.errors import TrackingError
 from flowml.store import digests, lazy_store
+from flowml.store.by_hand import active
 from flowml.store.journal import journal
+from flowml.store.sending import timing
 from flowml.store.sending.answers import Delay
-from flowml.store.sending.writer import all_writers
+from flowml.store.sending.writer import all_writers, writer_of
+
+if TYPE_CHECKING:
+    from flowml.store.runs import Run
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +65,34 @@ def _flush_at_exit() -> None:
             _logger.warning("flowml: %d runs wait on this disk; `flowml sync` sends them: %s", kept, why)
     finally:
         journal.close_all()
+
+
+def before_fork(run: Run) -> None:
+    """Create the run of a call that forks, for the forked process to have one that its plain calls go to.
+
+    A server is waited for but for a moment, and not at all once it is known to be away: the run has a key, too.
+
+    Args:
+        run: The call's.
+    """
+    if run.target is None:
+        return
+    try:
+        writer, delay = writer_of(run.target.connection), run.target.out.delay
+    except TrackingError:
+        return
+    if not writer.uri.startswith("http"):
+        _create_own()
+    elif delay.left() and not writer.is_away():
+        most, began = min(timing.STUCK, delay.left()), time.monotonic()
+        BackgroundJob(_create_own).wait(most)
+        if (waited := time.monotonic() - began) >= most:
+            delay.spend(waited)
+
+
+def _create_own() -> None:
+    with suppress(Exception):  # what fails is the sender's to try again, and to say
+        active.own_run()
 
 
 def _rest() -> None:

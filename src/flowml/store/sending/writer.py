@@ -69,11 +69,14 @@ class Writer:
 
     Args:
         connection: The connection to the store.
+
+    Attributes:
+        uri: The store's tracking URI.
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._uri = connection.uri
-        self._is_served = self._uri.startswith("http")
+        self.uri = connection.uri
+        self._is_served = self.uri.startswith("http")
         self._sender = Sender(connection)
         self.begin()
         _writers.add(self)
@@ -98,12 +101,13 @@ class Writer:
     def rest(self) -> None:
         """Send nothing until `go_on`: a process that is forked in the middle of a write cannot open the database.
 
-        Waits for what is being sent, at most `timing.FORK` seconds; not for a server that does not answer.
+        Waits for what is being sent, at most `timing.FORK` seconds; for a server, which may take long and needs none
+        of this, but for a moment.
         """
         self._may_work.clear()
-        until = time.monotonic() + timing.FORK
+        until = time.monotonic() + (timing.HOLD if self._is_served else timing.FORK)
         is_held = self._working.acquire(blocking=False)
-        while not is_held and time.monotonic() < until and not (self._is_served and self._is_away()):
+        while not is_held and time.monotonic() < until and not (self._is_served and self.is_away()):
             is_held = self._working.acquire(timeout=timing.SLICE)
         self._resting = self._resting or is_held  # another thread may fork at the same time
 
@@ -126,7 +130,7 @@ class Writer:
         Raises:
             TrackingError: If a model could not be serialized or a file not copied; the other records are taken.
         """
-        taken, problems = enqueue(new_records, self._uri)
+        taken, problems = enqueue(new_records, self.uri)
         journaled.take(out, taken)
         self.tell(out)
         if problems:
@@ -227,9 +231,10 @@ class Writer:
         if threading.current_thread() is self._thread and not result.done():
             msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
             raise TrackingError(msg)
-        return answers.wait_for(result, self._uri, until, self._is_away, delay=delay)
+        return answers.wait_for(result, self.uri, until, self.is_away, delay=delay)
 
-    def _is_away(self) -> bool:
+    def is_away(self) -> bool:
+        """Tell whether MLflow fails, or does not answer."""
         return bool(self._failures) or self._sender.is_stuck()
 
     def _send_at_once(self, out: Outgoing) -> None:
@@ -319,7 +324,7 @@ class Writer:
         try:
             done = job()
         except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
-            result.set_exception(error.problem if isinstance(error, LaterError) else explain(self._uri, error))
+            result.set_exception(error.problem if isinstance(error, LaterError) else explain(self.uri, error))
         else:
             result.set_result(done)
 
