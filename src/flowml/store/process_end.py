@@ -81,7 +81,7 @@ def before_fork(run: Run) -> None:
         writer, delay = writer_of(run.target.connection), run.target.out.delay
     except TrackingError:
         return
-    if not writer.uri.startswith("http"):
+    if not writer.is_served:
         _create_own()
     elif delay.left() and not writer.is_away():
         most, began = min(timing.STUCK, delay.left()), time.monotonic()

@@ -13,9 +13,10 @@ from typing import TypeVar
 from flowml import settings
 from flowml.errors import TrackingError
 from flowml.secrets import mask
-from flowml.store.sending import timing
 
 T = TypeVar("T")
+
+_SLICE = 0.1  # seconds, after which it is looked at again what is waited for
 
 
 class Delay:
@@ -80,7 +81,7 @@ def wait_for(
     failing = silent = 0.0
     while True:
         now = time.monotonic()
-        longest = 0.0 if delay and has_failed() and not delay.left() else timing.SLICE
+        longest = 0.0 if delay and has_failed() and not delay.left() else _SLICE
         try:
             return result.result(max(0.0, min(until() - now, longest)))
         except NotYet:

@@ -20,8 +20,8 @@ STUCK = 3.0
 FORK = 5.0
 """So long a fork waits for what is being sent, and sending for a fork: neither may hang on the other."""
 
-SLICE = 0.1
-"""After so long it is looked at again whether what is waited for may still come."""
+FORK_SERVED = 0.5
+"""So long where a server has the runs: a fork harms no database then, and what is being sent may take minutes."""
 
 LONGEST_GROUP = 600.0
 """So long one group of runs is waited for; what hangs for longer is tried again."""

@@ -71,12 +71,12 @@ class Writer:
         connection: The connection to the store.
 
     Attributes:
-        uri: The store's tracking URI.
+        is_served: Whether a server has the runs, and no database that this process opens.
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.uri = connection.uri
-        self._is_served = self.uri.startswith("http")
+        self._uri = connection.uri
+        self.is_served = self._uri.startswith("http")
         self._sender = Sender(connection)
         self.begin()
         _writers.add(self)
@@ -101,14 +101,11 @@ class Writer:
     def rest(self) -> None:
         """Send nothing until `go_on`: a process that is forked in the middle of a write cannot open the database.
 
-        Waits for what is being sent, at most `timing.FORK` seconds; for a server, which may take long and needs none
-        of this, but for a moment.
+        Waits for what is being sent, at most `timing.FORK` seconds; for a server less, and not at all while it is away.
         """
         self._may_work.clear()
-        until = time.monotonic() + (timing.HOLD if self._is_served else timing.FORK)
-        is_held = self._working.acquire(blocking=False)
-        while not is_held and time.monotonic() < until and not (self._is_served and self.is_away()):
-            is_held = self._working.acquire(timeout=timing.SLICE)
+        patience = timing.FORK if not self.is_served else 0.0 if self.is_away() else timing.FORK_SERVED
+        is_held = self._working.acquire(timeout=patience)
         self._resting = self._resting or is_held  # another thread may fork at the same time
 
     def go_on(self) -> None:
@@ -130,7 +127,7 @@ class Writer:
         Raises:
             TrackingError: If a model could not be serialized or a file not copied; the other records are taken.
         """
-        taken, problems = enqueue(new_records, self.uri)
+        taken, problems = enqueue(new_records, self._uri)
         journaled.take(out, taken)
         self.tell(out)
         if problems:
@@ -231,7 +228,7 @@ class Writer:
         if threading.current_thread() is self._thread and not result.done():
             msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
             raise TrackingError(msg)
-        return answers.wait_for(result, self.uri, until, self.is_away, delay=delay)
+        return answers.wait_for(result, self._uri, until, self.is_away, delay=delay)
 
     def is_away(self) -> bool:
         """Tell whether MLflow fails, or does not answer."""
@@ -324,7 +321,7 @@ class Writer:
         try:
             done = job()
         except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
-            result.set_exception(error.problem if isinstance(error, LaterError) else explain(self.uri, error))
+            result.set_exception(error.problem if isinstance(error, LaterError) else explain(self._uri, error))
         else:
             result.set_result(done)
 
@@ -353,7 +350,7 @@ class Writer:
             self._was_sent,
             self._create_wanted,
             self._backlog.count,
-            side_by_side=self._is_served,
+            side_by_side=self.is_served,
             force=force,
             of=of,
             last=last,
