@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mmap import mmap
+
 from flowml import describe, records, settings, store
 from flowml.capture.call import Call
 
@@ -11,17 +13,15 @@ class Beside:
 
     Args:
         call: The call.
-
-    Attributes:
-        has_ranks: Whether processes may have joined its run.
     """
 
-    __slots__ = ("_call", "_sampler", "has_ranks")
+    __slots__ = ("_call", "_has_ranks", "_sampler", "_told_by_forks")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._sampler: store.Sampler | None = None
-        self.has_ranks = False
+        self._has_ranks = False
+        self._told_by_forks: mmap | None = None
 
     @property
     def samples(self) -> bool:
@@ -30,9 +30,16 @@ class Beside:
         return settings.current().system_metrics and self._call.identity.kind == "task" if wanted is None else wanted
 
     def before_fork(self, run: store.Run) -> None:
-        """Count the process among those that may join the call's run, and let it have one."""
-        self.has_ranks = run is not store.NO_RUN
+        """Let the process that is to be forked have the call's run, and tell this one if it joins."""
+        if self._told_by_forks is None:
+            self._told_by_forks = mmap(-1, 1)  # memory that a process shares with all that it forks
         store.before_fork(run)
+
+    def expect_ranks(self) -> None:
+        """Count on processes that join the call's run, from this process and the ones that it was forked from."""
+        self._has_ranks = True
+        if self._told_by_forks is not None:
+            self._told_by_forks[0] = 1
 
     def begin(self, run: store.Run) -> None:
         """Begin to sample, if that is wanted."""
@@ -48,9 +55,12 @@ class Beside:
         sampler, self._sampler = self._sampler, None
         if sampler:
             sampler.stop()
-        if not self.has_ranks:
+        had_ranks, self._has_ranks = self._has_ranks, False
+        if self._told_by_forks is not None:
+            had_ranks |= bool(self._told_by_forks[0])
+            self._told_by_forks = None
+        if not had_ranks:
             return []
-        self.has_ranks = False
         lost = store.lost_ranks(run)
         if not lost:
             return []

@@ -92,6 +92,7 @@ def _from_parent(session: Session) -> Told | None:
     """Return what a forked process knows of the task: all that its parent did."""
     with session.guard("join the task's run"):
         caller, _ = store.told_to_children(session.run)
+        session.beside.expect_ranks()
         return Told(session.span.handed_on(caller), session.call.identity.owner, session.beside.samples)
     return None
 

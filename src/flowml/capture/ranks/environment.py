@@ -52,7 +52,7 @@ def child_environment() -> dict[str, str]:
     variables: Mapping[str, str] = {}
     with session.guard("tell a child process of the run"):
         caller, variables = store.told_to_children(session.run)
-        session.beside.has_ranks = True
+        session.beside.expect_ranks()
         told = Told(session.span.handed_on(caller), told.task, session.beside.samples)
     return {**variables, VARIABLE: json.dumps(dataclasses.asdict(told))}
 
