@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := --constraint constraints.txt
 # Most tests wait for a server or a process now and then: two at a time use what one leaves.
 TWO := --numprocesses 2 --dist loadfile
+# Where a test hangs so that not even its own limit ends it, its process shows where, and ends: the run fails in minutes.
+NO_HANG := -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true --max-worker-restart 0
 
 # Nothing that is run from here reports to anybody.
 export DO_NOT_TRACK := true
@@ -35,7 +37,7 @@ demo: $(READY) ## train on real data, tracked: runs flows/train.py and says wher
 	@$(BIN)/flowml show training
 
 test: lint type oldest $(SITE) ## all that must hold for a change: style, types, house rules, tests (not the slow ones), the site
-	@$(BIN)/python -m pytest $(TWO) -m "not slow and not soak"
+	@$(BIN)/python -m pytest $(TWO) $(NO_HANG) -m "not slow and not soak"
 
 test-all: lint type oldest $(SITE) ## the same with the slow tests
 	@$(BIN)/python -m pytest $(TWO) -m "not soak"

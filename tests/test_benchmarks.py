@@ -25,6 +25,7 @@ def ran(script: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_a_sequence_counts_the_runs_of_each_contestant() -> None:
@@ -61,6 +62,7 @@ def test_each_benchmark_runs_and_counts_right(command: str) -> None:
     assert all(goal["ratio"] > 0 for goal in told["goals"])
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_the_start_is_measured() -> None:

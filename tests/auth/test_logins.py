@@ -102,7 +102,9 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", ["login", "token", pytest.param("address", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "way", ["login", *(pytest.param(name, marks=pytest.mark.slow) for name in ("token", "address"))]
+)
 def test_a_flow_is_tracked_by_servers_that_ask_for_a_login(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -141,7 +143,7 @@ REFUSED = {
         "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
     ),
 }
-QUICK = ("login", "certificate")
+QUICK = ("login",)
 SOME = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in REFUSED]
 
 

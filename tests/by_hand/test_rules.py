@@ -423,6 +423,7 @@ def test_a_parameter_changed_within_an_attempt_is_refused_as_mlflow_does(client:
     assert flow_run(client).data.params == {"seed": "1"}
 
 
+@pytest.mark.slow
 def test_many_tasks_log_by_hand_at_once(client: MlflowClient) -> None:
     """Forty tasks in threads log fifty metrics each on SQLite, and none of them fails."""
 

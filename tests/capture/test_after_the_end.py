@@ -127,6 +127,7 @@ def test_a_task_by_itself_waits_until_its_model_is_in_mlflow(client: MlflowClien
             assert_saved_after_the_end(client, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["in the main thread", "in another thread", "in a loop"])
 def test_saving_a_model_takes_nothing_of_a_tasks_timeout(client: MlflowClient, where: str) -> None:
     """A model whose saving takes longer than the task may is saved, and the task is completed."""

@@ -42,7 +42,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize(
     "uri,expected",
     [
-        pytest.param("DEAD", "Start the server, or set MLFLOW_TRACKING_URI", id="unreachable"),
+        pytest.param("DEAD", "Start the server, or set MLFLOW_TRACKING_URI", id="unreachable", marks=pytest.mark.slow),
         pytest.param("http://", "Check the address", id="no host"),
         pytest.param("htp:/nonsense", "A tracking URI looks like", id="malformed"),
         pytest.param("./mlruns", "mlflow migrate-filestore", id="file store"),

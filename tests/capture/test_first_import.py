@@ -65,12 +65,14 @@ def order_of(program: str, folder: Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_mlflow_is_imported_while_prefects_temporary_server_starts(tmp_path: Path) -> None:
     """The thread that calls the flow imports it instead of waiting, and the flow does not begin before."""
     order = order_of(PROGRAM.replace("{call}", "first()"), tmp_path)
     assert order == f"server, {IMPORT}, running, flow, task"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["first()", "import prefect.flow_engine; prefect.flow_engine.run_flow(first)"])
 def test_mlflow_is_imported_before_a_flow_begins(tmp_path: Path, prefect_server: None, call: str) -> None:
     """With a server of Prefect's too, whether a flow is called or run by Prefect."""

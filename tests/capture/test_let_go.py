@@ -47,6 +47,7 @@ def tasks_garbage() -> list[object]:
         gc.garbage.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("track", [Track(), Track(children="failed")], ids=["with runs", "summed up"])
 def test_what_a_task_was_given_is_let_go_when_its_run_is_sent(client: MlflowClient, track: Track) -> None:
     """A table that was given to a task is freed once the run is in MLflow, before the garbage collector comes."""

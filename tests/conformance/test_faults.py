@@ -33,7 +33,7 @@ OUTAGES = {
     "503": Fault("status", status=503, retry_after=3600),
     "answers-lost": Fault("lose answer"),
 }
-QUICK = {"refused", "500", "answer-cut", "answer-lost"}  # of these, a call in a quick run
+QUICK = {"answer-lost"}  # of these, a call in a quick run
 CALLS = 1  # of each fault, in a quick run
 _AT_A_TIME = 2
 _PROCESSES = 2  # the program, and that of its pool
@@ -175,18 +175,26 @@ def outage(bench: Bench, baseline: Baseline, name: str, share: float, *arguments
     expect_none(bench, {case: found})
 
 
-@pytest.mark.parametrize("name, share", [("refused", 0.0), ("hangs", 0.5), ("answers-lost", 0.3)])
+@pytest.mark.parametrize(
+    "name, share",
+    [
+        ("refused", 0.0),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in [("hangs", 0.5), ("answers-lost", 0.3)]),
+    ],
+)
 def test_an_outage(bench: Bench, plain: Baseline, name: str, share: float) -> None:
     """Where MLflow is gone until the program is over, a sync brings all of it."""
     outage(bench, plain, name, share)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["refused", "hangs"])
 def test_an_outage_in_a_pool(bench: Bench, pooled: Baseline, name: str) -> None:
     """Where it is gone before the processes of a pool begin, what they log is kept too, and they wait no longer."""
     outage(bench, pooled, name, 0.05, "pooled")
 
 
+@pytest.mark.slow
 def test_an_outage_in_a_pool_whose_tasks_are_summed_up(bench: Bench) -> None:
     """The same of tasks without runs, which the processes of a pool note on that of their flow."""
     summed_up = {"FAULTS_CHILDREN": "failed"}

@@ -162,6 +162,7 @@ def test_killed_at_requests(bench: Bench) -> None:
     kill_many(bench, "killed-request", [at_request(count) for count in (1, 2, 3, 4, 5, 8, 13, 21, 34, 40)])
 
 
+@pytest.mark.slow
 def test_killed_while_mlflow_is_gone(bench: Bench) -> None:
     """What a program logged without ever reaching MLflow is kept over its kill."""
 

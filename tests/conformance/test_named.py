@@ -101,6 +101,7 @@ def test_delete_then_sync_gives_a_duplicate_key(bench: Bench) -> None:
     assert [fact for fact, count in bench.read(program.case).items() if count > 1] == []
 
 
+@pytest.mark.slow
 def test_a_second_sync_duplicates_artifacts(bench: Bench) -> None:
     """Two syncs at once send all, once; a third one has nothing to do, and writes nothing."""
     with Proxy(bench.mlflow.address) as proxy:
@@ -138,6 +139,7 @@ def half_online(bench: Bench) -> Program:
     return program
 
 
+@pytest.mark.slow
 def test_a_summary_is_stuck_at_an_old_value(bench: Bench, half_online: Program) -> None:
     """What MLflow shows of each metric is its last value, whichever way that came."""
     facts = bench.read(half_online.case)
@@ -152,6 +154,7 @@ def test_metrics_are_missing(bench: Bench, half_online: Program) -> None:
     expect_all(bench, [half_online])
 
 
+@pytest.mark.slow
 def test_runs_overwrite_each_other(bench: Bench) -> None:
     """Two programs of one name, in one folder at the same moment without MLflow, have a run each for everything."""
     home = "named-overwrite"
@@ -168,6 +171,7 @@ def test_runs_overwrite_each_other(bench: Bench) -> None:
         assert facts[f"counting / count-{number}: param twice = {number * 2}"] == 2
 
 
+@pytest.mark.slow
 def test_the_journal_of_a_crashed_script_raises(bench: Bench) -> None:
     """Files of programs that were killed when they had just made them keep nothing back."""
     home = "named-crashed"
@@ -179,6 +183,7 @@ def test_the_journal_of_a_crashed_script_raises(bench: Bench) -> None:
     expect_all(bench, [program])
 
 
+@pytest.mark.slow
 def test_a_journal_of_another_version(bench: Bench) -> None:
     """A file of a newer flowml is named and left as it is, for that one to send; the other files are sent."""
     home = "named-version"
@@ -239,6 +244,7 @@ def test_18_processes_in_one_folder(bench: Bench) -> None:
     expect_all(bench, programs)
 
 
+@pytest.mark.slow
 def test_online_and_offline_at_the_same_time(bench: Bench) -> None:
     """A sync beside a program that works, and another one that cannot reach MLflow, takes nothing away from either."""
     home = "named-both"

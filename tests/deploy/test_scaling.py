@@ -110,6 +110,7 @@ def publish(desk: Machine, repository: Path) -> str:
     return repository.as_uri()
 
 
+@pytest.mark.slow
 def test_two_machines_share_the_work(site: Site) -> None:
     """Each worker has a run, and what one promotes starts the next; all is in MLflow once, and not on the workers."""
     for me, other, promote in (("a", "b", "true"), ("b", "a", "false")):

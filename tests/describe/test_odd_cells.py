@@ -70,6 +70,7 @@ def odd_pandas(found: list) -> pd.Series:
     return column
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=50, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(found=st.lists(cells, min_size=ROWS, max_size=ROWS), at=st.integers(0, 3))
 @hypothesis.example(found=[pd.NA, "a", None], at=0)

@@ -279,6 +279,7 @@ dying()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.parametrize("by", ["flowml reap", "Prefect's runner"])
 def test_a_run_that_others_close_is_told(

@@ -99,6 +99,7 @@ async def whole(kit: Any, model: LogisticRegression) -> None:
     await looped()
 
 
+@pytest.mark.slow
 def test_no_answer_of_a_server_holds_the_loop(servers: Servers) -> None:
     """What MLflow and Prefect are asked for at the beginning, in the middle and at the end waits beside the loop."""
     # Fitted here: where autologging was ever on in the process, a fit asks MLflow for the active run, on the loop too.
@@ -111,6 +112,7 @@ def test_no_answer_of_a_server_holds_the_loop(servers: Servers) -> None:
     assert set(servers.held_by_prefect) <= set(by_prefect_alone)
 
 
+@pytest.mark.slow
 def test_no_end_of_an_outermost_call_holds_the_loop(servers: Servers) -> None:
     """Flows and tasks that nothing is above wait beside the loop for MLflow, also where they fail with what it says."""
     strict = flowml.Track(on_error="raise")

@@ -73,6 +73,7 @@ def check_the_trace(client: MlflowClient, requests: int) -> None:
     assert {span.parent_id for span in written} == {span.span_id for span in attempts}
 
 
+@pytest.mark.slow
 def test_what_people_ask_drifts_and_the_model_follows(
     project: Path, client: MlflowClient, environment: Mapping[str, str]
 ) -> None:
@@ -102,6 +103,7 @@ def test_what_people_ask_drifts_and_the_model_follows(
     assert client.get_model_version_by_alias("tickets", "champion").run_id == runs_of(client, "register")[1].info.run_id
 
 
+@pytest.mark.slow
 def test_nothing_is_compared_where_nobody_asked(
     project: Path, client: MlflowClient, environment: Mapping[str, str]
 ) -> None:

@@ -20,6 +20,7 @@ __all__ = ["environment"]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 
+@pytest.mark.slow
 def test_it_asks_before_and_after_a_promotion(project: Path, environment: Mapping[str, str]) -> None:
     """Two versions answer, the second one better; `flowml down` ends the server."""
     told = {**environment, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}

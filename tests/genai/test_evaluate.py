@@ -196,6 +196,7 @@ def judge(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_a_judge_at_an_own_address(client: MlflowClient, llm: LlmServer, judge: Any) -> None:
     """A judge asks any address that speaks OpenAI's language; what it used is told, and counts on the task."""
     found = evaluated(scorers=[judge], budget=Budget(max_calls=6))

@@ -31,6 +31,7 @@ def evaluated(given: Any, **options: Any) -> Evaluation:
     return evaluating()
 
 
+@pytest.mark.slow
 def test_a_classifier_has_mlflows_metrics_with_intervals(client: MlflowClient) -> None:
     """The metrics are MLflow's; those that can be drawn anew have an interval, others none; a function is one too."""
     model = LogisticRegression().fit(TABLE[["a", "b"]], TABLE["y"])
@@ -62,6 +63,7 @@ def test_a_regressor_is_known_by_its_target(client: MlflowClient) -> None:
     assert "absolute_error" in found.table
 
 
+@pytest.mark.slow
 def test_a_gate_decides_by_rows_of_tables(client: MlflowClient) -> None:
     """What is right of single rows can be compared, and gated on."""
     good = evaluated(LogisticRegression().fit(TABLE[["a", "b"]], TABLE["y"]))

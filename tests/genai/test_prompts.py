@@ -68,6 +68,7 @@ def test_a_task_says_which_version_it_read(client: MlflowClient, summarize: str)
     assert json.loads(until(linked_to_trace, "the prompt is linked", 60)) == [{"name": "summarize", "version": "2"}]
 
 
+@pytest.mark.slow
 def test_the_caller_chooses_another_version(client: MlflowClient, summarize: str) -> None:
     """Text names a version, with or without the scheme; a version that was loaded is taken as it is."""
     assert answers("summarize/3") == "Summarize a book in 3 words"

@@ -190,6 +190,7 @@ def test_prices_come_from_a_file_too(client: MlflowClient, project: Path, ask: o
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, "{", '{"small": {"input": -1, "output": 1}}', '{"small": 3}'])
 def test_a_file_of_prices_that_cannot_be_read(
     client: MlflowClient,

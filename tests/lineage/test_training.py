@@ -36,6 +36,7 @@ def events(project: Path, prefect_server: None, catalogue: Any) -> list[dict[str
     return found
 
 
+@pytest.mark.slow
 def test_the_chain_walks_from_the_model_to_the_data_and_the_commit(project: Path, events: list[dict[str, Any]]) -> None:
     """Each event is valid; each run begins and ends once; model, tables, file and commit are one chain of names."""
     for event in events:

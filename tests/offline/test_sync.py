@@ -99,6 +99,7 @@ def test_a_flow_is_copied_to_a_database(
     assert counted(target) == counted(source)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_flow_is_copied_to_a_server(
     project_that_ran: Path, served_store: Callable[[], str], tmp_path: Path, flowml: Callable[..., Said]

@@ -41,6 +41,7 @@ def names(client: MlflowClient) -> list[str]:
     return [str(each.info.run_name) for each in found]
 
 
+@pytest.mark.slow
 def test_a_sync_waits_for_another(
     left: Path, client: MlflowClient, environment: Mapping[str, str], tmp_path: Path
 ) -> None:

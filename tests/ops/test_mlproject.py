@@ -124,6 +124,7 @@ def test_what_cannot_be(words: list[str], why: str, file: Path, flowml: Flowml) 
     assert not Path("MLproject").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_mlflow_runs_it(
     client: MlflowClient, file: Path, project: Path, flowml: Flowml, monkeypatch: pytest.MonkeyPatch

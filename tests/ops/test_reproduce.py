@@ -116,6 +116,7 @@ def test_another_row_is_named(repository: Path, flowml: Flowml) -> None:
     assert "Since    changes since the commit none -> iris.csv (" in said.out
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_changes_since_the_commit_are_made_again(repository: Path, flowml: Flowml) -> None:
     """A run of changed code is equal where these changes are known, also when the code here is another by now."""
@@ -127,6 +128,7 @@ def test_changes_since_the_commit_are_made_again(repository: Path, flowml: Flowm
     assert "Equal    4 runs, " in said.out
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_parameters_that_have_no_name_of_their_own(repository: Path, flowml: Flowml) -> None:
     """What a flow took as `*rest` and `**more` it is given so again."""
@@ -135,6 +137,7 @@ def test_parameters_that_have_no_name_of_their_own(repository: Path, flowml: Flo
     assert said.code == 0, said
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_lengths_and_decimals_are_given_back(client: MlflowClient, repository: Path, flowml: Flowml) -> None:
     """A `timedelta` and a `Decimal` are kept to the last digit, also in a list, and are of their type again."""
@@ -146,6 +149,7 @@ def test_lengths_and_decimals_are_given_back(client: MlflowClient, repository: P
     assert [run.data.metrics["days"] for run in all_runs(client)] == [-1.5, -1.5]
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_folder_with_names_of_pythons_own(repository: Path, flowml: Flowml, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flow that was called in a folder with a `types.py` runs again there."""

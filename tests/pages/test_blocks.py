@@ -22,12 +22,16 @@ def to_run(page: Path) -> list[Block]:
     return [block for block in blocks_of(page) if not block.reason and block.language in RUN]
 
 
+LONG = {"gate.md", "reproduce.md", "tests.md", "genai.md", "command-line.md", "tuning.md", "distributed.md"}
+
+
 def params() -> list[object]:
     """Each page; one whose commands are run takes longer, and is end to end."""
     found = []
     for page in PAGES:
         has_commands = any(block.commands and block.language in {"sh", "console"} for block in to_run(page))
         marks = [pytest.mark.e2e, pytest.mark.timeout(600)] if has_commands else []
+        marks += [pytest.mark.slow] if page.name in LONG else []
         found.append(pytest.param(page, marks=marks, id=page.relative_to(ROOT).as_posix()))
     return found
 

@@ -21,9 +21,7 @@ IMPORT = "from prefect import flow, task\n"
 SWAPPED = "from flowml import flow, task\n"
 BY_ENVIRONMENT = {"search", "autologged"}  # those that name no store in their code
 NAMES = ["search", "taxi", "promote", "autologged", "cli", "two"]
-BOTH = [pytest.param(name, id=name) for name in NAMES]
-QUICKER = {"two", "taxi"}
-SERVED = [pytest.param(name, id=name, marks=[] if name in QUICKER else [pytest.mark.slow]) for name in NAMES]
+BOTH = [pytest.param(name, id=name, marks=[] if name == "taxi" else [pytest.mark.slow]) for name in NAMES]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -126,7 +124,7 @@ def test_the_import_changes_nothing_in_a_file(name: str, desk: Desk) -> None:
     expect_the_same(swapped.seen(), plain.seen())
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("name", BOTH)
 def test_the_import_changes_nothing_on_a_server(name: str, desk: Desk, served_store: Callable[[], str]) -> None:
     """A program that keeps its runs on a server sees and leaves the same when flowml's decorators are imported."""
     plain = desk.start(name, IMPORT, served_store()).seen()

@@ -179,6 +179,7 @@ def test_a_candidate_is_named_in_many_ways(champion):
     assert versions == {"1"}
 
 
+@pytest.mark.slow
 def test_two_models_that_are_not_registered_leave_no_entry(client):
     """The gate decides between two objects, and keeps the evidence on its run alone."""
     verdict = decide(fitted(30), TEST, "target", against=fitted(1), rules=[Better("roc_auc"), Better("log_loss")])
@@ -283,6 +284,7 @@ def test_metrics_of_ones_own(client):
     assert verdict.results[0].difference < 0
 
 
+@pytest.mark.slow
 def test_models_of_numbers_texts_and_many_classes(client):
     """Regression, text as classes, and more than two classes are measured as scikit-learn does."""
     numbers = load_diabetes(as_frame=True).frame

@@ -80,6 +80,7 @@ def test_a_model_from_a_cache_passes_its_gate(protected, project, make: Callable
     assert [move.evidence for move in moves] == [first.number, second.number]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_kept", [False, True])
 def test_a_flow_that_runs_again_has_its_verdict(protected, project, *, is_kept: bool):
     """What its first attempt decided stands, though the candidate is champion since: fitted again, or from a cache."""

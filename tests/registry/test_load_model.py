@@ -141,6 +141,7 @@ def test_what_is_passed_is_used(client, champion):
         in_flow(predict, "churn/9")
 
 
+@pytest.mark.slow
 def test_an_optional_argument_stays_none(client):
     """With optional=True the argument is None as long as there is no champion; else the call fails and says so."""
 

@@ -103,6 +103,7 @@ def told(seed: int, rows: int, skill: float) -> Predictions:
     return Predictions(truth, (second > 0.5) * 1, (second > 0.5) * 1, np.array([0, 1]), both, None, "it")
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     rows=st.integers(4, 40),

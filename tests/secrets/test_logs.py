@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 import flowml
@@ -27,6 +29,7 @@ def said(*arguments: str) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_secrets_stand_in_no_line_of_prefects(project: object, prefect_server: object) -> None:
     """What the user's code logs and what an error says are masked, with the traceback; unasked, no log is changed."""
     assert "hunter2" in said()

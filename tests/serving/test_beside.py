@@ -24,6 +24,7 @@ def two(churn: Churn) -> Churn:
     return churn
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
 def test_a_canary_gets_its_share(two: Churn, serve: Callable[..., Server]) -> None:
@@ -55,6 +56,7 @@ def requests_told(churn: Churn) -> Callable[[], Counter[str]]:
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
 def test_a_shadow_is_asked_and_never_heard(two: Churn, serve: Callable[..., Server]) -> None:
@@ -75,6 +77,7 @@ def test_a_shadow_is_asked_and_never_heard(two: Churn, serve: Callable[..., Serv
     assert "milliseconds.p99" in {metric.key for metric in model.metrics}
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
 def test_a_bad_version_beside_harms_nobody(churn: Churn, serve: Callable[..., Server]) -> None:

@@ -59,6 +59,7 @@ def test_a_flow_serves_a_model_and_finds_it_served(deployed: Churn) -> None:
     assert [each["at"] for each in link["facts"]["served"]] == [served.url]
 
 
+@pytest.mark.slow
 def test_the_commands_know_what_is_served(deployed: Churn) -> None:
     """`flowml status` shows it, `flowml logs` what it said, `flowml down` ends it."""
     deployed.promote(deployed.add())
@@ -81,6 +82,7 @@ def _answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_what_cannot_be_served_fails_the_flow(deployed: Churn) -> None:
     """No such alias, and a version that fails its own example: the flow hears why, and nothing is left running."""
     version = deployed.add(spoil=spoil_example)
@@ -92,6 +94,7 @@ def test_what_cannot_be_served_fails_the_flow(deployed: Churn) -> None:
     assert json.loads(flowml(deployed.folder, "status", "--json").stdout)["serving"] == {}
 
 
+@pytest.mark.slow
 def test_both_servers_come_up_with_the_model(deployed: Churn) -> None:
     """`flowml up --serve` says where it answers, and `flowml down` ends all three."""
     deployed.promote(deployed.add())

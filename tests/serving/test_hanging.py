@@ -35,6 +35,7 @@ def add_hanging(churn: Churn, tmp_path: Path) -> None:
     mlflow.register_model(logged.model_uri, "churn")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*input example was not provided", "ignore:.*Add type hints")
 def test_a_version_that_hangs_harms_no_other(churn: Churn, serve: Callable[..., Server], tmp_path: Path) -> None:
     """As a shadow it keeps nobody waiting; as champion its requests end by --timeout, and a rollback helps at once."""
@@ -54,6 +55,7 @@ def test_a_version_that_hangs_harms_no_other(churn: Churn, serve: Callable[..., 
     server.process.wait(20)
 
 
+@pytest.mark.slow
 def test_requests_that_are_none_are_answered(churn: Churn, serve: Callable[..., Server]) -> None:
     """Each says what is wrong, and the server's log has no line of a traceback."""
     churn.promote(churn.add())

@@ -27,6 +27,7 @@ def rows(project: Path, kind: str, count: int) -> pd.DataFrame:
     return pd.concat(until(read, f"{count} rows of {kind}", 60)).sort_values("time")
 
 
+@pytest.mark.slow
 def test_every_second_request_is_kept(churn: Churn, serve: Callable[..., Server]) -> None:
     """A row has what was asked and answered, by which version, when; secrets are masked; a span is read."""
     churn.promote(churn.add())
@@ -50,6 +51,7 @@ def test_every_second_request_is_kept(churn: Churn, serve: Callable[..., Server]
     assert list(served_requests("churn")["id"]) == numbers
 
 
+@pytest.mark.slow
 def test_feedback_is_tied_to_an_answer(churn: Churn, serve: Callable[..., Server]) -> None:
     """What was right is kept with the answer's id; what is no feedback is refused, and said how to write it."""
     churn.promote(churn.add())
@@ -99,6 +101,7 @@ def test_truths_are_joined_with_the_answers(churn: Churn, serve: Callable[..., S
     until(lambda: in_mlflow("2") == other, "and of the second")
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_where_nobody_wants_it(churn: Churn, serve: Callable[..., Server]) -> None:
     """`--sample 0` keeps no request, also when the server ends; and feedback hears that its answer was not kept."""
     churn.promote(churn.add())

@@ -45,6 +45,7 @@ def send(command: str) -> httpx.Response:
     return httpx.request("GET" if body is None else "POST", url, headers=headers, content=body, timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
 def test_the_page_says_what_is_answered(project: Path, serve: Callable[..., Server]) -> None:

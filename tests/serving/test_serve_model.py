@@ -81,8 +81,8 @@ def bring_a_pickle(folder: Path) -> None:
     "spoil, why",
     [
         (spoil_example, "does not answer its own input example"),
-        (spoil_model, "which is not served"),
-        (spoil_flavor, "has no `predict`"),
+        pytest.param(spoil_model, "which is not served", marks=pytest.mark.slow),
+        pytest.param(spoil_flavor, "has no `predict`", marks=pytest.mark.slow),
         (bring_a_pickle, "is saved by pickle (model.pkl)"),
     ],
 )
@@ -183,6 +183,7 @@ def is_own(answer: httpx.Response) -> bool:
     return answer.json() == {"predictions": [float(answer.headers["x-model-version"])] * 2}
 
 
+@pytest.mark.slow
 def test_a_deleted_alias_is_told_of(churn: Churn, serve: Callable[..., Server]) -> None:
     """Without the alias the last version goes on, and it is said once."""
     churn.promote(churn.add())
@@ -212,6 +213,7 @@ def test_what_cannot_be_served_is_said(words: list[str], told: str, churn: Churn
     assert told in server.said()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_first_version_that_cannot_answer_ends_the_server(
     workers: str, churn: Churn, serve: Callable[..., Server]
@@ -245,6 +247,7 @@ def test_options_that_cannot_be_are_said(options: dict[str, Any], told: str) -> 
         run_server(Options(ModelRef("churn", alias="champion"), **options))
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_said(churn: Churn, serve: Callable[..., Server]) -> None:
     """It takes the next free one."""
     churn.promote(churn.add())
@@ -255,6 +258,7 @@ def test_a_port_that_is_taken_is_said(churn: Churn, serve: Callable[..., Server]
     assert second.ask().status_code == 200
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_for(churn: Churn, serve: Callable[..., Server]) -> None:
     """Without it nobody asks the model; who looks after the server needs none."""
     churn.promote(churn.add())
@@ -272,6 +276,7 @@ def test_a_token_is_asked_for(churn: Churn, serve: Callable[..., Server]) -> Non
     assert token not in server.said()
 
 
+@pytest.mark.slow
 def test_a_request_may_be_too_long(churn: Churn, serve: Callable[..., Server]) -> None:
     """It is refused, whether it says its length or not."""
     churn.promote(churn.add())

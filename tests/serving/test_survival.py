@@ -40,6 +40,7 @@ def proxy(served_store: Callable[[], str], project: Path, monkeypatch: pytest.Mo
         yield between
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(proxy: Proxy, churn: Churn, serve: Callable[..., Server]) -> None:
     """The other one goes on, and soon there are two again, also while MLflow is away. One line tells what all see."""
     churn.promote(churn.add())

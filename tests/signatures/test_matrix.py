@@ -43,6 +43,7 @@ def refused(models) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_dozen_models_predict_what_they_were_fitted_on(logged):
     """Whoever loads a model and gives it the data that it was fitted on gets what the model itself predicts."""
     cases = {f"{kind} {name}": Case(KINDS[kind](), fit(name)) for kind, name in A_DOZEN}

@@ -120,6 +120,7 @@ def test_all_are_tried() -> None:
     assert (every - beside, every - {*NOTHING, "up"}) == (set(), set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", BESIDE)
 def test_it_finds_the_projects_servers(trained: tuple[Project, dict[str, str]], command: str) -> None:
     """Started from a folder below, with nothing set: it speaks with both, and asks for no server of its own."""
@@ -132,6 +133,7 @@ def test_it_finds_the_projects_servers(trained: tuple[Project, dict[str, str]], 
     assert TEMPORARY not in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", STAYING)
 def test_what_stays_finds_them_too(trained: tuple[Project, dict[str, str]], command: str) -> None:
     """A command that goes on until Ctrl-C tells which Prefect it is for, or serves from there."""
@@ -146,6 +148,7 @@ def test_what_stays_finds_them_too(trained: tuple[Project, dict[str, str]], comm
     assert TEMPORARY not in err
 
 
+@pytest.mark.slow
 def test_and_down_ends_them(trained: tuple[Project, dict[str, str]]) -> None:
     """The last of those beside ``flowml up``."""
     words, code, part = LAST["down"]
@@ -162,7 +165,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project.end()
 
 
-@pytest.mark.parametrize("command", NOTHING)
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, marks=pytest.mark.slow) if each in STARTS_ONE else each for each in NOTHING]
+)
 def test_without_servers(bare: Project, command: str) -> None:
     """It does what needs none, or says in one line what to start."""
     words, code, part = NOTHING[command]

@@ -61,6 +61,7 @@ def test_a_database_that_does_not_answer(place: Project, option: str) -> None:
     assert place.processes() == []
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_database(place: Project) -> None:
     """It ends with 2 and names the file, and the server that had begun to start is ended."""
     (place.folder / "notes.txt").write_text("no database\n" * 100)

@@ -26,6 +26,7 @@ print(asyncio.run(waiting()) if sys.argv[1:] else ordinary())
 """
 
 
+@pytest.mark.slow
 def test_it_is_given_time_and_is_quiet(place: Project) -> None:
     """Nobody has said how long to wait, or asked for telemetry: it is longer than Prefect's 20 s, and there is none."""
     done = place.python("-c", FLOW)
@@ -34,7 +35,9 @@ def test_it_is_given_time_and_is_quiet(place: Project) -> None:
     assert unasked == []
 
 
-@pytest.mark.parametrize("words", [[], ["async"]], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    "words", [pytest.param([], id="sync"), pytest.param(["async"], id="async", marks=pytest.mark.slow)]
+)
 def test_one_line_says_what_to_do(place: Project, words: list[str]) -> None:
     """What the user has set stays; where it is not enough, the line is beside Prefect's own error."""
     done = place.python("-c", FLOW, *words, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="1")

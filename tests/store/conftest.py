@@ -315,7 +315,7 @@ def fit() -> Callable[[str], Fitted]:
     return lambda name: {**FITTED, **WITHOUT_SIGNATURE}[name]()
 
 
-@pytest.fixture(params=FITTED)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name == "forecast" else name for name in FITTED])
 def fitted(request) -> Fitted:
     """A fitted model of each kind in turn."""
     return FITTED[request.param]()

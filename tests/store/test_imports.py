@@ -25,6 +25,7 @@ def connected(project) -> None:
     connection.connect()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rounds",
     [

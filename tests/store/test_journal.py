@@ -143,6 +143,7 @@ def test_a_journal_can_be_moved(project: Path, tmp_path_factory: pytest.TempPath
     assert len(connect().client.search_logged_models([runs()["task"].info.experiment_id])) == 1
 
 
+@pytest.mark.slow
 def test_a_run_goes_under_one_of_another_journal(project: Path) -> None:
     """What two processes left is put together, whichever journal is read first."""
     under = (

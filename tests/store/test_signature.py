@@ -257,6 +257,7 @@ def test_tensors_that_numpy_has_no_like_of_are_passed_over():
     assert example.shape == (5, 4)
 
 
+@pytest.mark.slow
 def test_a_forecast_asks_for_the_columns_it_predicts_from(fit):
     """A forecast is described by its days and bounds, never the value that it foretells."""
     fitted = fit("forecast")

@@ -55,6 +55,7 @@ print(json.dumps(sorted(found)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_prefects_own_telemetry_is_whole(client: MlflowClient, tmp_path: Path) -> None:
     """What Prefect and the user export by OpenTelemetry is the same with a trace and without; the trace has its own."""

@@ -269,6 +269,7 @@ def test_the_setting_and_who_is_left_out(client: MlflowClient, monkeypatch: pyte
     assert drawn(the_trace(client)).split() == ["chat", "asked"]
 
 
+@pytest.mark.slow
 def test_a_share_of_the_flow_runs_is_traced(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a sampling rate some flow runs are traced, whole; the others are as without a trace."""
     monkeypatch.setenv("FLOWML_TRACE_SAMPLING_RATE", "0.5")

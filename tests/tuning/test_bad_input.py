@@ -140,6 +140,7 @@ def test_a_trial_that_returns_a_state_ends_as_that(client: MlflowClient) -> None
     assert study.counts() == {"complete": 1, "failed": 1}
 
 
+@pytest.mark.slow
 def test_what_has_no_name_and_a_name_that_is_long(client: MlflowClient) -> None:
     """A partial function is named by its function; a study's name may be longer than that of a file."""
     study = tune(partial(fit.fn, [1]), rate=RATE, maximize="auc", trials=1)
