@@ -9,7 +9,7 @@ LOCKED := --constraint constraints.txt
 # Most tests wait for a server or a process now and then: two at a time use what one leaves.
 TWO := --numprocesses 2 --dist loadfile
 # Where a test hangs so that not even its own limit ends it, its process shows where, and ends: the run fails in minutes.
-NO_HANG := -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true --max-worker-restart 0
+NO_HANG := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart 0
 
 # Nothing that is run from here reports to anybody.
 export DO_NOT_TRACK := true

@@ -31,6 +31,16 @@ UNTIL_THE_USER_ENDS_IT = {
     # A trial takes as long as the user's task.
     ("tuning/search.py", "done.get()"),
 }
+# Locks that their own holder would wait for; the others are re-entrant.
+PLAIN = {
+    # The sender's own, which a thread that forks takes, and another may give back.
+    "store/sending/writer.py": 1,
+    # No body of a task or flow is run there: no generator of theirs can be closed.
+    "ops/launch/outcome.py": 1,
+    "serving/threads.py": 1,
+    "serving/monitoring/reporting.py": 1,
+    "serving/engines/fleet.py": 1,
+}
 A_COMMANDS = "ops/reproducing/"  # its programs, git, uv and the flow itself, take as long as they take
 
 # What is done under each lock, and so how long another thread waits for it. Nothing that has no end of its own.
@@ -150,6 +160,12 @@ def test_it_is_known_what_is_done_under_each_lock():
                 if name in known:
                     entered.add(f"{module} {name}")
     assert entered == set(HELD)
+
+
+def test_a_lock_can_be_taken_again_by_who_holds_it():
+    """The garbage collector may close a generator task anywhere, whose end takes locks: a plain one would hang."""
+    plain = {module: [name for name, _ in calls(tree)].count("Lock") for module, tree in SOURCES.items()}
+    assert {module: count for module, count in plain.items() if count} == PLAIN
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -35,7 +35,8 @@ def test_a_forked_process_logs_to_the_run_it_was_forked_in(client: MlflowClient)
         for number in range(2):
             child = os.fork()
             if not child:
-                faulthandler.dump_traceback_later(60, exit=True)  # it could hang on what a thread of the parent held
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(60)  # it could hang on what a thread of the parent held
                 try:
                     mlflow.log_metric(f"child_{number}", number)
                 finally:

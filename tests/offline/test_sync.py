@@ -14,6 +14,7 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 from tests.conftest import forget_what_was_said_to_mlflow
 from tests.offline import reference
 from tests.offline.small import EXPERIMENT, fill
@@ -246,6 +247,23 @@ def test_what_is_copied_can_be_removed(
     assert names["running"].data.tags["flowml.cached_from"] == names["second"].info.run_id
     assert counted(team) == {"runs": 4, "models": 1, "versions": 1, "traces": 1}
     assert counted(source)["runs"] == 0
+
+
+def test_what_cannot_be_removed_is_said_and_goes_next_time(
+    small: Path, source: MlflowClient, team: MlflowClient, flowml: Callable[..., Said], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run whose files MLflow does not remove, as where their folder is a link, is named; the others go."""
+    run = next(run for run in source.search_runs(["1"]) if source.list_artifacts(run.info.run_id))
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder.with_name("elsewhere"))
+    assert flowml("sync", "--to", team.tracking_uri, "--prune").code == 0
+    assert f"{run.info.run_id} is copied, but cannot be removed here: OSError" in caplog.text
+    assert [each.info.run_id for each in source.search_runs(["1"], run_view_type=ViewType.ALL)] == [run.info.run_id]
+    folder.unlink()
+    folder.with_name("elsewhere").rename(folder)
+    assert flowml("sync", "--to", team.tracking_uri, "--prune").code == 0
+    assert (source.search_runs(["1"], run_view_type=ViewType.ALL), folder.exists()) == ([], False)
 
 
 @pytest.mark.e2e

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from flowml.capture import contexts
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _MOST = 1000  # attempts whose calls are counted
 _counts: OrderedDict[tuple[UUID, int], Counter[str]] = OrderedDict()  # by run and attempt: calls of each sort
-_lock = Lock()
+_lock = RLock()
 
 
 def nth(run_id: UUID, attempt: int, sort: str) -> int:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeAlias
 
 from flowml import describe, faults
@@ -27,7 +27,7 @@ class Said:
     def __init__(self) -> None:
         self._whys: set[str] = set()
         self._kinds: Counter[str] = Counter()
-        self._lock = Lock()
+        self._lock = RLock()
 
     def say_once(self, doing: str, why: str, log: Log) -> None:
         """Say what could not be done, and why; not if the same was the reason of something else already."""

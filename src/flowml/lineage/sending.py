@@ -188,13 +188,13 @@ class _Catalogue:
 
     def __init__(self) -> None:
         self._named: Any = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.sender: _Sender | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_in_fork)
 
     def _begin_in_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if self.sender:
             self.sender.begin()
 

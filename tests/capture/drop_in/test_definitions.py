@@ -9,6 +9,7 @@ import pickle
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from textwrap import dedent
 from typing import Annotated, Any, Literal
@@ -222,7 +223,7 @@ def test_fn_goes_to_a_process_of_ones_own() -> None:
             return type(error)
 
     assert outcome(flowml.task(dedent)) == outcome(prefect.task(dedent)) == "a"
-    with ProcessPoolExecutor(1) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # a fork of this process could hang: it has threads
         assert pool.submit(flowml.task(dedent).fn, "  a").result() == "a"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable
-from threading import Lock
+from threading import RLock
 from types import TracebackType
 from typing import TypeVar
 
@@ -39,7 +39,7 @@ _TRUST_REMEDY = (
     "certificate of your authority."
 )
 _logger = logging.getLogger("prefect.flowml")
-_lock = Lock()
+_lock = RLock()
 T = TypeVar("T")
 _found: str | None = None
 

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -32,7 +32,7 @@ PATIENCE = 5.0  # seconds that the end of an outermost call waits for Prefect's 
 _FLOWS = 1000  # whose links are counted at a time, in a process that has only tasks of theirs
 
 _linked: Counter[UUID | None] = Counter()  # task runs, by the flow run
-_counting = Lock()
+_counting = RLock()
 _client = KeptClient()
 publisher = Publisher(idle=_client.close)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 
 import wrapt
 
@@ -15,7 +15,7 @@ from flowml.stack import state
 from flowml.store.backend import embedded, mlflow_state, offline
 from flowml.store.backend.mlflow_state import absolute
 
-_lock = Lock()
+_lock = RLock()
 _chosen: str | None = None  # what flowml told MLflow to use, to tell it from what the user said
 
 

@@ -13,14 +13,14 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import cache
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from flowml.options import AUTOLOG_LIBRARIES
 from flowml.store.backend.imports import import_patiently
 
 _on: ContextVar[frozenset[str]] = ContextVar("flowml_autolog", default=frozenset())
-_lock = Lock()
+_lock = RLock()
 _at_work = 0
 
 

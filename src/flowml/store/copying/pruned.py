@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sqlite3
 from collections import defaultdict
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _AT_ONCE = 200  # ids in one call
+_logger = logging.getLogger("prefect.flowml")
 
 
 @dataclass
@@ -86,9 +88,10 @@ def prune(ends: Ends, experiments: Iterable[str]) -> int:
         ends.source.delete_logged_model(model_id)
     for run_id in gone:
         ends.source.delete_run(run_id)
-    _remove_for_good(ends.source.tracking_uri, memory)
-    memory.runs, memory.models = [], []
+    memory.runs = _collected(ends.source.tracking_uri, "--run-ids", memory.runs)
+    memory.models = _collected(ends.source.tracking_uri, "--logged-model-ids", memory.models)
     memory.write()
+    _give_room_back(ends.source.tracking_uri)
     return len(gone)
 
 
@@ -141,16 +144,36 @@ def _remove_versions(ends: Ends, gone: Iterable[str]) -> None:
             ends.source.delete_registered_model(model.name)
 
 
-def _remove_for_good(uri: str, memory: Memory) -> None:
-    """Do what ``mlflow gc`` does, and give the room in the database's file back if nobody uses it now."""
-    for option, ids in (("--run-ids", memory.runs), ("--logged-model-ids", memory.models)):
-        for some in in_parts(ids, _AT_ONCE):
-            try:
-                _collect(uri, option, some)
-            except Exception:  # noqa: BLE001 - one of them is gone already: an earlier prune was interrupted
-                for one in some:
-                    with suppress(Exception):
-                        _collect(uri, option, [one])
+def _collected(uri: str, option: str, ids: list[str]) -> list[str]:
+    """Do what ``mlflow gc`` does; return what is left, which the next prune tries again."""
+    left = list[str]()
+    for some in in_parts(ids, _AT_ONCE):
+        try:
+            _collect(uri, option, some)
+        except Exception:  # noqa: BLE001 - which of them it is, is found out
+            left += [one for one in some if not _is_collected(uri, option, one)]
+    return left
+
+
+def _is_collected(uri: str, option: str, one: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        _collect(uri, option, [one])
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return True  # an earlier prune was interrupted
+        why = str(error)
+    except Exception as error:  # noqa: BLE001 - it is said
+        why = repr(error)
+    else:
+        return True
+    _logger.warning("flowml: %s is copied, but cannot be removed here: %s. The next `--prune` tries again.", one, why)
+    return False
+
+
+def _give_room_back(uri: str) -> None:
+    """Make the database's file smaller, if nobody uses it now."""
     path = Path(uri.removeprefix("sqlite:///"))
     if path.is_file():
         with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path, timeout=1)) as database:

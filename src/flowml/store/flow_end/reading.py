@@ -12,7 +12,7 @@ from typing import Any
 from flowml.store.backend.notifications import Notification
 
 _REST = 5.0  # seconds that a fork waits for what is being read
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +71,18 @@ class _Fork:
     """What a fork does to who reads."""
 
     def __init__(self) -> None:
-        self._is_held = False
+        self._of_thread = threading.local()  # several may fork at the same time
 
     def before(self) -> None:
-        self._is_held = _lock.acquire(timeout=_REST)
+        self._of_thread.is_held = _lock.acquire(timeout=_REST)
 
     def in_parent(self) -> None:
-        if self._is_held:
+        if self._of_thread.is_held:
             _lock.release()
 
     def in_child(self) -> None:
         global _lock  # noqa: PLW0603 - who held the old one is not in this process
-        _lock = threading.Lock()
+        _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import pass_on
@@ -57,7 +57,7 @@ class Serialized:
         self.reused: str | None = None
         self.is_restored = False  # read from a journal: it may be logged already
         self._holders = 0
-        self._lock = Lock()
+        self._lock = RLock()
         self.scratch: Scratch | None = None
 
     @property
@@ -115,7 +115,7 @@ class _Known:
 
 
 _known: dict[int, _Known] = {}  # by identity: equality and hashes belong to the user's class
-_lock = Lock()
+_lock = RLock()
 
 
 def serialized_of(value: object) -> Serialized | None:
@@ -270,7 +270,7 @@ def _forget(key: int, dead: weakref.ref[Any]) -> None:
 def _keep_what_was_sent() -> None:
     """Let a forked child serialize for itself what its parent has not sent yet."""
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _lock = Lock()
+    _lock = RLock()
     for key, entry in list(_known.items()):
         if entry.serialized.ids:
             sent = Serialized(entry.serialized.content, entry.serialized.name)

@@ -6,7 +6,7 @@ import importlib
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock, RLock
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowml.store.backend import imports
@@ -45,7 +45,7 @@ class Loaded:
 
 _kept: OrderedDict[_Key, Loaded] = OrderedDict()
 _loading: dict[_Key, RLock] = {}
-_lock = Lock()
+_lock = RLock()
 
 
 def load(connection: Connection, version: ModelVersion) -> Loaded:
@@ -101,7 +101,7 @@ def _read(key: _Key) -> tuple[Any, str | None]:
 def _forget_locks() -> None:
     """Let a forked child load for itself what another thread of its parent was loading."""
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _lock = Lock()
+    _lock = RLock()
     _loading.clear()
 
 
