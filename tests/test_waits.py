@@ -20,7 +20,7 @@ LOCKS = {"Lock", "RLock", "Condition"}
 UNTIL_THE_USER_ENDS_IT = {
     ("cli/servers.py", "follower.join()"),
     # A person's answer is waited for: by the limit that the flow gave.
-    ("registry/waiting.py", "apart.submit(copy_context().run, _wait, flow_run, question, form, number).result()"),
+    ("registry/waiting.py", "ended.result()"),
     # A server watches the process of a version, and waits for a promotion, as long as it runs.
     ("serving/own_process.py", "self._process.wait()"),
     ("serving/own_process.py", "process.wait()"),
@@ -46,11 +46,10 @@ A_COMMANDS = "ops/reproducing/"  # its programs, git, uv and the flow itself, ta
 # What is done under each lock, and so how long another thread waits for it. Nothing that has no end of its own.
 HELD = {
     "settings.py _lock": "the environment and a file are read",
-    "background.py _changed": "in memory",
+    "background.py _lock": "in memory",
     "capture/guard.py _lock": "in memory",
     "lineage/known.py _lock": "in memory",
-    "lineage/sending.py _changed": "in memory",
-    "lineage/sending.py _lock": "OpenLineage's client is imported, and made of its settings",
+    "lineage/sending.py _lock": "in memory, or OpenLineage's client is imported, and made of its settings",
     "capture/links/artifacts.py _counting": "in memory",
     "capture/engine/server.py _lock": "a file is read",
     "describe/dispatch.py lock": "in memory",

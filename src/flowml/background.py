@@ -37,7 +37,9 @@ class Publisher:
         self._later: deque[Callable[[], None]] = deque()
         self._left = 0
         self._waited_for = 0
-        self._changed = threading.Condition()
+        # Entered by itself: Prefect ends a task in time by an exception anywhere, and a condition is Python to enter.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._is_working = False
 
     def add(self, job: Callable[[], None], *, later: bool = False) -> None:
@@ -47,7 +49,7 @@ class Publisher:
             job: What is to be done.
             later: Whether it must not disturb the tasks: one such job is done a second, all in `publishing_now`.
         """
-        with self._changed:
+        with self._lock:
             self._left += 1
             (self._later if later else self._jobs).append(job)
             if not self._is_working:
@@ -63,13 +65,13 @@ class Publisher:
     @contextmanager
     def publishing_now(self) -> Iterator[None]:
         """Have done at once what was put off, after what was not, while somebody waits anyway."""
-        with self._changed:
+        with self._lock:
             self._waited_for += 1
             self._changed.notify_all()
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._waited_for -= 1
 
     def wait(self, seconds: float) -> int:
@@ -78,7 +80,7 @@ class Publisher:
         Returns:
             How much is left, after so many seconds.
         """
-        with self.publishing_now(), self._changed:
+        with self.publishing_now(), self._lock:
             self._changed.wait_for(lambda: not self._left, seconds)
             return self._left
 
@@ -92,19 +94,19 @@ class Publisher:
             except BaseException as error:  # noqa: BLE001 - the thread goes on with the next
                 faults.tell("do something in the background", error, _logger, level=logging.WARNING)
             finally:
-                with self._changed:
+                with self._lock:
                     self._left -= 1
                     self._changed.notify_all()
 
     def _next(self) -> Callable[[], None] | None:
         """Wait for a job; None if there is none and the thread is to end."""
         while True:
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(lambda: self._jobs or (self._later and self._waited_for), _QUIET)
                 if self._jobs or self._later:
                     return (self._jobs or self._later).popleft()
             self._idle()
-            with self._changed:
+            with self._lock:
                 if not self._left:
                     self._is_working = False
                     return None

@@ -82,6 +82,7 @@ def fit_by_python(folder: Path, way: str) -> list[int | None]:
         each.start()
     for each in ranks:
         each.join(100)
+        each.kill()  # else one that hangs is waited for when this process ends
     return [each.exitcode for each in ranks]
 
 
@@ -130,6 +131,7 @@ def fit_offline(folder: Path) -> list[int | None]:
         each.start()
     for each in ranks:
         each.join(100)
+        each.kill()  # else one that hangs is waited for when this process ends
     return [each.exitcode for each in ranks]
 
 

@@ -69,7 +69,9 @@ def heard(client: MlflowClient) -> Iterator[Heard]:
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
-    assert ready.wait(30)
+    if not ready.wait(30):
+        done.set()  # else its thread is waited for when this process ends
+        pytest.fail("nobody listens")
 
     def named(name: str, at_least: int = 1) -> list[Event]:
         def found() -> list[Event]:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 from prefect.flow_runs import pause_flow_run
@@ -77,13 +77,31 @@ def test_an_async_flow_is_asked_the_same(client, versions):
     thread.join()
 
 
-def test_when_the_time_is_up_the_flow_goes_on(client, versions):
+@pytest.mark.parametrize("timeout", [0.01, 0.2, 1.0])  # over before it waits, or as it begins to
+def test_when_the_time_is_up_the_flow_goes_on(client, versions, timeout):
     """Nobody's answer is an outcome: the flow completes in both."""
     versions("churn", 1)
-    decision = releases(1, timeout=1)
+    decision = releases(1, timeout=timeout)
     assert (decision.approved, decision.outcome, decision.who) == (False, "timed out", "nobody")
     (run,) = runs_of(client, "releases")
     assert (run.info.status, run.data.tags["prefect.state"]) == ("FINISHED", "Completed")
+
+
+@pytest.mark.parametrize("failing", ["read_flow_run", "resume_flow_run"])
+def test_prefect_may_fail_when_the_time_is_up(client, versions, monkeypatch, failing):
+    """A request that fails as the time ends is made again: the flow does not wait for ever."""
+    versions("churn", 1)
+    real, failed = getattr(SyncPrefectClient, failing), []
+
+    def fails_once(*args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread() and not failed:
+            failed.append(failing)
+            raise OSError("the connection was closed")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(SyncPrefectClient, failing, fails_once)
+    assert releases(1, timeout=2).outcome == "timed out"
+    assert failed == [failing]
 
 
 def test_it_is_decided_once_in_a_flow_run(client, versions):

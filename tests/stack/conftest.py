@@ -51,7 +51,10 @@ class Project:
     def python(self, *arguments: str, below: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         """Run Python in the project to its end."""
         with self.popen(*arguments, below=below, **variables) as process:
-            out, err = process.communicate(timeout=SECONDS)
+            try:
+                out, err = process.communicate(timeout=SECONDS)
+            finally:
+                process.kill()  # else a program that hangs is waited for without end
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def flowml(self, *arguments: str, below: str = "", **variables: str) -> subprocess.CompletedProcess[str]:

@@ -319,9 +319,12 @@ def test_a_fork_waits_for_what_is_being_sent(stored: MlflowClient) -> None:
     reached = context.Queue()
     process = context.Process(target=write_in_a_child, args=(reached,))
     process.start()
-    busy.join()
-    info = reached.get(timeout=60)
-    process.join()
+    try:
+        busy.join()
+        info = reached.get(timeout=60)
+        process.join(60)
+    finally:
+        process.kill()
     assert stored.get_run(info.run_id).info.status == "FINISHED"
 
 
@@ -360,7 +363,8 @@ def test_a_forked_child_leaves_the_parents_files(tmp_path: Path) -> None:
     (scratch.path / "note.txt").write_text("a note")
     process = multiprocessing.get_context("fork").Process(target=drop_in_a_child, args=(scratch,))
     process.start()
-    process.join()
+    process.join(60)
+    process.kill()
     assert (scratch.path / "note.txt").read_text() == "a note"
     scratch.remove()
     assert not scratch.path.exists()

@@ -45,21 +45,22 @@ class _Sender:
     def begin(self) -> None:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
         self._waiting: deque[Told] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # entered by itself, as in `Publisher`
+        self._changed = threading.Condition(self._lock)
         self._is_working = self._is_idle = self._is_slow = self._has_told = False
         self._failures = self._taken = self._awaited = 0
         self._added = 0.0
 
     def drop(self) -> None:
         """Send no more: another catalogue is named."""
-        with self._changed:
+        with self._lock:
             self._waiting.clear()
             self._has_told = True
             self._changed.notify_all()
 
     def add(self, told: Told) -> None:
         """Have an event sent; does not wait."""
-        with self._changed:
+        with self._lock:
             if len(self._waiting) >= _MOST:
                 self._warn(f"More than {_MOST:,} events wait for it; later ones are lost")
                 return
@@ -78,7 +79,7 @@ class _Sender:
     def settle(self) -> None:
         """Wait until all is sent, while events are taken; not at all for a catalogue that fails, or took too long."""
         until = time.monotonic() + _LONGEST
-        with self._changed:
+        with self._lock:
             self._awaited += 1
             self._changed.notify_all()
             try:
@@ -96,7 +97,7 @@ class _Sender:
 
     def _work(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 self._is_idle = True
                 self._changed.wait_for(lambda: self._waiting, _QUIET)
                 self._is_idle = False
@@ -108,7 +109,7 @@ class _Sender:
                     continue
                 told = self._waiting[0]
             is_done = self._send(told)
-            with self._changed:
+            with self._lock:
                 if is_done:
                     self._failures, self._is_slow = 0, False
                     self._taken += 1

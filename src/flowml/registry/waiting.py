@@ -6,8 +6,9 @@ import asyncio
 import json
 import math
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -38,6 +39,9 @@ PREFIX = "flowml-approval-"
 _FOR_EVER = 10 * 365 * 24 * 3600  # seconds; our own clock ends the wait, for Prefect's fails the flow
 _POLL = 2  # seconds between two looks whether a flow that waits in its process was resumed
 _LATE = 0.05  # seconds after the end of the time, so that it is over by any clock
+_AGAIN = (
+    1.0  # seconds until a flow that waits in its process is resumed again, where it was not: it goes on by that alone
+)
 _SHORTEST = 10.0  # seconds: Prefect's automations know no shorter time
 _GOES_ON = {
     f"prefect.flow-run.{state}"
@@ -117,26 +121,48 @@ def wait(flow_run: FlowRun, question: Question, form: type[ReleaseForm], number:
         Pause: If the flow leaves its process; its code runs again from the top when somebody answers.
         RuntimeError: If Prefect does not let it wait.
     """
-    with ThreadPoolExecutor(1) as apart:  # where no event loop runs, also for an async flow
-        return apart.submit(copy_context().run, _wait, flow_run, question, form, number).result()
-
-
-def _wait(flow_run: FlowRun, question: Question, form: type[ReleaseForm], number: int) -> Answer:
     key = f"{question.slug}-{number}"
     suspends = can_suspend(flow_run)
     response = f"{'suspended' if suspends else 'paused'}-{key}-response"
-    if answer := _answer(flow_run.id, response):
-        return answer
-    _tell_asked(flow_run, question, key)
-    clock = _clock(flow_run, question, key, suspends=suspends)
-    with suppress(ValidationError):  # the answer is read below, and judged by whoever asked
-        if suspends:
-            asyncio.run(asuspend_flow_run(wait_for_input=form, key=key))
-        else:
-            asyncio.run(apause_flow_run(wait_for_input=form, timeout=_FOR_EVER, poll_interval=_POLL, key=key))
+    clock = _Automation(flow_run, question, key) if suspends and question.until is not None else None
+    answer = _answer(flow_run.id, response)
+    if answer is None and question.seconds_left() > 0:
+        _tell_asked(flow_run, question, key)
+        with suppress(ValidationError):  # the answer is read below, and judged by whoever asked
+            if suspends:
+                if clock is not None:
+                    clock.begin()
+                _run_apart(asuspend_flow_run(wait_for_input=form, key=key))
+            else:
+                with _resumed_in_time(flow_run.id, question, key):
+                    _run_apart(apause_flow_run(wait_for_input=form, timeout=_FOR_EVER, poll_interval=_POLL, key=key))
+        answer = _answer(flow_run.id, response)
     if clock is not None:
         clock.cancel()
-    return _answer(flow_run.id, response) or Answer(None, formats.now())
+    return answer or Answer(None, formats.now())
+
+
+def _run_apart(pause: Coroutine[Any, Any, Any]) -> None:
+    """Wait in a thread of its own, where no event loop runs, also for an async flow; who stops the flow stops it."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(pause)
+    ended: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(loop.run_until_complete(task))
+        except BaseException as error:  # noqa: BLE001 - whoever waits has it
+            ended.set_exception(error)
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+    threading.Thread(target=copy_context().run, args=[run], name="flowml-approval", daemon=True).start()
+    try:
+        ended.result()
+    finally:
+        if not ended.done():
+            loop.call_soon_threadsafe(task.cancel)
 
 
 def _tell_asked(flow_run: FlowRun, question: Question, key: str) -> None:
@@ -145,12 +171,6 @@ def _tell_asked(flow_run: FlowRun, question: Question, key: str) -> None:
     told = {**version, "model_uri": f"models:/{question.model}/{question.version}", "until": question.until}
     about |= {vocabulary.VERSION: question.version}
     tell(Event(vocabulary.APPROVAL_ASKED, about, told, same=f"{flow_run.id} {key}"))
-
-
-def _clock(flow_run: FlowRun, question: Question, key: str, *, suspends: bool) -> _Automation | threading.Timer | None:
-    if question.until is None:
-        return None
-    return _automation(flow_run, question, key) if suspends else _timer(flow_run, question, key)
 
 
 def can_suspend(flow_run: FlowRun) -> bool:
@@ -170,8 +190,9 @@ def _answer(flow_run_id: UUID, key: str) -> Answer | None:
 class _Automation:
     """Prefect's own clock: it resumes a suspended flow when the time is up, though no process waits."""
 
-    def __init__(self, flow_run: FlowRun, seconds: float, name: str) -> None:
-        self._name = name
+    def __init__(self, flow_run: FlowRun, question: Question, key: str) -> None:
+        self._question = question
+        self._name = f"flowml: time for {key} of {flow_run.id}"
         trigger = EventTrigger(
             after={"prefect.flow-run.Suspended"},
             expect=_GOES_ON,
@@ -179,16 +200,25 @@ class _Automation:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=max(_SHORTEST, seconds)),
+            within=timedelta(seconds=max(_SHORTEST, question.seconds_left())),
         )
         about = f"Resumes {flow_run.name} when nobody has answered in time. It is deleted when the flow goes on."
-        self._made = AutomationCore(name=name, description=about, trigger=trigger, actions=[ResumeFlowRun()])
+        self._made = AutomationCore(name=self._name, description=about, trigger=trigger, actions=[ResumeFlowRun()])
 
     def begin(self) -> None:
         """Begin, unless it has begun in an earlier process."""
-        with get_client(sync_client=True) as client:
-            if not client.read_automations_by_name(self._name):
-                client.create_automation(self._made)
+        try:
+            with get_client(sync_client=True) as client:
+                if not client.read_automations_by_name(self._name):
+                    client.create_automation(self._made)
+        except Exception as error:  # noqa: BLE001 - of Prefect, httpx, the network
+            get_run_logger().warning(
+                "flowml: Prefect takes no automation that ends the wait for %s/%s: %s. It ends when somebody resumes "
+                "the flow run; an answer that comes too late does not count.",
+                self._question.model,
+                self._question.version,
+                error,
+            )
 
     def cancel(self) -> None:
         """Take it away."""
@@ -197,26 +227,27 @@ class _Automation:
                 client.delete_automation(found.id)
 
 
-def _automation(flow_run: FlowRun, question: Question, key: str) -> _Automation:
-    clock = _Automation(flow_run, question.seconds_left(), f"flowml: time for {key} of {flow_run.id}")
+@contextmanager
+def _resumed_in_time(flow_run_id: UUID, question: Question, key: str) -> Iterator[None]:
+    """Have a flow that waits in its process resumed when the time is up, again and again until it goes on.
+
+    It may be about to wait, or Prefect not answer, at that very moment.
+    """
+    goes_on = threading.Event()
+
+    def run() -> None:
+        pause = question.seconds_left() + _LATE
+        while not goes_on.wait(pause):
+            with suppress(Exception):  # of Prefect, httpx, the network
+                _resume(flow_run_id, key)
+            pause = _AGAIN
+
+    if question.until is not None:
+        threading.Thread(target=copy_context().run, args=[run], name="flowml-approval-time", daemon=True).start()
     try:
-        clock.begin()
-    except Exception as error:  # noqa: BLE001 - of Prefect, httpx, the network
-        get_run_logger().warning(
-            "flowml: Prefect takes no automation that ends the wait for %s/%s: %s. It ends when somebody resumes the "
-            "flow run; an answer that comes too late does not count.",
-            question.model,
-            question.version,
-            error,
-        )
-    return clock
-
-
-def _timer(flow_run: FlowRun, question: Question, key: str) -> threading.Timer:
-    clock = threading.Timer(max(0.0, question.seconds_left()) + _LATE, copy_context().run, (_resume, flow_run.id, key))
-    clock.daemon = True
-    clock.start()
-    return clock
+        yield
+    finally:
+        goes_on.set()
 
 
 def _resume(flow_run_id: UUID, key: str) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -62,6 +61,7 @@ class JoinedRun:
         self.apart: list[tuple[str, str, str]] = []  # the user's runs below it in other experiments: name and ids
         self._active_run: ActiveRun | None = None
         self._said = store.said()
+        self._told: records.Caller | None = None
 
     @property
     def target(self) -> JoinedRun:
@@ -190,16 +190,14 @@ class JoinedRun:
     def as_caller(self) -> records.Caller:
         """Tell of this run and its store; of one that MLflow does not take now, the key that finds it later."""
         try:
-            return self._told
+            # The same for each call below: looking for its page reads files, and each read hands Python's lock over.
+            if self._told is None:
+                self._told = self.connection.caller(self.info, self.children)
         except TrackingError as problem:
             if not (problem.waits and self.out.journal):
                 raise
-        return dataclasses.replace(self.connection.caller(None, self.children), key=self.out.public_key)
-
-    @cached_property
-    def _told(self) -> records.Caller:
-        # The same for each call below: looking for the run's page reads files, and each read hands Python's lock over.
-        return self.connection.caller(self.info, self.children)
+            return dataclasses.replace(self.connection.caller(None, self.children), key=self.out.public_key)
+        return self._told
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:  # noqa: ARG002 - the one who opened it says when
         """Leave closing it to whoever opened it."""

@@ -110,10 +110,12 @@ class Writer:
 
     def go_on(self) -> None:
         """Go on after `rest`."""
-        if self._resting:
-            self._resting = False
-            self._working.release()
-        self._may_work.set()
+        try:
+            if self._resting:
+                self._resting = False
+                self._working.release()
+        finally:
+            self._may_work.set()
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -262,7 +264,7 @@ class Writer:
                     self._thread = threading.Thread(target=self._work, name="flowml-writer", daemon=True)
                     self._thread.start()
         self._told.put(item)
-        if isinstance(item, tuple):
+        if isinstance(item, tuple) and threading.current_thread() is not self._thread:
             self._asked.set()  # somebody waits for it
 
     def _work(self) -> None:
