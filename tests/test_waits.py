@@ -19,8 +19,6 @@ LOCKS = {"Lock", "RLock", "Condition"}
 
 UNTIL_THE_USER_ENDS_IT = {
     ("cli/servers.py", "follower.join()"),
-    # A person's answer is waited for: by the limit that the flow gave.
-    ("registry/waiting.py", "ended.result()"),
     # A server watches the process of a version, and waits for a promotion, as long as it runs.
     ("serving/own_process.py", "self._process.wait()"),
     ("serving/own_process.py", "process.wait()"),

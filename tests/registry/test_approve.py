@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 from prefect.flow_runs import pause_flow_run
+from prefect.settings import PREFECT_API_URL
 from tests.ends.processes import until
 from tests.runs import run_of, runs_of
 
@@ -22,6 +27,19 @@ from flowml.registry.answering import answer
 from flowml.store.ledger import Ledger
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+ASKS = """
+import signal
+import flowml
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
+
+@flowml.flow
+def asks():
+    flowml.approve("churn", 1)
+
+asks()
+"""
 
 
 @flow
@@ -119,6 +137,22 @@ def test_it_is_decided_once_in_a_flow_run(client, versions):
 
     assert retried() == ["timed out", "timed out"]
     assert [entry.decision.facts.get("key") for entry in Ledger(client, "churn").entries()] == [None, "second"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_flow_that_waits(client, versions, project):
+    """Who runs a flow that waits in its process may end it, also where Polars is installed."""
+    versions("churn", 1)
+    (project / "asks.py").write_text(ASKS)
+    environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    before = paused()
+    with subprocess.Popen([sys.executable, "asks.py"], cwd=project, env=environment) as process:
+        try:
+            until(lambda: paused().keys() - before.keys(), "a flow waits", 60)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(40) != 0
+        finally:
+            process.kill()
 
 
 def test_where_nobody_can_be_asked(client, versions):

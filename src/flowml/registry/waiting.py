@@ -7,7 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent import futures
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass
@@ -39,9 +39,8 @@ PREFIX = "flowml-approval-"
 _FOR_EVER = 10 * 365 * 24 * 3600  # seconds; our own clock ends the wait, for Prefect's fails the flow
 _POLL = 2  # seconds between two looks whether a flow that waits in its process was resumed
 _LATE = 0.05  # seconds after the end of the time, so that it is over by any clock
-_AGAIN = (
-    1.0  # seconds until a flow that waits in its process is resumed again, where it was not: it goes on by that alone
-)
+_LOOK = 1.0  # seconds between two looks whether it goes on
+_AGAIN = 1.0  # seconds until it is resumed again, where it still waits
 _SHORTEST = 10.0  # seconds: Prefect's automations know no shorter time
 _GOES_ON = {
     f"prefect.flow-run.{state}"
@@ -146,7 +145,7 @@ def _run_apart(pause: Coroutine[Any, Any, Any]) -> None:
     """Wait in a thread of its own, where no event loop runs, also for an async flow; who stops the flow stops it."""
     loop = asyncio.new_event_loop()
     task = loop.create_task(pause)
-    ended: Future[None] = Future()
+    ended: futures.Future[None] = futures.Future()
 
     def run() -> None:
         try:
@@ -159,7 +158,10 @@ def _run_apart(pause: Coroutine[Any, Any, Any]) -> None:
 
     threading.Thread(target=copy_context().run, args=[run], name="flowml-approval", daemon=True).start()
     try:
-        ended.result()
+        # Looks now and then: with Polars, which MLflow imports, Ctrl-C interrupts no wait that has no end.
+        while not futures.wait({ended}, _LOOK).done:
+            pass
+        ended.result(0)
     finally:
         if not ended.done():
             loop.call_soon_threadsafe(task.cancel)
