@@ -781,3 +781,24 @@ def test_an_inherited_run_id_does_not_hijack_the_run(client: MlflowClient, monke
     assert after.info.run_name == "stranger"
     assert after.data.params == {}
     assert parent_of(run_of(client, "double")) == run_of(client, "pipeline").info.run_id
+
+
+def test_a_flow_may_wait_for_all_that_it_logs(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With FLOWML_WRITE=sync a flow has the same runs, and nothing waits for itself."""
+    monkeypatch.setenv("FLOWML_WRITE", "sync")
+
+    @task
+    def score(number: int) -> dict[str, float]:
+        return {"score": number / 4}
+
+    @flow
+    def pipeline() -> None:
+        score(1)
+        score.submit(2).wait()
+
+    pipeline()
+    assert "did not answer" not in caplog.text
+    assert [run.info.status for run in all_runs(client)] == ["FINISHED"] * 3
+    assert sorted(run.data.metrics["score"] for run in runs_of(client, "score")) == [0.25, 0.5]

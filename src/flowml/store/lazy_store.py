@@ -59,6 +59,7 @@ class LazyStore:
     def __init__(self, choice: Choice | None, connection: Connection | None = None) -> None:
         self._choice = choice
         self._connection = connection
+        self._reached: Connection | None = None
         self._problem: FlowmlError | None = None
         self._waiting: deque[Callable[[Connection], None]] = deque()
         # Re-entrant: the garbage collector may close a generator task inside.
@@ -94,6 +95,15 @@ class LazyStore:
         """
         return self._connection or self.fix()
 
+    @property
+    def reached(self) -> Connection:
+        """The same for who is told that a run is there, also while what waited for the store waits for him.
+
+        Raises:
+            FlowmlError: If the store cannot be reached.
+        """
+        return self._connection or self._reached or self.fix()
+
     def fix(self) -> Connection:
         """Choose for good, and do what waited for it.
 
@@ -115,6 +125,7 @@ class LazyStore:
                     self._problem = problem = error if isinstance(error, FlowmlError) else FlowmlError(text)
                     self._waiting.clear()
                     raise problem from None
+                self._reached = connection
                 self._hand_on(connection)
             assert self._connection is not None  # noqa: S101 - for the type checker: it has one or a choice
             return self._connection

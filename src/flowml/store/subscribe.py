@@ -41,7 +41,7 @@ def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
     store = run.store  # not the run: it would hold what waits for it, and that the run, in a cycle
 
     def with_page(info: records.CurrentRun) -> records.CurrentRun:
-        connection = store.connection
+        connection = store.reached
         return dataclasses.replace(info, url=connection.page_of(info.experiment_id, info.run_id))
 
     if opened:
@@ -71,7 +71,7 @@ def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
 
     def tell_created(created: Future[Created]) -> None:
         if not created.exception(0):
-            tell(store.connection.caller(created.result(0).info, children))
+            tell(store.reached.caller(created.result(0).info, children))
 
     target.out.created.add_done_callback(tell_created)
 
