@@ -37,7 +37,8 @@ class Publisher:
         self._later: deque[Callable[[], None]] = deque()
         self._left = 0
         self._waited_for = 0
-        # Entered by itself: Prefect ends a task in time by an exception anywhere, and a condition is Python to enter.
+        # `with` takes the lock, not the condition: Prefect's `timeout_seconds` raises anywhere in a task's Python code,
+        # also in `Condition.__enter__` when it has taken the lock, which nobody would release.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._is_working = False

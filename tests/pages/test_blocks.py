@@ -23,6 +23,7 @@ def to_run(page: Path) -> list[Block]:
 
 
 LONG = {"gate.md", "reproduce.md", "tests.md", "genai.md", "command-line.md", "tuning.md", "distributed.md"}
+"""Pages whose commands take ten seconds or more: slow tests."""
 
 
 def params() -> list[object]:

@@ -45,7 +45,7 @@ class _Sender:
     def begin(self) -> None:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
         self._waiting: deque[Told] = deque()
-        self._lock = threading.RLock()  # entered by itself, as in `Publisher`
+        self._lock = threading.RLock()  # `with` takes it, not the condition: see `Publisher`
         self._changed = threading.Condition(self._lock)
         self._is_working = self._is_idle = self._is_slow = self._has_told = False
         self._failures = self._taken = self._awaited = 0

@@ -264,8 +264,9 @@ class Writer:
                     self._thread = threading.Thread(target=self._work, name="flowml-writer", daemon=True)
                     self._thread.start()
         self._told.put(item)
+        # Somebody waits for it. The sender's thread may hold the event's lock: the garbage collector runs anywhere.
         if isinstance(item, tuple) and threading.current_thread() is not self._thread:
-            self._asked.set()  # somebody waits for it
+            self._asked.set()
 
     def _work(self) -> None:
         while True:
