@@ -9,8 +9,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,16 @@ class Postgres:
         port: Where it listens, on 127.0.0.1.
         user: Who owns all databases.
         password: The user's.
+        start: Starts it, where it was stopped.
+        stop: Stops it at once, as a power cut would.
     """
 
-    def __init__(self, port: int, password: str) -> None:
+    def __init__(self, port: int, password: str, start: Callable[[], None], stop: Callable[[], None]) -> None:
         self.port = port
         self.user = "flowml"
         self.password = password
+        self.start = start
+        self.stop = stop
 
     def uri(self, database: str, driver: str = "postgresql") -> str:
         """Return a database's address, with the password."""
@@ -78,11 +83,14 @@ def postgres() -> Iterator[Postgres]:
         make = ["--username=flowml", f"--pwfile={folder / 'password'}", "--auth=scram-sha-256", "--no-sync"]
         _run([programs / "initdb", "-D", data, "--encoding=UTF8", "--locale=C", *make], as_user)
         options = " ".join([*_OPTIONS, "-p", str(port)])
-        _run([programs / "pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start"], as_user)
+        control = [programs / "pg_ctl", "-D", data, "-w"]
+        start = partial(_run, [*control, "-l", log, "-o", options, "start"], as_user)
+        stop = partial(_run, [*control, "-m", "immediate", "stop"], as_user)
+        start()
         try:
-            yield Postgres(port, password)
+            yield Postgres(port, password, start, stop)
         finally:
-            _run([programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], as_user)
+            stop()
 
 
 def _programs() -> Path | None:

@@ -46,10 +46,11 @@ def fan_out(decorators: Any, many: int, where: str) -> None:
     mapped = decorators.task(body, name=MAPPED, cache_policy=prefect.cache_policies.NO_CACHE)
 
     @decorators.flow(name="fan-out", task_runner=runner(where), **options)
-    def run(numbers: list[int]) -> None:
-        mapped.map(numbers, [f"name-{number}" for number in numbers]).wait()
+    def run(many: int) -> None:  # no list of all numbers: Prefect hands a flow's parameters to Dask with each task
+        numbers = range(many)
+        mapped.map(list(numbers), [f"name-{number}" for number in numbers]).wait()
 
-    run(list(range(many)))
+    run(many)
 
 
 def runner(where: str) -> Any:

@@ -17,7 +17,7 @@ from tests.soak.many import MAPPED, RARE, measure
 
 MANY = 2000
 MORE = 200  # megabytes that tracking may add to what bare Prefect takes
-ON_DASK = 10_000
+ON_DASK = int(os.environ.get("FLOWML_TEST_TASKS", "10000"))
 MORE_ON_DASK = 100  # megabytes: the tasks are in other processes
 FEW = 100  # runs that wait in the flow's process at a time
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def test_2000_mapped_tasks(client: MlflowClient, project: Path, record_property:
     record_property("figures", json.dumps({"prefect": bare, "flowml": tracked}))
     print(f"\nprefect {bare}\nflowml  {tracked}")  # noqa: T201 - what was measured, with -s
     runs = all_runs(client)
-    (root,) = [run for run in runs if run.data.params.get("numbers") and not parent_of(run)][1:]
+    (root,) = [run for run in runs if run.data.params.get("many") and not parent_of(run)][1:]
     children = [run for run in runs if parent_of(run) == root.info.run_id]
     assert [root.info.status, *{run.info.status for run in children}] == ["FINISHED", "FINISHED"]
     found = {int(run.data.params["number"]): (run.data.params, run.data.metrics) for run in children}
@@ -51,15 +51,14 @@ def test_2000_mapped_tasks(client: MlflowClient, project: Path, record_property:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read as Linux tells it")
 def test_many_tasks_on_dask(client: MlflowClient, project: Path, record_property: pytest.RecordProperty) -> None:
     """Of 10,000 tasks on Dask those that failed have runs, the others are counted, and little waits in the flow."""
-    many = int(os.environ.get("FLOWML_TEST_TASKS", ON_DASK))
-    bare, tracked = run("prefect", many, "dask", project), run("flowml", many, "dask", project)
+    bare, tracked = run("prefect", ON_DASK, "dask", project), run("flowml", ON_DASK, "dask", project)
     record_property("figures", json.dumps({"prefect": bare, "flowml": tracked}))
     print(f"\nprefect {bare}\nflowml  {tracked}")  # noqa: T201 - what was measured, with -s
     root = max((run for run in all_runs(client) if not parent_of(run)), key=lambda run: run.info.start_time)
     failed = [int(run.data.params["number"]) for run in all_runs(client) if parent_of(run) == root.info.run_id]
-    assert sorted(failed) == list(range(RARE, many, 1000))
-    assert root.data.metrics[f"{MAPPED}.square.max"] == (many - 1) ** 2
-    assert root.data.metrics[f"{MAPPED}.finished"] == many - len(failed)
+    assert sorted(failed) == list(range(RARE, ON_DASK, 1000))
+    assert root.data.metrics[f"{MAPPED}.square.max"] == (ON_DASK - 1) ** 2
+    assert root.data.metrics[f"{MAPPED}.count"] == ON_DASK - len(failed)
     assert tracked["growth"] - bare["growth"] <= MORE_ON_DASK
     assert tracked["waiting"] <= FEW
 

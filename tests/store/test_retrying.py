@@ -213,7 +213,17 @@ def test_it_is_refused_for_good(error: BaseException) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["connection refused", "DNS", "TLS", "timeout", "HTTP 429", "HTTP 503", "SQLite", "MLflow, a connection refused"]
+    [
+        "connection refused",
+        "DNS",
+        "TLS",
+        "SQL",
+        "timeout",
+        "HTTP 429",
+        "HTTP 503",
+        "SQLite",
+        "MLflow, a connection refused",
+    ]
     + ["MLflow, its login", "MLflow UNAUTHENTICATED", "a proxy, 401"]
     + ["a proxy, an object that asks for a login"]
     + [f"MLflow {code}" for code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")],

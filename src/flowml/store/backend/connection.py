@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
+from math import ceil
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 _connections: WeakSet[Connection] = WeakSet()
 _of_the_parent: list[object] = []  # what a forked child leaves alone
-_KNOCK = 3.0  # seconds that a server may take to accept a connection
+_KNOCK = 3.0  # seconds that a server or database may take to accept a connection
+_WITH_LIMIT = {"psycopg2", "psycopg", "pymysql", "mysqldb"}  # drivers that take it in the URI
 _AWAY = 30.0  # seconds, before a flow that begins asks again for one that did not
 _TAGS = {"mlflow.experimentKind": "custom_model_development"}  # of new experiments: MLflow's UI is not to guess
 
@@ -267,17 +269,44 @@ def _connection(uri: str, registry_uri: str | None) -> Connection:
 
 
 def check_reachable(uri: str) -> None:
-    """Knock at a server's door: without it, MLflow's own first call to a dead one blocks for minutes."""
+    """Knock once, for a few seconds: MLflow's own first call to a dead server or database blocks for minutes.
+
+    Raises:
+        TrackingError: If the URI of a server makes no sense.
+        Exception: What the network raises, or the database.
+    """
     if uri.startswith(("http://", "https://")):
-        try:
-            parts = urlsplit(uri)
-            host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-        except ValueError as error:
-            raise explain(uri, ValueError(str(error))) from None  # whoever wrote the address is at fault, not this line
-        if not host:
-            raise explain(uri, ValueError("the URI names no host"))
-        with socket.create_connection((host, port), timeout=min(_KNOCK, settings.current().timeout)):
+        _knock(uri)
+    elif imports.is_database(uri) and not uri.startswith("sqlite"):
+        _log_in(uri)
+
+
+def _knock(uri: str) -> None:
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise explain(uri, ValueError(str(error))) from None  # whoever wrote the address is at fault, not this line
+    if not host:
+        raise explain(uri, ValueError("the URI names no host"))
+    with socket.create_connection((host, port), timeout=min(_KNOCK, settings.current().timeout)):
+        pass
+
+
+def _log_in(uri: str) -> None:
+    """Connect to a database as MLflow does, but not ten times with two minutes of pauses, and not without a limit."""
+    from mlflow.store.db.utils import create_sqlalchemy_engine
+    from sqlalchemy import make_url
+
+    url = make_url(uri)
+    if url.get_driver_name() in _WITH_LIMIT and "connect_timeout" not in url.query:
+        url = url.update_query_dict({"connect_timeout": str(ceil(min(_KNOCK, settings.current().timeout)))})
+    engine = create_sqlalchemy_engine(url.render_as_string(hide_password=False))
+    try:
+        with engine.connect():
             pass
+    finally:
+        engine.dispose()
 
 
 def _begin_anew() -> None:

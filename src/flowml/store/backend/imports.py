@@ -61,7 +61,7 @@ def load_registry() -> None:
     import mlflow
 
     uri = mlflow.get_registry_uri()
-    if _is_database(uri):
+    if is_database(uri):
         import sqlalchemy
 
         _import(_OF_DATABASES)
@@ -137,10 +137,11 @@ def is_importing(module: ModuleType) -> bool:
 def _needed(uri: str) -> tuple[str, ...]:
     if uri.startswith(("http://", "https://")):
         return _OF_SERVERS
-    return _OF_DATABASES if _is_database(uri) else ()
+    return _OF_DATABASES if is_database(uri) else ()
 
 
-def _is_database(uri: str) -> bool:
+def is_database(uri: str) -> bool:
+    """Tell whether MLflow opens a store of this URI as a database, with SQLAlchemy."""
     from mlflow.store.db.db_types import DATABASE_ENGINES
 
     return uri.partition("://")[0].partition("+")[0] in DATABASE_ENGINES

@@ -13,6 +13,7 @@ from flowml.patches.mlflow import REQUEST_SESSION
 from flowml.patches.wrapped import wrap
 
 _RETRIES = 0  # of one call: when a run was made and the answer lost, a second try would make another
+_TALKERS = ("urllib3.connectionpool", "mlflow.store.db.utils")  # a line for each try, or a page of traceback
 _OF_DATABRICKS = "mlflow.tracking.request_header.databricks_request_header_provider"
 
 
@@ -24,7 +25,8 @@ def install() -> None:
         use="looks for Databricks only where it can be",
         without="each request to an MLflow server takes longer",
     )
-    logging.getLogger("urllib3.connectionpool").addFilter(_is_elsewhere)
+    for name in _TALKERS:
+        logging.getLogger(name).addFilter(_is_elsewhere)
     plain = REQUEST_SESSION.get()
     if plain is None:
         return
@@ -41,7 +43,8 @@ def install() -> None:
 
 def _is_elsewhere(record: logging.LogRecord) -> bool:
     """Tell whether another thread writes: of a call that flowml sends again, it says itself what failed, and once."""
-    return not record.threadName or not record.threadName.startswith("flowml-")
+    is_ours = (record.threadName or "").startswith("flowml-")
+    return not is_ours or record.levelno < logging.WARNING
 
 
 def _is_in_databricks(wrapped: Any, _: Any, args: Any, kwargs: Any) -> bool:

@@ -53,6 +53,9 @@ _CLASSES |= {"TransportError", "RetryError", "DataCorruption", "ServiceRequestEr
 _CLASSES |= {"Timeout", "TimeoutError", "ChunkedEncodingError", "ContentDecodingError", "HTTPException", "PoolError"}
 _CLASSES |= {"OperationalError", "InterfaceError", "SSHException", "error_temp"}
 
+# Of a database that lets nobody in; of one that did, MLflow makes an error of its own.
+_AT_THE_DOOR = {"OperationalError", "InterfaceError"}
+
 # What a file system says of the name or of who asks; all else, such as ENOSPC, ESTALE and EIO, may pass.
 _NAMES = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 _FILES = {*_NAMES, errno.EACCES, errno.EPERM, errno.EROFS}
@@ -92,7 +95,7 @@ def is_unreachable(error: BaseException) -> bool:
     if (status := _status(error)) is not None:
         return status in {429, 502, 503, 504}
     is_network = isinstance(error, _NETWORK) or type(error).__module__.startswith(("requests", "urllib3"))
-    return is_network or "database is locked" in str(error)
+    return is_network or type(error).__name__ in _AT_THE_DOOR or "database is locked" in str(error)
 
 
 def is_without_login(error: BaseException) -> bool:

@@ -1,0 +1,127 @@
+"""A database server as MLflow's store: dead at the start, silent, or gone in the middle."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from prefect.settings import PREFECT_API_URL
+from tests.postgres import Postgres, postgres
+from tests.runs import all_runs
+
+FLOW = """
+import sys
+from pathlib import Path
+from flowml import flow, flush, task
+
+@task
+def measure(number: int) -> dict[str, float]:
+    return {"square": number * number}
+
+@flow(name="measured")
+def measured() -> None:
+    measure(1)
+    if "lose" in sys.argv:
+        flush()
+        print("lose", flush=True)
+        input()
+    for number in (2, 3):
+        measure(number)
+
+measured()
+print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def program(project: Path, prefect_server: None) -> Path:
+    """The program, in a project, and what it needs in the environment."""
+    (project / "measured.py").write_text(FLOW)
+    return project / "measured.py"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A database's address at which somebody listens, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"postgresql://me:secret-word@127.0.0.1:{listening.getsockname()[1]}/mlflow"
+
+
+@pytest.fixture
+def dead() -> str:
+    """A database's address at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return f"postgresql://me:secret-word@127.0.0.1:{listening.getsockname()[1]}/mlflow"
+
+
+def environment(uri: str) -> dict[str, str]:
+    """Return what a process needs to track there, and to wait at its end for a second at most."""
+    told = {"MLFLOW_TRACKING_URI": uri, "FLOWML_MAX_DELAY": "1", "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    return {**os.environ, **told}
+
+
+@pytest.mark.parametrize("how", ["dead", "silent"])
+@pytest.mark.timeout(60)  # MLflow by itself tries for 102 seconds, twice; with a silent one for ever
+def test_a_database_that_is_away_at_the_start_holds_no_flow(
+    request: pytest.FixtureRequest, program: Path, how: str
+) -> None:
+    """The flow ends well and soon, one line says what waits, without a password or a traceback."""
+    uri = request.getfixturevalue(how)
+    ran = subprocess.run(
+        [sys.executable, program], env=environment(uri), capture_output=True, text=True, check=False, timeout=50
+    )
+    said = ran.stdout + ran.stderr
+    assert ran.returncode == 0, said
+    assert "done" in ran.stdout
+    assert said.count("4 runs wait on this disk") == 1, said
+    assert "Traceback" not in said
+    assert "secret-word" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_a_database_that_stops_and_comes_back_has_every_run_once(program: Path) -> None:
+    """What was logged while PostgreSQL was gone is there after a sync; the terminal shows no traceback of each try."""
+    with postgres() as server:
+        uri = server.create("mlflow")
+        said = run_without(server, uri, program)
+        server.start()
+        synced = subprocess.run(
+            [sys.executable, "-m", "flowml", "sync"], env=environment(uri), capture_output=True, text=True, check=False
+        )
+        assert synced.returncode == 0, synced.stderr
+        found = sorted((run.info.status, *run.data.metrics.values()) for run in all_runs(MlflowClient(uri)))
+    assert said.count("runs wait on this disk") == 1, said
+    assert "Traceback" not in said, said
+    squares = [("FINISHED", number * number) for number in (1.0, 2.0, 3.0)]
+    assert [each for each in found if len(each) == 2] == squares
+    assert [each[0] for each in found if len(each) != 2] == ["FINISHED"]  # the flow's, with the sums
+
+
+def run_without(server: Postgres, uri: str, program: Path) -> str:
+    """Run the program, with the database stopped from its middle to its end; return what it said."""
+    started = subprocess.Popen(
+        [sys.executable, program, "lose"],
+        env=environment(uri),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with started:
+        assert started.stdout
+        lines = []
+        for line in started.stdout:
+            lines.append(line)
+            if line == "lose\n":
+                break
+        server.stop()
+        said, _ = started.communicate("\n", timeout=100)
+    assert started.returncode == 0, said
+    return "".join(lines) + said
