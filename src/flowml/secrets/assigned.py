@@ -52,6 +52,7 @@ def _value(text: str, start: int, found: Named) -> tuple[int, int, int, bool]:
     if kind == "pair":
         is_last = text[position : position + 1] == ")" or found.is_option
         is_shown = is_shown or is_secret_name(value) or not is_last
+        position = start if is_shown else position  # a secret may be named in it
     elif kind == "tag":
         is_shown = is_shown or value.lower() in name.lower()
     elif kind == "argument":

@@ -24,6 +24,7 @@ _KEYS = [
     _Form("gh", r"gh[pousr]_[A-Za-z0-9]{16,}"),  # GitHub
     _Form("github_pat_", r"github_pat_[A-Za-z0-9_]{16,}"),
     _Form("gl", r"gl(?:pat|rt|dt|ptt|cbt|ft|soat|imt|agent|oas|ffct)-[A-Za-z0-9_\-.]{16,}"),  # GitLab
+    _Form("GR1348941", r"GR1348941[A-Za-z0-9_\-]{20,}"),
     _Form("ATBB", r"ATBB[A-Za-z0-9]{24,}"),  # Bitbucket, Jira
     _Form("3xFf", r"AT[AC]TT3xFf[A-Za-z0-9_\-=]{20,}"),
     _Form("AKIA", r"AKIA[A-Z0-9]{16}"),  # AWS
@@ -35,7 +36,7 @@ _KEYS = [
     _Form("8Q~", r"[A-Za-z0-9_\-~.]{3}8Q~[A-Za-z0-9_\-~.]{30,}"),  # Entra ID
     _Form("xox", r"xox[abeoprs](?:\.xox[bp])?-[A-Za-z0-9\-]{8,}"),  # Slack
     _Form("xapp-", r"xapp-\d-[A-Za-z0-9\-]{20,}"),
-    _Form(":AA", r"\d{8,10}:AA[A-Za-z0-9_\-]{30,}"),  # Telegram
+    _Form(":AA", r"(?:bot)?\d{8,10}:AA[A-Za-z0-9_\-]{30,}"),  # Telegram
     _Form("SK", r"SK[0-9a-f]{32}\b"),  # Twilio
     _Form("SG.", r"SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{30,}"),  # SendGrid
     _Form("key-", r"key-[0-9a-f]{32}\b"),  # Mailgun
@@ -66,7 +67,9 @@ _KEYS = [
     _Form("dt0", r"dt0[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}"),  # Dynatrace
     _Form("gl", r"glsa_[A-Za-z0-9]{32}_[0-9a-fA-F]{8}"),  # Grafana
     _Form("gl", r"glc_[A-Za-z0-9+/]{32,}={0,2}"),
+    _Form("eyJrIjoi", r"eyJrIjoi[A-Za-z0-9+/]{40,}={0,2}"),
     _Form("NRAK-", r"NRAK-[A-Z0-9]{27}"),  # New Relic
+    _Form("NRAL", r"[0-9a-f]{36}NRAL\b"),
     _Form("sntrys_", r"sntry[su]_[A-Za-z0-9+/=_]{40,}"),  # Sentry
     _Form("lin_api_", r"lin_api_[A-Za-z0-9]{40}"),  # Linear
     _Form("ntn_", r"ntn_[A-Za-z0-9]{40,}"),  # Notion
@@ -78,6 +81,14 @@ _KEYS = [
     _Form("tskey-", r"tskey-[a-z]{2,10}-[A-Za-z0-9\-]{20,}"),  # Tailscale
     _Form("AGE-SECRET-KEY-", r"AGE-SECRET-KEY-1[A-Z0-9]{58}"),
     _Form("sbp_", r"sbp_[0-9a-f]{40}"),  # Supabase
+    _Form("pscale_", r"pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_\-.]{32,}"),  # PlanetScale
+    _Form(".atlasv1.", r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_\-=]{60,}"),  # Terraform
+    _Form("fm", r"fm[12][ar]?_[A-Za-z0-9+/=]{60,}"),  # Fly
+    _Form("AKCp", r"AKCp[A-Za-z0-9]{60,}"),  # Artifactory
+    _Form("sq", r"sq[apu]_[0-9a-f]{40}"),  # SonarQube
+    _Form("LTAI", r"LTAI[A-Za-z0-9]{12,20}\b"),  # Alibaba Cloud
+    _Form("AKID", r"AKID[A-Za-z0-9]{32}\b"),  # Tencent Cloud
+    _Form("GOOG1E", r"GOOG1E[A-Z0-9]{55}"),  # Google, for programs that speak S3
     _Form("EAACEdEose0cBA", r"EAACEdEose0cBA[A-Za-z0-9]+"),  # Facebook
     _Form("ops_eyJ", r"ops_eyJ[A-Za-z0-9+/=]{100,}"),  # 1Password
     _Form("Private-", r"Private-(?:Lines:\s\d{1,4}\s[A-Za-z0-9+/=\s]{16,}?(?=Private-|\Z)|MAC:\s[0-9a-f]{40,})"),
