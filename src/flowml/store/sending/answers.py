@@ -60,7 +60,7 @@ def wait_for(
     result: Future[T],
     uri: str,
     until: Callable[[], float] | None = None,
-    has_failed: Callable[[], bool] = bool,
+    who_fails: Callable[[], str] = str,
     *,
     delay: Delay | None = None,
 ) -> T:
@@ -70,7 +70,7 @@ def wait_for(
         result: What is waited for.
         uri: The tracking URI of the store, for the message.
         until: Asked for the time, as `time.monotonic` counts it.
-        has_failed: Tells whether MLflow fails or does not answer, so that nobody waits longer than that setting.
+        who_fails: Names who fails or does not answer, if somebody does, so that nobody waits longer than that setting.
         delay: What the flow that waits may still be delayed; None for a wait that was asked for, or is nobody's.
 
     Raises:
@@ -81,20 +81,20 @@ def wait_for(
     failing = silent = 0.0
     while True:
         now = time.monotonic()
-        longest = 0.0 if delay and has_failed() and not delay.left() else _SLICE
+        longest = 0.0 if delay and who_fails() and not delay.left() else _SLICE
         try:
             return result.result(max(0.0, min(until() - now, longest)))
         except NotYet:
             waited = time.monotonic() - now
             silent += waited
-            if has_failed():  # what was waited for before that was known counts, too
+            if who_fails():  # what was waited for before that was known counts, too
                 failing += silent
                 if delay:
                     delay.spend(silent)
                 silent = 0.0
-            is_late = has_failed() and (failing >= budget or (delay and not delay.left()))
+            is_late = who_fails() and (failing >= budget or (delay and not delay.left()))
             if is_late or time.monotonic() >= until():
-                shown = mask(uri)
-                message = f"MLflow at {shown} did not answer within {time.monotonic() - began:.0f} s."
+                who, shown, seconds = who_fails() or "MLflow", mask(uri), time.monotonic() - began
+                message = f"{who} at {shown} did not answer within {seconds:.0f} s."
                 remedy = "What waits is sent when it does. Check the server."
                 raise TrackingError(message, uri=shown, remedy=remedy, waits=True) from None

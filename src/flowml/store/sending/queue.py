@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
@@ -305,6 +306,11 @@ class Outgoing:
         else:
             out.found_by = self.public_key
         return out
+
+    def kept_files(self) -> list[Path]:
+        """Return the folders with the files and models that it has to send."""
+        models = [model.serialized.scratch for model in self.models]
+        return [scratch.path for scratch in (*self.files, *models) if scratch]
 
     def discard(self) -> None:
         """Let go of the files of what will not be sent."""

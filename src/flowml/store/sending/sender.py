@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,24 +61,26 @@ class Sender:
         self._connection = connection
         self._uri = connection.uri
         self._pass = 0
-        self._at_work: dict[int, bool] = {}  # by thread: whether files are sent
+        self._at_work: dict[int, float] = {}  # by thread: the seconds that what it does may take
         self._progressed = 0.0
         self._is_last: Callable[[Outgoing], bool] = lambda _: False
         self._is_behind: Callable[[Outgoing], Behind] = lambda _: "nothing"
 
-    def is_stuck(self) -> bool:
-        """Tell whether MLflow does not answer: nothing was done for a while, and what is waited for is no file."""
-        at_work = list(self._at_work.values())
-        return bool(at_work) and not any(at_work) and time.monotonic() - self._progressed > timing.STUCK
+    def stuck_at(self) -> str:
+        """Name who does not answer: nothing was done for longer than what is done now may take; else nobody."""
+        longest = max(list(self._at_work.values()), default=math.inf)
+        if time.monotonic() - self._progressed <= longest:
+            return ""
+        return "MLflow" if longest <= timing.STUCK else "The store for the files of MLflow"
 
     @contextmanager
-    def working(self, *, is_of_files: bool = False) -> Iterator[None]:
-        """Count as asking MLflow, which is taken to be away if that takes too long; files may take longer."""
+    def working(self, longest: float = timing.STUCK) -> Iterator[None]:
+        """Count as asking MLflow, which is taken to be away if that takes longer than so many seconds."""
         mine = threading.get_ident()
         before = self._at_work.get(mine)
         if not self._at_work:
             self._progressed = time.monotonic()
-        self._at_work[mine] = is_of_files
+        self._at_work[mine] = longest
         try:
             yield
         finally:
@@ -316,7 +319,8 @@ class Sender:
             StoreGoneError: If nothing can be sent now.
         """
         try:
-            with self.working(is_of_files=is_of_files):
+            longest = timing.longest_upload(out.kept_files()) if is_of_files else timing.STUCK
+            with self.working(longest):
                 job()
         except (StoreGoneError, LaterError):
             raise  # of the run above, which has to be created first

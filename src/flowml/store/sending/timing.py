@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
 LINGER = 1.0
 """Records wait so long for company before they are sent on their own: few calls take many."""
 
@@ -17,6 +21,12 @@ IDLE = 60.0
 STUCK = 3.0
 """A call to MLflow that takes so long is taken for one that is not answered; files may take longer."""
 
+PER_FILE = 1.0
+"""So much longer each of them may take: a bucket is asked more than once for it."""
+
+SLOWEST = 1e6
+"""Bytes of them that are sent in a second, at the least: over a slow line what is late is sent after the flow."""
+
 FORK = 5.0
 """So long a fork waits for what is being sent, and sending for a fork: neither may hang on the other."""
 
@@ -31,3 +41,14 @@ LONGEST_PAUSE = 15.0
 
 LONGEST_PAUSE_AWAITED = 2.0
 """The same while somebody waits, whose time runs out."""
+
+
+def longest_upload(folders: Iterable[Path]) -> float:
+    """Return the seconds that sending the files in these folders may take before it is taken to hang."""
+    longest = STUCK
+    for folder in folders:
+        with suppress(OSError):  # another run has sent them at this moment
+            for file in folder.rglob("*"):
+                if file.is_file():
+                    longest += PER_FILE + file.stat().st_size / SLOWEST
+    return longest

@@ -230,11 +230,14 @@ class Writer:
         if threading.current_thread() is self._thread and not result.done():
             msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
             raise TrackingError(msg)
-        return answers.wait_for(result, self._uri, until, self.is_away, delay=delay)
+        return answers.wait_for(result, self._uri, until, self._who_fails, delay=delay)
 
     def is_away(self) -> bool:
         """Tell whether MLflow fails, or does not answer."""
-        return bool(self._failures) or self._sender.is_stuck()
+        return bool(self._who_fails())
+
+    def _who_fails(self) -> str:
+        return "MLflow" if self._failures else self._sender.stuck_at()
 
     def _send_at_once(self, out: Outgoing) -> None:
         if settings.current().write == "sync" and threading.current_thread() is not self._thread:

@@ -1,4 +1,4 @@
-"""A database server as MLflow's store: dead at the start, silent, or gone in the middle."""
+"""Databases and buckets, without a server of MLflow's: dead at the start, silent, or gone in the middle."""
 
 from __future__ import annotations
 
@@ -24,9 +24,16 @@ from flowml import flow, flush, task
 def measure(number: int) -> dict[str, float]:
     return {"square": number * number}
 
+@task
+def write(text: str) -> Path:
+    Path("note.txt").write_text(text)
+    return Path("note.txt")
+
 @flow(name="measured")
 def measured() -> None:
     measure(1)
+    if "write" in sys.argv:
+        write("a word")
     if "lose" in sys.argv:
         flush()
         print("lose", flush=True)
@@ -47,17 +54,17 @@ def program(project: Path, prefect_server: None) -> Path:
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """A database's address at which somebody listens, and never says a word."""
+def silent() -> Iterator[int]:
+    """A port at which somebody listens, and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"postgresql://me:secret-word@127.0.0.1:{listening.getsockname()[1]}/mlflow"
+        yield listening.getsockname()[1]
 
 
 @pytest.fixture
-def dead() -> str:
-    """A database's address at which nobody listens."""
+def dead() -> int:
+    """A port at which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        return f"postgresql://me:secret-word@127.0.0.1:{listening.getsockname()[1]}/mlflow"
+        return int(listening.getsockname()[1])
 
 
 def environment(uri: str) -> dict[str, str]:
@@ -72,7 +79,7 @@ def test_a_database_that_is_away_at_the_start_holds_no_flow(
     request: pytest.FixtureRequest, program: Path, how: str
 ) -> None:
     """The flow ends well and soon, one line says what waits, without a password or a traceback."""
-    uri = request.getfixturevalue(how)
+    uri = f"postgresql://me:secret-word@127.0.0.1:{request.getfixturevalue(how)}/mlflow"
     ran = subprocess.run(
         [sys.executable, program], env=environment(uri), capture_output=True, text=True, check=False, timeout=50
     )
@@ -82,6 +89,29 @@ def test_a_database_that_is_away_at_the_start_holds_no_flow(
     assert said.count("4 runs wait on this disk") == 1, said
     assert "Traceback" not in said
     assert "secret-word" not in said
+
+
+@pytest.mark.parametrize("how", ["dead", "silent"])
+@pytest.mark.timeout(60)  # a bucket's client by itself tries five times, for up to a minute each
+def test_a_bucket_that_is_away_holds_no_flow(request: pytest.FixtureRequest, program: Path, how: str) -> None:
+    """The flow ends well and soon, and one line says that it is the files which wait."""
+    pytest.importorskip("boto3")
+    told = {"FLOWML_ARTIFACTS": "s3://bucket/x", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    told |= {"MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{request.getfixturevalue(how)}"}
+    without = {key: value for key, value in environment("").items() if key != "MLFLOW_TRACKING_URI"}
+    started = subprocess.Popen(
+        [sys.executable, program, "write"],
+        env=without | told,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with started:
+        said = said_until("done", started)
+        started.kill()  # a process ends when the last of its threads has given up
+    assert said.count("wait on this disk") == 1, said
+    assert "The store for the files of MLflow at sqlite" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow
@@ -115,13 +145,19 @@ def run_without(server: Postgres, uri: str, program: Path) -> str:
         text=True,
     )
     with started:
-        assert started.stdout
-        lines = []
-        for line in started.stdout:
-            lines.append(line)
-            if line == "lose\n":
-                break
+        before = said_until("lose", started)
         server.stop()
         said, _ = started.communicate("\n", timeout=100)
     assert started.returncode == 0, said
-    return "".join(lines) + said
+    return before + said
+
+
+def said_until(last: str, started: subprocess.Popen[str]) -> str:
+    """Read what a program says, up to a line."""
+    assert started.stdout
+    lines = []
+    for line in started.stdout:
+        lines.append(line)
+        if line == f"{last}\n":
+            break
+    return "".join(lines)
