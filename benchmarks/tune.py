@@ -5,7 +5,6 @@ Each study is a journal file of its own. Counted is what each left: trials in th
 
 from __future__ import annotations
 
-import gc
 import statistics
 import time
 from argparse import Namespace
@@ -89,7 +88,7 @@ def main(given: Namespace) -> None:
     with ground(given) as place:
         import optuna
 
-        from contest import described, insist, ratio, without_heartbeat
+        from contest import described, insist, ratio, settle, without_heartbeat
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         store = place.store(FLOWML, flowmls=True)
@@ -103,7 +102,7 @@ def main(given: Namespace) -> None:
                 search(f"{name} to warm up", _WARM_UP)
             for number in range(given.rounds):
                 for name, search in contestants.items():
-                    gc.collect()
+                    settle()
                     began, used = time.perf_counter(), time.process_time()
                     study = search(f"{name} {number}", given.tasks)
                     wall[name].append(time.perf_counter() - began)

@@ -24,7 +24,7 @@ STUCK = 3.0
 PER_FILE = 1.0
 """So much longer each of them may take: a bucket is asked more than once for it."""
 
-SLOWEST = 1e6
+SLOWEST = 5e5
 """Bytes of them that are sent in a second, at the least: over a slow line what is late is sent after the flow."""
 
 FORK = 5.0
