@@ -125,6 +125,13 @@ class Running:
         said = [line for line in text.splitlines() if line.startswith("SEEN ")]
         return Ended(code, json.loads(said[-1][5:]) if said else None, time.monotonic() - self.began, text)
 
+    def where(self) -> str:
+        """Return what it said, and where each of its threads is, of one that was forked from a warm process."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGUSR2)
+        time.sleep(1.0)
+        return self.log.read_text(errors="replace")
+
     def kill(self) -> None:
         """Kill it, and the processes that it started."""
         with suppress(ProcessLookupError):

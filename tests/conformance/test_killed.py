@@ -82,7 +82,10 @@ def after(seconds: float) -> Act:
     """Kill it so long after it has logged something."""
 
     def kill(_: Proxy, running: Running, logged: Path) -> None:
-        until(lambda: logged.exists() and logged.stat().st_size, "something is logged", every=0.01)
+        try:
+            until(lambda: logged.exists() and logged.stat().st_size, "something is logged", every=0.01)
+        except pytest.fail.Exception as late:
+            pytest.fail(f"{late}\n{running.where()}")
         threading.Event().wait(seconds)  # the moment that is under test
         running.kill()
 

@@ -6,6 +6,7 @@ Each line that comes in is a job, ``{"module", "arguments", "environment", "fold
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import runpy
@@ -37,6 +38,7 @@ def _become(job: dict[str, Any]) -> None:
     output = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
         os.dup2(source, number)
+    faulthandler.register(signal.SIGUSR2)  # says in the log where each thread is
     os.environ.clear()
     os.environ.update(job["environment"])
     os.chdir(job["folder"])
