@@ -67,10 +67,9 @@ def dead() -> int:
         return int(listening.getsockname()[1])
 
 
-def environment(uri: str) -> dict[str, str]:
-    """Return what a process needs to track there, and to wait at its end for a second at most."""
-    told = {"MLFLOW_TRACKING_URI": uri, "FLOWML_MAX_DELAY": "1", "PREFECT_API_URL": str(PREFECT_API_URL.value())}
-    return {**os.environ, **told}
+def environment(**more: str) -> dict[str, str]:
+    """Return what a process needs to track, and to wait at its end for a second at most."""
+    return {**os.environ, "FLOWML_MAX_DELAY": "1", "PREFECT_API_URL": str(PREFECT_API_URL.value()), **more}
 
 
 @pytest.mark.parametrize("how", ["dead", "silent"])
@@ -81,7 +80,12 @@ def test_a_database_that_is_away_at_the_start_holds_no_flow(
     """The flow ends well and soon, one line says what waits, without a password or a traceback."""
     uri = f"postgresql://me:secret-word@127.0.0.1:{request.getfixturevalue(how)}/mlflow"
     ran = subprocess.run(
-        [sys.executable, program], env=environment(uri), capture_output=True, text=True, check=False, timeout=50
+        [sys.executable, program],
+        env=environment(MLFLOW_TRACKING_URI=uri),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
     )
     said = ran.stdout + ran.stderr
     assert ran.returncode == 0, said
@@ -98,10 +102,9 @@ def test_a_bucket_that_is_away_holds_no_flow(request: pytest.FixtureRequest, pro
     pytest.importorskip("boto3")
     told = {"FLOWML_ARTIFACTS": "s3://bucket/x", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     told |= {"MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{request.getfixturevalue(how)}"}
-    without = {key: value for key, value in environment("").items() if key != "MLFLOW_TRACKING_URI"}
     started = subprocess.Popen(
         [sys.executable, program, "write"],
-        env=without | told,
+        env=environment(**told),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -123,7 +126,11 @@ def test_a_database_that_stops_and_comes_back_has_every_run_once(program: Path) 
         said = run_without(server, uri, program)
         server.start()
         synced = subprocess.run(
-            [sys.executable, "-m", "flowml", "sync"], env=environment(uri), capture_output=True, text=True, check=False
+            [sys.executable, "-m", "flowml", "sync"],
+            env=environment(MLFLOW_TRACKING_URI=uri),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert synced.returncode == 0, synced.stderr
         found = sorted((run.info.status, *run.data.metrics.values()) for run in all_runs(MlflowClient(uri)))
@@ -138,7 +145,7 @@ def run_without(server: Postgres, uri: str, program: Path) -> str:
     """Run the program, with the database stopped from its middle to its end; return what it said."""
     started = subprocess.Popen(
         [sys.executable, program, "lose"],
-        env=environment(uri),
+        env=environment(MLFLOW_TRACKING_URI=uri),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

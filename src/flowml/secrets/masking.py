@@ -10,7 +10,7 @@ from flowml.secrets.named import STEM
 
 _SHORTEST = 5  # characters of a text that can hold one
 _LONGEST = 20_000  # characters of a text that can be one
-_MOST_PASSES = 5  # over one that may be
+_MOST_PASSES = 5  # over a text of at most that length
 
 
 def mask(text: str) -> str:

@@ -87,14 +87,15 @@ def wait_for(
         except NotYet:
             waited = time.monotonic() - now
             silent += waited
-            if who_fails():  # what was waited for before that was known counts, too
+            who = who_fails()
+            if who:  # what was waited for before that was known counts, too
                 failing += silent
                 if delay:
                     delay.spend(silent)
                 silent = 0.0
-            is_late = who_fails() and (failing >= budget or (delay and not delay.left()))
+            is_late = who and (failing >= budget or (delay and not delay.left()))
             if is_late or time.monotonic() >= until():
-                who, shown, seconds = who_fails() or "MLflow", mask(uri), time.monotonic() - began
-                message = f"{who} at {shown} did not answer within {seconds:.0f} s."
+                shown, seconds = mask(uri), time.monotonic() - began
+                message = f"{who or 'MLflow'} at {shown} did not answer within {seconds:.0f} s."
                 remedy = "What waits is sent when it does. Check the server."
                 raise TrackingError(message, uri=shown, remedy=remedy, waits=True) from None
