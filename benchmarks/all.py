@@ -34,6 +34,7 @@ _RUNS = [
     "growth.py",
     "tune.py",
     "system_metrics.py",
+    "describe.py",
 ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import dataclasses
-import time
 import tracemalloc
 from collections import deque
 from typing import Annotated, Any, NamedTuple
@@ -135,16 +134,13 @@ def test_a_secret_target_stays_hidden() -> None:
     assert describe.inputs({"password": NUMBERS}, {}) == [records.Param("password", "********")]
 
 
-def test_ten_million_numbers_cost_little() -> None:
-    """A sample is looked at, and the list is not copied."""
+def test_ten_million_numbers_are_described_without_a_copy() -> None:
+    """A sample is looked at; the list alone is 80 MB."""
     numbers = [0.5] * 10_000_000
-    describe.inputs({"y": numbers}, {})
-    start = time.process_time()
-    [found] = describe.inputs({"y": numbers}, {})
-    assert time.process_time() - start < 0.5
-    assert isinstance(found, records.Dataset)
+    describe.inputs({"y": numbers}, {})  # libraries load and caches fill on first use
     tracemalloc.start()
-    describe.inputs({"y": numbers}, {})
+    [found] = describe.inputs({"y": numbers}, {})
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    assert isinstance(found, records.Dataset)
     assert peak < 20e6
