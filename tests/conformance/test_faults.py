@@ -35,6 +35,8 @@ OUTAGES = {
 }
 QUICK = {"answer-lost"}  # of these, a call in a quick run
 CALLS = 1  # of each fault, in a quick run
+_APART = 15  # calls from one that fails to the next, where many fail in one run
+_REACHED = 0.9  # of the calls without faults: how many there are differs a little from run to run
 _AT_A_TIME = 2
 _PROCESSES = 2  # the program, and that of its pool
 _MARGIN = 90.0  # seconds by which a busy machine may be slower
@@ -121,17 +123,31 @@ def expect_none(bench: Bench, found: dict[str, list[str]]) -> None:
 
 
 def at_calls(
-    bench: Bench, baseline: Baseline, name: str, calls: list[int], *arguments: str, **more: str
-) -> dict[str, list[str]]:
-    """Let one call fail in each of several runs, two of them at a time; what differs, by the case."""
+    bench: Bench, baseline: Baseline, name: str, runs: list[list[int]], *arguments: str, **more: str
+) -> tuple[dict[str, list[str]], set[int]]:
+    """Let some calls fail in each of several runs, two of them at a time.
 
-    def one(call: int) -> tuple[str, list[str]]:
-        case = f"case-{name}-at-{call}{''.join(f'-{word}' for word in [*arguments, *more])}".replace("_", "-")
-        fault = FAULTS[name]
-        return case, check(bench, baseline, case, lambda proxy: proxy.fail_at(call, fault), *arguments, **more)
+    Returns:
+        What differs, by the case; and the calls that failed.
+    """
+    failed = set[int]()
+
+    def one(calls: list[int]) -> tuple[str, list[str]]:
+        words = [f"{len(calls)}-from-{calls[0]}", *arguments, *more]
+        case = "-".join(["case", name, *words]).replace("_", "-")
+        proxies = list[Proxy]()
+
+        def fail(proxy: Proxy) -> None:
+            proxies.append(proxy)
+            for call in calls:
+                proxy.fail_at(call, FAULTS[name])
+
+        found = check(bench, baseline, case, fail, *arguments, **more)
+        failed.update(number for proxy in proxies for number, _ in proxy.failed)
+        return case, found
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return dict(pool.map(one, calls))
+        return dict(pool.map(one, runs)), failed
 
 
 def test_runs_without_faults_are_equal(bench: Bench, plain: Baseline) -> None:
@@ -147,15 +163,21 @@ def test_runs_without_faults_are_equal(bench: Bench, plain: Baseline) -> None:
 def test_a_call_fails(bench: Bench, plain: Baseline, name: str) -> None:
     """Where one call fails, some of all calls, nothing is lost and nothing there twice."""
     calls = random.Random(name).sample(range(1, plain.calls + 1), CALLS)
-    expect_none(bench, at_calls(bench, plain, name, sorted(calls)))
+    found, _ = at_calls(bench, plain, name, [[call] for call in sorted(calls)])
+    expect_none(bench, found)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_call_fails(bench: Bench, pooled: Baseline, name: str) -> None:
-    """The same of every call, with a pool of processes."""
-    expect_none(bench, at_calls(bench, pooled, name, list(range(1, pooled.calls + 1)), "pooled"))
+    """The same of every call, with a pool: those far apart in one run, then alone those that it did not reach."""
+    runs = [list(range(first, pooled.calls + 1, _APART)) for first in range(1, _APART + 1)]
+    found, failed = at_calls(bench, pooled, name, runs, "pooled")
+    missed = [[call] for call in range(1, pooled.calls + 1) if call not in failed]
+    alone, failed_alone = at_calls(bench, pooled, name, missed, "pooled")
+    expect_none(bench, found | alone)
+    assert len(failed | failed_alone) > _REACHED * pooled.calls
 
 
 @pytest.mark.slow
@@ -163,8 +185,9 @@ def test_each_call_fails(bench: Bench, pooled: Baseline, name: str) -> None:
 @pytest.mark.parametrize("name", ["500", "answer-lost"])
 def test_a_call_fails_beside_plain_calls(bench: Bench, by_hand: Baseline, name: str) -> None:
     """What the user's code logs by plain MLflow is there too: MLflow's client tries those calls again by itself."""
-    calls = list(range(1, by_hand.calls + 1, 3))
-    expect_none(bench, at_calls(bench, by_hand, name, calls, FAULTS_BY_HAND="1"))
+    runs = [[call] for call in range(1, by_hand.calls + 1, 3)]
+    found, _ = at_calls(bench, by_hand, name, runs, FAULTS_BY_HAND="1")
+    expect_none(bench, found)
 
 
 def outage(bench: Bench, baseline: Baseline, name: str, share: float, *arguments: str) -> None:

@@ -99,22 +99,45 @@ def test_a_database_that_is_away_at_the_start_holds_no_flow(
 @pytest.mark.timeout(60)  # a bucket's client by itself tries five times, for up to a minute each
 def test_a_bucket_that_is_away_holds_no_flow(request: pytest.FixtureRequest, program: Path, how: str) -> None:
     """The flow ends well and soon, and one line says that it is the files which wait."""
-    pytest.importorskip("boto3")
-    told = {"FLOWML_ARTIFACTS": "s3://bucket/x", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    told |= {"MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{request.getfixturevalue(how)}"}
-    started = subprocess.Popen(
-        [sys.executable, program, "write"],
-        env=environment(**told),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    with started:
-        said = said_until("done", started)
-        started.kill()  # a process ends when the last of its threads has given up
+    said = run_without_bucket(request.getfixturevalue(how), program)
     assert said.count("wait on this disk") == 1, said
     assert "The store for the files of MLflow at sqlite" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.timeout(120)
+def test_a_bucket_that_comes_back_has_each_file_once(program: Path, dead: int) -> None:
+    """A sync sends the files that waited, and the runs are whole; a second one has nothing to do."""
+    boto3 = pytest.importorskip("boto3")
+    moto = pytest.importorskip("moto.server")
+    run_without_bucket(dead, program)
+    server = moto.ThreadedMotoServer("127.0.0.1", port=dead, verbose=False)
+    server.start()
+    try:
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{dead}",
+            region_name="us-east-1",
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+        )
+        s3.create_bucket(Bucket="bucket")
+        for _ in range(2):
+            synced = subprocess.run(
+                [sys.executable, "-m", "flowml", "sync"],
+                env=environment(**bucket(dead)),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert synced.returncode == 0, synced.stderr
+        files = [each["Key"] for each in s3.list_objects_v2(Bucket="bucket").get("Contents", [])]
+    finally:
+        server.stop()
+    runs = all_runs(MlflowClient(f"sqlite:///{program.parent}/.flowml/mlflow.db"))
+    assert [run.info.status for run in runs] == ["FINISHED"] * 5
+    assert sorted(run.data.metrics["square"] for run in runs if "square" in run.data.metrics) == [1.0, 4.0, 9.0]
+    assert sum(file.endswith("note.txt") for file in files) == 1, files
 
 
 @pytest.mark.slow
@@ -139,6 +162,32 @@ def test_a_database_that_stops_and_comes_back_has_every_run_once(program: Path) 
     squares = [("FINISHED", number * number) for number in (1.0, 2.0, 3.0)]
     assert [each for each in found if len(each) == 2] == squares
     assert [each[0] for each in found if len(each) != 2] == ["FINISHED"]  # the flow's, with the sums
+
+
+def bucket(port: int) -> dict[str, str]:
+    """Return what says that files go to a bucket at a port."""
+    return {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "FLOWML_ARTIFACTS": "s3://bucket/x",
+        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+    }
+
+
+def run_without_bucket(port: int, program: Path) -> str:
+    """Run the program to its last line, with a bucket that is away; return what it said."""
+    pytest.importorskip("boto3")
+    started = subprocess.Popen(
+        [sys.executable, program, "write"],
+        env=environment(**bucket(port)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with started:
+        said = said_until("done", started)
+        started.kill()  # a process ends when the last of its threads has given up
+    return said
 
 
 def run_without(server: Postgres, uri: str, program: Path) -> str:
