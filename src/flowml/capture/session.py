@@ -14,7 +14,7 @@ from flowml.background import PATIENCE, BackgroundJob
 from flowml.capture.beside import Beside
 from flowml.capture.call import Ahead, Call
 from flowml.capture.explaining import explain
-from flowml.capture.guard import Said, elsewhere, guarded, said_under
+from flowml.capture.guard import Guard, Said, elsewhere, said_under
 from flowml.capture.tracing import NO_SPAN, CallSpan, begin
 from flowml.capture.verdict import Verdict, records_of
 from flowml.errors import FlowmlError
@@ -368,7 +368,7 @@ class Session:
     def guard(self, doing: str, *, raising: bool = True) -> AbstractContextManager[None]:
         """Keep what goes wrong inside from the user's code; ``doing`` says in the log what was tried."""
         raising = raising and self._is_strict
-        return guarded(doing, self.call.log, raising=raising, said=self.said, note=self.run.note_loss)
+        return Guard(doing, self.call.log, raising=raising, said=self.said, note=self.run.note_loss)
 
 
 def current() -> Session | None:

@@ -118,7 +118,7 @@ class Caller:
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Caller:
-        """Read what another process told, as ``dataclasses.asdict`` and JSON write it.
+        """Read what another process told, as `write` and JSON have it.
 
         Args:
             told: The fields; others are passed over.
@@ -135,6 +135,13 @@ class Caller:
             bool(told.get("foreign_tasks")),
             LineageIds(*lineage) if lineage else None,
         )
+
+    def write(self) -> dict[str, Any]:
+        """Return what `read` reads, for JSON; ``dataclasses.asdict`` does the same in ten times the time."""
+        told = {name: getattr(self, name) for name in self.__slots__}
+        if self.run:
+            told["run"] = {name: getattr(self.run, name) for name in self.run.__slots__}
+        return told
 
 
 @dataclass(frozen=True, slots=True)

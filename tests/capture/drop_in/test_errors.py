@@ -97,7 +97,9 @@ def test_a_wrong_call_raises_prefects_error(what: str, prefect_server: None) -> 
                 result: Any = type(WRONG[what](side)).__name__
             except Exception as error:  # noqa: BLE001 - which one it is, is what is compared
                 result = plain(error)
-        return result, [(warning.category, str(warning.message)) for warning in warned]
+        # SQLAlchemy warns of MLflow's tables once in a process, and so on one of two sides.
+        told = [each for each in warned if not each.category.__module__.startswith("sqlalchemy.")]
+        return result, [(warning.category, str(warning.message)) for warning in told]
 
     assert given(ours) == given(theirs)
 

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import FlowRun, FlowRunResult, TaskRun, Task
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 
 from flowml import describe, formats, records
 from flowml.capture import contexts
@@ -124,10 +124,13 @@ def tags_here() -> dict[str, str]:
 
 
 def _task_tags(task: prefect.Task[..., Any], run: TaskRun) -> dict[str, str]:
-    tags = {"prefect.task_run_id": str(run.id), "prefect.task_name": task.name, "prefect.api": api()}
-    tags |= _page("prefect.task_run_url", "task-run", run.id)
     of = FlowRunContext.get()
-    return tags | _flow_tags(of.flow, of.flow_run) if of and of.flow and of.flow_run and run.flow_run_id else tags
+    if of and of.flow and of.flow_run and run.flow_run_id:
+        tags = _flow_tags(of.flow, of.flow_run)
+    else:
+        tags = {"prefect.api": api()}
+    tags |= {"prefect.task_run_id": str(run.id), "prefect.task_name": task.name}
+    return tags | _page("prefect.task_run_url", "task-run", run.id)
 
 
 def _flow_tags(flow: prefect.Flow[..., Any], run: FlowRun) -> dict[str, str]:
@@ -142,9 +145,8 @@ def _flow_tags(flow: prefect.Flow[..., Any], run: FlowRun) -> dict[str, str]:
 
 def api() -> str:
     """Name the Prefect whose ids are meant: its API's address or, for a temporary server, this host's database."""
-    url = PREFECT_API_URL.value()
-    if url:
-        return without_credentials(str(url)).rstrip("/")
+    if url := get_current_settings().api.url:
+        return without_credentials(url).rstrip("/")
     database = without_credentials(str(PREFECT_API_DATABASE_CONNECTION_URL.value()))
     return f"temporary on {_host()}: {database}"
 

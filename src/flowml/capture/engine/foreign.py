@@ -16,7 +16,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from flowml.capture import wrap
 from flowml.capture.engine.attempt import call_of, hints_of
-from flowml.capture.guard import guarded
+from flowml.capture.guard import Guard
 from flowml.capture.links import labels
 from flowml.capture.session import current, is_off
 from flowml.options import Track
@@ -25,6 +25,7 @@ from flowml.patches import wrapped
 if TYPE_CHECKING:
     from uuid import UUID
 
+_logger = logging.getLogger("prefect.flowml")
 _TRACK = Track()
 
 
@@ -56,7 +57,7 @@ def _called(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
 
     if args and not isinstance(args[0], Tracked):  # that is flowml's own
         tracked = None
-        with guarded("see whose call it is", logging.getLogger("prefect.flowml"), raising=False):
+        with Guard("see whose call it is", _logger, raising=False):
             tracked = _tracked(args[0])
         args = (tracked or args[0], *args[1:])
     return wrapped(*args, **kwargs)

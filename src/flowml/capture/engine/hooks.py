@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.logging.loggers import flow_run_logger
 
 from flowml import lineage, records, settings, store
-from flowml.capture.guard import guarded
+from flowml.capture.guard import Guard
 from flowml.capture.links import labels
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _KINDS = ("on_cancellation_hooks", "on_crashed_hooks")
 def close_tracked_runs(flow: prefect.Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Close the flow's run and those below it that their process left open; a Prefect hook."""
     log = flow_run_logger(flow_run, flow)
-    with guarded("close what the flow run left open", log, raising=False):
+    with Guard("close what the flow run left open", log, raising=False):
         caller = labels.caller_in_api(flow_run.id)
         if caller is None:
             return  # not tracked, or ended before it was

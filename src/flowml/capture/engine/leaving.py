@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.context import TaskRunContext
 
-from flowml.capture.guard import guarded
+from flowml.capture.guard import Guard
 from flowml.capture.links import labels
 from flowml.capture.session import current, is_off
 from flowml.patches import wrapped
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, TaskRun
+
+_logger = logging.getLogger("prefect.flowml")
 
 
 def _serialize(wrapped: Any, context: Any, args: Any, kwargs: Any) -> Any:
@@ -58,7 +60,7 @@ def _kept() -> None:
 
 
 def _safely(job: Callable[[], None]) -> None:
-    with guarded("tell other processes of the run", logging.getLogger("prefect.flowml"), raising=False):
+    with Guard("tell other processes of the run", _logger, raising=False):
         job()
 
 

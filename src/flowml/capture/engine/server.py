@@ -102,15 +102,12 @@ def closed(url: str, error: BaseException) -> str | None:
 class Explained:
     """Says in one line what to do where Prefect's server cannot be used in the body of the ``with``."""
 
-    def __init__(self) -> None:
-        self._is_outermost = not contexts.is_any_left_open()
-
     def __enter__(self) -> None:
         """Begin."""
 
     def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> None:
         """Let every error pass as it is."""
-        if not self._is_outermost or not isinstance(error, RuntimeError | PrefectHTTPStatusError):
+        if not isinstance(error, RuntimeError | PrefectHTTPStatusError) or contexts.is_any_left_open():
             return
         now = get_current_settings()
         if _NOT_UP in str(error):

@@ -26,7 +26,7 @@ from flowml import formats, records, store
 from flowml.capture import event_loop
 from flowml.capture.engine import foreign, hooks, loading
 from flowml.capture.engine.attempt import Beginning, call_of_flow, call_of_task
-from flowml.capture.guard import guarded
+from flowml.capture.guard import Guard
 from flowml.capture.session import Session, is_off
 from flowml.capture.verdict import Attempt, RunWatch, Verdict, run_watches
 from flowml.patches import wrapped
@@ -34,6 +34,7 @@ from flowml.patches import wrapped
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_logger = logging.getLogger("prefect.flowml")
 _STATUS: dict[StateType, records.Status] = {
     StateType.COMPLETED: "FINISHED",
     StateType.FAILED: "FAILED",
@@ -49,7 +50,7 @@ def _safely(hear: Callable[P, R]) -> Callable[P, R | None]:
 
     @wraps(hear)
     def heard(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        with guarded("hear how a run ended", logging.getLogger("prefect.flowml"), raising=False):
+        with Guard("hear how a run ended", _logger, raising=False):
             return hear(*args, **kwargs)
         return None
 

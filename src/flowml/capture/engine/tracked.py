@@ -23,7 +23,7 @@ from flowml.capture import event_loop, reading, wrap
 from flowml.capture.engine import foreign, hooks, leaving, loading, server
 from flowml.capture.engine.attempt import call_of, hints_of
 from flowml.capture.engine.states import listen
-from flowml.capture.guard import guarded
+from flowml.capture.guard import Guard
 from flowml.capture.session import is_off
 from flowml.events import reporting
 from flowml.options import ReadModel, Track
@@ -93,7 +93,7 @@ class Tracked(wrapt.ObjectProxy):  # type: ignore[type-arg] # older ones cannot 
         """Call the function; as a tracked call if this is Prefect's attempt at it."""
         fn, track = self.__wrapped__, self._self_track
         call = None
-        with guarded("see whose call it is", _logger, raising=False):
+        with Guard("see whose call it is", _logger, raising=False):
             if self._self_hints is None:
                 self._self_hints = hints_of(fn)
                 self._self_reads = reading.wanted(self._self_hints)

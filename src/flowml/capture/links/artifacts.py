@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flowml import faults, formats, records, settings, store
 from flowml.background import Publisher
-from flowml.capture.guard import Log, guarded
+from flowml.capture.guard import Guard, Log
 from flowml.capture.links import labels
 from flowml.capture.links import summary as report
 from flowml.capture.links.client import KeptClient
@@ -152,7 +152,7 @@ class Links:
                 self._do(job)
 
     def _do(self, job: Callable[[Any], None]) -> None:
-        with guarded("link Prefect's UI to MLflow's", self._log, raising=False):
+        with Guard("link Prefect's UI to MLflow's", self._log, raising=False):
             try:
                 job(_client.get())
             except Exception as error:

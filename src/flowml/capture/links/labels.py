@@ -41,7 +41,7 @@ _kept: dict[UUID, str] = {}  # the label that Prefect's API keeps of each flow r
 
 def note(run: FlowRun | TaskRun, attempt: int, caller: records.Caller | None) -> None:
     """Note the run of an attempt; without a caller, that it is not known yet: `complete` asks for it then."""
-    fields = {_UNKNOWN: True} if caller is None else dataclasses.asdict(caller)
+    fields = {_UNKNOWN: True} if caller is None else caller.write()
     _write(run, {"of": str(run.id), "attempt": attempt, "state": _state_id(run), **fields})
 
 
@@ -52,7 +52,7 @@ def complete(run: FlowRun | TaskRun) -> None:
         label = json.loads(noted)
         caller = _announced(label)
         del label[_UNKNOWN]
-        _write(run, {**label, **dataclasses.asdict(caller or records.Caller(None, ""))})
+        _write(run, {**label, **(caller or records.Caller(None, "")).write()})
 
 
 def _announced(label: Mapping[str, Any]) -> records.Caller | None:
@@ -120,7 +120,7 @@ def address(sent: dict[str, Any], caller: records.Caller | None) -> None:
 
     The run itself need not be: a generator's context stays set while its consumer goes on.
     """
-    label = json.dumps(dataclasses.asdict(caller) if caller else None)
+    label = json.dumps(caller.write() if caller else None)
     sent["labels"] = {**sent.get("labels", {}), SENDER: label}
 
 

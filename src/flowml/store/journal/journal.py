@@ -130,7 +130,7 @@ class Journal:
         Raises:
             JournalError: If it cannot be written.
         """
-        rows = [(run, kind, json.dumps(data, separators=(",", ":"))) for kind, data in entries]
+        rows = [(run, kind, _as_json(data)) for kind, data in entries]
         with self._lock, on_disk.explained(self.path):
             connection = self._opened()
             self._check_size(connection)
@@ -259,6 +259,7 @@ class Journal:
             os.close(self._held)
 
 
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
 _INSERT = "INSERT INTO entries (run, kind, data) VALUES (?, ?, ?)"
 _open_here: set[Path] = set()  # opening a file again, and closing it, would take back this process's lock
 
