@@ -25,6 +25,7 @@ from flowml.capture.call import Call
 from flowml.capture.engine.orchestrator import OfFlow, OfTask
 from flowml.capture.guard import Log
 from flowml.capture.links import labels, urls
+from flowml.capture.session import current
 from flowml.errors import pass_on
 from flowml.events.emitting import note_settings
 from flowml.options import Track
@@ -126,11 +127,18 @@ def tags_here() -> dict[str, str]:
 def _task_tags(task: prefect.Task[..., Any], run: TaskRun) -> dict[str, str]:
     of = FlowRunContext.get()
     if of and of.flow and of.flow_run and run.flow_run_id:
-        tags = _flow_tags(of.flow, of.flow_run)
+        tags = _tags_of_caller(of.flow_run) or _flow_tags(of.flow, of.flow_run)
     else:
         tags = {"prefect.api": api()}
     tags |= {"prefect.task_run_id": str(run.id), "prefect.task_name": task.name}
     return tags | _page("prefect.task_run_url", "task-run", run.id)
+
+
+def _tags_of_caller(run: FlowRun) -> dict[str, str]:
+    """Return a flow run's tags if it is what calls here: it has made them once, for all of its tasks."""
+    session = current()
+    is_caller = session is not None and session.call.identity.tag == ("prefect.flow_run_id", str(run.id))
+    return dict(session.call.identity.tags) if session and is_caller else {}
 
 
 def _flow_tags(flow: prefect.Flow[..., Any], run: FlowRun) -> dict[str, str]:
