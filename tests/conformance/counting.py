@@ -31,7 +31,7 @@ def note(**what: Any) -> None:
 
 @task(task_run_name="count-{number}", cache_policy=NO_CACHE)
 def count(number: int) -> None:
-    """Log parameters, metrics and a text, one after the other."""
+    """Log parameters, metrics and a text, one after the other; its state is logged when it is over."""
     me = {"run": f"count-{number}"}
     note(**me, what="param", key="number", value=str(number))
     for step in range(3):
@@ -64,6 +64,8 @@ def counting(many: int) -> None:
     note(run="counting", what="param", key="many", value=str(many))
     for number in range(0, many, 2):
         count.map([number, number + 1]).wait()
+        for counted in (number, number + 1):
+            note(run=f"count-{counted}", what="tag", key="prefect.state", value="Completed")
         report(number)
         note(run=f"report-{number}", what="file", path="report.json", size=None)
         if number % 4 == 0:

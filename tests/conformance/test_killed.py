@@ -105,8 +105,8 @@ def is_there(each: dict[str, Any], facts: Facts) -> bool:
     """Tell whether MLflow has something that was logged."""
     run = each["run"] if each["run"] == "counting" else f"counting / {each['run']}"
     match each["what"]:
-        case "param":
-            return f"{run}: param {each['key']} = {each['value']}" in facts
+        case "param" | "tag" as kind:
+            return f"{run}: {kind} {each['key']} = {each['value']}" in facts
         case "metric":
             return f"{run}: metric {each['key']} at step {each['step']} = {each['value']}" in facts
         case "file":

@@ -35,8 +35,8 @@ def create(connection: Connection, out: Outgoing, new: NewRun) -> None:
     with out.creating:
         if not out.created.done():  # the user's own thread may have been faster
             known = {key: value for key, value in out.tags.items() if _PLAIN.fullmatch(key)}
-            _create(connection, out, new, known)
-            out.tags = {key: value for key, value in out.tags.items() if key not in known}
+            if _create(connection, out, new, known):
+                out.tags = {key: value for key, value in out.tags.items() if key not in known}
 
 
 def ensure(connection: Connection, out: Outgoing) -> Created:
@@ -61,10 +61,12 @@ def ensure(connection: Connection, out: Outgoing) -> Created:
     return out.created.result(0)
 
 
-def _create(connection: Connection, out: Outgoing, new: NewRun, known: Mapping[str, str]) -> None:
+def _create(connection: Connection, out: Outgoing, new: NewRun, known: Mapping[str, str]) -> bool:
+    """Create a run, or find it; tell whether it has the tags that are known: one that was there may have others."""
     client, above = connection.client, _above(new)
     experiment_id = _id_of(connection, new.experiment()) if new.experiment else above.experiment_id if above else "0"
     entity = _created_before(client, out, experiment_id) or _reopened(client, new, experiment_id)
+    is_new = entity is None
     if entity is None:
         tags = {**new.tags, **_leading(new, experiment_id), **known, TAG: out.key}
         out.was_tried = True
@@ -72,6 +74,7 @@ def _create(connection: Connection, out: Outgoing, new: NewRun, known: Mapping[s
         if above and above.experiment_id != experiment_id:
             client.set_tag(above.run_id, f"{APART}{entity.info.run_id}", experiment_id)
     _was_created(out, new, str(entity.info.run_id), experiment_id, entity)
+    return is_new and not new.is_shared
 
 
 def _new(client: MlflowClient, new: NewRun, experiment_id: str, tags: Mapping[str, str]) -> Run:
