@@ -165,6 +165,25 @@ def test_a_lock_can_be_taken_again_by_who_holds_it():
     assert {module: count for module, count in plain.items() if count} == PLAIN
 
 
+def test_a_lock_is_free_in_a_forked_child():
+    """One that can be taken again is made by `flowml.locks`: another thread of the parent may hold it at the fork."""
+    made = {
+        module
+        for module, tree in SOURCES.items()
+        for name, call in calls(tree)
+        if ast.unparse(call.func) == "threading.RLock"
+    }
+    imported = {
+        module
+        for module, tree in SOURCES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        and node.module == "threading"
+        and "RLock" in {each.name for each in node.names}
+    }
+    assert made | imported == {"locks.py"}
+
+
 @pytest.mark.parametrize(
     "waits",
     [

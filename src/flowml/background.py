@@ -12,6 +12,7 @@ from contextvars import copy_context
 from threading import Thread
 
 from flowml import faults
+from flowml.locks import RLock
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Publisher:
         self._waited_for = 0
         # `with` takes the lock, not the condition: Prefect's `timeout_seconds` raises anywhere in a task's Python code,
         # also in `Condition.__enter__` when it has taken the lock, which nobody would release.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._changed = threading.Condition(self._lock)
         self._is_working = False
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from threading import RLock
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -17,6 +16,7 @@ from pydantic_settings import (
 )
 
 from flowml.errors import SettingsError
+from flowml.locks import RLock
 from flowml.options import ModelParams, Models, OnError, Write
 
 

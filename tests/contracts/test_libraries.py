@@ -23,6 +23,17 @@ def test_the_end_of_the_process() -> None:
     assert called == [1]
 
 
+def test_a_lock_that_another_thread_holds() -> None:
+    """`_at_fork_reinit` of a re-entrant lock makes it free, whoever holds it."""
+    lock = threading.RLock()
+    holder = threading.Thread(target=lock.acquire)
+    holder.start()
+    holder.join()
+    assert not lock.acquire(blocking=False)
+    lock._at_fork_reinit()  # type: ignore[attr-defined]
+    assert lock.acquire(blocking=False)
+
+
 def test_a_module_that_is_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The import system notes that in `_initializing` of its spec, and takes it away afterwards."""
     (tmp_path / "looks_at_itself.py").write_text("during = getattr(__spec__, '_initializing', False)")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from threading import RLock
 from typing import TYPE_CHECKING
 
 from flowml.capture import contexts
+from flowml.locks import RLock
 
 if TYPE_CHECKING:
     from uuid import UUID

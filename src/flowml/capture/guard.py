@@ -7,17 +7,19 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from threading import RLock
 from types import TracebackType
 from typing import Any, TypeAlias
 
 from flowml import describe, faults
 from flowml.errors import FlowmlError, OrchestrationError, TrackingError, pass_on
+from flowml.locks import RLock
 
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
 _MOST = 10  # lines of one kind in a flow run: the run's tag has room for more
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+\b|\b[0-9a-f-]{16,}\b|\d{4,}")  # differs from call to call
+_OF_THE_CALL = re.compile(  # what differs from call to call: addresses and ids, how long it waited, how many wait
+    r"\b0x[0-9a-fA-F]+\b|\b[0-9a-f-]{16,}\b|\d{4,}|\bwithin \d+ s\b|\b\d+ runs? waits?\b"
+)
 _CASE = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")  # differs among things of one kind: their names, their numbers
 
 
@@ -31,7 +33,7 @@ class Said:
 
     def say_once(self, doing: str, why: str, log: Log) -> None:
         """Say what could not be done, and why; not if the same was the reason of something else already."""
-        reason = _ADDRESS.sub("", why)
+        reason = _OF_THE_CALL.sub("", why)
         kind = _CASE.sub("", f"{doing}: {reason}")
         with self._lock:
             if reason in self._whys or self._kinds[kind] > _MOST:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 from typing import Any, Protocol, TypeVar, overload
@@ -11,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from flowml.describe.place import Place
 from flowml.errors import pass_on
+from flowml.locks import RLock
 from flowml.records import Record
 
 _logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class _Registry:
     """All describers. Types are kept weakly, so that classes made on the fly can go away."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.by_type: WeakKeyDictionary[type, Describer] = WeakKeyDictionary()
         self.found: WeakKeyDictionary[type, Describer] = WeakKeyDictionary()
         self.shapes: list[tuple[Callable[[type], bool], Describer]] = []

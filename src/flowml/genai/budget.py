@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from threading import RLock
 
+from flowml.locks import RLock
 from flowml.store.usage.sums import Usage, dollars
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from flowml.errors import EvaluationError
 from flowml.genai import answers, classic, rows
 from flowml.genai.budget import Budget
 from flowml.genai.evaluation import Drawn, Evaluation
+from flowml.locks import RLock
 from flowml.options import Track
 from flowml.storable import legal_key
 from flowml.store import NO_RUN, flush_all
@@ -31,7 +31,7 @@ INCOMPLETE, OF = "flowml.evaluation.incomplete", "flowml.evaluation.of"
 
 _LEAST = 100  # draws, by which an interval says anything
 _MOST_ROWS = 10_000  # of the table in MLflow
-_one_at_a_time = threading.RLock()  # MLflow's harness is not for several threads of one process
+_one_at_a_time = RLock()  # MLflow's harness is not for several threads of one process
 
 
 @task(name="evaluate", track=Track(inputs=False, outputs=False), cache_policy=NO_CACHE)

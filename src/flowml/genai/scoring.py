@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import EvaluationError
 from flowml.genai.budget import Purse
+from flowml.locks import RLock
 from flowml.store.by_hand import active
 from flowml.store.usage.prices import cost_of
 from flowml.store.usage.spent import Spent

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import OrderedDict
 from typing import Any
 
 from flowml.lineage.told import Kind
+from flowml.locks import RLock
 
 _MOST = 10_000
 
@@ -16,7 +16,7 @@ class Tables:
     """Names of tables by their fingerprint; of too many the oldest are forgotten."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._names: OrderedDict[str, tuple[str, Kind]] = OrderedDict()
 
     def note(self, digest: str, name: str, kind: Kind) -> None:
@@ -37,7 +37,7 @@ class Models:
     """Names of models by the very object, which is not kept alive."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._names: OrderedDict[int, tuple[weakref.ref[Any], str]] = OrderedDict()
 
     def note(self, value: Any, name: str) -> None:

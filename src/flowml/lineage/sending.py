@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from flowml import faults, settings
 from flowml.lineage.event import made
 from flowml.lineage.told import Told
+from flowml.locks import RLock
 from flowml.secrets import mask
 from flowml.store.sending import timing
 
@@ -45,7 +46,7 @@ class _Sender:
     def begin(self) -> None:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
         self._waiting: deque[Told] = deque()
-        self._lock = threading.RLock()  # `with` takes it, not the condition: see `Publisher`
+        self._lock = RLock()  # `with` takes it, not the condition: see `Publisher`
         self._changed = threading.Condition(self._lock)
         self._is_working = self._is_idle = self._is_slow = self._has_told = False
         self._failures = self._taken = self._awaited = 0
@@ -189,13 +190,12 @@ class _Catalogue:
 
     def __init__(self) -> None:
         self._named: Any = None
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.sender: _Sender | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_in_fork)
 
     def _begin_in_fork(self) -> None:
-        self._lock = threading.RLock()
         if self.sender:
             self.sender.begin()
 

@@ -17,6 +17,13 @@ INITIALIZING = PrivateName(
     "saving a model may fail while another thread imports a library",
     on_instances=True,
 )
+RENEW_LOCK = PrivateName(
+    "threading",
+    "_RLock._at_fork_reinit",
+    "frees a lock in a forked child, which another thread of its parent holds",
+    "a process that is forked while another thread tracks something may hang",
+    on_instances=True,
+)
 RAY_VERSION = PrivateName(
     "ray.serve",
     "Deployment._version",
@@ -25,4 +32,4 @@ RAY_VERSION = PrivateName(
     on_instances=True,
 )
 
-NAMES = (REGISTER_ATEXIT, INITIALIZING)  # Ray may not be installed
+NAMES = (REGISTER_ATEXIT, INITIALIZING, RENEW_LOCK)  # Ray may not be installed

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from flowml import faults
 from flowml.errors import FlowmlError
+from flowml.locks import RLock
 
 if TYPE_CHECKING:
     from flowml.store.backend.connection import Connection
@@ -63,8 +64,8 @@ class LazyStore:
         self._problem: FlowmlError | None = None
         self._waiting: deque[Callable[[Connection], None]] = deque()
         # Re-entrant: the garbage collector may close a generator task inside.
-        self._choosing = threading.RLock()  # held for as long as it takes to connect
-        self._lock = threading.RLock()  # held for a moment
+        self._choosing = RLock()  # held for as long as it takes to connect
+        self._lock = RLock()  # held for a moment
         self._clock: threading.Timer | None = None
         self._being_named = 0
         if connection is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from threading import RLock
 
 from flowml import formats, records
+from flowml.locks import RLock
 from flowml.storable import clean
 from flowml.store.by_hand import fluent
 from flowml.store.by_hand.logged import HeldParams, Logged

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable
-from threading import RLock
 from types import TracebackType
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from prefect.settings import get_current_settings
 from flowml import settings
 from flowml.capture import contexts
 from flowml.errors import SettingsError
+from flowml.locks import RLock
 from flowml.secrets.uris import without_credentials
 from flowml.stack import state
 

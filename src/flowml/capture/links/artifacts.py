@@ -7,7 +7,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from flowml.capture.links import labels
 from flowml.capture.links import summary as report
 from flowml.capture.links.client import KeptClient
 from flowml.errors import OrchestrationError
+from flowml.locks import RLock
 
 FLOW, TASK, SUMMARY = "mlflow-run", "mlflow-task-run", "mlflow-summary"
 

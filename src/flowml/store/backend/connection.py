@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from math import ceil
-from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from flowml import records, settings
 from flowml.errors import TrackingError
+from flowml.locks import RLock
 from flowml.patches import mlflow as patches
 from flowml.secrets import mask
 from flowml.secrets.uris import without_credentials
@@ -47,7 +47,7 @@ class Connection:
         self.registry_uri = registry_uri
         self._client: MlflowClient | None = None
         self._engine: Any = None  # SQLAlchemy's, of a database
-        self._making = RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._making = RLock()
         self._away_until = 0.0
         self._experiments: dict[str, str] = {}
         _connections.add(self)

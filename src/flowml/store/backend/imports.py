@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from flowml import errors
+from flowml.locks import RLock
 from flowml.patches import in_place
 from flowml.patches.mlflow import REGISTRY_STORES, SPARK_SESSION
 from flowml.patches.others import INITIALIZING
@@ -37,7 +38,7 @@ _QUIET = 5.0  # seconds that a task waits for the imports of other threads
 _GLANCES = (0.02, 0.05, 0.1, 0.2)  # between looks at all modules, each of which costs some milliseconds
 _PAUSES = (0.1, 0.5, 1.0)
 _waited_for: set[str] = set()  # modules
-_one_at_a_time = threading.RLock()
+_one_at_a_time = RLock()
 
 
 def load(uri: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from threading import RLock
 
 import wrapt
 
 from flowml import settings
 from flowml.errors import SettingsError
+from flowml.locks import RLock
 from flowml.stack import state
 from flowml.store.backend import embedded, mlflow_state, offline
 from flowml.store.backend.mlflow_state import absolute

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import cache
-from threading import RLock
 from typing import Any
 
+from flowml.locks import RLock
 from flowml.options import AUTOLOG_LIBRARIES
 from flowml.store.backend.imports import import_patiently
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowml import faults
+from flowml.locks import RLock
 from flowml.store.by_hand import active
 from flowml.store.usage.spent import Answer, Spent
 from flowml.store.usage.sums import Tokens, Usage
@@ -35,7 +35,7 @@ _NOTHING = (0, 0, 0, 0)
 _Counts = tuple[int, ...]
 _below: OrderedDict[str, _Counts] = OrderedDict()  # what the children of a span that is open have said
 _over: OrderedDict[str, None] = OrderedDict()  # spans that have ended, and said what they used
-_lock = threading.RLock()  # re-entrant: the garbage collector may end a span inside
+_lock = RLock()
 
 
 @lru_cache(maxsize=1)
@@ -152,9 +152,7 @@ def _cost(said: object) -> Decimal | None:
 
 
 def _forget() -> None:
-    """Let a forked child begin anew: another thread of its parent may have held the lock."""
-    global _lock  # noqa: PLW0603 - the one place that holds it
-    _lock = threading.RLock()
+    """Let a forked child begin anew."""
     _below.clear()
     _over.clear()
 

@@ -6,9 +6,9 @@ import json
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
-from threading import RLock
 
 from flowml import mlflow_limits
+from flowml.locks import RLock
 
 _logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Losses:
         self._late: dict[object, str] = {}  # by whose it is
         self._told = ""
         self._is_unjournaled = False
-        self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._lock = RLock()
 
     def add(self, text: str) -> None:
         """Note what is lost, and why."""

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from flowml.locks import RLock
 from flowml.store.backend.notifications import Notification
 
 _REST = 5.0  # seconds that a fork waits for what is being read
-_lock = threading.RLock()
+_lock = RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,11 @@ class _Fork:
     def before(self) -> None:
         self._of_thread.is_held = _lock.acquire(timeout=_REST)
 
-    def in_parent(self) -> None:
-        if self._of_thread.is_held:
+    def after(self) -> None:
+        if self._of_thread.is_held:  # where another thread held it, it is free in the child anyway
             _lock.release()
-
-    def in_child(self) -> None:
-        global _lock  # noqa: PLW0603 - who held the old one is not in this process
-        _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
     _fork = _Fork()
-    os.register_at_fork(before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child)
+    os.register_at_fork(before=_fork.before, after_in_parent=_fork.after, after_in_child=_fork.after)

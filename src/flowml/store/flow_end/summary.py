@@ -9,9 +9,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from threading import RLock
 
 from flowml import records
+from flowml.locks import RLock
 from flowml.storable import file_name, legal_key
 
 _MANY = 100  # values of which percentiles say more than the others
@@ -37,7 +37,7 @@ class CallSummary:
     def __init__(self) -> None:
         self._children: defaultdict[str, list[SummarizedCall]] = defaultdict(list)
         self.noted: set[str] = set()  # where other processes noted those that are counted
-        self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._lock = RLock()
 
     def add(self, child: SummarizedCall) -> None:
         """Count a child."""

@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 from flowml import settings
+from flowml.locks import RLock
 from flowml.store.journal import on_disk
 from flowml.store.journal.on_disk import JournalError, JournalInUseError
 
@@ -68,7 +68,7 @@ class Journal:
         self._held = lock
         self._is_own = is_own
         self._connection: sqlite3.Connection | None = connection
-        self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._lock = RLock()
         self._alive: set[str] = set()
         self._added, self._is_full = 0, False
         self._look_again = 0.0
@@ -298,8 +298,6 @@ def close_all() -> None:
 
 
 def _begin_anew() -> None:
-    global _making  # noqa: PLW0603 - another thread of the parent may have held it
-    _making = RLock()
     for journal in _current.values():
         journal.leave_to_parent()
     _current.clear()

@@ -10,9 +10,9 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from threading import RLock
 
 from flowml import settings
+from flowml.locks import RLock
 from flowml.store.journal import journal, on_disk
 
 
@@ -21,7 +21,7 @@ class _Weights:
 
     def __init__(self) -> None:
         self._used = 0
-        self._lock = RLock()  # re-entrant: the garbage collector may give while one takes
+        self._lock = RLock()
 
     def take(self, size: int) -> None:
         """Count so many bytes more.

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from flowml.errors import pass_on
+from flowml.locks import RLock
 from flowml.patches.mlflow import AUTOLOGGED_MODELS, AUTOLOGGED_RUN
 from flowml.store.journal.journal import TAG
 from flowml.store.journal.scratch import Scratch
@@ -269,8 +269,6 @@ def _forget(key: int, dead: weakref.ref[Any]) -> None:
 
 def _keep_what_was_sent() -> None:
     """Let a forked child serialize for itself what its parent has not sent yet."""
-    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _lock = RLock()
     for key, entry in list(_known.items()):
         if entry.serialized.ids:
             sent = Serialized(entry.serialized.content, entry.serialized.name)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dis
-import os
 import pickletools
 import re
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +14,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import IO
 
+from flowml.locks import RLock
 from flowml.patches.mlflow import PACKAGES_OF_MODULES
 from flowml.store.backend.imports import is_importing
 
@@ -27,7 +26,7 @@ _scanned: set[str] = set()
 _owners: dict[str, list[str]] = {}  # top-level module → the distributions that provide it
 # One at a time: tasks that end together list the installed packages and follow references once, not once each.
 # Re-entrant: the garbage collector may end a generator task inside, which saves its model.
-_looking = threading.RLock()
+_looking = RLock()
 _PAUSES = (0.02, 0.1, 0.5)
 _PATIENCE = 30.0  # seconds that a task waits for another one's look; then it looks itself
 
@@ -151,15 +150,6 @@ def _imports_in(code: CodeType) -> set[str]:
         if isinstance(constant, CodeType):
             found |= _imports_in(constant)
     return found
-
-
-def _look_anew() -> None:
-    global _looking  # noqa: PLW0603 - another thread of the parent may have held it
-    _looking = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_look_anew)
 
 
 _SKOPS_MODULE = re.compile(r'"__module__":\s*"([^".]+)')

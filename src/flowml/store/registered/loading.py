@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from flowml.locks import RLock
 from flowml.store.backend import imports
 from flowml.store.models import identity
 from flowml.store.models.flavors import mlflow_muted
@@ -44,7 +45,7 @@ class Loaded:
 
 
 _kept: OrderedDict[_Key, Loaded] = OrderedDict()
-_loading: dict[_Key, RLock] = {}
+_loading: dict[_Key, threading.RLock] = {}
 _lock = RLock()
 
 
@@ -100,8 +101,6 @@ def _read(key: _Key) -> tuple[Any, str | None]:
 
 def _forget_locks() -> None:
     """Let a forked child load for itself what another thread of its parent was loading."""
-    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _lock = RLock()
     _loading.clear()
 
 

@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet  # a class of its own before Python 3.11
-from threading import RLock
 from typing import TypeVar
 
 from flowml import settings
 from flowml.errors import TrackingError
+from flowml.locks import RLock
 from flowml.secrets import mask
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class Delay:
 
     def __init__(self) -> None:
         self._spent = 0.0
-        self._lock = RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._lock = RLock()
 
     def spend(self, seconds: float) -> None:
         """Note that somebody waited."""

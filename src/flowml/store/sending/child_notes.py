@@ -7,10 +7,10 @@ import json
 import uuid
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from threading import RLock
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
+from flowml.locks import RLock
 from flowml.secrets.uris import without_credentials
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.sending.queue import Created, Outgoing

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from flowml import records
 from flowml.errors import TrackingError
+from flowml.locks import RLock
 from flowml.process import unique_id
 from flowml.storable import numbered
 from flowml.store.backend.notifications import Subscriber
@@ -169,7 +170,7 @@ class Outgoing:
     new: NewRun | None
     root: Outgoing | None
     created: Future[Created] = field(default_factory=Future)
-    creating: threading.RLock = field(default_factory=threading.RLock)  # held by whichever thread creates it
+    creating: threading.RLock = field(default_factory=RLock)  # held by whichever thread creates it
     incoming: deque[Taken] = field(default_factory=deque)
     closing: Closing | None = None
     since: float = field(default_factory=time.monotonic)

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from flowml import faults, records, settings
 from flowml.errors import TrackingError
+from flowml.locks import RLock
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import pause
 from flowml.store.sending import answers, journaled, timing
@@ -42,7 +43,7 @@ _MANY = 200  # ended runs, from which on they are sent without waiting for a qui
 
 _writers: WeakSet[Writer] = WeakSet()
 _of_connections: WeakKeyDictionary[Connection, Writer] = WeakKeyDictionary()
-_making = threading.RLock()
+_making = RLock()
 
 
 def writer_of(connection: Connection) -> Writer:
@@ -83,7 +84,7 @@ class Writer:
 
     def begin(self) -> None:
         """Begin with nothing to send: also in a forked child, whose parent sends what is its own."""
-        self._starting = threading.RLock()  # re-entrant: the garbage collector may close a generator task inside
+        self._starting = RLock()
         self._asked = threading.Event()
         self._wanted: deque[Outgoing] = deque()  # runs that somebody waits for
         self._told: queue.SimpleQueue[Outgoing | _Close | Job] = queue.SimpleQueue()

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from flowml.errors import FlowmlError
+from flowml.locks import RLock
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo
@@ -39,7 +40,7 @@ class Home:
     """
 
     _all: ClassVar[dict[str, Home]] = {}
-    _entering = threading.RLock()
+    _entering = RLock()
     _is_kept = False
 
     @classmethod
@@ -68,11 +69,8 @@ class Home:
 
     @classmethod
     def begin_anew(cls) -> None:
-        """Have locks of its own in a forked process, where no thread of its parent's goes on."""
+        """Note in a forked process that no thread of its parent's goes on there."""
         cls._is_kept = False
-        cls._entering = threading.RLock()
-        for home in cls._all.values():
-            home._lock = threading.RLock()  # noqa: SLF001 - its own class
 
     def leave(self) -> None:
         """Have MLflow's registry forget the trace, when the last call that came in leaves, and its spans are sent."""
@@ -92,7 +90,7 @@ class Home:
         self._started = started
         self._info: TraceInfo | None = None
         self._experiment_id: str | None = None
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     @property
     def is_placed(self) -> bool:
