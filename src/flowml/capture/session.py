@@ -102,9 +102,8 @@ class Session:
                 entered.enter_context(self.run.active(self.call.log.info))
             with self.guard("make its span the active one", raising=False):
                 entered.enter_context(self.span.active())
-            if self.call.track and self.call.track.autolog:
-                with self.guard("turn autologging on"):
-                    entered.enter_context(store.autologging(self.call.track.autolog))
+            with self.guard("turn autologging on"):
+                entered.enter_context(store.autologging(self.call.track.autolog if self.call.track else False))
             yield
 
     def put(self, new_records: list[records.Record]) -> None:

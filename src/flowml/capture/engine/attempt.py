@@ -136,9 +136,8 @@ def _task_tags(task: prefect.Task[..., Any], run: TaskRun) -> dict[str, str]:
 
 def _tags_of_caller(run: FlowRun) -> dict[str, str]:
     """Return a flow run's tags if it is what calls here: it has made them once, for all of its tasks."""
-    session = current()
-    is_caller = session is not None and session.call.identity.tag == ("prefect.flow_run_id", str(run.id))
-    return dict(session.call.identity.tags) if session and is_caller else {}
+    session, tag = current(), ("prefect.flow_run_id", str(run.id))
+    return dict(session.call.identity.tags) if session and session.call.identity.tag == tag else {}
 
 
 def _flow_tags(flow: prefect.Flow[..., Any], run: FlowRun) -> dict[str, str]:

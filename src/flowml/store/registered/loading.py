@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -97,12 +96,3 @@ def _read(key: _Key) -> tuple[Any, str | None]:
             module = f"mlflow.{native[0]}"
         native_load = getattr(importlib.import_module(module), "load_model", mlflow.pyfunc.load_model)
         return native_load(uri), info.model_id
-
-
-def _forget_locks() -> None:
-    """Let a forked child load for itself what another thread of its parent was loading."""
-    _loading.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_locks)
