@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -117,12 +117,23 @@ def test_a_move_that_is_told_of_while_another_is_decided(versions):
 
 def test_a_decision_whose_process_was_killed_is_void(versions, monkeypatch):
     """A move that was decided and not made is not made by somebody else, and holds nobody up."""
-    monkeypatch.setattr("flowml.store.ledger.moving._PATIENCE", 0.1)
+    monkeypatch.setattr("flowml.store.ledger.pending._PATIENCE", 0.1)
     client = versions("churn", 2)
     Ledger(client, "churn").append(move("1"))
     assert Aliases(client, "churn").move(move("2")).before is None
     assert Aliases(client, "churn").now() == {"champion": "2"}
     assert [entry.is_void for entry in Ledger(client, "churn").entries()] == [True, False]
+
+
+def test_previous_follows_a_move_whose_process_was_killed(versions, monkeypatch):
+    """A move that MLflow has, and that nobody noted, is found made, and the version before is `previous`."""
+    monkeypatch.setattr("flowml.store.ledger.pending._PATIENCE", 0.1)
+    client = versions("churn", 2)
+    Aliases(client, "churn").move(move("1"))
+    Ledger(client, "churn").append(move("2", was="1"))
+    client.set_registered_model_alias("churn", "champion", "2")
+    assert [entry.is_void for entry in Aliases(client, "churn").settled("champion")] == [False, False]
+    assert Aliases(client, "churn").now() == {"champion": "2", "previous": "1"}
 
 
 def test_a_move_that_mlflow_refuses_is_never_made(versions, monkeypatch):
@@ -140,6 +151,30 @@ def test_a_move_that_mlflow_refuses_is_never_made(versions, monkeypatch):
     entries = Aliases(client, "churn").settled("champion")
     assert [entry.is_void for entry in entries] == [False, True]
     assert Aliases(client, "churn").now() == {"champion": "1"}
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_move_whose_answer_was_lost_is_what_mlflow_has(versions, monkeypatch, *, is_made: bool):
+    """Where MLflow was asked, and the connection broke, the history says what came of it, and by whom."""
+    client = versions("churn", 2)
+    Aliases(client, "churn").move(move("1"))
+    ask = client.set_registered_model_alias
+
+    def lose(model, alias, version):
+        if is_made or alias != "champion":
+            ask(model, alias, version)
+        if alias != "champion":
+            return
+        msg = "Connection reset by peer"
+        raise ConnectionError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "set_registered_model_alias", lose)
+        with nullcontext() if is_made else pytest.raises(ConnectionError):
+            Aliases(client, "churn").move(move("2"))
+    entries = Aliases(client, "churn").settled("champion")
+    assert [(entry.decision.version, entry.is_void) for entry in entries] == [("1", False), ("2", not is_made)]
+    assert Aliases(client, "churn").now() == ({"champion": "2", "previous": "1"} if is_made else {"champion": "1"})
 
 
 def test_an_alias_of_the_users_own_stays(versions):

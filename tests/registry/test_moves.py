@@ -193,8 +193,8 @@ def test_commands_promote_roll_back_and_tell(client, versions, capsys):
 
 def test_a_long_wait_is_told_once(versions, monkeypatch, capsys, caplog):
     """Whoever waits for a move that nobody makes, as its process was killed, reads which one it is, and how long."""
-    monkeypatch.setattr("flowml.store.ledger.moving._QUIET", 0.1)
-    monkeypatch.setattr("flowml.store.ledger.moving._PATIENCE", 0.6)
+    monkeypatch.setattr("flowml.store.ledger.pending._QUIET", 0.1)
+    monkeypatch.setattr("flowml.store.ledger.pending._PATIENCE", 0.6)
     Ledger(versions("churn", 3), "churn").append(Decision(kind="move", version="1", alias="champion", who="ada"))
     assert typed(capsys, "promote", "churn", "2")[0] == 0
     (said,) = [each.message for each in caplog.records if "waited for" in each.message]

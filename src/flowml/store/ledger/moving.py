@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,12 +12,11 @@ from flowml import formats
 from flowml.errors import RegistryError, TrackingError
 from flowml.store.ledger.entries import Decision, Entry
 from flowml.store.ledger.ledger import Ledger
+from flowml.store.ledger.pending import Wait
 from flowml.store.ledger.prompts import client_of
 
 if TYPE_CHECKING:
     import mlflow
-
-_logger = logging.getLogger("prefect.flowml")
 
 HOW = "how"
 """The fact that says by what an alias was moved.
@@ -42,9 +39,6 @@ MADE_OF = "model_id"
 OVERWRITTEN = "overwritten"
 """The fact that another move had followed when this one became known."""
 
-_PATIENCE = 10.0  # seconds in which whoever decided moves the alias
-_QUIET = 2.0  # seconds after which a wait is told
-_POLL = 0.02
 _NOBODY = "unknown"
 _MOST = 1000  # tries of one move: each loss means that somebody else has won
 
@@ -75,35 +69,6 @@ class Moved:
 
     entry: Entry | None
     before: str | None
-
-
-class _Wait:
-    """The wait for moves that were decided and not made yet.
-
-    Args:
-        model: The registered model's name.
-    """
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._began: dict[int, float] = {}  # by the entries' numbers
-        self._told: set[int] = set()
-
-    def goes_on(self, entry: Entry) -> bool:
-        """Wait a little; tell whether there is time left, and say in the log what takes so long."""
-        waited = time.monotonic() - self._began.setdefault(entry.number, time.monotonic())
-        if waited >= _PATIENCE:
-            return False
-        if waited >= _QUIET and entry.number not in self._told:
-            self._told.add(entry.number)
-            one, to = entry.decision, f"version {entry.decision.version}" if entry.decision.version else "no version"
-            _logger.warning(
-                "flowml: the move of %s@%s to %s by %s (entry %d of its history) is decided and not made yet. It is "
-                "waited for, %.0f s at most; if whoever decided it was killed, it is void then.",
-                *(self._model, one.alias, to, one.who, entry.number, _PATIENCE),
-            )
-        time.sleep(_POLL)
-        return True
 
 
 _FOLLOWED, PREVIOUS = "champion", "previous"
@@ -157,7 +122,7 @@ class Aliases:
                 return Moved(None, before)
             entry = self.ledger.append_after(entries, replace(decision, was=before, at=formats.now()))
             if entry:
-                self._set(entry, entries)
+                self.carry_out(entry, entries)
                 return Moved(entry, before)
         msg = f"{_MOST} other moves of {self.model}@{alias} came first. Try again."
         raise TrackingError(msg)
@@ -180,15 +145,17 @@ class Aliases:
 
         It is waited for, and void if whoever decided it is gone: nobody else makes it, who may have other rights.
         """
-        wait = _Wait(self.model)
+        wait = Wait(self.model)
         while True:
             entries = self.ledger.entries()
             last = last_move(entries, alias)
             if last is None or last.is_settled:
                 return entries
             if not wait.goes_on(last):
-                is_made = self.now().get(alias) == last.decision.version
-                self.ledger.apply(last, "" if is_made else "whoever decided it did not carry it out")
+                if self.now().get(alias) == last.decision.version:
+                    self._note_made(last, entries)
+                else:
+                    self.ledger.apply(last, "whoever decided it did not carry it out")
 
     def note_outside(  # noqa: PLR0913 - each is given by its name
         self,
@@ -230,8 +197,19 @@ class Aliases:
         entry = self.ledger.append_after(entries, decision)
         return self.ledger.apply(entry) if entry else None
 
-    def _set(self, entry: Entry, entries: list[Entry]) -> None:
-        """Make the move that was decided; one that MLflow refuses is void."""
+    def carry_out(self, entry: Entry, entries: list[Entry]) -> None:
+        """Make a move that was decided; one that MLflow refuses is void.
+
+        It is for whoever decided it alone, who may have been ended between the two, and come again.
+
+        Args:
+            entry: The decision.
+            entries: The ledger, as it is known.
+
+        Raises:
+            RegistryError: If others have given it up meanwhile.
+            Exception: What MLflow raises.
+        """
         decision = entry.decision
         alias, version = decision.alias or "", decision.version
         try:
@@ -240,14 +218,22 @@ class Aliases:
             else:
                 self.client.set_registered_model_alias(self.model, alias, version)
         except BaseException as error:
-            with suppress(Exception):  # what is raised is why it was not made
-                self.ledger.apply(entry, f"{type(error).__name__}: {error}"[:300])
-            raise
-        if self.ledger.apply(entry).is_void:
+            is_made = False
+            with suppress(Exception):  # what is raised is why it was not made; it is open as long as nobody can look
+                is_made = self.now().get(alias) == version  # only the answer was lost
+                if not is_made:
+                    self.ledger.apply(entry, f"{type(error).__name__}: {error}"[:300])
+            if not (is_made and isinstance(error, Exception)):
+                raise
+        if self._note_made(entry, entries).is_void:
             msg = f"{self.model}@{alias} was moved to version {version} so late that others take it for a move by hand."
             raise RegistryError(msg)
-        if alias == _FOLLOWED and decision.was:
-            self._follow(decision.was, entries)
+
+    def _note_made(self, entry: Entry, entries: list[Entry]) -> Entry:
+        """Note that a move is made, once `previous` has followed: others wait until then."""
+        if entry.decision.alias == _FOLLOWED and entry.decision.was:
+            self._follow(entry.decision.was, entries)
+        return self.ledger.apply(entry)
 
     def _follow(self, was: str, entries: list[Entry]) -> None:
         """Let `previous` follow, unless somebody has given it to a version of their own choice."""

@@ -106,7 +106,8 @@ def _promote(client: mlflow.MlflowClient, version: ModelVersion, alias: str, run
     mine = (run_id, number, alias)
     for one in entries:
         if mine == (one.decision.run_id, one.decision.version, one.decision.alias) and not one.is_void:
-            aliases.settled(alias)
+            if not one.is_settled:  # this process, or one that was killed, was not told that it was made
+                aliases.carry_out(one, entries)
             return
     policy.check(version, alias, lambda: entries)
     tags = client.get_run(run_id).data.tags

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -21,6 +18,7 @@ from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
 from flowml.store.flow_end import cached, orphans
 from flowml.store.flow_end.ending import EndedRun, Ending
+from flowml.store.ledger import pending
 from flowml.store.sending import batches, child_notes, creation, journaled, timing
 from flowml.store.sending.intake import enqueue
 from flowml.store.sending.queue import Closing, Outgoing, Taken, open_here
@@ -55,40 +53,18 @@ class Sender:
 
     Args:
         connection: The connection to the store.
+
+    Attributes:
+        watch: Tells whether the store answers.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._uri = connection.uri
         self._pass = 0
-        self._at_work: dict[int, float] = {}  # by thread: the seconds that what it does may take
-        self._progressed = 0.0
+        self.watch = timing.Watch()
         self._is_last: Callable[[Outgoing], bool] = lambda _: False
         self._is_behind: Callable[[Outgoing], Behind] = lambda _: "nothing"
-
-    def stuck_at(self) -> str:
-        """Name who does not answer: nothing was done for longer than what is done now may take; else nobody."""
-        longest = max(list(self._at_work.values()), default=math.inf)
-        if time.monotonic() - self._progressed <= longest:
-            return ""
-        return "MLflow" if longest <= timing.STUCK else "The store for the files of MLflow"
-
-    @contextmanager
-    def working(self, longest: float = timing.STUCK) -> Iterator[None]:
-        """Count as asking MLflow, which is taken to be away if that takes longer than so many seconds."""
-        mine = threading.get_ident()
-        before = self._at_work.get(mine)
-        if not self._at_work:
-            self._progressed = time.monotonic()
-        self._at_work[mine] = longest
-        try:
-            yield
-        finally:
-            self._progressed = time.monotonic()
-            if before is None:
-                self._at_work.pop(mine, None)
-            else:
-                self._at_work[mine] = before
 
     @property
     def _client(self) -> MlflowClient:
@@ -320,7 +296,7 @@ class Sender:
         """
         try:
             longest = timing.longest_upload(out.kept_files()) if is_of_files else timing.STUCK
-            with self.working(longest):
+            with self.watch.working(longest), pending.heard(self.watch.progress):
                 job()
         except (StoreGoneError, LaterError):
             raise  # of the run above, which has to be created first
@@ -377,7 +353,7 @@ class Sender:
         try:
             if not sql_tables.serves(self._client):
                 return
-            with self.working():
+            with self.watch.working():
                 creation.create_together(self._client, group)
         except Exception as error:  # noqa: BLE001 - of MLflow, its database, or flowml's own
             if is_unreachable(error):

@@ -1,9 +1,12 @@
-"""How long sending waits, in seconds: each figure with its reason."""
+"""How long sending waits, in seconds: each figure with its reason, and the watch that tells who does not answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+import math
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LINGER = 1.0
@@ -52,3 +55,39 @@ def longest_upload(folders: Iterable[Path]) -> float:
                 if file.is_file():
                     longest += PER_FILE + file.stat().st_size / SLOWEST
     return longest
+
+
+class Watch:
+    """Tells whether a store answers those threads that send to it."""
+
+    def __init__(self) -> None:
+        self._at_work: dict[int, float] = {}  # by thread: the seconds that what it does may take
+        self._progressed = 0.0
+
+    def stuck_at(self) -> str:
+        """Name who does not answer: nothing was done for longer than what is done now may take; else nobody."""
+        longest = max(list(self._at_work.values()), default=math.inf)
+        if time.monotonic() - self._progressed <= longest:
+            return ""
+        return "MLflow" if longest <= STUCK else "The store for the files of MLflow"
+
+    def progress(self) -> None:
+        """Note that it has answered."""
+        self._progressed = time.monotonic()
+
+    @contextmanager
+    def working(self, longest: float = STUCK) -> Iterator[None]:
+        """Count as asking MLflow, which is taken to be away if that takes longer than so many seconds."""
+        mine = threading.get_ident()
+        before = self._at_work.get(mine)
+        if not self._at_work:
+            self.progress()
+        self._at_work[mine] = longest
+        try:
+            yield
+        finally:
+            self.progress()
+            if before is None:
+                self._at_work.pop(mine, None)
+            else:
+                self._at_work[mine] = before

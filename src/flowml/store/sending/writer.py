@@ -158,7 +158,7 @@ class Writer:
         """
 
         def work() -> T:
-            with self._at_work(), self._sender.working():
+            with self._at_work(), self._sender.watch.working():
                 return job()
 
         result: Future[T] = Future()
@@ -238,7 +238,7 @@ class Writer:
         return bool(self._who_fails())
 
     def _who_fails(self) -> str:
-        return "MLflow" if self._failures else self._sender.stuck_at()
+        return "MLflow" if self._failures else self._sender.watch.stuck_at()
 
     def _send_at_once(self, out: Outgoing) -> None:
         if settings.current().write == "sync" and threading.current_thread() is not self._thread:
