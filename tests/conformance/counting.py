@@ -47,8 +47,10 @@ def count(number: int) -> None:
 
 
 @task(task_run_name="fit-{number}", cache_policy=NO_CACHE)
-def fit(number: int) -> Annotated[LinearRegression, Model(register=f"{os.environ['FAULTS_CASE']}-line")]:
-    """Make a model, of which all is logged when the task has returned it."""
+def fit(
+    number: int,
+) -> Annotated[LinearRegression, Model(register=f"{os.environ['FAULTS_CASE']}-line", alias="champion")]:
+    """Make a model, of which all is logged when the task has returned it; the last one is the champion."""
     return LinearRegression(tol=number + 1e-6).fit([[0.0], [1.0]], [0.0, float(number)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ _TOGETHER = 10  # programs whose home, and so whose sync, is one
 _MANY_TOGETHER = 50  # the same where a thousand are killed: a sync waits for news from Prefect, however many there are
 _AT_A_TIME = 2
 _LONGEST = 3.0  # seconds after which a program is killed, from its first line on
+_CHAMPION = re.compile(r" of <counting / fit-(\d+)>, \[[^\]]*'champion'")  # the version that has the alias
 _MANY = 40  # numbers that it counts: more than it comes to
 
 
@@ -112,9 +114,13 @@ def is_there(each: dict[str, Any], facts: Facts) -> bool:
         case "file":
             return any(fact.startswith(f"{run}: file {each['path']} is ") for fact in facts)
         case _:
-            of = f" of <{run}>, "
+            versions = [fact for fact in facts if fact.startswith("version of <case>-line: READY, ")]
             made = any(fact.startswith(f"{run}: made <model ") for fact in facts)
-            return made and any(fact.startswith("version of <case>-line: READY, ") and of in fact for fact in facts)
+            champions = [int(found[1]) for fact in versions if (found := _CHAMPION.search(fact))]
+            is_followed = len(champions) == 1 and champions[0] >= int(
+                run.rpartition("-")[2]
+            )  # by itself, or a later one
+            return made and any(f" of <{run}>, " in fact for fact in versions) and is_followed
 
 
 def expect_all(bench: Bench, programs: Sequence[Program]) -> None:

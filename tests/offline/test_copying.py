@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from tests.offline.snapshot import snapshot
 
+from flowml import formats
 from flowml.store import tracing
 from flowml.store.copying.copy_store import copy
 from flowml.store.copying.ends import Copied, Ends
@@ -175,6 +176,21 @@ def test_a_version_comes_after_those_that_are_there(ends: Callable[[], Ends]) ->
     assert "#/models/churn/versions/2" in root.data.tags["mlflow.note.content"]
     (logged,) = made.target.search_logged_models([experiment])
     assert logged.tags["mlflow.modelVersions"] == '[{"name": "churn", "version": 2}]'
+
+
+def test_an_alias_that_was_moved_since_stays(ends: Callable[[], Ends], caplog: pytest.LogCaptureFixture) -> None:
+    """A version that was champion offline, before somebody promoted another in the store, does not take its place."""
+    made = ends()
+    offline = Aliases(made.source, "churn").ledger
+    decided = Decision(kind="move", version="1", alias="champion", who="ben", at=formats.now() - 3_600_000)
+    offline.apply(offline.append(decided))
+    made.target.create_registered_model("churn")
+    made.target.create_model_version("churn", "file:///elsewhere")
+    Aliases(made.target, "churn").move(Decision(kind="move", version="1", alias="champion", who="ada"))
+    everything(made)
+    assert Aliases(made.target, "churn").now()["champion"] == "1"
+    assert "churn@champion stays at version 1" in caplog.text
+    assert everything(made).versions == 0  # all is copied
 
 
 def test_the_history_of_the_other_store_tells_of_copied_aliases(ends: Callable[[], Ends]) -> None:

@@ -5,29 +5,37 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from sklearn.dummy import DummyClassifier
 
 from flowml import Model, flow, task
 
-MOMENTS = ("before champion", "after champion", "before previous", "after previous")
-"""It ends before or after MLflow moves an alias."""
+MOVING = ("before champion", "after champion", "before previous", "after previous")
+"""It ends before or after MLflow moves an alias; "before version" is before there is one."""
 
 
 def die_at(moment: str) -> None:
     """Let this process end at a moment, as the system ends one where no memory is left."""
-    move = MlflowClient.set_registered_model_alias
+    move, make = MlflowClient.set_registered_model_alias, MlflowClient.create_model_version
+
+    def die(now: str) -> None:
+        if now == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def move_and_die(client: MlflowClient, model: str, alias: str, version: str) -> None:
-        if moment == f"before {alias}":
-            os.kill(os.getpid(), signal.SIGKILL)
+        die(f"before {alias}")
         move(client, model, alias, version)
-        if moment == f"after {alias}":
-            os.kill(os.getpid(), signal.SIGKILL)
+        die(f"after {alias}")
+
+    def die_and_make(*args: Any, **kwargs: Any) -> ModelVersion:
+        die("before version")
+        return make(*args, **kwargs)
 
     MlflowClient.set_registered_model_alias = move_and_die  # type: ignore[method-assign]
+    MlflowClient.create_model_version = die_and_make  # type: ignore[method-assign]
 
 
 @task

@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from flowml.store.ledger import Decision, Ledger, broken
 from flowml.store.ledger.heard import hear
 from flowml.store.ledger.moving import ANY, Aliases, StaleError
+from flowml.store.ledger.order import last_move
 
 
 def move(version, alias="champion", who="ada", **more):
@@ -151,6 +152,39 @@ def test_a_move_that_mlflow_refuses_is_never_made(versions, monkeypatch):
     entries = Aliases(client, "churn").settled("champion")
     assert [entry.is_void for entry in entries] == [False, True]
     assert Aliases(client, "churn").now() == {"champion": "1"}
+
+
+@pytest.mark.parametrize(
+    "asked, by, champion",
+    [
+        (-120_000, None, "1"),  # two minutes before the other was moved
+        (-120_000, "mine", "1"),
+        (-1_000, None, "2"),  # perhaps, by another machine's clock
+        (-1_000, "theirs", "2"),
+        (-1_000, "mine", "1"),
+        (1_000, "mine", "2"),
+    ],
+)
+def test_a_move_that_mlflow_is_told_of_late(versions, asked, by, champion):
+    """An alias stays with the move that was asked for last, whichever comes first; the history has both."""
+    client = versions("churn", 2)
+    aliases = Aliases(client, "churn")
+    first = aliases.move(move("1", flow_run_id="mine")).entry.decision.at
+    moved = aliases.move(move("2", flow_run_id=by), asked=first + asked)
+    assert aliases.now()["champion"] == champion
+    assert moved.is_overwritten == (champion == "1")
+    entries = aliases.settled("champion")
+    assert [entry.decision.version for entry in entries] == ["1", "2"]
+    assert last_move(entries, "champion").decision.version == champion
+    assert list(broken(entries)) == []
+
+
+def test_a_move_by_hand_that_may_have_come_before(versions):
+    """Nobody knows when an alias was moved by hand that is found now, so that what was asked for late takes it."""
+    client = versions("churn", 2)
+    client.set_registered_model_alias("churn", "champion", "1")
+    Aliases(client, "churn").move(move("2"), asked=1)
+    assert Aliases(client, "churn").now() == {"champion": "2", "previous": "1"}
 
 
 @pytest.mark.parametrize("is_made", [True, False])

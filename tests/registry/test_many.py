@@ -16,7 +16,7 @@ from tests.ends.processes import until
 from flowml.registry import history
 from flowml.store.backend.connection import connect
 from flowml.store.ledger import broken
-from flowml.store.ledger.moving import OVERWRITTEN
+from flowml.store.ledger.order import OVERWRITTEN
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -8,20 +8,25 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from prefect.settings import PREFECT_API_URL
 from sklearn.dummy import DummyClassifier
-from tests.registry.moved_late import MOMENTS
+from tests.registry.moved_late import MOVING
 
-from flowml import Model, flow, task
+from flowml import Model, flow, settings, task
 from flowml.cli.app import main
+from flowml.registry import history
 from flowml.store.ledger import Decision, Ledger
 from flowml.store.ledger.moving import Aliases
 
 Versions: TypeAlias = Callable[[str, int], MlflowClient]
+BUSY = "The server is busy."
 ROOT = Path(__file__).parents[2]
 
 
@@ -34,7 +39,7 @@ def run_killed(moment: str) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", MOVING)
 def test_a_sync_carries_out_what_a_killed_process_decided(
     client: MlflowClient, versions: Versions, caplog: pytest.LogCaptureFixture, moment: str
 ) -> None:
@@ -75,3 +80,68 @@ def test_a_wait_for_somebody_elses_move_is_no_silence_of_mlflows(
     training()
     assert "could not log" not in caplog.text
     assert Aliases(client, "churn").now() == {"champion": "1"}
+
+
+def test_the_last_model_of_a_flow_is_the_champion(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the first of two models is sent last, as MLflow failed, the second has the alias as without the failure."""
+    made: list[str] = []
+    ask = MlflowClient.create_model_version
+
+    def fail_once(*args: Any, **kwargs: Any) -> ModelVersion:
+        made.append("")
+        if len(made) == 1:
+            raise MlflowException(BUSY, TEMPORARILY_UNAVAILABLE)
+        return ask(*args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "create_model_version", fail_once)
+
+    @task
+    def fit(number: int) -> Annotated[DummyClassifier, Model("clf", register="churn", alias="champion")]:
+        return DummyClassifier(random_state=number).fit([[0], [1]], [0, 1])
+
+    @flow
+    def training() -> None:
+        fit(1)
+        fit(2)
+
+    training()
+    champion = client.get_model_version_by_alias("churn", "champion")
+    assert client.get_run(champion.run_id).data.params["number"] == "2"
+    moves = Aliases(client, "churn").settled("champion")
+    assert len(made) == 3
+    assert len(moves) == 2
+    assert "stays at version" not in caplog.text
+
+
+@pytest.mark.e2e
+def test_a_sync_of_an_older_model_leaves_the_champion(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """What a flow left behind last week is registered, and told of; the model of a later flow keeps the alias."""
+    monkeypatch.setattr("flowml.store.ledger.order._CLOCKS", 0)
+    monkeypatch.setenv("FLOWML_HOME", str(tmp_path / "last week"))
+    monkeypatch.setenv("FLOWML_TRACKING_URI", client.tracking_uri)
+    run_killed("before version")
+    monkeypatch.delenv("FLOWML_HOME")
+
+    @task
+    def fit() -> Annotated[DummyClassifier, Model("clf", register="churn", alias="champion")]:
+        return DummyClassifier().fit([[0], [1]], [0, 1])
+
+    @flow
+    def training() -> None:
+        fit()
+
+    training()
+    assert Aliases(client, "churn").now() == {"champion": "1"}
+    monkeypatch.setenv("FLOWML_HOME", str(tmp_path / "last week"))
+    settings.reload()
+    with pytest.raises(SystemExit) as ended:
+        main(["sync"])
+    assert ended.value.code == 0
+    assert Aliases(client, "churn").now() == {"champion": "1"}
+    assert len(client.search_model_versions("name = 'churn'")) == 2
+    assert "churn@champion stays at version 1: version 2 asked for it before" in caplog.text
+    assert [move.version for move in history.moves_in(history.entries_of(client, "churn"))] == ["1", "2"]

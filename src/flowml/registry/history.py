@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from flowml.errors import RegistryError
 from flowml.store.backend.retrying import may_pass
 from flowml.store.ledger import Entry, Ledger, policy
-from flowml.store.ledger.moving import HOW, OUTSIDE, OVERWRITTEN, Aliases, is_previous
+from flowml.store.ledger.moving import HOW, OUTSIDE, Aliases, is_previous
+from flowml.store.ledger.order import AFTER, OVERWRITTEN
 
 if TYPE_CHECKING:
     import mlflow
@@ -115,7 +116,7 @@ def moves_in(entries: Sequence[Entry], alias: str | None = None) -> list[Move]:
         before = entries[:place]
         verdict = policy.gate_of(one.version, policy.made_of(one.facts), before) if one.version else None
         approvals = policy.approvals_of(one.version, before) if one.version else []
-        after = one.facts.get("after")
+        after = one.facts.get(AFTER)
         found.append(
             Move(
                 number=entry.number,

@@ -12,7 +12,8 @@ from flowml.events import vocabulary
 from flowml.events.vocabulary import Event
 from flowml.secrets.uris import without_credentials
 from flowml.store.ledger import Decision, Entry, policy
-from flowml.store.ledger.moving import ANY, HOW, OVERWRITTEN, Aliases, Expected, is_previous, last_move
+from flowml.store.ledger.moving import ANY, HOW, Aliases, Expected, is_previous
+from flowml.store.ledger.order import OVERWRITTEN, last_move
 from flowml.store.ledger.prompts import bare, client_of, is_prompt
 from flowml.store.registered.references import NoSuchVersionError, find
 

@@ -13,9 +13,10 @@ from flowml.store.backend.paging import paged
 from flowml.store.copying import marks
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.links import Links
-from flowml.store.ledger import Decision, policy, this_user
+from flowml.store.ledger import Decision, Ledger, policy, this_user
 from flowml.store.ledger.ledger import TAG as LEDGER
 from flowml.store.ledger.moving import COPIED, HOW, Aliases
+from flowml.store.ledger.order import last_move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,31 +105,39 @@ def _copy_version(
             if there.tags.get(key) != value:
                 ends.target.set_model_version_tag(name, new, key, value)
         for alias in version.aliases:
-            _give(ends, name, new, alias)
+            _give(ends, version, new, alias)
         ends.target.set_model_version_tag(name, new, marks.COPIED, digest)
         done.versions += 1
     note = marks.Note(ends.to, new, digest)
     ends.source.set_model_version_tag(name, str(version.version), marks.SYNCED, note.as_tag())
 
 
-def _give(ends: Ends, name: str, version: str, alias: str) -> None:
-    """Give a copied version an alias that it had; a protected one stays where it is."""
-    aliases, made = Aliases(ends.target, name), ends.target.get_model_version(name, version)
+def _give(ends: Ends, version: ModelVersion, new: str, alias: str) -> None:
+    """Give a copied version an alias that it had; a protected one stays where it is, and one that was moved since."""
+    aliases, made = Aliases(ends.target, version.name), ends.target.get_model_version(version.name, new)
     try:
         policy.check(made, alias, aliases.ledger.entries)
     except RegistryError as error:
         _logger.warning("flowml: %s", error)
         return
-    aliases.move(
-        Decision(
-            kind="move",
-            version=version,
-            alias=alias,
-            who=this_user(),
-            why="copied from a store of runs that were tracked offline",
-            facts={HOW: COPIED, **policy.facts_of(made)},
-        )
+    decision = Decision(
+        kind="move",
+        version=new,
+        alias=alias,
+        who=this_user(),
+        why="copied from a store of runs that were tracked offline",
+        facts={HOW: COPIED, **policy.facts_of(made)},
     )
+    aliases.move(decision, asked=_given_at(ends, version, alias))
+
+
+def _given_at(ends: Ends, version: ModelVersion, alias: str) -> int | None:
+    """Return when a version got an alias offline; when it was made, where nobody knows."""
+    last = last_move(Ledger(ends.source, version.name).entries(), alias)
+    if last and last.decision.version == str(version.version):
+        return last.decision.at
+    made = version.creation_timestamp
+    return None if made is None else int(made)
 
 
 def _create(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from flowml import formats
 from flowml.store.ledger.entries import SEEN, Entry
-from flowml.store.ledger.moving import HOW, MARKER, OUTSIDE, Aliases, last_move
+from flowml.store.ledger.moving import HOW, MARKER, OUTSIDE, Aliases
+from flowml.store.ledger.order import last_move
 
 if TYPE_CHECKING:
     import mlflow

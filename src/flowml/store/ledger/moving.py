@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from flowml import formats
 from flowml.errors import RegistryError, TrackingError
+from flowml.store.ledger import order
 from flowml.store.ledger.entries import Decision, Entry
 from flowml.store.ledger.ledger import Ledger
 from flowml.store.ledger.pending import Wait
@@ -17,6 +18,8 @@ from flowml.store.ledger.prompts import client_of
 
 if TYPE_CHECKING:
     import mlflow
+
+_logger = logging.getLogger("prefect.flowml")
 
 HOW = "how"
 """The fact that says by what an alias was moved.
@@ -35,9 +38,6 @@ OUTSIDE: Final = "outside"
 
 MADE_OF = "model_id"
 """The fact that names the logged model that a version was made of."""
-
-OVERWRITTEN = "overwritten"
-"""The fact that another move had followed when this one became known."""
 
 _NOBODY = "unknown"
 _MOST = 1000  # tries of one move: each loss means that somebody else has won
@@ -65,10 +65,12 @@ class Moved:
     Attributes:
         entry: The decision in the ledger; None if the version had the alias already.
         before: The version that had it before; None if none had.
+        is_overwritten: Whether it came too late: another version has the alias by a move that was asked for later.
     """
 
     entry: Entry | None
     before: str | None
+    is_overwritten: bool = False
 
 
 _FOLLOWED, PREVIOUS = "champion", "previous"
@@ -101,12 +103,14 @@ class Aliases:
         found = self.client.get_registered_model(self.model).aliases
         return {str(alias): str(version) for alias, version in found.items()}
 
-    def move(self, decision: Decision, *, expect: Expected = ANY) -> Moved:
+    def move(self, decision: Decision, *, expect: Expected = ANY, asked: int | None = None) -> Moved:
         """Move an alias to a version; of several moves at the same moment each is made, one after the other.
 
         Args:
             decision: The move: which alias, to which version, by whom, why. What it was before is filled in.
             expect: The version that must have it now, None for none; the move is refused otherwise.
+            asked: When it was asked for, in milliseconds since 1970, where MLflow may be told of it later. The alias
+                stays where a move is that was asked for after it; the ledger has both. Default: now.
 
         Raises:
             StaleError: If another version has it; nothing was changed.
@@ -120,12 +124,27 @@ class Aliases:
                 raise StaleError(_stale(self.model, alias, before, expect))
             if before == decision.version:
                 return Moved(None, before)
-            entry = self.ledger.append_after(entries, replace(decision, was=before, at=formats.now()))
-            if entry:
-                self.carry_out(entry, entries)
-                return Moved(entry, before)
+            last = order.last_move(entries, alias)
+            is_late = asked is not None and order.is_late(decision, asked, last)
+            told = ({} if asked is None else {order.ASKED: asked}) | ({order.OVERWRITTEN: True} if is_late else {})
+            wish = replace(decision, was=before, at=formats.now(), facts={**decision.facts, **told})
+            if entry := self.ledger.append_after(entries, wish):
+                if last and is_late:
+                    self.ledger.apply(entry)
+                    self._say_late(wish, last.decision)
+                else:
+                    self.carry_out(entry, entries)
+                return Moved(entry, before, is_overwritten=is_late)
         msg = f"{_MOST} other moves of {self.model}@{alias} came first. Try again."
         raise TrackingError(msg)
+
+    def _say_late(self, wish: Decision, other: Decision) -> None:
+        if not order.are_of_one_flow(wish, other):  # of one flow the order is the user's own
+            _logger.warning(
+                "flowml: %s@%s stays at version %s: version %s asked for it before, and MLflow is told only now. To "
+                "move it: flowml promote %s %s --to %s",
+                *(self.model, wish.alias, wish.was, wish.version, self.model, wish.version, wish.alias),
+            )
 
     def settled(self, alias: str) -> list[Entry]:
         """Return the ledger, once MLflow's alias and it say the same.
@@ -134,7 +153,7 @@ class Aliases:
         """
         while True:
             entries = self.made(alias)
-            last, actual = last_move(entries, alias), self.now().get(alias)
+            last, actual = order.last_move(entries, alias), self.now().get(alias)
             known = last.decision.version if last else None
             if actual == known:
                 return entries
@@ -148,7 +167,7 @@ class Aliases:
         wait = Wait(self.model)
         while True:
             entries = self.ledger.entries()
-            last = last_move(entries, alias)
+            last = order.last_move(entries, alias)
             if last is None or last.is_settled:
                 return entries
             if not wait.goes_on(last):
@@ -181,9 +200,9 @@ class Aliases:
             The entry; None if another came first.
         """
         after = max((entry.decision.at for entry in entries), default=0)
-        facts: dict[str, Any] = {HOW: OUTSIDE} | ({OVERWRITTEN: True} if is_overwritten else {})
+        facts: dict[str, Any] = {HOW: OUTSIDE} | ({order.OVERWRITTEN: True} if is_overwritten else {})
         if at is None:
-            facts["after"] = after
+            facts[order.AFTER] = after
         decision = Decision(
             kind="move",
             version=version,
@@ -244,12 +263,6 @@ class Aliases:
         if held is None or held in ours:
             with suppress(MlflowException):  # the version is deleted, and the champion is what counts
                 self.client.set_registered_model_alias(self.model, PREVIOUS, was)
-
-
-def last_move(entries: Sequence[Entry], alias: str) -> Entry | None:
-    """Return the move by which an alias came to where the ledger says it is."""
-    mine = (each for each in reversed(entries) if each.decision.kind == "move" and each.decision.alias == alias)
-    return next((each for each in mine if not each.is_void and not each.decision.facts.get(OVERWRITTEN)), None)
 
 
 def _stale(model: str, alias: str, actual: str | None, expected: str | None) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowml import mlflow_limits, records
+from flowml import formats, mlflow_limits, records
 from flowml.errors import FlowmlError, RegistryError, TrackingError
 from flowml.store.backend import imports
 from flowml.store.backend.notifications import Kind, Notification, notify
@@ -46,6 +46,7 @@ class SavedModel:
     autologged: str | None  # the id that MLflow's autologging gave it, perhaps in another run
     notes: tuple[str, ...] = ()  # what its description lacks, and why
     digest: str | None = None  # of one that is registered
+    made: int | None = None  # when, in milliseconds since 1970
 
     @property
     def folder(self) -> Path:
@@ -96,6 +97,7 @@ def save(record: records.Model, *, uri: str = "") -> SavedModel:
         autologged=autologged_model_id_of(record.value),
         notes=notes,
         digest=digest_of(record.value) if record.register else None,
+        made=formats.now(),
     )
 
 
@@ -142,8 +144,8 @@ def send(
         version = registry.register(client, saved.register, model, run_id=run_id, digest=saved.digest)
         alias = saved.alias
         try:
-            if alias:
-                registry.promote(client, saved.register, version, alias, run_id=run_id)
+            if alias and not registry.promote(client, saved.register, version, alias, run_id=run_id, asked=saved.made):
+                alias = None
         except RegistryError as error:
             refused, alias = error, None
         except TrackingError as error:

@@ -14,6 +14,7 @@ from flowml.store.backend.connection import ui_of
 from flowml.store.backend.retrying import may_pass
 from flowml.store.ledger import Decision, policy
 from flowml.store.ledger.moving import HOW, MARKER, Aliases
+from flowml.store.ledger.order import OVERWRITTEN
 
 if TYPE_CHECKING:
     import mlflow
@@ -78,8 +79,21 @@ def register(
     return str(version.version)
 
 
-def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *, run_id: str) -> None:
+def promote(  # noqa: PLR0913 - each is given by its name
+    client: mlflow.MlflowClient, name: str, version: str, alias: str, *, run_id: str, asked: int | None = None
+) -> bool:
     """Give the version that a run made the alias that its task's marker names; once, however often it is sent.
+
+    Args:
+        client: MLflow's client.
+        name: The registered model's name.
+        version: The version.
+        alias: The alias.
+        run_id: The run that made it.
+        asked: When its task returned the model, in milliseconds since 1970; None for now.
+
+    Returns:
+        Whether it has got it: not where it comes so late that a model which was made later has it.
 
     Raises:
         RegistryError: If the alias is protected, and the version lacks what that takes.
@@ -88,7 +102,7 @@ def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *,
     """
     found = client.get_model_version(name, version)
     try:
-        _promote(client, found, alias, run_id)
+        return _promote(client, found, alias, run_id, asked)
     except RegistryError:
         raise
     except Exception as error:
@@ -100,18 +114,19 @@ def promote(client: mlflow.MlflowClient, name: str, version: str, alias: str, *,
         raise TrackingError(msg) from error
 
 
-def _promote(client: mlflow.MlflowClient, version: ModelVersion, alias: str, run_id: str) -> None:
+def _promote(client: mlflow.MlflowClient, version: ModelVersion, alias: str, run_id: str, asked: int | None) -> bool:
     aliases, number = Aliases(client, str(version.name)), str(version.version)
     entries = aliases.ledger.entries()
     mine = (run_id, number, alias)
     for one in entries:
         if mine == (one.decision.run_id, one.decision.version, one.decision.alias) and not one.is_void:
-            if not one.is_settled:  # this process, or one that was killed, was not told that it was made
+            is_overwritten = OVERWRITTEN in one.decision.facts
+            if not (one.is_settled or is_overwritten):  # this process, or one that was killed, knows no answer
                 aliases.carry_out(one, entries)
-            return
+            return not is_overwritten
     policy.check(version, alias, lambda: entries)
     tags = client.get_run(run_id).data.tags
-    aliases.move(
+    moved = aliases.move(
         Decision(
             kind="move",
             version=number,
@@ -121,8 +136,10 @@ def _promote(client: mlflow.MlflowClient, version: ModelVersion, alias: str, run
             run_id=run_id,
             flow_run_id=tags.get("prefect.flow_run_id"),
             facts={HOW: MARKER, **policy.facts_of(version)},
-        )
+        ),
+        asked=asked,
     )
+    return not moved.is_overwritten
 
 
 def _origin(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) -> dict[str, str]:

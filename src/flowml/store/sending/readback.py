@@ -186,10 +186,10 @@ class Reader:
                 return Scratch(_inside(journal, place))
             case ["given", model]:
                 return self._model(model, journal)
-            case ["model", [name, register, alias, autologged, notes, *digest], model]:  # an older one has none
+            case ["model", [name, register, alias, autologged, notes, *more], model]:  # an older one has less
                 serialized = self._model(model, journal)
                 serialized.hold_restored()
-                return SavedModel(name, register, alias, serialized, autologged, tuple(notes), *digest)
+                return SavedModel(name, register, alias, serialized, autologged, tuple(notes), *more)
             case [kind, fields]:
                 made: Sendable = PLAIN[kind](**fields)
                 return made
