@@ -39,7 +39,9 @@ def run_killed(moment: str) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("moment", MOVING)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(each, marks=[pytest.mark.slow] if each.startswith("after") else []) for each in MOVING]
+)
 def test_a_sync_carries_out_what_a_killed_process_decided(
     client: MlflowClient, versions: Versions, caplog: pytest.LogCaptureFixture, moment: str
 ) -> None:

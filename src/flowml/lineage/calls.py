@@ -111,7 +111,7 @@ class CallLineage:
         """Tell that the call began, once."""
         if self._identity and self.ids and not self._started:
             self._started = True
-            kind: EventType = "RUNNING" if self._identity.goes_on else "START"
+            kind: EventType = "RUNNING" if self._identity.since is not None else "START"
             self._tell(kind, self._identity.started)
 
     def end(self, status: records.Status | None, ended: int, about: Iterable[records.Record]) -> None:

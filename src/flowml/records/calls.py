@@ -174,4 +174,6 @@ class Identity:
     retries: int = 0  # how often a flow may be tried again, in the same run
     about: str = ""  # what its docstring says
     function: Function | None = None  # of a flow
-    goes_on: bool = False  # whether there may be a run of it already, of an earlier attempt or before it was suspended
+    since: int | None = (
+        None  # when a flow run began that may have a run already: of another attempt, or of before a pause
+    )

@@ -232,11 +232,11 @@ class _Opening:
         new = NewRun(
             name=clean(identity.name),
             tags=tags,
-            started=identity.started,
+            started=identity.started if identity.since is None else identity.since,
             experiment=experiment,
             is_root=is_root,
             above=over or (above.out if above else None),
-            reopens=identity.tags.get("prefect.flow_run_id") if identity.goes_on else None,
+            reopens=identity.tags.get("prefect.flow_run_id") if identity.since is not None else None,
             follows=None if is_flow else self.follows,
         )
         root = (above.out.root or above.out) if above and above.own else None

@@ -111,7 +111,7 @@ def call_of_flow(flow: prefect.Flow[..., Any], run: FlowRun, began: Beginning) -
         tag=("prefect.flow_run_id", str(run.id)),
         retries=flow.retries or 0,
         function=_function_of(flow),
-        goes_on=prefects.goes_on,
+        since=_first_started(run, began.started) if prefects.goes_on else None,
     )
     return Call(identity, began.arguments, began.hints, began.track, log, prefects)
 
@@ -186,6 +186,10 @@ def _started(run: FlowRun | TaskRun) -> int:
     """Return when the attempt began, in milliseconds since 1970, as Prefect has it."""
     running = run.state is not None and run.state.is_running()
     return round(run.state.timestamp.timestamp() * 1000) if run.state and running else formats.now()
+
+
+def _first_started(run: FlowRun, now: int) -> int:
+    return round(run.start_time.timestamp() * 1000) if run.start_time else now
 
 
 def _log() -> Log:

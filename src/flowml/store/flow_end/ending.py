@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits, records
+from flowml.storable import clean
 from flowml.store.backend import urls
 from flowml.store.backend.mlflow_state import ELSEWHERE
 from flowml.store.backend.notifications import Notification, Subscriber, notify
@@ -42,8 +43,8 @@ class EndedRun:
         status: How it ended.
         ended: When, in milliseconds since 1970.
         losses: What was lost of it and below it.
-        own_metrics: The names of the metrics that it logged itself.
-        runs_around_tasks: The user's runs that tasks of the flow hang under.
+        own_metrics: The names of the metrics that it logged itself; None if nobody knows by now.
+        runs_around_tasks: The user's runs that tasks of the flow hang under; None if nobody knows by now.
         summarized: The calls below it that have no run.
         subscribers: Who is notified of its end, beside those who want to know of all.
     """
@@ -54,8 +55,8 @@ class EndedRun:
     status: records.Status
     ended: int
     losses: Losses
-    own_metrics: Collection[str]
-    runs_around_tasks: Collection[str]
+    own_metrics: Collection[str] | None
+    runs_around_tasks: Collection[str] | None
     summarized: CallSummary | None
     subscribers: Sequence[Subscriber]
 
@@ -83,7 +84,10 @@ class Ending:
         """Read what is there already: the run, and what is right below it."""
         run_id, experiment_id = self._info.run_id, self._info.experiment_id
         self._all = child_runs.read(self._client, run_id, experiment_id)
-        for other in self._ended.runs_around_tasks:
+        others = self._ended.runs_around_tasks
+        if others is None:
+            others = [child.run_id for child in self._all if child.by_hand and child.run_id]
+        for other in others:
             below = child_runs.read(self._client, other, experiment_id)
             self._all += [child for child in below if not child.by_hand]
         self._run = self._client.get_run(run_id)
@@ -100,20 +104,34 @@ class Ending:
         self._used = sum(used, usage.parts_in(self._run.data.tags))
         self._children = [replace(each, name=rollup.renamed(each, self._labels.get(each.id))) for each in children]
 
-    def names(self) -> Mapping[str, tuple[str, str]]:
-        """Return the names that runs of tasks get, and those that they had, by the run's id."""
-        found = {
-            child.run_id: (name, child.name)
+    def rename(self) -> None:
+        """Name the runs of tasks by what tells them apart; the name that they had stays in a tag.
+
+        Raises:
+            Exception: What MLflow raises.
+        """
+        from mlflow.entities import RunTag
+
+        found = [
+            (child, name)
             for child in self._all
             if child.run_id and (name := rollup.renamed(child, self._labels.get(child.id))) != child.name
-        }
-        return dict(list(found.items())[:_MOST_NAMES])
+        ]
+        for child, name in found[:_MOST_NAMES]:
+            tags = {"mlflow.runName": name, "prefect.task_run_name": child.name}
+            self._client.log_batch(str(child.run_id), tags=[RunTag(key, clean(value)) for key, value in tags.items()])
 
-    def links(self) -> tuple[list[DatasetInput], list[str]]:
-        """Return the datasets that came in from outside, and the models that came out: what the run lacks of them."""
-        inputs, outputs = (self._run.inputs, self._run.outputs) if self._run else (None, None)
+    def link(self) -> None:
+        """Link to the run the datasets that came in from outside, and the models that came out.
+
+        Raises:
+            Exception: What MLflow raises.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        inputs, made_by = (self._run.inputs, self._run.outputs) if self._run else (None, None)
         known = {given.dataset.digest for given in inputs.dataset_inputs} if inputs else set()
-        logged = {made.model_id for made in outputs.model_outputs} if outputs else set()
+        logged = {made.model_id for made in made_by.model_outputs} if made_by else set()
         came_in: dict[str, DatasetInput] = {}
         made_here: set[str] = set()
         for child in sorted(self._all, key=lambda child: child.started):
@@ -125,7 +143,12 @@ class Ending:
         # What was made last first: pages show the first ones.
         made = dict.fromkeys(model for child in reversed(self._all) for model in child.logged_models)
         datasets = [each for digest, each in came_in.items() if digest not in known]
-        return datasets[:_MOST_LINKS], [model for model in made if model not in logged][:_MOST_LINKS]
+        models = [model for model in made if model not in logged]  # MLflow would link one twice
+        if datasets:
+            self._client.log_inputs(self._info.run_id, datasets=datasets[:_MOST_LINKS])
+        if models:
+            outputs = [LoggedModelOutput(model_id, step=0) for model_id in models[:_MOST_LINKS]]
+            self._client.log_outputs(self._info.run_id, models=outputs)
 
     def graph(self) -> list[records.Record]:
         """Return the graph as a picture, and as text that other tools draw; nothing if there is nothing to draw."""
@@ -141,7 +164,7 @@ class Ending:
         """Return the children's metrics, which models were registered, and the note."""
         if self._run is None:
             return []
-        self._metrics = rollup.rolled_up(self._all, self._labels, self._ended.own_metrics)
+        self._metrics = rollup.rolled_up(self._all, self._labels, self._own_metrics())
         tags = self._note(self._run.data.tags)
         if models := self._models():
             tags[registry.TAG] = registry.as_tag(models)
@@ -149,8 +172,26 @@ class Ending:
             records.Metric(metric.key[: mlflow_limits.KEY], metric.value) for metric in self._metrics
         ]
         if self._used:
-            found += self._used.records(without=self._ended.own_metrics)
+            found += self._used.records(without=self._own_metrics())
         return found + [records.Tag(key, value) for key, value in tags.items()]
+
+    def news(self) -> list[records.Record]:
+        """Return of the results what the run has not got yet, or has otherwise: it was summed up before."""
+        had = self._run.data.metrics if self._run else {}
+        return [
+            each
+            for each in self.results()
+            if not (isinstance(each, records.Metric) and had.get(each.key) == each.value)
+        ]
+
+    def _own_metrics(self) -> Collection[str]:
+        if self._ended.own_metrics is not None or self._run is None:
+            return self._ended.own_metrics or ()
+        had, run_id = self._run.data.metrics, self._info.run_id
+        doubtful = [each.key for each in rollup.rolled_up(self._all, self._labels, ()) if each.key in had]
+        # What was rolled up is of the time of the run's end, or later.
+        logged_at = {key: self._client.get_metric_history(run_id, key)[0].timestamp for key in doubtful}
+        return {key for key, time in logged_at.items() if time < self._ended.ended}
 
     def summary(self) -> records.Summary:
         """Tell what the run holds now."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from flowml import process, records
 from flowml.errors import TrackingError
 from flowml.store import dag_run
 from flowml.store.backend.mlflow_state import APART, ELSEWHERE
+from flowml.store.flow_end import attempts
 from flowml.store.journal.journal import TAG
 from flowml.store.sending import batches, journaled, sql_insert
 from flowml.store.sending.queue import Closing, Created, Experiment, NewRun, Outgoing
@@ -65,7 +65,7 @@ def _create(connection: Connection, out: Outgoing, new: NewRun, known: Mapping[s
     """Create a run, or find it; tell whether it has the tags that are known: one that was there may have others."""
     client, above = connection.client, _above(new)
     experiment_id = _id_of(connection, new.experiment()) if new.experiment else above.experiment_id if above else "0"
-    entity = _created_before(client, out, experiment_id) or _reopened(client, new, experiment_id)
+    entity = _created_before(client, out, experiment_id) or _gone_on_with(client, out, new, experiment_id)
     is_new = entity is None
     if entity is None:
         tags = {**new.tags, **_leading(new, experiment_id), **known, TAG: out.key}
@@ -131,6 +131,19 @@ def _any_stage() -> int:
     from mlflow.entities import ViewType
 
     return ViewType.ALL
+
+
+def tell_earlier(client: MlflowClient, earlier: Outgoing) -> None:
+    """Let the run of the attempt before say which one follows it.
+
+    Raises:
+        TrackingError: If it is not in MLflow yet.
+        Exception: What MLflow raises.
+    """
+    if earlier.new is None and not earlier.created.done():
+        find(client, earlier)
+    if run_id := id_of(earlier):
+        batches.send_batch(client, run_id, earlier, with_params=False)
 
 
 def create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
@@ -262,46 +275,48 @@ def note_created(out: Outgoing, made: Created) -> None:
     out.created.set_result(made)
 
 
-def _reopened(client: MlflowClient, new: NewRun, experiment_id: str) -> Run | None:
-    """Go on in the run of the same flow run, of an earlier attempt or before it was suspended, if there is one."""
-    if new.reopens is None:
+def _gone_on_with(client: MlflowClient, out: Outgoing, new: NewRun, experiment_id: str) -> Run | None:
+    """Go on in the run of the same flow run, of another attempt or before it was suspended, if there is one."""
+    flow_run = new.reopens or (new.tags.get("prefect.flow_run_id") if out.is_restored and _is_flow(new) else None)
+    if flow_run is None:
         return None
-    mine = f"tags.`prefect.flow_run_id` = '{new.reopens}' and tags.`flowml.kind` = 'flow'"
+    mine = f"tags.`prefect.flow_run_id` = '{flow_run}' and tags.`flowml.kind` = 'flow'"
     found = client.search_runs([experiment_id], mine, max_results=1)
     if not found:
         return None
-    run_id = found[0].info.run_id
-    client.update_run(run_id, status="RUNNING")
-    set_aside(client, found[0])
-    client.set_tag(run_id, "prefect.state", "Running")
-    for tag in (process.TAG, "flowml.attempt"):  # the last one says that the others are of this attempt
-        if tag in new.tags:
-            client.set_tag(run_id, tag, new.tags[tag])
+    if not attempts.is_followed(new.tags, found[0]):
+        _reopen(client, new, found[0])
     return found[0]
 
 
-_OF_AN_ATTEMPT = ("error", "error_type", "tracking_error", "closed", "closed_at")  # tags, after "flowml."
-_TRACEBACK = "traceback.txt"
+def _reopen(client: MlflowClient, new: NewRun, run: Run) -> None:
+    run_id = run.info.run_id
+    client.update_run(run_id, status="RUNNING")
+    attempts.set_aside(client, run)
+    client.set_tag(run_id, "prefect.state", "Running")
+    for tag in (process.TAG, attempts.TAG):  # the last one says that the others are of this attempt
+        if tag in new.tags:
+            client.set_tag(run_id, tag, new.tags[tag])
 
 
-def set_aside(client: MlflowClient, run: Run) -> None:
-    """Rename what tells of the end of a run's attempt; can be done again where it failed half-way."""
-    run_id, tags = run.info.run_id, run.data.tags
-    attempt = f"attempt_{tags.get('flowml.attempt', '1')}"
-    if "flowml.error" in tags:
-        with suppress(Exception):  # of any store of artifacts; the tags say the same in short
-            _move_traceback(client, run, attempt)
-    for name in _OF_AN_ATTEMPT:
-        if (value := tags.get(f"flowml.{name}")) is not None:
-            client.set_tag(run_id, f"flowml.{attempt}.{name}", value)
-            client.delete_tag(run_id, f"flowml.{name}")
+def _is_flow(new: NewRun) -> bool:
+    return new.tags.get("flowml.kind") == "flow"
 
 
-def _move_traceback(client: MlflowClient, run: Run, attempt: str) -> None:
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+def give_way(client: MlflowClient, out: Outgoing) -> bool:
+    """See that what a journal brings late of an attempt at a flow run changes nothing of how a later one ended.
 
-    artifacts = get_artifact_repository(run.info.artifact_uri, client.tracking_uri)
-    with tempfile.TemporaryDirectory(prefix="flowml-") as folder:
-        path = artifacts.download_artifacts(_TRACEBACK, folder)
-        artifacts.log_artifact(path, attempt)
-    artifacts.delete_artifacts(_TRACEBACK)
+    Returns:
+        Whether a later one has followed.
+    """
+    if not (out.new and _is_flow(out.new)):
+        return False
+    run = client.get_run(out.created.result(0).info.run_id)
+    if not attempts.is_followed(out.new.tags, run):
+        return False
+    out.tags = attempts.named_apart(out.tags, out.new.tags)
+    for files in out.files:
+        attempts.move_apart(files.path, out.new.tags)
+    if out.closing:
+        out.closing, out.closed = None, True  # the later one has closed it, or will
+    return True

@@ -80,7 +80,17 @@ class SendPass:
             with self.at_work():
                 self._send(root)
         self._raise_if_gone()
+        self._tell_again()
         return self._failed
+
+    def _tell_again(self) -> None:
+        try:
+            with self.at_work():
+                self.sender.tell_again()
+        except StoreGoneError:
+            raise
+        except LaterError as later:
+            self._failed[Outgoing(None, None)] = later.problem  # no flow's that ends now
 
     def _raise_if_gone(self) -> None:
         for gone in self._gone:
@@ -123,7 +133,7 @@ class SendPass:
         """Tell whether a run needs nothing that other runs are sending at the same time."""
         out.sort()
         new = out.new
-        if new is not None and (new.follows or (new.above and not new.above.created.done())):
+        if new is not None and (new.follows or new.reopens or (new.above and not new.above.created.done())):
             return False
         others = out.models or out.reused or any(isinstance(record, Serialized) for record in out.inputs)
         return not others and not (out.closing and (out.closing.rolls_up or out.closing.call_summary))

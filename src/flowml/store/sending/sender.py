@@ -5,27 +5,25 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from flowml import faults, records
+from flowml import faults, formats, records
 from flowml.errors import TrackingError
-from flowml.storable import clean
 from flowml.store import dag_run
 from flowml.store.backend import sql_tables
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
-from flowml.store.flow_end import cached, orphans
+from flowml.store.flow_end import again, cached, orphans
 from flowml.store.flow_end.ending import EndedRun, Ending
 from flowml.store.ledger import pending
 from flowml.store.sending import batches, child_notes, creation, journaled, timing
 from flowml.store.sending.intake import enqueue
-from flowml.store.sending.queue import Closing, Outgoing, Taken, open_here
+from flowml.store.sending.queue import Closing, Created, Outgoing, Taken, open_here
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
 
     from flowml.store.backend.connection import Connection
 
@@ -63,6 +61,7 @@ class Sender:
         self._uri = connection.uri
         self._pass = 0
         self.watch = timing.Watch()
+        self._told_too_early: dict[str, None] = {}  # runs of flows, closed before all below them was sent
         self._is_last: Callable[[Outgoing], bool] = lambda _: False
         self._is_behind: Callable[[Outgoing], Behind] = lambda _: "nothing"
 
@@ -108,6 +107,8 @@ class Sender:
             out.losses.put_off(out, str(out.late))
             raise LaterError(out.late)
         out.losses.arrived(out)
+        if is_done:
+            self._note_late(out)
         self._clear(out, is_done=is_done)
         return is_done
 
@@ -131,12 +132,12 @@ class Sender:
             if not out.journal:
                 out.discard()
             return True
-        follows = out.new.follows if out.new else None
-        earlier = creation.id_of(follows)
-        if follows and earlier and follows.tags:
-            self._step(out, partial(batches.send_batch, self._client, earlier, follows, with_params=False))
+        if (earlier := out.new.follows if out.new else None) and earlier.tags:
+            self._step(out, partial(creation.tell_earlier, self._client, earlier))
         created, client = out.created.result(0), self._client
         info, run_id = created.info, created.info.run_id
+        if out.is_restored:
+            self._step(out, partial(self._give_way, out), is_vital=True)
         if out.closing and out.closing.call_summary:
             self._step(out, partial(child_notes.add_noted, client, run_id, out.closing.call_summary), is_vital=True)
             self._enqueue(out, out.closing.call_summary.records(), at=out.closing.ended)
@@ -217,15 +218,54 @@ class Sender:
             at_work = open_here() if closing.status == "FAILED" else set()  # a flow that was killed takes them along
             lost = partial(orphans.close_lost_tasks, client, info, has_failed=failed, ended=closing.ended)
             self._step(out, partial(lost, at_work=at_work))
-        self._step(out, ending.read)
-        self._step(out, lambda: self._send_apart(out, [*ending.graph(), *out.figures.records()]))
-        out.figures.remove()
-        self._step(out, lambda: self._link(info.run_id, *ending.links()))
-        self._step(out, lambda: self._rename(ending.names()))
-        self._step(out, lambda: self._send_apart(out, ending.results(), at=closing.ended))
+        self._tell_below(out, ending, ending.results, closing.ended)
         if out.late:  # these steps may be that, too
             out.losses.put_off(out, str(out.late))
         return ending
+
+    def _tell_below(
+        self, out: Outgoing, ending: Ending, results: Callable[[], Iterable[records.Record]], at: int
+    ) -> None:
+        """Let a flow's run tell of what is below it."""
+        self._step(out, ending.read)
+        self._step(out, lambda: self._send_apart(out, [*ending.graph(), *out.figures.records()]))
+        out.figures.remove()
+        self._step(out, ending.link)
+        self._step(out, ending.rename)
+        self._step(out, lambda: self._send_apart(out, results(), at=at))
+
+    def _note_late(self, out: Outgoing) -> None:
+        """Note the run of a flow that tells of another, which came late and from another process; or of itself."""
+        above = out.new.above if out.new else out
+        if above and above.new is None and (out.is_restored or out.is_said_to_wait) and (run := creation.id_of(above)):
+            self._told_too_early[run] = None
+
+    def _give_way(self, out: Outgoing) -> None:
+        if creation.give_way(self._client, out):
+            self._told_too_early[out.created.result(0).info.run_id] = None
+
+    def tell_again(self) -> None:
+        """Let closed runs of flows tell of what was sent after they were closed, and those above them.
+
+        Raises:
+            LaterError: If a step failed that may succeed later.
+        """
+        while self._told_too_early:
+            run_id = next(iter(self._told_too_early))
+            out = Outgoing(None, None)
+            self._step(out, partial(self._tell_again, out, run_id), is_vital=True)
+            del self._told_too_early[run_id]
+
+    def _tell_again(self, out: Outgoing, run_id: str) -> None:
+        run = self._client.get_run(run_id)
+        if ended := again.ended(self._client, run):
+            out.created.set_result(Created(run, ended.info))
+            ending = Ending(self._client, ended)
+            self._tell_below(out, ending, ending.news, at=formats.now())
+        if out.late:
+            raise LaterError(out.late)
+        if above := again.above(run):
+            self._told_too_early[above] = None
 
     def _send_apart(self, out: Outgoing, new_records: Iterable[records.Record], at: int | None = None) -> None:
         """Send what was made at a run's end, apart from what its code logged: where this fails it is made anew.
@@ -249,23 +289,6 @@ class Sender:
             apart.discard()
         if problems:
             raise TrackingError.of(problems)
-
-    def _link(self, run_id: str, datasets: list[DatasetInput], models: list[str]) -> None:
-        """Link what a flow's tasks read and made to the run of the flow."""
-        from mlflow.entities import LoggedModelOutput
-
-        if datasets:
-            self._client.log_inputs(run_id, datasets=datasets)
-        if models:  # those that the run has not: MLflow would link one twice
-            self._client.log_outputs(run_id, models=[LoggedModelOutput(model_id, step=0) for model_id in models])
-
-    def _rename(self, names: Mapping[str, tuple[str, str]]) -> None:
-        """Name the runs of tasks by what tells them apart; the name that they had stays in a tag."""
-        from mlflow.entities import RunTag
-
-        for run_id, (name, before) in names.items():
-            tags = {"mlflow.runName": name, "prefect.task_run_name": before}
-            self._client.log_batch(run_id, tags=[RunTag(key, clean(value)) for key, value in tags.items()])
 
     def _tell_losses(self, out: Outgoing) -> None:
         """Tag the run with what was lost of it and below it, if that is not what its tag says."""
@@ -367,8 +390,11 @@ class Sender:
             if out.opened and not out.opened.created.done():
                 self._create(out.opened)
             return creation.find(self._client, out)
-        if new.above and not new.above.created.done():
-            if new.above.tried_in == self._pass:
-                raise LaterError(TrackingError("the run above is not created yet.", waits=True))
-            self._step(new.above, partial(self._create, new.above), is_vital=True)
+        for first in (new.above, new.follows if new.follows and new.follows.new else None):
+            if first and not first.created.done():
+                if first.tried_in == self._pass:
+                    raise LaterError(
+                        TrackingError("the run above, or of the attempt before, is not created yet.", waits=True)
+                    )
+                self._step(first, partial(self._create, first), is_vital=True)
         return creation.create(self._connection, out, new)

@@ -1,0 +1,39 @@
+"""One attempt at a flow run, by `python -m tests.everywhere.attempted ID`; `KILLED` names those that are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+from prefect import runtime
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+
+from flowml import flow, task
+
+
+@task
+def part(attempt: int) -> dict[str, int]:
+    """Log which attempt it is."""
+    return {"attempt": attempt}
+
+
+@flow
+def third_time(numbers: int) -> dict[str, int]:
+    """Fail until the third attempt."""
+    attempt = runtime.flow_run.run_count
+    part(attempt)
+    if str(attempt) in os.environ.get("KILLED", ""):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if attempt < 3:
+        raise ValueError(f"failed at attempt {attempt}")
+    return {"last": attempt}
+
+
+if __name__ == "__main__":
+    with get_client(sync_client=True) as prefect:
+        run = prefect.read_flow_run(sys.argv[1])
+    with suppress(ValueError):
+        run_flow(third_time, flow_run=run, parameters={"numbers": 3})

@@ -1,0 +1,159 @@
+"""A flow run with several attempts, some of which MLflow gets when later ones are over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+from prefect.states import AwaitingRetry, Pending
+
+from tests.conformance.proxy import Fault, Proxy
+from tests.ends.compare import differences
+from tests.ends.test_reruns import errors_in, files_of
+from tests.everywhere.attempted import third_time
+from tests.runs import parent_of, runs_of
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+FAILED = {
+    number: {
+        f"flowml.attempt_{number}.error": f"failed at attempt {number}",
+        f"flowml.attempt_{number}.error_type": "ValueError",
+    }
+    for number in (1, 2)
+}
+
+
+def slow(late: list[int]) -> Any:
+    """Leave a case to the slow tests."""
+    return pytest.param(late, marks=pytest.mark.slow)
+
+
+@dataclass
+class Attempts:
+    """A flow run whose three attempts are processes, and what MLflow has of it.
+
+    Attributes:
+        proxy: By which they reach MLflow.
+        environment: What they are told.
+        folder: Where their homes are.
+        experiment: The name of their experiment.
+        client: A client of MLflow.
+    """
+
+    proxy: Proxy
+    environment: Mapping[str, str]
+    folder: Path
+    experiment: str
+    client: MlflowClient
+
+    def start(self, *late: int, killed: Sequence[int] = (), home: str = "home-{}") -> None:
+        """Run the three; MLflow is gone during some of them, and some are killed."""
+        killing = "".join(map(str, killed))
+        with get_client(sync_client=True) as prefect:
+            made = prefect.create_flow_run(third_time, parameters={"numbers": 3}, state=Pending())
+            for attempt in (1, 2, 3):
+                if attempt in late:
+                    self.proxy.fail_from(1, Fault("refuse"))
+                command = ["tests.everywhere.attempted", str(made.id)]
+                ended = self.run(home.format(attempt), *command, KILLED=killing)
+                assert ended.returncode == (-signal.SIGKILL if attempt in killed else 0), ended.stderr
+                self.proxy.heal()
+                if attempt < 3:
+                    prefect.set_flow_run_state(made.id, AwaitingRetry(), force=True)
+        self.id = made.id
+
+    def run(self, home: str, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end."""
+        environment = {**self.environment, "FLOWML_HOME": str(self.folder / home), **more}
+        command = (sys.executable, "-m", *command)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+    def sync(self, *homes: str) -> None:
+        """Send what waits in the homes, one after the other."""
+        for home in homes:
+            ended = self.run(home, "flowml", "sync")
+            assert ended.returncode == 0, ended.stdout + ended.stderr
+
+    def flow(self) -> Run:
+        """Return the one run of the flow."""
+        experiment = self.client.get_experiment_by_name(self.experiment)
+        found = self.client.search_runs([experiment.experiment_id], "tags.`flowml.kind` = 'flow'")
+        assert len(found) == 1
+        return found[0]
+
+
+@pytest.fixture
+def attempts(
+    mlflow_server: str, project: Path, prefect_server: None, request: pytest.FixtureRequest
+) -> Iterator[Attempts]:
+    """Attempts that reach MLflow by a proxy."""
+    with Proxy(mlflow_server) as proxy:
+        environment = {
+            **os.environ,
+            "FLOWML_EXPERIMENT": request.node.name,
+            "FLOWML_MAX_DELAY": "1",
+            "FLOWML_TRACKING_URI": proxy.address,
+            "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+            "PREFECT_LOCAL_STORAGE_PATH": str(project / "results"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+        }
+        yield Attempts(proxy, environment, project, request.node.name, MlflowClient(mlflow_server))
+
+
+@pytest.mark.parametrize("late", [[2], [1], *map(slow, [[1, 2], [2, 1], [3, 1], [1, 2, 3], [3, 2, 1]])], ids=str)
+def test_attempts_that_are_late(attempts: Attempts, late: Sequence[int]) -> None:
+    """MLflow is gone during some: once all is sent, in any order, there is one run, as the last attempt ended it."""
+    attempts.start(*late)
+    attempts.sync(*(f"home-{number}" for number in late))
+    assert differences(attempts.client, attempts.id) == []
+    run = attempts.flow()
+    assert (run.info.status, run.data.tags["prefect.state"], run.data.tags["flowml.attempt"]) == (
+        *("FINISHED", "Completed"),
+        "3",
+    )
+    assert errors_in(run.data.tags) == FAILED[1] | FAILED[2]
+    assert files_of(attempts.client, run.info.run_id) >= {"attempt_1/traceback.txt", "attempt_2/traceback.txt"}
+    assert run.data.metrics["last"] == 3
+
+
+@pytest.mark.slow
+def test_attempts_that_are_sent_together(attempts: Attempts) -> None:
+    """The same of three that one sync finds in one home."""
+    attempts.start(1, 2, 3, home="home")
+    attempts.sync("home")
+    assert differences(attempts.client, attempts.id) == []
+    run = attempts.flow()
+    assert (run.info.status, run.data.tags["flowml.attempt"]) == ("FINISHED", "3")
+    assert errors_in(run.data.tags) == FAILED[1] | FAILED[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [[], [1], [2], [1, 2]], ids=str)
+@pytest.mark.parametrize("homes", [[1, 2], [2, 1]], ids=str)
+def test_attempts_that_were_killed(attempts: Attempts, late: Sequence[int], homes: Sequence[int]) -> None:
+    """The same of two that were killed: nothing tells of their end."""
+    attempts.start(*late, killed=[1, 2])
+    attempts.sync(*(f"home-{number}" for number in homes))
+    run = attempts.flow()
+    assert (run.info.status, run.data.tags["prefect.state"], run.data.tags["flowml.attempt"]) == (
+        *("FINISHED", "Completed"),
+        "3",
+    )
+    assert errors_in(run.data.tags) == {}
+    assert run.data.metrics["last"] == 3
+    parts = runs_of(attempts.client, "part")
+    mine = [each for each in parts if parent_of(each) == run.info.run_id]
+    assert sorted(each.data.metrics["attempt"] for each in mine) == [1, 2, 3]

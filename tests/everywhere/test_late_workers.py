@@ -1,0 +1,63 @@
+"""What a process of a pool sends when the flow that it works for is over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from prefect.settings import PREFECT_API_URL
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+BELOW = {"here.square": 9.0, "cube.number 2": 8.0, "cube.number 5": 125.0}
+
+
+def run(environment: Mapping[str, str], *command: str) -> str:
+    """Run a program to its end; return what it said."""
+    command = (sys.executable, "-m", *command)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def flows_of(client: MlflowClient, experiment: str) -> dict[str, Run]:
+    """Return the runs of flows by their flow's name."""
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], "tags.`flowml.kind` = 'flow'")
+    return {each.data.tags["prefect.flow_name"]: each for each in found}
+
+
+def test_a_flow_tells_of_tasks_that_came_late(
+    mlflow_server: str, project: Path, prefect_server: None, request: pytest.FixtureRequest
+) -> None:
+    """A sync brings tasks below a subflow that ended: its run, and the one above, then have their metrics and rows."""
+    environment = {
+        **os.environ,
+        "FLOWML_EXPERIMENT": request.node.name,
+        "FLOWML_HOME": str(project / "home"),
+        "FLOWML_MAX_DELAY": "1",
+        "FLOWML_TRACKING_URI": mlflow_server,
+        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+    }
+    client = MlflowClient(mlflow_server)
+    run(environment, "tests.everywhere.late_worker")
+    before = flows_of(client, request.node.name)
+    assert before["pooling"].data.metrics == {"here.square": 9.0}
+    run(environment, "flowml", "sync")
+    after = flows_of(client, request.node.name)
+    assert after["pooling"].data.metrics == BELOW
+    assert after["whole"].data.metrics == {f"pooling.{key}": value for key, value in BELOW.items()}
+    note = after["pooling"].data.tags["mlflow.note.content"]
+    assert "cube" in note
+    assert (after["pooling"].info.status, after["pooling"].info.end_time) == (
+        *("FINISHED",),
+        before["pooling"].info.end_time,
+    )
+    assert run(environment, "flowml", "sync").startswith("No journal waits.")
