@@ -1,18 +1,28 @@
-"""A flow whose task works in a process that cannot reach MLflow; run by `python -m tests.everywhere.late_worker`."""
+"""A flow whose tasks work in a process that cannot reach MLflow; `python -m tests.everywhere.late_worker`.
+
+With the argument `fails` the run of the one that there is then is created before, and the flow fails.
+"""
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import Any
 
 import requests
 from prefect.task_runners import ProcessPoolTaskRunner
 
+import flowml
 from flowml import flow, task
+
+FAILS = "fails" in sys.argv
 
 
 @task(task_run_name="cube-{number}")
 def cube(number: int) -> dict[str, int]:
     """Work where there is no network, but for Prefect."""
+    if FAILS:
+        flowml.flush()
     refuse_here()
     return {"cube": number**3}
 
@@ -37,7 +47,9 @@ def refuse_here() -> None:
 def pooling() -> None:
     """Have tasks in two processes."""
     here(3)
-    cube.map([2, 5]).wait()
+    cube.map([2] if FAILS else [2, 5]).wait()
+    if FAILS:
+        raise ValueError
 
 
 @flow
@@ -47,4 +59,5 @@ def whole() -> None:
 
 
 if __name__ == "__main__":
-    whole()
+    with suppress(ValueError):
+        whole()

@@ -33,11 +33,12 @@ def flows_of(client: MlflowClient, experiment: str) -> dict[str, Run]:
     return {each.data.tags["prefect.flow_name"]: each for each in found}
 
 
-def test_a_flow_tells_of_tasks_that_came_late(
+@pytest.fixture
+def environment(
     mlflow_server: str, project: Path, prefect_server: None, request: pytest.FixtureRequest
-) -> None:
-    """A sync brings tasks below a subflow that ended: its run, and the one above, then have their metrics and rows."""
-    environment = {
+) -> Mapping[str, str]:
+    """What the programs are told."""
+    return {
         **os.environ,
         "FLOWML_EXPERIMENT": request.node.name,
         "FLOWML_HOME": str(project / "home"),
@@ -46,6 +47,12 @@ def test_a_flow_tells_of_tasks_that_came_late(
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
     }
+
+
+def test_a_flow_tells_of_tasks_that_came_late(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """A sync brings tasks below a subflow that ended: its run, and the one above, then have their metrics and rows."""
     client = MlflowClient(mlflow_server)
     run(environment, "tests.everywhere.late_worker")
     before = flows_of(client, request.node.name)
@@ -61,3 +68,20 @@ def test_a_flow_tells_of_tasks_that_came_late(
         before["pooling"].info.end_time,
     )
     assert run(environment, "flowml", "sync").startswith("No journal waits.")
+
+
+@pytest.mark.slow
+def test_a_task_that_was_taken_for_lost(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """A flow that fails closes what its pool left open; what the pool brings later says how that ended."""
+    client = MlflowClient(mlflow_server)
+    run(environment, "tests.everywhere.late_worker", "fails")
+    experiment = client.get_experiment_by_name(request.node.name).experiment_id
+    below = "tags.`prefect.task_name` = 'cube'"
+    taken = client.search_runs([experiment], below)
+    assert {(each.info.status, "flowml.closed" in each.data.tags) for each in taken} == {("KILLED", True)}
+    run(environment, "flowml", "sync")
+    found = client.search_runs([experiment], below)
+    assert [(each.info.status, each.data.tags["prefect.state"]) for each in found] == [("FINISHED", "Completed")]
+    assert [key for each in found for key in each.data.tags if key.startswith("flowml.closed")] == []

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+_CLOSED, _CLOSED_AT = "flowml.closed", "flowml.closed_at"
 STOPPING = "Stopping"
 """The state of a flow that was told to stop, until it is known what became of it."""
 
@@ -70,6 +71,14 @@ def close_lost_tasks(
             _close(client, each, End("KILLED", "Lost", ended, "its worker was gone when the flow ended"))
 
 
+def take_back(client: MlflowClient, run_id: str) -> None:
+    """Take back what somebody said who closed a run for its process: that tells now how it ended."""
+    tags = client.get_run(run_id).data.tags
+    for key in (_CLOSED, _CLOSED_AT):
+        if key in tags:
+            client.delete_tag(run_id, key)
+
+
 def _open_runs(client: MlflowClient, run: records.CurrentRun) -> list[Run]:
     mine = f"tags.`flowml.root_run_id` = '{run.root_run_id}' and attributes.status = 'RUNNING'"
     return list(paged(partial(client.search_runs, [run.experiment_id], mine, max_results=mlflow_limits.PAGE)))
@@ -99,7 +108,7 @@ def _close(client: MlflowClient, run: Run, end: End) -> None:
     from mlflow.entities import RunTag
 
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    tags = {"prefect.state": end.state, "flowml.closed": end.reason, "flowml.closed_at": at}
+    tags = {"prefect.state": end.state, _CLOSED: end.reason, _CLOSED_AT: at}
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     tracing.end_left_open(client, run, end.status, state=end.state, ended=end.ended, why=f"closed {end.reason}")
     client.set_terminated(run.info.run_id, status=end.status, end_time=end.ended)

@@ -12,7 +12,7 @@ from flowml import process, records
 from flowml.errors import TrackingError
 from flowml.store import dag_run
 from flowml.store.backend.mlflow_state import APART, ELSEWHERE
-from flowml.store.flow_end import attempts
+from flowml.store.flow_end import attempts, orphans
 from flowml.store.journal.journal import TAG
 from flowml.store.sending import batches, journaled, sql_insert
 from flowml.store.sending.queue import Closing, Created, Experiment, NewRun, Outgoing
@@ -183,14 +183,15 @@ def _create_together(client: MlflowClient, group: Iterable[Outgoing]) -> None:
             _was_created(out, new, insert.run_id, experiment_id, None)
 
 
-def close_run(client: MlflowClient, run_id: str, closing: Closing) -> None:
-    """Close a run; one that the user deleted meanwhile does not stay RUNNING for ever, and is deleted afterwards too.
+def close_run(client: MlflowClient, out: Outgoing, closing: Closing) -> None:
+    """Close a run; one that the user deleted meanwhile is not RUNNING for ever, and is deleted afterwards too.
 
     Raises:
         Exception: What MLflow raises, also of a run that was deleted.
     """
     from mlflow.exceptions import MlflowException
 
+    run_id = out.created.result(0).info.run_id
     terminate = partial(client.set_terminated, run_id, status=closing.status, end_time=closing.ended)
     try:
         terminate()
@@ -202,6 +203,8 @@ def close_run(client: MlflowClient, run_id: str, closing: Closing) -> None:
             finally:
                 client.delete_run(run_id)
         raise
+    if out.is_late:
+        orphans.take_back(client, run_id)
 
 
 def id_of(out: Outgoing | None) -> str | None:

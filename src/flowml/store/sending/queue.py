@@ -225,6 +225,11 @@ class Outgoing:
         return self.found_by or self.key
 
     @property
+    def is_late(self) -> bool:
+        """Whether others may have gone on without it: its process, or its flow, did not wait until it was sent."""
+        return self.is_restored or (self.root or self).is_said_to_wait
+
+    @property
     def losses(self) -> Losses:
         """What is lost of the outermost run and all below it."""
         return (self.root or self)._losses  # noqa: SLF001 - its own class

@@ -173,7 +173,7 @@ class Sender:
         behind = self._is_behind(out) if closing.rolls_up else "nothing"
         ending = self._before_closing(out, closing) if behind != "runs" else None
         self._tell_losses(out)
-        close = partial(creation.close_run, self._client, out.created.result(0).info.run_id, closing)
+        close = partial(creation.close_run, self._client, out, closing)
         is_closed = self._step(out, close, is_vital=True)
         if out.new and dag_run.has_one(out.new.tags):
             self._step(out, partial(dag_run.tell_end, self._client, out.created.result(0).info.run_id, out.new.tags))
@@ -237,7 +237,7 @@ class Sender:
     def _note_late(self, out: Outgoing) -> None:
         """Note the run of a flow that tells of another, which came late and from another process; or of itself."""
         above = out.new.above if out.new else out
-        if above and above.new is None and (out.is_restored or out.is_said_to_wait) and (run := creation.id_of(above)):
+        if above and above.new is None and out.is_late and (run := creation.id_of(above)):
             self._told_too_early[run] = None
 
     def _give_way(self, out: Outgoing) -> None:
@@ -355,7 +355,7 @@ class Sender:
             out.created.set_exception(problem)
         elif closing and not out.created.exception(0):
             self._tell_losses(out)
-            self._step(out, partial(creation.close_run, self._client, out.created.result(0).info.run_id, closing))
+            self._step(out, partial(creation.close_run, self._client, out, closing))
         return True
 
     def create(self, out: Outgoing) -> None:
