@@ -37,7 +37,7 @@ class Process:
     def is_gone(self) -> bool | None:
         """Tell whether it has ended; None if it is on another machine or in another container."""
         # A process that has the number by now began at another time.
-        return began(self.pid) != self.started if self.machine == _machine() else None
+        return began(self.pid) != self.started if self.machine == machine() else None
 
 
 def unique_id() -> str:
@@ -80,14 +80,14 @@ def is_gone(tags: Mapping[str, str]) -> bool | None:
 
 @lru_cache(maxsize=1)
 def _tags(pid: int) -> Mapping[str, str]:
-    machine, since = _machine(), began(pid)
-    if machine is None or since is None:
+    here, since = machine(), began(pid)
+    if here is None or since is None:
         return {}
-    return {TAG: json.dumps(asdict(Process(pid, socket.gethostname(), machine, since)))}
+    return {TAG: json.dumps(asdict(Process(pid, socket.gethostname(), here, since)))}
 
 
 @lru_cache(maxsize=1)
-def _machine() -> str | None:
+def machine() -> str | None:
     """Return what is the same wherever a process's number means the same; hashed, for it is nobody's business.
 
     The name of the host alone is not enough: containers may share it. A container does not outlive its machine's

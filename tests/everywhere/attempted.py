@@ -9,12 +9,14 @@ from contextlib import suppress
 
 from prefect import runtime
 from prefect.client.orchestration import get_client
+from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
+from prefect.flow_runs import suspend_flow_run
 
 from flowml import flow, task
 
 
-@task
+@task(persist_result=True)
 def part(attempt: int) -> dict[str, int]:
     """Log which attempt it is."""
     return {"attempt": attempt}
@@ -32,8 +34,20 @@ def third_time(numbers: int) -> dict[str, int]:
     return {"last": attempt}
 
 
+@flow(persist_result=True)
+def suspends() -> dict[str, int]:
+    """Go on in another process."""
+    part(1)
+    suspend_flow_run(timeout=600, key="once")
+    part(2)
+    return {"last": 2}
+
+
+FLOWS = {each.name: each for each in (third_time, suspends)}
+
 if __name__ == "__main__":
     with get_client(sync_client=True) as prefect:
         run = prefect.read_flow_run(sys.argv[1])
-    with suppress(ValueError):
-        run_flow(third_time, flow_run=run, parameters={"numbers": 3})
+        name = prefect.read_flow(run.flow_id).name
+    with suppress(Pause):
+        run_flow(FLOWS[name], flow_run=run, parameters=run.parameters, return_type="state")

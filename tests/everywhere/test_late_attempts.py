@@ -21,7 +21,7 @@ from prefect.states import AwaitingRetry, Pending
 from tests.conformance.proxy import Fault, Proxy
 from tests.ends.compare import differences
 from tests.ends.test_reruns import errors_in, files_of
-from tests.everywhere.attempted import third_time
+from tests.everywhere.attempted import suspends, third_time
 from tests.runs import parent_of, runs_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -113,7 +113,9 @@ def attempts(
         yield Attempts(proxy, environment, project, request.node.name, MlflowClient(mlflow_server))
 
 
-@pytest.mark.parametrize("late", [[2], [1], *map(slow, [[1, 2], [2, 1], [3, 1], [1, 2, 3], [3, 2, 1]])], ids=str)
+@pytest.mark.parametrize(
+    "late", [[2], [1], *map(slow, [[1, 2], [2, 1], [1, 3], [3, 1], [1, 2, 3], [3, 2, 1]])], ids=str
+)
 def test_attempts_that_are_late(attempts: Attempts, late: Sequence[int]) -> None:
     """MLflow is gone during some: once all is sent, in any order, there is one run, as the last attempt ended it."""
     attempts.start(*late)
@@ -126,7 +128,31 @@ def test_attempts_that_are_late(attempts: Attempts, late: Sequence[int]) -> None
     )
     assert errors_in(run.data.tags) == FAILED[1] | FAILED[2]
     assert files_of(attempts.client, run.info.run_id) >= {"attempt_1/traceback.txt", "attempt_2/traceback.txt"}
-    assert run.data.metrics["last"] == 3
+    metrics = run.data.metrics
+    assert [metrics[key] for key in ("last", "part.attempt.mean", "part.attempt.max")] == [3, 2, 3]
+
+
+@pytest.mark.parametrize("late", [[1], slow([2]), slow([1, 2]), slow([2, 1])], ids=str)
+def test_a_process_of_a_suspended_flow_that_is_late(attempts: Attempts, late: Sequence[int]) -> None:
+    """A flow that was suspended, and went on in another process, ends as that one did, whichever is sent first."""
+    with get_client(sync_client=True) as prefect:
+        deployment = prefect.create_deployment(prefect.create_flow(suspends), name="late")  # others cannot be suspended
+        made = prefect.create_flow_run_from_deployment(deployment, state=Pending())
+        for number in (1, 2):
+            if number in late:
+                attempts.proxy.fail_from(1, Fault("refuse"))
+            ended = attempts.run(f"home-{number}", "tests.everywhere.attempted", str(made.id))
+            assert ended.returncode == 0, ended.stderr
+            attempts.proxy.heal()
+            if number == 1:
+                assert prefect.read_flow_run(made.id).state_name == "Suspended"
+                assert prefect.resume_flow_run(made.id).status.value == "ACCEPT"
+    attempts.sync(*(f"home-{number}" for number in late))
+    run = attempts.flow()
+    assert (run.info.status, run.data.tags["prefect.state"]) == ("FINISHED", "Completed")
+    assert [key for key in run.data.tags if key.startswith("flowml.closed")] == []
+    metrics = run.data.metrics
+    assert [metrics[key] for key in ("last", "part.attempt.max")] == [2, 2]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, nullcontext
+from dataclasses import replace
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -13,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from flowml.store.ledger import Decision, Ledger, broken
 from flowml.store.ledger.heard import hear
 from flowml.store.ledger.moving import ANY, Aliases, StaleError
-from flowml.store.ledger.order import last_move
+from flowml.store.ledger.order import ASKED, ASKED_ON
 
 
 def move(version, alias="champion", who="ada", **more):
@@ -155,27 +156,30 @@ def test_a_move_that_mlflow_refuses_is_never_made(versions, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "asked, by, champion",
+    "seconds, clock, champion",
     [
-        (-120_000, None, "1"),  # two minutes before the other was moved
-        (-120_000, "mine", "1"),
-        (-1_000, None, "2"),  # perhaps, by another machine's clock
-        (-1_000, "theirs", "2"),
-        (-1_000, "mine", "1"),
-        (1_000, "mine", "2"),
+        (-120, "another", "1"),  # two minutes before the other was asked for
+        (-120, "one", "1"),
+        (-1, "another", "2"),  # perhaps, by another machine's clock
+        (-1, "one", "1"),
+        (1, "one", "2"),
     ],
 )
-def test_a_move_that_mlflow_is_told_of_late(versions, asked, by, champion):
-    """An alias stays with the move that was asked for last, whichever comes first; the history has both."""
+def test_a_move_that_mlflow_is_told_of_late(versions, seconds, clock, champion):
+    """An alias stays with the move that was asked for last, whichever comes first; the ledger has both."""
     client = versions("churn", 2)
     aliases = Aliases(client, "churn")
-    first = aliases.move(move("1", flow_run_id="mine")).entry.decision.at
-    moved = aliases.move(move("2", flow_run_id=by), asked=first + asked)
+
+    def wish(version, asked, asked_on):
+        facts = {"how": "marker", ASKED: 1_800_000_000_000 + asked * 1000, ASKED_ON: asked_on}
+        return Decision(kind="move", version=version, alias="champion", who="ada", facts=facts)
+
+    aliases.move(wish("1", 0, "one"))
+    moved = aliases.move(wish("2", seconds, clock))
     assert aliases.now()["champion"] == champion
-    assert moved.is_overwritten == (champion == "1")
+    assert moved.is_late == (champion == "1")
     entries = aliases.settled("champion")
-    assert [entry.decision.version for entry in entries] == ["1", "2"]
-    assert last_move(entries, "champion").decision.version == champion
+    assert [(entry.decision.version, entry.is_void) for entry in entries] == [("1", False), ("2", champion == "1")]
     assert list(broken(entries)) == []
 
 
@@ -183,7 +187,8 @@ def test_a_move_by_hand_that_may_have_come_before(versions):
     """Nobody knows when an alias was moved by hand that is found now, so that what was asked for late takes it."""
     client = versions("churn", 2)
     client.set_registered_model_alias("churn", "champion", "1")
-    Aliases(client, "churn").move(move("2"), asked=1)
+    wish = move("2")
+    Aliases(client, "churn").move(replace(wish, facts={**wish.facts, ASKED: 1}))
     assert Aliases(client, "churn").now() == {"champion": "2", "previous": "1"}
 
 

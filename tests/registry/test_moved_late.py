@@ -60,6 +60,22 @@ def test_a_sync_carries_out_what_a_killed_process_decided(
     assert "waited for" not in caplog.text
 
 
+@pytest.mark.e2e
+def test_a_move_by_hand_stays_that_came_after_a_kill(client: MlflowClient, versions: Versions) -> None:
+    """What a killed process had decided is void where somebody has moved the alias since, which the history tells."""
+    aliases = Aliases(versions("churn", 1), "churn")
+    run_killed("before champion")
+    client.set_registered_model_alias("churn", "champion", "1")
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main(["sync"])
+        assert ended.value.code == 0
+    assert [(one.version, one.how) for one in history.moves_in(history.entries_of(client, "churn"))] == [
+        ("1", "outside")
+    ]
+    assert aliases.now() == {"champion": "1"}
+
+
 def test_a_wait_for_somebody_elses_move_is_no_silence_of_mlflows(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,5 +161,5 @@ def test_a_sync_of_an_older_model_leaves_the_champion(
     assert ended.value.code == 0
     assert Aliases(client, "churn").now() == {"champion": "1"}
     assert len(client.search_model_versions("name = 'churn'")) == 2
-    assert "churn@champion stays at version 1: version 2 asked for it before" in caplog.text
-    assert [move.version for move in history.moves_in(history.entries_of(client, "churn"))] == ["1", "2"]
+    assert "churn@champion stays at version 1, which was asked for after version 2" in caplog.text
+    assert [move.version for move in history.moves_in(history.entries_of(client, "churn"))] == ["1"]

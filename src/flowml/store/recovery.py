@@ -146,7 +146,8 @@ def _close(
     connection: Connection, runs: list[tuple[readback.ReadBack, Outgoing]], found: Recovery, close: Close | None
 ) -> None:
     """Close the runs that are in MLflow now and did not end; their journal keeps them until that is done."""
-    left = {run_id: out for _, out in runs if out.journal and (run_id := creation.id_of(out)) in found.sent}
+    open_ = [out for _, out in runs if out.journal and out.new and not out.closed]
+    left = {run_id: out for out in open_ if (run_id := creation.id_of(out)) in found.sent}
     if close and left:
         found.closed += close(connection, left.keys())
         for out in left.values():

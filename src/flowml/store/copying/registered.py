@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flowml.errors import RegistryError
+from flowml.errors import RegistryError, TrackingError
 from flowml.secrets import mask
 from flowml.store.backend.paging import paged
 from flowml.store.copying import marks
@@ -16,7 +16,7 @@ from flowml.store.copying.links import Links
 from flowml.store.ledger import Decision, Ledger, policy, this_user
 from flowml.store.ledger.ledger import TAG as LEDGER
 from flowml.store.ledger.moving import COPIED, HOW, Aliases
-from flowml.store.ledger.order import last_move
+from flowml.store.ledger.order import ASKED, last_move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -126,14 +126,17 @@ def _give(ends: Ends, version: ModelVersion, new: str, alias: str) -> None:
         alias=alias,
         who=this_user(),
         why="copied from a store of runs that were tracked offline",
-        facts={HOW: COPIED, **policy.facts_of(made)},
+        facts={HOW: COPIED, ASKED: _given_at(ends, version, alias), **policy.facts_of(made)},
     )
-    aliases.move(decision, asked=_given_at(ends, version, alias))
+    aliases.move(decision)
 
 
 def _given_at(ends: Ends, version: ModelVersion, alias: str) -> int | None:
     """Return when a version got an alias offline; when it was made, where nobody knows."""
-    last = last_move(Ledger(ends.source, version.name).entries(), alias)
+    try:
+        last = last_move(Ledger(ends.source, version.name).entries(), alias)
+    except TrackingError:  # somebody has deleted it
+        last = None
     if last and last.decision.version == str(version.version):
         return last.decision.at
     made = version.creation_timestamp

@@ -30,7 +30,7 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
         status=info.status,
         ended=info.end_time,
         losses=Losses(is_elsewhere=True),
-        own_metrics=None,
+        own_metrics=(),  # nobody knows them by now
         runs_around_tasks=None,
         summarized=None,
         subscribers=(),

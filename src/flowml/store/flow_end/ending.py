@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ class EndedRun:
         status: How it ended.
         ended: When, in milliseconds since 1970.
         losses: What was lost of it and below it.
-        own_metrics: The names of the metrics that it logged itself; None if nobody knows by now.
+        own_metrics: The names of the metrics that it logged itself.
         runs_around_tasks: The user's runs that tasks of the flow hang under; None if nobody knows by now.
         summarized: The calls below it that have no run.
         subscribers: Who is notified of its end, beside those who want to know of all.
@@ -55,7 +55,7 @@ class EndedRun:
     status: records.Status
     ended: int
     losses: Losses
-    own_metrics: Collection[str] | None
+    own_metrics: Collection[str]
     runs_around_tasks: Collection[str] | None
     summarized: CallSummary | None
     subscribers: Sequence[Subscriber]
@@ -84,12 +84,12 @@ class Ending:
         """Read what is there already: the run, and what is right below it."""
         run_id, experiment_id = self._info.run_id, self._info.experiment_id
         self._all = child_runs.read(self._client, run_id, experiment_id)
-        others = self._ended.runs_around_tasks
-        if others is None:
-            others = [child.run_id for child in self._all if child.by_hand and child.run_id]
-        for other in others:
-            below = child_runs.read(self._client, other, experiment_id)
+        known = self._ended.runs_around_tasks
+        others = _by_hand(self._all) if known is None else list(known)
+        while others:
+            below = child_runs.read(self._client, others.pop(), experiment_id)
             self._all += [child for child in below if not child.by_hand]
+            others += _by_hand(below) if known is None else []
         self._run = self._client.get_run(run_id)
         apart = child_runs.read_apart(self._client, self._run.data.tags)
         for text in losses.in_tags(self._run.data.tags, of_others=True):
@@ -164,7 +164,7 @@ class Ending:
         """Return the children's metrics, which models were registered, and the note."""
         if self._run is None:
             return []
-        self._metrics = rollup.rolled_up(self._all, self._labels, self._own_metrics())
+        self._metrics = rollup.rolled_up(self._all, self._labels, self._ended.own_metrics)
         tags = self._note(self._run.data.tags)
         if models := self._models():
             tags[registry.TAG] = registry.as_tag(models)
@@ -172,26 +172,16 @@ class Ending:
             records.Metric(metric.key[: mlflow_limits.KEY], metric.value) for metric in self._metrics
         ]
         if self._used:
-            found += self._used.records(without=self._own_metrics())
+            found += self._used.records(without=self._ended.own_metrics)
         return found + [records.Tag(key, value) for key, value in tags.items()]
 
-    def news(self) -> list[records.Record]:
-        """Return of the results what the run has not got yet, or has otherwise: it was summed up before."""
-        had = self._run.data.metrics if self._run else {}
-        return [
-            each
-            for each in self.results()
-            if not (isinstance(each, records.Metric) and had.get(each.key) == each.value)
-        ]
-
-    def _own_metrics(self) -> Collection[str]:
-        if self._ended.own_metrics is not None or self._run is None:
-            return self._ended.own_metrics or ()
-        had, run_id = self._run.data.metrics, self._info.run_id
-        doubtful = [each.key for each in rollup.rolled_up(self._all, self._labels, ()) if each.key in had]
-        # What was rolled up is of the time of the run's end, or later.
-        logged_at = {key: self._client.get_metric_history(run_id, key)[0].timestamp for key in doubtful}
-        return {key for key, time in logged_at.items() if time < self._ended.ended}
+    def changed(self) -> tuple[list[records.Record], list[records.Record]]:
+        """Return of the results what the run has not got yet, and what it has otherwise: it told of them before."""
+        results, had = self.results(), self._run.data.metrics if self._run else {}
+        metrics = [each for each in results if isinstance(each, records.Metric)]
+        changed = [each for each in metrics if each.key in had and had[each.key] != each.value]
+        rest = [each for each in results if not isinstance(each, records.Metric) or each.key not in had]
+        return rest, list(changed)
 
     def summary(self) -> records.Summary:
         """Tell what the run holds now."""
@@ -257,6 +247,10 @@ class Ending:
     def _seconds(self) -> float:
         began = self._run.info.start_time if self._run else self._ended.ended
         return max(0.0, (self._ended.ended - began) / 1000)
+
+
+def _by_hand(children: Iterable[child_runs.ChildRun]) -> list[str]:
+    return [child.run_id for child in children if child.by_hand and child.run_id]
 
 
 def _is_ours(text: str) -> bool:

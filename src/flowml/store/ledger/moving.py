@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from flowml import formats
 from flowml.errors import RegistryError, TrackingError
+from flowml.store.backend.retrying import may_pass
 from flowml.store.ledger import order
 from flowml.store.ledger.entries import Decision, Entry
 from flowml.store.ledger.ledger import Ledger
@@ -65,12 +66,12 @@ class Moved:
     Attributes:
         entry: The decision in the ledger; None if the version had the alias already.
         before: The version that had it before; None if none had.
-        is_overwritten: Whether it came too late: another version has the alias by a move that was asked for later.
+        is_late: Whether the alias stays: another version has it by a move that was asked for later.
     """
 
     entry: Entry | None
     before: str | None
-    is_overwritten: bool = False
+    is_late: bool = False
 
 
 _FOLLOWED, PREVIOUS = "champion", "previous"
@@ -103,14 +104,13 @@ class Aliases:
         found = self.client.get_registered_model(self.model).aliases
         return {str(alias): str(version) for alias, version in found.items()}
 
-    def move(self, decision: Decision, *, expect: Expected = ANY, asked: int | None = None) -> Moved:
+    def move(self, decision: Decision, *, expect: Expected = ANY) -> Moved:
         """Move an alias to a version; of several moves at the same moment each is made, one after the other.
 
         Args:
-            decision: The move: which alias, to which version, by whom, why. What it was before is filled in.
+            decision: The move: which alias, to which version, by whom, why. What it was before is filled in. One whose
+                facts say when it was asked for is not made where another is that was asked for later.
             expect: The version that must have it now, None for none; the move is refused otherwise.
-            asked: When it was asked for, in milliseconds since 1970, where MLflow may be told of it later. The alias
-                stays where a move is that was asked for after it; the ledger has both. Default: now.
 
         Raises:
             StaleError: If another version has it; nothing was changed.
@@ -125,26 +125,34 @@ class Aliases:
             if before == decision.version:
                 return Moved(None, before)
             last = order.last_move(entries, alias)
-            is_late = asked is not None and order.is_late(decision, asked, last)
-            told = ({} if asked is None else {order.ASKED: asked}) | ({order.OVERWRITTEN: True} if is_late else {})
-            wish = replace(decision, was=before, at=formats.now(), facts={**decision.facts, **told})
-            if entry := self.ledger.append_after(entries, wish):
-                if last and is_late:
-                    self.ledger.apply(entry)
-                    self._say_late(wish, last.decision)
-                else:
-                    self.carry_out(entry, entries)
-                return Moved(entry, before, is_overwritten=is_late)
+            is_late = order.is_late(decision, last)
+            facts = {**decision.facts, **({order.LATE: True} if is_late else {})}
+            entry = self.ledger.append_after(entries, replace(decision, was=before, at=formats.now(), facts=facts))
+            if entry and last and is_late:
+                self.leave(entry, before, quietly=order.are_of_one_flow(decision, last.decision))
+                return Moved(entry, before, is_late=True)
+            if entry:
+                self.carry_out(entry, entries)
+                return Moved(entry, before)
         msg = f"{_MOST} other moves of {self.model}@{alias} came first. Try again."
         raise TrackingError(msg)
 
-    def _say_late(self, wish: Decision, other: Decision) -> None:
-        if not order.are_of_one_flow(wish, other):  # of one flow the order is the user's own
-            _logger.warning(
-                "flowml: %s@%s stays at version %s: version %s asked for it before, and MLflow is told only now. To "
-                "move it: flowml promote %s %s --to %s",
-                *(self.model, wish.alias, wish.was, wish.version, self.model, wish.version, wish.alias),
-            )
+    def leave(self, entry: Entry, before: str | None, *, quietly: bool = False) -> None:
+        """Leave an alias where it is: a move that was asked for later than this one has been made.
+
+        Args:
+            entry: The decision, which is void.
+            before: The version that has the alias.
+            quietly: Whether nobody needs to know: within a flow the order is its own.
+        """
+        one, has = entry.decision, f"version {before}" if before else "no version"
+        self.ledger.apply(entry, f"{has} {order.ASKED_FOR_LATER}")
+        _logger.log(
+            logging.DEBUG if quietly else logging.WARNING,
+            "flowml: %s@%s stays at %s, which was asked for after version %s; MLflow is told of that only now. To move "
+            "it: flowml promote %s %s --to %s",
+            *(self.model, one.alias, has, one.version, self.model, one.version, one.alias),
+        )
 
     def settled(self, alias: str) -> list[Entry]:
         """Return the ledger, once MLflow's alias and it say the same.
@@ -261,8 +269,12 @@ class Aliases:
         held = self.now().get(PREVIOUS)
         ours = {entry.decision.was for entry in entries if entry.decision.alias == _FOLLOWED}
         if held is None or held in ours:
-            with suppress(MlflowException):  # the version is deleted, and the champion is what counts
+            try:
                 self.client.set_registered_model_alias(self.model, PREVIOUS, was)
+            except MlflowException as error:
+                if may_pass(error):
+                    raise
+                _logger.debug("%s@%s: %s", self.model, PREVIOUS, error)  # it is deleted; the champion is what counts
 
 
 def _stale(model: str, alias: str, actual: str | None, expected: str | None) -> str:

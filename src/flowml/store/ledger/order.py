@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowml.store.ledger.entries import Decision, Entry
+from flowml.store.ledger.entries import APPLIED, Decision, Entry
 
 OVERWRITTEN = "overwritten"
 """The fact that another move had followed when this one became known."""
 
 ASKED = "asked"
 """The fact that says when a move was asked for, in milliseconds since 1970, where it may have been made later."""
+
+ASKED_ON = "asked_on"
+"""The fact that says by which machine's clock."""
+
+LATE = "late"
+"""The fact that a move is not made, as another was that had been asked for after it."""
+
+ASKED_FOR_LATER = "was asked for later"
+"""How the reason ends why such a move is void."""
 
 AFTER = "after"
 """The fact that says since when a move may have been made that was found later, in milliseconds since 1970."""
@@ -24,13 +33,23 @@ def last_move(entries: Sequence[Entry], alias: str) -> Entry | None:
     return next((each for each in mine if not each.is_void and not each.decision.facts.get(OVERWRITTEN)), None)
 
 
-def is_late(decision: Decision, asked: int, last: Entry | None) -> bool:
-    """Tell whether the last move was asked for after this one; beyond doubt, where two machines' clocks told when."""
-    if last is None:
+def is_late(wish: Decision, last: Entry | None) -> bool:
+    """Tell whether the last move was asked for after one that is wished for.
+
+    It must be so beyond doubt: clocks of two machines may differ, and a move by hand is found when it is over.
+    """
+    asked = wish.facts.get(ASKED)
+    if last is None or asked is None:
         return False
     other = last.decision
-    since = int(other.facts.get(ASKED, other.facts.get(AFTER, other.at))) - asked
-    return since > (0 if are_of_one_flow(decision, other) else _CLOCKS)
+    since = int(other.facts.get(ASKED, other.facts.get(AFTER, other.at))) - int(asked)
+    is_one_clock = wish.facts.get(ASKED_ON) is not None and wish.facts.get(ASKED_ON) == other.facts.get(ASKED_ON)
+    return since > (0 if is_one_clock else _CLOCKS)
+
+
+def was_left(entry: Entry) -> bool:
+    """Tell whether a move was given up for another that was asked for after it."""
+    return bool(entry.decision.facts.get(LATE)) or entry.notes.get(APPLIED, "").endswith(ASKED_FOR_LATER)
 
 
 def are_of_one_flow(one: Decision, other: Decision) -> bool:

@@ -15,11 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowml import formats, mlflow_limits, records
+from flowml import formats, mlflow_limits, process, records
 from flowml.errors import FlowmlError, RegistryError, TrackingError
 from flowml.store.backend import imports
 from flowml.store.backend.notifications import Kind, Notification, notify
 from flowml.store.journal.journal import TAG as KEY_TAG
+from flowml.store.ledger.order import ASKED, ASKED_ON
 from flowml.store.models import registry
 from flowml.store.models.flavors import mlflow_muted, write
 from flowml.store.models.identity import Serialized, autologged_model_id_of, digest_of, unchanged_or_new
@@ -47,6 +48,7 @@ class SavedModel:
     notes: tuple[str, ...] = ()  # what its description lacks, and why
     digest: str | None = None  # of one that is registered
     made: int | None = None  # when, in milliseconds since 1970
+    made_on: str | None = None  # the machine whose clock said so
 
     @property
     def folder(self) -> Path:
@@ -98,6 +100,7 @@ def save(record: records.Model, *, uri: str = "") -> SavedModel:
         notes=notes,
         digest=digest_of(record.value) if record.register else None,
         made=formats.now(),
+        made_on=process.machine(),
     )
 
 
@@ -144,7 +147,8 @@ def send(
         version = registry.register(client, saved.register, model, run_id=run_id, digest=saved.digest)
         alias = saved.alias
         try:
-            if alias and not registry.promote(client, saved.register, version, alias, run_id=run_id, asked=saved.made):
+            asked = None if saved.made is None else {ASKED: saved.made, ASKED_ON: saved.made_on}
+            if alias and not registry.promote(client, saved.register, version, alias, run_id=run_id, asked=asked):
                 alias = None
         except RegistryError as error:
             refused, alias = error, None

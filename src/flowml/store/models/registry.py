@@ -12,9 +12,8 @@ from flowml.formats import number
 from flowml.store.backend import urls
 from flowml.store.backend.connection import ui_of
 from flowml.store.backend.retrying import may_pass
-from flowml.store.ledger import Decision, policy
+from flowml.store.ledger import Decision, order, policy
 from flowml.store.ledger.moving import HOW, MARKER, Aliases
-from flowml.store.ledger.order import OVERWRITTEN
 
 if TYPE_CHECKING:
     import mlflow
@@ -80,7 +79,13 @@ def register(
 
 
 def promote(  # noqa: PLR0913 - each is given by its name
-    client: mlflow.MlflowClient, name: str, version: str, alias: str, *, run_id: str, asked: int | None = None
+    client: mlflow.MlflowClient,
+    name: str,
+    version: str,
+    alias: str,
+    *,
+    run_id: str,
+    asked: Mapping[str, Any] | None = None,
 ) -> bool:
     """Give the version that a run made the alias that its task's marker names; once, however often it is sent.
 
@@ -90,7 +95,7 @@ def promote(  # noqa: PLR0913 - each is given by its name
         version: The version.
         alias: The alias.
         run_id: The run that made it.
-        asked: When its task returned the model, in milliseconds since 1970; None for now.
+        asked: The facts of the move that say when its task returned the model; None for now.
 
     Returns:
         Whether it has got it: not where it comes so late that a model which was made later has it.
@@ -114,16 +119,29 @@ def promote(  # noqa: PLR0913 - each is given by its name
         raise TrackingError(msg) from error
 
 
-def _promote(client: mlflow.MlflowClient, version: ModelVersion, alias: str, run_id: str, asked: int | None) -> bool:
+def _promote(
+    client: mlflow.MlflowClient, version: ModelVersion, alias: str, run_id: str, asked: Mapping[str, Any] | None
+) -> bool:
     aliases, number = Aliases(client, str(version.name)), str(version.version)
     entries = aliases.ledger.entries()
     mine = (run_id, number, alias)
     for one in entries:
-        if mine == (one.decision.run_id, one.decision.version, one.decision.alias) and not one.is_void:
-            is_overwritten = OVERWRITTEN in one.decision.facts
-            if not (one.is_settled or is_overwritten):  # this process, or one that was killed, knows no answer
-                aliases.carry_out(one, entries)
-            return not is_overwritten
+        if mine != (one.decision.run_id, one.decision.version, one.decision.alias):
+            continue
+        if order.was_left(one):
+            return False
+        if one.is_void:
+            continue
+        if one.is_settled:
+            return True
+        # This process, or one that was killed, was not told whether it was made.
+        now = aliases.now().get(alias)
+        if now in {one.decision.was, number}:
+            aliases.carry_out(one, entries)
+            return True
+        aliases.leave(one, now)  # somebody has moved it since
+        aliases.settled(alias)
+        return False
     policy.check(version, alias, lambda: entries)
     tags = client.get_run(run_id).data.tags
     moved = aliases.move(
@@ -135,11 +153,10 @@ def _promote(client: mlflow.MlflowClient, version: ModelVersion, alias: str, run
             why=f"the marker of the task {tags.get('prefect.task_name', '')}".strip(),
             run_id=run_id,
             flow_run_id=tags.get("prefect.flow_run_id"),
-            facts={HOW: MARKER, **policy.facts_of(version)},
-        ),
-        asked=asked,
+            facts={HOW: MARKER, **(asked or {}), **policy.facts_of(version)},
+        )
     )
-    return not moved.is_overwritten
+    return not moved.is_late
 
 
 def _origin(client: mlflow.MlflowClient, logged: LoggedModel, run_id: str) -> dict[str, str]:

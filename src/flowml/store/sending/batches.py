@@ -23,7 +23,8 @@ from flowml.store.flow_end import cached
 from flowml.store.models import identity, log_model
 from flowml.store.models.identity import Serialized
 from flowml.store.sending import journaled
-from flowml.store.sending.queue import alive_here
+from flowml.store.sending.intake import enqueue
+from flowml.store.sending.queue import Outgoing, Taken, alive_here
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
     from flowml.store.backend.connection import Connection
-    from flowml.store.sending.queue import Created, Outgoing
+    from flowml.store.sending.queue import Created
 
 _METRICS = mlflow_limits.BATCH - mlflow_limits.BATCH_PARAMS - mlflow_limits.BATCH_TAGS
 
@@ -242,6 +243,34 @@ def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id:
         del out.models[0]
     if refused:
         raise refused
+
+
+def send_apart(
+    client: MlflowClient, uri: str, run: Created, new_records: Iterable[records.Record], at: int | None = None
+) -> None:
+    """Send what was made at a run's end, apart from what its code logged: where this fails it is made anew.
+
+    Args:
+        client: MLflow's client.
+        uri: The tracking URI of its store.
+        run: The run.
+        new_records: What is sent.
+        at: The time of metrics: the same whenever they are sent, so that MLflow has none of them twice.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
+    apart = Outgoing(None, None)
+    taken, problems = enqueue(new_records, uri, at)
+    apart.incoming.append(Taken(0, taken))
+    apart.sort()
+    try:
+        send_batch(client, run.info.run_id, apart, with_params=True)
+        send_files(client, run, apart)
+    finally:
+        apart.discard()
+    if problems:
+        raise TrackingError.of(problems)
 
 
 def send_spans(connection: Connection, out: Outgoing, *, may_wait: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -53,8 +53,9 @@ def ensure(connection: Connection, out: Outgoing) -> Created:
     if new is None and not out.created.done():
         find(connection.client, out)
     elif new is not None and not out.created.done():
-        if new.above:
-            ensure(connection, new.above)
+        for first in (new.above, new.follows if new.follows and new.follows.new else None):
+            if first:
+                ensure(connection, first)
         with out.creating:
             if not out.created.done():
                 _create(connection, out, new, {})  # its other tags are the sender's to send
@@ -134,14 +135,14 @@ def _any_stage() -> int:
 
 
 def tell_earlier(client: MlflowClient, earlier: Outgoing) -> None:
-    """Let the run of the attempt before say which one follows it.
+    """Let the run of the attempt before say which one follows it, if it is in MLflow.
 
     Raises:
-        TrackingError: If it is not in MLflow yet.
         Exception: What MLflow raises.
     """
     if earlier.new is None and not earlier.created.done():
-        find(client, earlier)
+        with suppress(TrackingError):
+            find(client, earlier)
     if run_id := id_of(earlier):
         batches.send_batch(client, run_id, earlier, with_params=False)
 
@@ -287,7 +288,7 @@ def _gone_on_with(client: MlflowClient, out: Outgoing, new: NewRun, experiment_i
     found = client.search_runs([experiment_id], mine, max_results=1)
     if not found:
         return None
-    if not attempts.is_followed(new.tags, found[0]):
+    if not (out.is_restored and _is_followed(out, new, found[0])):
         _reopen(client, new, found[0])
     return found[0]
 
@@ -310,16 +311,21 @@ def give_way(client: MlflowClient, out: Outgoing) -> bool:
     """See that what a journal brings late of an attempt at a flow run changes nothing of how a later one ended.
 
     Returns:
-        Whether a later one has followed.
+        Whether a later one has followed, the first time.
     """
     if not (out.new and _is_flow(out.new)):
         return False
-    run = client.get_run(out.created.result(0).info.run_id)
-    if not attempts.is_followed(out.new.tags, run):
+    run, tags = client.get_run(out.created.result(0).info.run_id), out.new.tags
+    if out.has_given_way or not _is_followed(out, out.new, run):
         return False
-    out.tags = attempts.named_apart(out.tags, out.new.tags)
+    out.tags = attempts.tags_apart(out.tags, run, tags)
     for files in out.files:
-        attempts.move_apart(files.path, out.new.tags)
-    if out.closing:
-        out.closing, out.closed = None, True  # the later one has closed it, or will
+        attempts.files_apart(client, run, files.path, tags)
+    out.losses.tag = f"flowml.{attempts.name(tags)}.tracking_error"
+    out.closing, out.closed, out.has_given_way = None, True, True  # the later one has closed it, or will
     return True
+
+
+def _is_followed(out: Outgoing, new: NewRun, run: Run) -> bool:
+    ended = out.closing.ended if out.closing else None
+    return attempts.is_followed(new.tags, run, is_first=new.reopens is None, ended=ended)

@@ -215,15 +215,8 @@ def _forms(taken: Iterable[Sendable], mine: Journal) -> list[Any]:
             case Serialized():
                 found.append(["given", _of_model(each, mine)])
             case SavedModel():
-                facts = [
-                    each.name,
-                    each.register,
-                    each.alias,
-                    each.autologged,
-                    list(each.notes),
-                    each.digest,
-                    each.made,
-                ]
+                made = (each.digest, each.made, each.made_on)
+                facts = [each.name, each.register, each.alias, each.autologged, list(each.notes), *made]
                 found.append(["model", facts, _of_model(each.serialized, mine)])
             case _:
                 # Their fields are plain already; `asdict` would copy each of them.

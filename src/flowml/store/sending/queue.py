@@ -210,6 +210,7 @@ class Outgoing:
     unsent: list[int] = field(default_factory=list)  # the journal's entries of what was sorted and not sent
     is_restored: bool = False  # whether it was read from a journal, so that MLflow may have it, or a part of it
     was_tried: bool = False  # whether its creation was tried, and nobody knows whether it came to be
+    has_given_way: bool = False  # whether it is of an attempt at a flow run that another has followed
     is_said_to_wait: bool = False  # whether the user was told that something of an outermost run waits
     children: CallSummary | None = None  # those without runs, of one that was read from a journal
     own_delay: Delay = field(default_factory=Delay)  # of an outermost run

@@ -61,7 +61,7 @@ class Sender:
         self._uri = connection.uri
         self._pass = 0
         self.watch = timing.Watch()
-        self._told_too_early: dict[str, None] = {}  # runs of flows, closed before all below them was sent
+        self._to_tell: dict[str, list[Outgoing]] = {}  # runs that are to tell again, and of whom
         self._is_last: Callable[[Outgoing], bool] = lambda _: False
         self._is_behind: Callable[[Outgoing], Behind] = lambda _: "nothing"
 
@@ -107,9 +107,8 @@ class Sender:
             out.losses.put_off(out, str(out.late))
             raise LaterError(out.late)
         out.losses.arrived(out)
-        if is_done:
-            self._note_late(out)
-        self._clear(out, is_done=is_done)
+        if not (is_done and self._tells_again(out)):
+            self._clear(out, is_done=is_done)
         return is_done
 
     def _clear(self, out: Outgoing, *, is_done: bool) -> None:
@@ -218,77 +217,72 @@ class Sender:
             at_work = open_here() if closing.status == "FAILED" else set()  # a flow that was killed takes them along
             lost = partial(orphans.close_lost_tasks, client, info, has_failed=failed, ended=closing.ended)
             self._step(out, partial(lost, at_work=at_work))
-        self._tell_below(out, ending, ending.results, closing.ended)
+        self._tell_below(out, ending, closing.ended, is_late=out.is_late)
         if out.late:  # these steps may be that, too
             out.losses.put_off(out, str(out.late))
         return ending
 
-    def _tell_below(
-        self, out: Outgoing, ending: Ending, results: Callable[[], Iterable[records.Record]], at: int
-    ) -> None:
-        """Let a flow's run tell of what is below it."""
+    def _tell_below(self, out: Outgoing, ending: Ending, ended: int, *, is_late: bool) -> None:
+        """Let a flow's run tell of what is below it; where it may have told before, what is otherwise now is of now."""
         self._step(out, ending.read)
         self._step(out, lambda: self._send_apart(out, [*ending.graph(), *out.figures.records()]))
         out.figures.remove()
         self._step(out, ending.link)
         self._step(out, ending.rename)
-        self._step(out, lambda: self._send_apart(out, results(), at=at))
+        self._step(out, partial(self._send_results, out, ending, ended, is_late=is_late))
 
-    def _note_late(self, out: Outgoing) -> None:
-        """Note the run of a flow that tells of another, which came late and from another process; or of itself."""
-        above = out.new.above if out.new else out
-        if above and above.new is None and out.is_late and (run := creation.id_of(above)):
-            self._told_too_early[run] = None
+    def _send_results(self, out: Outgoing, ending: Ending, ended: int, *, is_late: bool) -> None:
+        news, changed = ending.changed() if is_late else (ending.results(), ())
+        self._send_apart(out, news, at=ended)
+        self._send_apart(out, changed, at=formats.now())
+
+    def _tells_again(self, out: Outgoing) -> bool:
+        """Note that a flow's run is to tell again, which was not told of this one; its journal keeps it until then."""
+        above = out.new.above if out.new and not out.has_given_way else out
+        run_id = creation.id_of(above) if above and (above is out or above.new is None) and out.is_late else None
+        if run_id:
+            self._to_tell.setdefault(run_id, []).append(out)
+        return bool(run_id)
 
     def _give_way(self, out: Outgoing) -> None:
-        if creation.give_way(self._client, out):
-            self._told_too_early[out.created.result(0).info.run_id] = None
+        closing = out.closing
+        if creation.give_way(self._client, out) and closing and closing.call_summary:
+            self._enqueue(out, closing.call_summary.records(), at=closing.ended)
 
     def tell_again(self) -> None:
         """Let closed runs of flows tell of what was sent after they were closed, and those above them.
 
         Raises:
-            LaterError: If a step failed that may succeed later.
+            LaterError: If that failed for one of them and may succeed later.
         """
-        while self._told_too_early:
-            run_id = next(iter(self._told_too_early))
-            out = Outgoing(None, None)
-            self._step(out, partial(self._tell_again, out, run_id), is_vital=True)
-            del self._told_too_early[run_id]
+        left, problem = dict[str, list[Outgoing]](), None
+        while self._to_tell and not isinstance(problem, StoreGoneError):
+            run_id = next(iter(self._to_tell))
+            outs, told = self._to_tell.pop(run_id), Outgoing(None, None)
+            try:
+                self._step(told, partial(self._tell_again, told, run_id), is_vital=True)
+            except LaterError as error:
+                left[run_id], problem = outs, error
+            else:
+                for out in outs:
+                    self._clear(out, is_done=True)
+        self._to_tell |= left
+        if problem:
+            raise problem
 
     def _tell_again(self, out: Outgoing, run_id: str) -> None:
-        run = self._client.get_run(run_id)
-        if ended := again.ended(self._client, run):
+        run, found = self._client.get_run(run_id), list[EndedRun | None]()
+        self._step(out, lambda: found.append(again.ended(self._client, run)), is_vital=True, is_of_files=True)
+        for ended in filter(None, found):
             out.created.set_result(Created(run, ended.info))
-            ending = Ending(self._client, ended)
-            self._tell_below(out, ending, ending.news, at=formats.now())
+            self._tell_below(out, Ending(self._client, ended), ended.ended, is_late=True)
         if out.late:
             raise LaterError(out.late)
         if above := again.above(run):
-            self._told_too_early[above] = None
+            self._to_tell.setdefault(above, [])
 
     def _send_apart(self, out: Outgoing, new_records: Iterable[records.Record], at: int | None = None) -> None:
-        """Send what was made at a run's end, apart from what its code logged: where this fails it is made anew.
-
-        Args:
-            out: The run.
-            new_records: What is sent.
-            at: The time of metrics: the same whenever they are sent, so that MLflow has none of them twice.
-
-        Raises:
-            Exception: What MLflow raises.
-        """
-        run, apart = out.created.result(0), Outgoing(None, None)
-        taken, problems = enqueue(new_records, self._uri, at)
-        apart.incoming.append(Taken(0, taken))
-        apart.sort()
-        try:
-            batches.send_batch(self._client, run.info.run_id, apart, with_params=True)
-            batches.send_files(self._client, run, apart)
-        finally:
-            apart.discard()
-        if problems:
-            raise TrackingError.of(problems)
+        batches.send_apart(self._client, self._uri, out.created.result(0), new_records, at)
 
     def _tell_losses(self, out: Outgoing) -> None:
         """Tag the run with what was lost of it and below it, if that is not what its tag says."""
