@@ -13,6 +13,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.settings import PREFECT_API_URL
 
+from tests.conformance.proxy import Proxy
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
@@ -85,3 +87,26 @@ def test_a_task_that_was_taken_for_lost(
     found = client.search_runs([experiment], below)
     assert [(each.info.status, each.data.tags["prefect.state"]) for each in found] == [("FINISHED", "Completed")]
     assert [key for each in found for key in each.data.tags if key.startswith("flowml.closed")] == []
+
+
+@pytest.mark.slow
+def test_a_sync_that_is_killed_before_the_flow_has_told(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """Wherever a sync ends, also when all tasks are sent, the next one lets the flows tell of them, once."""
+    client = MlflowClient(mlflow_server)
+    with Proxy(mlflow_server) as proxy:
+        mine = {**environment, "FLOWML_TRACKING_URI": proxy.address}
+        run(mine, "tests.everywhere.late_worker")
+        for count in range(2, 60, 4):
+            command = [sys.executable, "-m", "flowml", "sync"]
+            with subprocess.Popen(command, env=mine, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as syncing:
+                proxy.do_at(len(proxy.requests) + count, syncing.kill)
+            if syncing.returncode == 0:
+                break
+        assert syncing.returncode == 0
+    flows = flows_of(client, request.node.name)
+    assert flows["pooling"].data.metrics == BELOW
+    assert flows["whole"].data.metrics == {f"pooling.{key}": value for key, value in BELOW.items()}
+    points = {key: len(client.get_metric_history(flows["pooling"].info.run_id, key)) for key in BELOW}
+    assert points == dict.fromkeys(BELOW, 1)

@@ -258,28 +258,30 @@ class Sender:
         left, problem = dict[str, list[Outgoing]](), None
         while self._to_tell and not isinstance(problem, StoreGoneError):
             run_id = next(iter(self._to_tell))
-            outs, told = self._to_tell.pop(run_id), Outgoing(None, None)
+            outs, told, above = self._to_tell.pop(run_id), Outgoing(None, None), list[str]()
+            job = partial(self._tell_again, told, run_id, above.append)
             try:
-                self._step(told, partial(self._tell_again, told, run_id), is_vital=True)
+                self._step(told, job, is_vital=True, is_of_files=True)
             except LaterError as error:
                 left[run_id], problem = outs, error
-            else:
-                for out in outs:
-                    self._clear(out, is_done=True)
+                continue
+            for other in above:
+                self._to_tell.setdefault(other, []).extend(outs)
+            for out in outs if not above else ():
+                self._clear(out, is_done=True)
         self._to_tell |= left
         if problem:
             raise problem
 
-    def _tell_again(self, out: Outgoing, run_id: str) -> None:
-        run, found = self._client.get_run(run_id), list[EndedRun | None]()
-        self._step(out, lambda: found.append(again.ended(self._client, run)), is_vital=True, is_of_files=True)
-        for ended in filter(None, found):
+    def _tell_again(self, out: Outgoing, run_id: str, go_on: Callable[[str], object]) -> None:
+        run = self._client.get_run(run_id)
+        if ended := again.ended(self._client, run):
             out.created.set_result(Created(run, ended.info))
             self._tell_below(out, Ending(self._client, ended), ended.ended, is_late=True)
         if out.late:
             raise LaterError(out.late)
         if above := again.above(run):
-            self._to_tell.setdefault(above, [])
+            go_on(above)
 
     def _send_apart(self, out: Outgoing, new_records: Iterable[records.Record], at: int | None = None) -> None:
         batches.send_apart(self._client, self._uri, out.created.result(0), new_records, at)
