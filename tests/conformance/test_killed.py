@@ -117,9 +117,8 @@ def is_there(each: dict[str, Any], facts: Facts) -> bool:
             versions = [fact for fact in facts if fact.startswith("version of <case>-line: READY, ")]
             made = any(fact.startswith(f"{run}: made <model ") for fact in facts)
             champions = [int(found[1]) for fact in versions if (found := _CHAMPION.search(fact))]
-            is_followed = len(champions) == 1 and champions[0] >= int(
-                run.rpartition("-")[2]
-            )  # by itself, or a later one
+            # It is the champion, or one that came after it.
+            is_followed = len(champions) == 1 and champions[0] >= int(run.rpartition("-")[2])
             return made and any(f" of <{run}>, " in fact for fact in versions) and is_followed
 
 

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from prefect.settings import PREFECT_API_URL
 from sklearn.dummy import DummyClassifier
-from tests.registry.moved_late import MOVING
+from tests.registry.moved_late import MOVING, fit
 
 from flowml import Model, flow, settings, task
 from flowml.cli.app import main
@@ -87,10 +87,6 @@ def test_a_wait_for_somebody_elses_move_is_no_silence_of_mlflows(
     client.create_registered_model("churn")
     Ledger(client, "churn").append(Decision(kind="move", version="7", alias="champion", who="ada"))
 
-    @task
-    def fit() -> Annotated[DummyClassifier, Model("clf", register="churn", alias="champion")]:
-        return DummyClassifier().fit([[0], [1]], [0, 1])
-
     @flow
     def training() -> None:
         fit()
@@ -116,13 +112,13 @@ def test_the_last_model_of_a_flow_is_the_champion(
     monkeypatch.setattr(MlflowClient, "create_model_version", fail_once)
 
     @task
-    def fit(number: int) -> Annotated[DummyClassifier, Model("clf", register="churn", alias="champion")]:
+    def fit_one(number: int) -> Annotated[DummyClassifier, Model("clf", register="churn", alias="champion")]:
         return DummyClassifier(random_state=number).fit([[0], [1]], [0, 1])
 
     @flow
     def training() -> None:
-        fit(1)
-        fit(2)
+        fit_one(1)
+        fit_one(2)
 
     training()
     champion = client.get_model_version_by_alias("churn", "champion")
@@ -143,10 +139,6 @@ def test_a_sync_of_an_older_model_leaves_the_champion(
     monkeypatch.setenv("FLOWML_TRACKING_URI", client.tracking_uri)
     run_killed("before version")
     monkeypatch.delenv("FLOWML_HOME")
-
-    @task
-    def fit() -> Annotated[DummyClassifier, Model("clf", register="churn", alias="champion")]:
-        return DummyClassifier().fit([[0], [1]], [0, 1])
 
     @flow
     def training() -> None:

@@ -174,6 +174,4 @@ class Identity:
     retries: int = 0  # how often a flow may be tried again, in the same run
     about: str = ""  # what its docstring says
     function: Function | None = None  # of a flow
-    since: int | None = (
-        None  # when a flow run began that may have a run already: of another attempt, or of before a pause
-    )
+    since: int | None = None  # when a flow run began, if this is not its first attempt, or it was suspended
