@@ -1,6 +1,7 @@
 """A flow whose tasks work in a process that cannot reach MLflow; `python -m tests.everywhere.late_worker`.
 
-With the argument `fails` the run of the one that there is then is created before, and the flow fails.
+With the argument `fails` the run of the one that there is then is created before, and the flow fails. With `half` the
+first of two reaches MLflow.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from prefect.task_runners import ProcessPoolTaskRunner
 import flowml
 from flowml import flow, task
 
-FAILS = "fails" in sys.argv
+FAILS, HALF = "fails" in sys.argv, "half" in sys.argv
 
 
 @task(task_run_name="cube-{number}")
@@ -23,7 +24,8 @@ def cube(number: int) -> dict[str, int]:
     """Work where there is no network, but for Prefect."""
     if FAILS:
         flowml.flush()
-    refuse_here()
+    if number != 2 or not HALF:
+        refuse_here()
     return {"cube": number**3}
 
 

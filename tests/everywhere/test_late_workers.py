@@ -72,6 +72,21 @@ def test_a_flow_tells_of_tasks_that_came_late(
     assert run(environment, "flowml", "sync").startswith("No journal waits.")
 
 
+def test_a_metric_that_would_get_another_name(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """A flow that ends while one of two calls waits on the disk names the metrics of both once it knows both."""
+    client = MlflowClient(mlflow_server)
+    run(environment, "tests.everywhere.late_worker", "half")
+    before = flows_of(client, request.node.name)
+    assert before["pooling"].data.metrics == {"here.square": 9.0}
+    run(environment, "flowml", "sync")
+    after = flows_of(client, request.node.name)
+    assert after["pooling"].data.metrics == BELOW
+    assert after["whole"].data.metrics == {f"pooling.{key}": value for key, value in BELOW.items()}
+    assert list(Path(environment["FLOWML_HOME"]).rglob("*.late")) == []
+
+
 @pytest.mark.slow
 def test_a_task_that_was_taken_for_lost(
     mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest

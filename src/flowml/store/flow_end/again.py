@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowml import records
+from flowml import records, settings
 from flowml.store.backend.mlflow_state import ELSEWHERE
 from flowml.store.flow_end.ending import EndedRun
 from flowml.store.flow_end.losses import Losses
+from flowml.store.journal import journal, late
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +35,7 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
         runs_around_tasks=None,
         summarized=None,
         subscribers=(),
+        awaited=late.owners(settings.home_folder(), [info.run_id, tags.get(journal.TAG, info.run_id)]),
     )
 
 

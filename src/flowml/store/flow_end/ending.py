@@ -47,6 +47,7 @@ class EndedRun:
         runs_around_tasks: The user's runs that tasks of the flow hang under; None if nobody knows by now.
         summarized: The calls below it that have no run.
         subscribers: Who is notified of its end, beside those who want to know of all.
+        awaited: The names of tasks and flows below it of which runs are to come: their metrics wait for all of them.
     """
 
     info: records.CurrentRun
@@ -59,6 +60,7 @@ class EndedRun:
     runs_around_tasks: Collection[str] | None
     summarized: CallSummary | None
     subscribers: Sequence[Subscriber]
+    awaited: frozenset[str] = frozenset()
 
 
 class Ending:
@@ -72,6 +74,7 @@ class Ending:
     def __init__(self, client: MlflowClient, ended: EndedRun) -> None:
         self._client = client
         self._ended = ended
+        self.awaited = ended.awaited
         self._info = ended.info
         self._run: Run | None = None
         self._all: list[child_runs.ChildRun] = []
@@ -164,14 +167,15 @@ class Ending:
         """Return the children's metrics, which models were registered, and the note."""
         if self._run is None:
             return []
-        self._metrics = rollup.rolled_up(self._all, self._labels, self._ended.own_metrics)
+        told = [child for child in self._all if child.owner not in self.awaited]
+        self._metrics = rollup.rolled_up(told, self._labels, self._ended.own_metrics)
         tags = self._note(self._run.data.tags)
         if models := self._models():
             tags[registry.TAG] = registry.as_tag(models)
         found: list[records.Record] = [
             records.Metric(metric.key[: mlflow_limits.KEY], metric.value) for metric in self._metrics
         ]
-        if self._used:
+        if self._used and not self.awaited:
             found += self._used.records(without=self._ended.own_metrics)
         return found + [records.Tag(key, value) for key, value in tags.items()]
 

@@ -33,6 +33,9 @@ CREATE INDEX entries_of_run ON entries (run);
 SUFFIX = ".db"
 """How the name of a journal ends; before that stand the time, the machine, the process and a random part."""
 
+LATE = ".late"
+"""How the name of a note beside a journal ends."""
+
 
 class JournalError(FlowmlError):
     """A journal cannot be read or written."""
@@ -218,6 +221,9 @@ def delete(path: Path, *, with_files: bool) -> None:
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.stem}{_LOCK}"):
         with contextlib.suppress(OSError):
             path.with_name(name).unlink()
+    for note in path.parent.glob(f"{path.stem}.*{LATE}"):
+        with contextlib.suppress(OSError):
+            note.unlink()
     files = path.with_suffix(".files")
     if with_files:
         shutil.rmtree(files, ignore_errors=True)

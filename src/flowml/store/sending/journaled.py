@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flowml import records
+from flowml import records, settings
 from flowml.errors import TrackingError
 from flowml.secrets.uris import without_credentials
+from flowml.store.journal import late
 from flowml.store.journal.journal import Journal, JournalClosedError, current
 from flowml.store.journal.on_disk import JournalError
 from flowml.store.journal.scratch import Scratch
@@ -96,6 +97,10 @@ def waiting(out: Outgoing, problem: TrackingError, count: int) -> TrackingError:
     if not (problem.waits and out.journal):
         return problem
     out.is_said_to_wait = True
+    if out.new and out.new.above and out.new.above.new is None:  # another process closes the run above
+        above, tags = out.new.above, out.new.tags
+        its_name = _names(above)[-1]
+        late.note(out.journal.path, out.key, its_name, tags.get("prefect.task_name") or tags["prefect.flow_name"])
     waits = f"{count} {'run waits' if count == 1 else 'runs wait'} on this disk"
     text = f"{problem} {waits}: `flowml sync` sends what waits, and so does the next flow here."
     return TrackingError(text, uri=problem.uri, waits=True)
@@ -120,6 +125,23 @@ def to_be_closed(out: Outgoing) -> None:
     if mine := out.journal:
         out.unsent = []
         _quietly(partial(mine.keep_headers, out.key, ("run", "store", "created")))
+
+
+def awaited(out: Outgoing) -> frozenset[str]:
+    """Return the names of those tasks and flows right below a run that other processes have left to their journals."""
+    return late.owners(settings.home_folder(), _names(out))
+
+
+def _names(out: Outgoing) -> list[str]:
+    """Return the names by which others may know a run: its key, and its id once it has one."""
+    is_known = out.created.done() and not out.created.exception(0)
+    return [out.public_key, *(_created(out)[:1] if is_known else [])]
+
+
+def forget_late(out: Outgoing) -> None:
+    """Take away the note of a run that was left to its journal: it is sent."""
+    if out.journal:
+        late.forget(out.journal.path, out.key)
 
 
 def done(out: Outgoing) -> None:

@@ -180,6 +180,8 @@ class Sender:
         if ending:
             out.is_ended = True
             ending.notify(is_closed=is_closed, is_first=is_first)
+            if ending.awaited - journaled.awaited(out):  # they came meanwhile, and took it for open
+                self._to_tell.setdefault(out.created.result(0).info.run_id, [])
         if behind != "nothing":
             return False  # it is summed up again when all is there
         out.closing, out.is_ending = None, False
@@ -210,6 +212,7 @@ class Sender:
                 runs_around_tasks=out.runs_around_tasks,
                 summarized=closing.summarized,
                 subscribers=out.subscribers,
+                awaited=journaled.awaited(out),
             ),
         )
         if out.root is None:
@@ -238,6 +241,7 @@ class Sender:
 
     def _tells_again(self, out: Outgoing) -> bool:
         """Note that a flow's run is to tell again, which was not told of this one; its journal keeps it until then."""
+        journaled.forget_late(out)
         above = out.new.above if out.new and not out.has_given_way else out
         run_id = creation.id_of(above) if above and (above is out or above.new is None) and out.is_late else None
         if run_id:
