@@ -8,6 +8,7 @@ import json
 import pytest
 
 from flowml import describe, records
+from flowml.describe import limits
 
 
 def params(found) -> dict[str, str]:
@@ -62,20 +63,20 @@ def test_a_long_history_is_sampled_evenly():
 )
 def test_an_illegal_key_is_replaced_and_can_be_read_back(key):
     """keys.json leads from the new key to the old one."""
-    found = describe.fit([records.Param(key, "1")])
+    found = limits.fit([records.Param(key, "1")])
     [new] = params(found)
     assert json.loads(texts(found)["keys.json"]) == {new: key}
 
 
 def test_two_keys_that_become_the_same_stay_two():
     """Neither value is lost."""
-    found = describe.fit([records.Param("a=b", "1"), records.Param("a,b", "2"), records.Param("a_b", "3")])
+    found = limits.fit([records.Param("a=b", "1"), records.Param("a,b", "2"), records.Param("a_b", "3")])
     assert sorted(params(found).values()) == ["1", "2", "3"]
 
 
 def test_of_two_values_for_one_key_the_last_counts():
     """Parameters are write-once in MLflow: a second value would be refused."""
-    found = describe.fit(
+    found = limits.fit(
         [records.Param("a", "1"), records.Metric("m", 1.0), records.Param("a", "2"), records.Metric("m", 2.0)]
     )
     assert found == [records.Param("a", "2"), records.Metric("m", 2.0)]
@@ -84,13 +85,13 @@ def test_of_two_values_for_one_key_the_last_counts():
 def test_what_is_no_number_is_no_metric():
     """None and the like are dropped; NaN and infinity are numbers."""
     values = [None, "x", 10**400, float("nan"), float("inf")]
-    found = describe.fit([records.Metric(f"m{i}", value) for i, value in enumerate(values)])
+    found = limits.fit([records.Metric(f"m{i}", value) for i, value in enumerate(values)])
     assert [r.key for r in found] == ["m3", "m4"]
 
 
 def test_long_tags_are_cut_and_paths_stay_inside():
     """A tag has at most 8,000 characters; no artifact leaves the run's folder."""
-    found = describe.fit([records.Tag("t", "x" * 9000), records.Text("/../../etc/passwd", "x"), records.Blob("", b"")])
+    found = limits.fit([records.Tag("t", "x" * 9000), records.Text("/../../etc/passwd", "x"), records.Blob("", b"")])
     assert len(tags(found)["t"]) == 8000
     assert [r.path for r in found[1:]] == ["etc/passwd", "file"]
 
@@ -98,8 +99,8 @@ def test_long_tags_are_cut_and_paths_stay_inside():
 def test_fitting_twice_changes_nothing():
     """What fits stays as it is, and what an earlier fit moved to files is kept."""
     raw = [records.Param(f"k={i}", "v" * (7000 if i % 50 == 0 else 5)) for i in range(300)]
-    once = describe.fit(raw)
-    assert describe.fit(once) == once
+    once = limits.fit(raw)
+    assert limits.fit(once) == once
 
 
 def test_unstorable_characters_are_escaped():
@@ -109,7 +110,7 @@ def test_unstorable_characters_are_escaped():
 
 def test_a_describer_may_forget_to_write_text():
     """A number where text belongs becomes text."""
-    assert describe.fit([records.Param("a", 3), records.Tag("b", None)]) == [
+    assert limits.fit([records.Param("a", 3), records.Tag("b", None)]) == [
         records.Param("a", "3"),
         records.Tag("b", "None"),
     ]

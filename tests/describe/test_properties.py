@@ -11,6 +11,7 @@ from mlflow.utils import validation
 from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
 
 from flowml import describe, records
+from flowml.describe import limits
 
 
 class Hostile:
@@ -153,7 +154,7 @@ def test_any_value_is_described_within_the_limits(value, name):
 @hypothesis.given(names=st.lists(text, unique=True, max_size=8))
 def test_changed_keys_are_told_apart_and_can_be_read_back(names):
     """Each text gets a key of its own, and the file of changed keys gives the text back."""
-    found = describe.fit([records.Param(name, str(index)) for index, name in enumerate(names)])
+    found = limits.fit([records.Param(name, str(index)) for index, name in enumerate(names)])
     check(found)
     changed = next((json.loads(record.text) for record in found if isinstance(record, records.Text)), {})
     back = [changed.get(record.key, record.key) for record in found if isinstance(record, records.Param)]

@@ -90,12 +90,13 @@ async def returned(session: Session, value: Any) -> None:
 
 async def complete(session: Session) -> None:
     """Log what was left to be logged, and close the run, also where this is cancelled."""
-    if session.deferred is None:
-        return
-    try:
-        await _in_its_place(session.deferred[0], session.log_deferred)
-    finally:
-        session.close()
+    if session.deferred and _is_small(session.deferred[0]):
+        session.complete()
+    elif session.deferred:
+        try:
+            await asyncio.to_thread(session.log_deferred)
+        finally:
+            session.close()
 
 
 async def failed(session: Session, error: BaseException) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -18,6 +18,8 @@ from flowml.capture.guard import Guard, Said, elsewhere, said_under
 from flowml.capture.tracing import NO_SPAN, CallSpan, begin
 from flowml.capture.verdict import Verdict, records_of
 from flowml.errors import FlowmlError
+
+_MAY_FAIL = (records.Model, records.Text, records.Blob, records.File)  # to be copied: what is said is of the outputs
 
 _current: ContextVar[Session | None] = ContextVar("flowml_session", default=None)
 
@@ -40,7 +42,7 @@ class Session:
     """
 
     __slots__ = (
-        *("_asking", "_error", "_is_root", "_is_watched", "_overflows", "_params", "_steps", "_verdict"),
+        *("_asking", "_error", "_held", "_is_root", "_is_watched", "_params", "_steps", "_verdict"),
         *("beside", "call", "deferred", "hidden", "lineage", "metrics"),
         *("rests", "returns_nothing", "run", "said", "span"),
     )
@@ -49,18 +51,17 @@ class Session:
         self.call = call
         self.run = run
         self.said = said or Said()
-        self.rests = False
         self.beside = Beside(call)
         self.span: CallSpan = NO_SPAN
         self.lineage = lineage.NO_LINEAGE
-        self.returns_nothing = False
+        self.rests = self.returns_nothing = self._is_root = False
         self.deferred: tuple[Any] | None = None
         self._verdict: tuple[Verdict, list[records.Record]] | None = None  # with what tells of it
-        self._steps = self._overflows = 0
+        self._held: list[records.Record] | None = None
+        self._steps = 0
         self._asking: list[BackgroundJob] = []
-        self._is_root = False
         self._error: BaseException | None = None
-        self._params: dict[str, str] = {}
+        self._params = describe.RunParams()
         self.metrics: dict[str, float] = {}
         self.hidden = describe.Hidden(f"{call.identity.tag[1]} {call.identity.attempt}")
         self._is_watched = call.orchestrator.run_watch() is not None  # asked once: its engine may be gone later
@@ -107,14 +108,13 @@ class Session:
             yield
 
     def put(self, new_records: list[records.Record]) -> None:
-        """Log records, and say in the user's log what is lost; a file takes the parameters beyond MLflow's room."""
-        new_records = [self._renamed(record) if isinstance(record, records.Param) else record for record in new_records]
-        room = describe.MOST_PARAMS - len(self._params)
-        if sum(isinstance(record, records.Param) for record in new_records) > room:
-            self._overflows += 1
-            new_records = describe.fit(new_records, most_params=room, overflow=f"params/{self._overflows}.json")
-        self._params |= {record.key: record.value for record in new_records if isinstance(record, records.Param)}
-        self.run.put([*new_records, *self.hidden.records()])
+        """Log records, and say in the user's log what is lost."""
+        new_records = self._params.take(new_records)
+        told = [*new_records, *self.hidden.records()]
+        if self._held is None or any(isinstance(record, _MAY_FAIL) for record in told):
+            self.run.put(told)
+        else:
+            self._held += told
         for record in new_records:
             if isinstance(record, records.Metric):
                 self.metrics[record.key] = record.value
@@ -136,10 +136,6 @@ class Session:
             self.put(describe.inputs(found, self.call.hints, self.hidden, model_params=wanted))
             self.span.given()
             self.lineage.given(found, self.call.hints)
-
-    def _renamed(self, param: records.Param) -> records.Param:
-        """Give a parameter that has another value already a key of its own: MLflow keeps the first value only."""
-        return records.Param(describe.key_apart(param, self._params), param.value)
 
     def yielded(self, value: Any) -> None:
         """Log one value of a generator, at the next step."""
@@ -173,6 +169,7 @@ class Session:
 
     def complete(self) -> None:
         """Log what was left to be logged, and close the run if its verdict has come."""
+        self._held = [] if self.run.own is self.run else None  # both in one piece
         try:
             self.log_deferred()
         finally:
@@ -180,14 +177,17 @@ class Session:
 
     def close(self) -> None:
         """Close the run by the verdict that came while something was left to be logged."""
-        held, self._verdict = self._verdict, None
-        if held:
-            with self.guard("close the run", raising=False):
-                self._close_run(*held)
+        verdict, held = self._verdict, self._held or []
+        self._verdict = self._held = None
+        with self.guard("close the run", raising=False):
+            if verdict:
+                self._close_run(*verdict, held)
+            else:
+                self.run.put(held)
 
-    def _close_run(self, verdict: Verdict, about: list[records.Record]) -> None:
+    def _close_run(self, verdict: Verdict, about: list[records.Record], held: Sequence[records.Record] = ()) -> None:
         self.span.end(verdict, about)
-        self.run.close(verdict.status, verdict.ended, about)
+        self.run.close(verdict.status, verdict.ended, [*held, *about])
         self.lineage.end(verdict.status, verdict.ended, about)
 
     def returned(self, value: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from flowml.describe.by_name import named, named_metrics, named_params
 from flowml.describe.calls import inputs, outputs, yielded
 from flowml.describe.dispatch import Describer, register, register_lazy
-from flowml.describe.limits import MOST_PARAMS, fit, key_apart
+from flowml.describe.limits import RunParams
 from flowml.describe.place import Hidden, Place
 from flowml.describe.plain import shown_inputs, shown_output
 from flowml.describe.text import error_text
@@ -18,14 +18,12 @@ from flowml.secrets import MASK, mask
 
 __all__ = [
     "MASK",
-    "MOST_PARAMS",
     "Describer",
     "Hidden",
     "Place",
+    "RunParams",
     "error_text",
-    "fit",
     "inputs",
-    "key_apart",
     "mask",
     "named",
     "named_metrics",

@@ -52,6 +52,30 @@ def fit(
     return fitted
 
 
+class RunParams:
+    """The parameters that a run has: MLflow keeps the first value of each."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, str] = {}
+        self._overflows = 0
+
+    def take(self, new_records: list[records.Record]) -> list[records.Record]:
+        """Return what is to be logged, where more comes to what a run has.
+
+        A parameter that has another value already gets a key of its own; those beyond MLflow's room go to a file.
+        """
+        made = [self._apart(record) if isinstance(record, records.Param) else record for record in new_records]
+        room = MOST_PARAMS - len(self._taken)
+        if sum(isinstance(record, records.Param) for record in made) > room:
+            self._overflows += 1
+            made = fit(made, most_params=room, overflow=f"params/{self._overflows}.json")
+        self._taken |= {record.key: record.value for record in made if isinstance(record, records.Param)}
+        return made
+
+    def _apart(self, param: records.Param) -> records.Param:
+        return records.Param(_key_apart(param, self._taken), param.value)
+
+
 def fit_piece(
     new_records: Iterable[records.Record], folder: str, names: Iterable[object], hidden: Hidden | None = None
 ) -> list[records.Record]:
@@ -65,14 +89,14 @@ def apart(new_records: Iterable[records.Record]) -> Iterator[records.Record]:
     values: dict[str, str] = {}
     for record in new_records:
         if isinstance(record, records.Param):
-            key = key_apart(record, values)
+            key = _key_apart(record, values)
             values[key] = record.value
             yield record if key == record.key else records.Param(key, record.value)
         else:
             yield record
 
 
-def key_apart(param: records.Param, values: Mapping[str, str]) -> str:
+def _key_apart(param: records.Param, values: Mapping[str, str]) -> str:
     """Give the key for a parameter beside those that there are: its own, or the next ``key.2`` that is free.
 
     Args:
