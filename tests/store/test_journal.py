@@ -155,7 +155,7 @@ def test_a_run_goes_under_one_of_another_journal(project: Path) -> None:
     child = (
         "from flowml.store.lazy_store import LazyStore\n"
         "from flowml.store.own_run import JoinedRun\n"
-        "from flowml.store.sending.queue import Outgoing\n"
+        "from flowml.store.waiting.queue import Outgoing\n"
         "hold()\nstore = LazyStore.at(connect())\n"
         f"above = JoinedRun(store, Outgoing(None, None, key={key!r}, store=store.place))\n"
         "open_run(owner('child'), track=Track(), parent=above).close('FINISHED', 5000)\ndie()"

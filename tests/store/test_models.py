@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from flowml import records
 from flowml.store.models import identity, log_model
-from flowml.store.sending.intake import enqueue
+from flowml.store.waiting.intake import enqueue
 
 
 @pytest.fixture

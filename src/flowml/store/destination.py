@@ -12,7 +12,7 @@ from flowml.secrets.uris import without_credentials
 from flowml.store.backend import imports, mlflow_state
 from flowml.store.backend.connection import Connection, Reached, connect
 from flowml.store.backend.in_force import uses_mlflows_own
-from flowml.store.sending.queue import Experiment
+from flowml.store.waiting.queue import Experiment
 
 
 class Destination:

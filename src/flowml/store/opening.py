@@ -24,10 +24,10 @@ from flowml.store.lazy_store import LazyStore
 from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere, joined
 from flowml.store.parent_run import process_tags, run_of
 from flowml.store.runs import NO_RUN, ParentsRun, Run
-from flowml.store.sending.answers import Delay, delay_below
-from flowml.store.sending.queue import Experiment, NewRun, Outgoing
 from flowml.store.sending.writer import writer_of
 from flowml.store.summarized_run import SummarizedRun
+from flowml.store.waiting.answers import Delay, delay_below
+from flowml.store.waiting.queue import Experiment, NewRun, Outgoing
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun

@@ -19,15 +19,16 @@ from flowml.store.by_hand.opened import Stack
 from flowml.store.by_hand.plain_calls import PlainCalls
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
 from flowml.store.lazy_store import LazyStore
-from flowml.store.sending import creation, journaled
-from flowml.store.sending.answers import delay_below
+from flowml.store.sending import creation
 from flowml.store.sending.child_notes import notes_below
-from flowml.store.sending.intake import enqueue
-from flowml.store.sending.queue import Closing, Created, Outgoing, Sendable
 from flowml.store.sending.writer import writer_of
 from flowml.store.usage import sums as usage
 from flowml.store.usage.spent import Spent
 from flowml.store.usage.sums import Usage
+from flowml.store.waiting import journaled
+from flowml.store.waiting.answers import delay_below
+from flowml.store.waiting.intake import enqueue
+from flowml.store.waiting.queue import Closing, Created, Outgoing, Sendable
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun

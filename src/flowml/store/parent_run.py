@@ -16,9 +16,10 @@ from flowml.store.backend.failures import explained
 from flowml.store.backend.in_force import uses_mlflows_own
 from flowml.store.lazy_store import LazyStore
 from flowml.store.own_run import JoinedRun
-from flowml.store.sending import creation, journaled
-from flowml.store.sending.queue import Experiment, NewRun, Outgoing
+from flowml.store.sending import creation
 from flowml.store.sending.writer import writer_of
+from flowml.store.waiting import journaled
+from flowml.store.waiting.queue import Experiment, NewRun, Outgoing
 
 
 def run_of(of_airflow: dag_run.DagRun, store: LazyStore, started: int) -> JoinedRun:

@@ -16,8 +16,8 @@ from flowml.store import digests, lazy_store
 from flowml.store.by_hand import active
 from flowml.store.journal import journal
 from flowml.store.sending import timing
-from flowml.store.sending.answers import Delay
 from flowml.store.sending.writer import all_writers, writer_of
+from flowml.store.waiting.answers import Delay
 
 if TYPE_CHECKING:
     from flowml.store.runs import Run

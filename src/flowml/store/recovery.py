@@ -13,9 +13,10 @@ from flowml.store.backend import offline
 from flowml.store.backend.connection import Connection, apart, connect
 from flowml.store.journal.journal import Journal
 from flowml.store.journal.on_disk import JournalError, JournalInUseError
-from flowml.store.sending import creation, journaled, readback
-from flowml.store.sending.queue import Experiment, Outgoing
+from flowml.store.sending import creation
 from flowml.store.sending.writer import writer_of
+from flowml.store.waiting import journaled, readback
+from flowml.store.waiting.queue import Experiment, Outgoing
 
 
 @dataclass(slots=True)

@@ -15,9 +15,9 @@ from flowml.store.backend.connection import ui_of
 from flowml.store.backend.notifications import Notification
 from flowml.store.own_run import OwnRun
 from flowml.store.runs import Run
-from flowml.store.sending.queue import Created
 from flowml.store.sending.writer import writer_of
 from flowml.store.summarized_run import SummarizedRun
+from flowml.store.waiting.queue import Created
 
 Opened = Callable[[records.CurrentRun], None]
 Ended = Callable[[records.Summary], None]

@@ -22,9 +22,9 @@ from flowml.store.backend.retrying import may_pass
 from flowml.store.flow_end import cached
 from flowml.store.models import identity, log_model
 from flowml.store.models.identity import Serialized
-from flowml.store.sending import journaled
-from flowml.store.sending.intake import enqueue
-from flowml.store.sending.queue import Outgoing, Taken, alive_here
+from flowml.store.waiting import journaled
+from flowml.store.waiting.intake import enqueue
+from flowml.store.waiting.queue import Outgoing, Taken, alive_here
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
     from flowml.store.backend.connection import Connection
-    from flowml.store.sending.queue import Created
+    from flowml.store.waiting.queue import Created
 
 _METRICS = mlflow_limits.BATCH - mlflow_limits.BATCH_PARAMS - mlflow_limits.BATCH_TAGS
 

@@ -13,7 +13,7 @@ from flowml import mlflow_limits, records
 from flowml.locks import RLock
 from flowml.secrets.uris import without_credentials
 from flowml.store.flow_end.summary import CallSummary, SummarizedCall
-from flowml.store.sending.queue import Created, Outgoing
+from flowml.store.waiting.queue import Created, Outgoing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,8 +14,9 @@ from flowml.store import dag_run
 from flowml.store.backend.mlflow_state import APART, ELSEWHERE
 from flowml.store.flow_end import attempts, orphans
 from flowml.store.journal.journal import TAG
-from flowml.store.sending import batches, journaled, sql_insert
-from flowml.store.sending.queue import Closing, Created, Experiment, NewRun, Outgoing
+from flowml.store.sending import batches, sql_insert
+from flowml.store.waiting import journaled
+from flowml.store.waiting.queue import Closing, Created, Experiment, NewRun, Outgoing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -264,19 +265,9 @@ def _was_created(out: Outgoing, new: NewRun, run_id: str, experiment_id: str, en
     above = _above(new)
     is_below = above is not None and above.experiment_id == experiment_id and not new.is_root
     root_run_id = above.root_run_id if above and is_below else run_id
-    note_created(out, Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
+    out.note_created(Created(entity, records.CurrentRun(run_id, str(experiment_id), root_run_id, None)))
     if out.journal:
         journaled.note(out, "created", [run_id, str(experiment_id), root_run_id])
-
-
-def note_created(out: Outgoing, made: Created) -> None:
-    """Note as what a run was created, and which tags are still to tell of it; also where a journal says so."""
-    run_id = made.info.run_id
-    if out.new and out.new.follows:
-        out.new.follows.tags["flowml.next_run_id"] = run_id
-    if out.new and not out.new.is_shared and made.info.root_run_id == run_id:
-        out.tags["flowml.root_run_id"] = run_id
-    out.created.set_result(made)
 
 
 def _gone_on_with(client: MlflowClient, out: Outgoing, new: NewRun, experiment_id: str) -> Run | None:

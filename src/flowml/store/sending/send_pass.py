@@ -14,8 +14,9 @@ from flowml.errors import TrackingError
 from flowml.store.backend.retrying import pause
 from flowml.store.models.identity import Serialized
 from flowml.store.sending import timing
-from flowml.store.sending.queue import Outgoing
-from flowml.store.sending.sender import Behind, LaterError, Sender, StoreGoneError
+from flowml.store.sending.sender import Behind, Sender
+from flowml.store.sending.steps import LaterError, StoreGoneError
+from flowml.store.waiting.queue import Outgoing
 
 _AT_A_TIME = 4  # runs that are sent to a server side by side
 _IN_A_GROUP = 16  # so many before others may have their turn, a fork among them

@@ -9,18 +9,19 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from flowml import faults, formats, records
+from flowml import faults, records
 from flowml.errors import TrackingError
 from flowml.store import dag_run
 from flowml.store.backend import sql_tables
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
-from flowml.store.flow_end import again, cached, orphans
-from flowml.store.flow_end.ending import EndedRun, Ending
-from flowml.store.ledger import pending
-from flowml.store.sending import batches, child_notes, creation, journaled, timing
-from flowml.store.sending.intake import enqueue
-from flowml.store.sending.queue import Closing, Created, Outgoing, Taken, open_here
+from flowml.store.flow_end import cached
+from flowml.store.sending import batches, child_notes, creation
+from flowml.store.sending.flow_ends import FlowEnds
+from flowml.store.sending.steps import LaterError, Steps, StoreGoneError
+from flowml.store.waiting import journaled
+from flowml.store.waiting.intake import enqueue
+from flowml.store.waiting.queue import Closing, Outgoing, Taken
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,18 +33,6 @@ _logger = logging.getLogger(__name__)
 
 Behind: TypeAlias = Literal["nothing", "parts", "runs"]
 """What is not sent yet below a flow's run: files or models of its tasks, or whole runs."""
-
-
-class LaterError(Exception):
-    """A step failed that may succeed later, while other runs can be sent."""
-
-    def __init__(self, problem: TrackingError) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-
-class StoreGoneError(LaterError):
-    """The store cannot be reached: nothing else needs to be tried now."""
 
 
 class Sender:
@@ -59,10 +48,9 @@ class Sender:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._uri = connection.uri
-        self._pass = 0
-        self.watch = timing.Watch()
-        self._to_tell: dict[str, list[Outgoing]] = {}  # runs that are to tell again, and of whom
-        self._is_last: Callable[[Outgoing], bool] = lambda _: False
+        self._steps = Steps(connection.uri)
+        self._flow_ends = FlowEnds(connection, self._steps)
+        self.watch = self._steps.watch
         self._is_behind: Callable[[Outgoing], Behind] = lambda _: "nothing"
 
     @property
@@ -76,8 +64,8 @@ class Sender:
             is_last: Tells of which runs the rest is sent where a part fails, the end too: the part is late then.
             is_behind: Tells what is not sent yet of the runs below one.
         """
-        self._pass += 1
-        self._is_last, self._is_behind = is_last, is_behind
+        self._steps.begin_pass(is_last)
+        self._is_behind = is_behind
 
     def send(self, out: Outgoing) -> bool:
         """Send what a run has.
@@ -98,7 +86,7 @@ class Sender:
         except StoreGoneError:
             raise
         except LaterError as later:
-            if self._is_last(out):
+            if self._steps.is_last(out):
                 out.losses.put_off(out, str(later.problem))
             raise
         except Exception as error:  # noqa: BLE001 - of the disk, or flowml's own: the other runs are sent
@@ -107,7 +95,7 @@ class Sender:
             out.losses.put_off(out, str(out.late))
             raise LaterError(out.late)
         out.losses.arrived(out)
-        if not (is_done and self._tells_again(out)):
+        if not (is_done and self._flow_ends.is_told_again(out)):
             self._clear(out, is_done=is_done)
         return is_done
 
@@ -124,7 +112,7 @@ class Sender:
                 journaled.sent(out)
 
     def _send(self, out: Outgoing) -> bool:
-        if not out.created.done() and not self._step(out, partial(self._create, out), is_vital=True):
+        if not out.created.done() and not self._steps.do(out, partial(self._create, out), is_vital=True):
             return True
         if out.created.exception(0) is not None:
             out.sort()
@@ -132,23 +120,23 @@ class Sender:
                 out.discard()
             return True
         if (earlier := out.new.follows if out.new else None) and earlier.tags:
-            self._step(out, partial(creation.tell_earlier, self._client, earlier))
+            self._steps.do(out, partial(creation.tell_earlier, self._client, earlier))
         created, client = out.created.result(0), self._client
         info, run_id = created.info, created.info.run_id
         if out.is_restored:
-            self._step(out, partial(self._give_way, out), is_vital=True)
+            self._steps.do(out, partial(self._give_way, out), is_vital=True)
         if out.closing and out.closing.call_summary:
-            self._step(out, partial(child_notes.add_noted, client, run_id, out.closing.call_summary), is_vital=True)
+            self._steps.do(out, partial(child_notes.add_noted, client, run_id, out.closing.call_summary), is_vital=True)
             self._enqueue(out, out.closing.call_summary.records(), at=out.closing.ended)
             out.closing = dataclasses.replace(out.closing, call_summary=None, summarized=out.closing.call_summary)
         closing = out.closing
         is_over = closing is not None or out.closed or out.is_restored
-        self._step(out, partial(batches.send_batch, client, run_id, out, with_params=is_over))
-        self._step(out, partial(batches.send_inputs, client, run_id, out))
+        self._steps.do(out, partial(batches.send_batch, client, run_id, out, with_params=is_over))
+        self._steps.do(out, partial(batches.send_inputs, client, run_id, out))
         if out.prompts:  # before the models, which are linked to them too
-            self._step(out, partial(batches.send_prompts, client, run_id, out))
-        self._step(out, partial(batches.send_files, client, created, out), is_of_files=True)
-        self._step(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
+            self._steps.do(out, partial(batches.send_prompts, client, run_id, out))
+        self._steps.do(out, partial(batches.send_files, client, created, out), is_of_files=True)
+        self._steps.do(out, partial(batches.send_models, client, run_id, out, info.experiment_id), is_of_files=True)
         self._send_links(out, info, is_over=is_over)
         if closing is None:
             self._tell_losses(out)
@@ -159,29 +147,28 @@ class Sender:
     def _send_links(self, out: Outgoing, info: records.CurrentRun, *, is_over: bool) -> None:
         """Send what leads from a run to what else there is of it, and the other way."""
         if out.spans or out.traces:
-            self._step(out, partial(batches.send_spans, self._connection, out, may_wait=not is_over))
+            self._steps.do(out, partial(batches.send_spans, self._connection, out, may_wait=not is_over))
         if out.closing:
-            self._step(out, partial(batches.send_to_model, self._client, info.run_id, out))
+            self._steps.do(out, partial(batches.send_to_model, self._client, info.run_id, out))
         if out.reused:
             may_come = self._is_behind(out) != "nothing"
             link = partial(cached.link, self._client, info.run_id, out.reused, info.experiment_id, may_come=may_come)
-            self._step(out, link)
+            self._steps.do(out, link)
 
     def _close(self, out: Outgoing, closing: Closing) -> bool:
         """Close a run whose records are sent; tell whether nothing of it has to wait."""
         behind = self._is_behind(out) if closing.rolls_up else "nothing"
-        ending = self._before_closing(out, closing) if behind != "runs" else None
+        ending = self._flow_ends.before_closing(out, closing) if behind != "runs" else None
         self._tell_losses(out)
         close = partial(creation.close_run, self._client, out, closing)
-        is_closed = self._step(out, close, is_vital=True)
+        is_closed = self._steps.do(out, close, is_vital=True)
         if out.new and dag_run.has_one(out.new.tags):
-            self._step(out, partial(dag_run.tell_end, self._client, out.created.result(0).info.run_id, out.new.tags))
-        is_first, out.closed = not out.is_ended, True
+            self._steps.do(
+                out, partial(dag_run.tell_end, self._client, out.created.result(0).info.run_id, out.new.tags)
+            )
+        out.closed = True
         if ending:
-            out.is_ended = True
-            ending.notify(is_closed=is_closed, is_first=is_first)
-            if ending.awaited - journaled.awaited(out):  # they came meanwhile, and took it for open
-                self._to_tell.setdefault(out.created.result(0).info.run_id, [])
+            self._flow_ends.closed(out, ending, is_closed=is_closed)
         if behind != "nothing":
             return False  # it is summed up again when all is there
         out.closing, out.is_ending = None, False
@@ -194,101 +181,10 @@ class Sender:
         for problem in problems:
             out.note(problem)
 
-    def _before_closing(self, out: Outgoing, closing: Closing) -> Ending | None:
-        """Do all that the end of a flow's run brings, but for closing it; None for another run."""
-        if not closing.rolls_up or out.new is None:
-            return None
-        info, client = out.created.result(0).info, self._client
-        ending = Ending(
-            client,
-            EndedRun(
-                info=info,
-                name=out.new.name,
-                tags=out.new.tags,
-                status=closing.status,
-                ended=closing.ended,
-                losses=out.losses,
-                own_metrics=out.own_metrics,
-                runs_around_tasks=out.runs_around_tasks,
-                summarized=closing.summarized,
-                subscribers=out.subscribers,
-                awaited=journaled.awaited(out),
-            ),
-        )
-        if out.root is None:
-            failed = closing.status != "FINISHED"
-            at_work = open_here() if closing.status == "FAILED" else set()  # a flow that was killed takes them along
-            lost = partial(orphans.close_lost_tasks, client, info, has_failed=failed, ended=closing.ended)
-            self._step(out, partial(lost, at_work=at_work))
-        self._tell_below(out, ending, closing.ended, is_late=out.is_late)
-        if out.late:  # these steps may be that, too
-            out.losses.put_off(out, str(out.late))
-        return ending
-
-    def _tell_below(self, out: Outgoing, ending: Ending, ended: int, *, is_late: bool) -> None:
-        """Let a flow's run tell of what is below it; where it may have told before, what is otherwise now is of now."""
-        self._step(out, ending.read)
-        self._step(out, lambda: self._send_apart(out, [*ending.graph(), *out.figures.records()]))
-        out.figures.remove()
-        self._step(out, ending.link)
-        self._step(out, ending.rename)
-        self._step(out, partial(self._send_results, out, ending, ended, is_late=is_late))
-
-    def _send_results(self, out: Outgoing, ending: Ending, ended: int, *, is_late: bool) -> None:
-        news, changed = ending.changed() if is_late else (ending.results(), ())
-        self._send_apart(out, news, at=ended)
-        self._send_apart(out, changed, at=formats.now())
-
-    def _tells_again(self, out: Outgoing) -> bool:
-        """Note that a flow's run is to tell again, which was not told of this one; its journal keeps it until then."""
-        journaled.forget_late(out)
-        above = out.new.above if out.new and not out.has_given_way else out
-        run_id = creation.id_of(above) if above and (above is out or above.new is None) and out.is_late else None
-        if run_id:
-            self._to_tell.setdefault(run_id, []).append(out)
-        return bool(run_id)
-
     def _give_way(self, out: Outgoing) -> None:
         closing = out.closing
         if creation.give_way(self._client, out) and closing and closing.call_summary:
             self._enqueue(out, closing.call_summary.records(), at=closing.ended)
-
-    def tell_again(self) -> None:
-        """Let closed runs of flows tell of what was sent after they were closed, and those above them.
-
-        Raises:
-            LaterError: If that failed for one of them and may succeed later.
-        """
-        left, problem = dict[str, list[Outgoing]](), None
-        while self._to_tell and not isinstance(problem, StoreGoneError):
-            run_id = next(iter(self._to_tell))
-            outs, told, above = self._to_tell.pop(run_id), Outgoing(None, None), list[str]()
-            job = partial(self._tell_again, told, run_id, above.append)
-            try:
-                self._step(told, job, is_vital=True, is_of_files=True)
-            except LaterError as error:
-                left[run_id], problem = outs, error
-                continue
-            for other in above:
-                self._to_tell.setdefault(other, []).extend(outs)
-            for out in outs if not above else ():
-                self._clear(out, is_done=True)
-        self._to_tell |= left
-        if problem:
-            raise problem
-
-    def _tell_again(self, out: Outgoing, run_id: str, go_on: Callable[[str], object]) -> None:
-        run = self._client.get_run(run_id)
-        if ended := again.ended(self._client, run):
-            out.created.set_result(Created(run, ended.info))
-            self._tell_below(out, Ending(self._client, ended), ended.ended, is_late=True)
-        if out.late:
-            raise LaterError(out.late)
-        if above := again.above(run):
-            go_on(above)
-
-    def _send_apart(self, out: Outgoing, new_records: Iterable[records.Record], at: int | None = None) -> None:
-        batches.send_apart(self._client, self._uri, out.created.result(0), new_records, at)
 
     def _tell_losses(self, out: Outgoing) -> None:
         """Tag the run with what was lost of it and below it, if that is not what its tag says."""
@@ -296,48 +192,8 @@ class Sender:
         if value is not None:
             run_id, tag = out.created.result(0).info.run_id, out.losses.tag
             tell = partial(self._client.set_tag, run_id, tag, value) if value else None
-            if self._step(out, tell or partial(self._client.delete_tag, run_id, tag)):
+            if self._steps.do(out, tell or partial(self._client.delete_tag, run_id, tag)):
                 out.losses.tell(value)
-
-    def _step(
-        self, out: Outgoing, job: Callable[[], object], *, is_vital: bool = False, is_of_files: bool = False
-    ) -> bool:
-        """Do one step of a run; what MLflow refuses for good is noted and left out, and the other steps are done.
-
-        Args:
-            out: The run.
-            job: Does it; what it has sent is not sent again when it is tried again.
-            is_vital: Whether nothing can be done without it, in the last pass neither.
-            is_of_files: Whether another server than that of the runs may have failed.
-
-        Returns:
-            Whether it was done.
-
-        Raises:
-            LaterError: If it may succeed later.
-            StoreGoneError: If nothing can be sent now.
-        """
-        try:
-            longest = timing.longest_upload(out.kept_files()) if is_of_files else timing.STUCK
-            with self.watch.working(longest), pending.heard(self.watch.progress):
-                job()
-        except (StoreGoneError, LaterError):
-            raise  # of the run above, which has to be created first
-        except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
-            problem = explain(self._uri, error)
-            if not problem.waits:
-                out.note(problem)
-                if not out.created.done():
-                    out.created.set_exception(problem)
-                return False
-            out.tried_in = self._pass
-            if is_unreachable(error) and not is_of_files:
-                raise StoreGoneError(problem) from None
-            if is_vital or not self._is_last(out):
-                raise LaterError(problem) from None
-            out.late = out.late or problem
-            return False
-        return True
 
     def _give_up(self, out: Outgoing, error: Exception) -> bool:
         """Give up the rest of a run that cannot be sent for no fault of MLflow's; it is closed all the same.
@@ -355,8 +211,16 @@ class Sender:
             out.created.set_exception(problem)
         elif closing and not out.created.exception(0):
             self._tell_losses(out)
-            self._step(out, partial(creation.close_run, self._client, out, closing))
+            self._steps.do(out, partial(creation.close_run, self._client, out, closing))
         return True
+
+    def tell_again(self) -> None:
+        """Let closed runs of flows tell of what was sent after they were closed.
+
+        Raises:
+            LaterError: If that failed for one of them and may succeed later.
+        """
+        self._flow_ends.tell_again(partial(self._clear, is_done=True))
 
     def create(self, out: Outgoing) -> None:
         """Create a run that somebody waits for, before its turn.
@@ -365,7 +229,7 @@ class Sender:
             LaterError: If it may succeed later.
         """
         if not out.created.done():
-            self._step(out, partial(self._create, out), is_vital=True)
+            self._steps.do(out, partial(self._create, out), is_vital=True)
 
     def create_together(self, group: list[Outgoing]) -> None:
         """Create runs in one transaction where that can be done; the others are created when they are sent.
@@ -392,9 +256,9 @@ class Sender:
             return creation.find(self._client, out)
         for first in (new.above, new.follows if new.follows and new.follows.new else None):
             if first and not first.created.done():
-                if first.tried_in == self._pass:
+                if self._steps.has_failed(first):
                     raise LaterError(
                         TrackingError("the run above, or of the attempt before, is not created yet.", waits=True)
                     )
-                self._step(first, partial(self._create, first), is_vital=True)
+                self._steps.do(first, partial(self._create, first), is_vital=True)
         return creation.create(self._connection, out, new)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
     from sqlalchemy import Connection
 
-    from flowml.store.sending.queue import Closing
+    from flowml.store.waiting.queue import Closing
 
 
 @dataclass(frozen=True, slots=True)

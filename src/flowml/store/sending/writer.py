@@ -21,12 +21,14 @@ from flowml.errors import TrackingError
 from flowml.locks import RLock
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import pause
-from flowml.store.sending import answers, journaled, timing
-from flowml.store.sending.backlog import MOST, Backlog
-from flowml.store.sending.intake import enqueue
-from flowml.store.sending.queue import Closing, Created, Outgoing
+from flowml.store.sending import timing
 from flowml.store.sending.send_pass import SendPass
-from flowml.store.sending.sender import LaterError, Sender
+from flowml.store.sending.sender import Sender
+from flowml.store.sending.steps import LaterError
+from flowml.store.waiting import answers, journaled
+from flowml.store.waiting.backlog import MOST, Backlog
+from flowml.store.waiting.intake import enqueue
+from flowml.store.waiting.queue import Closing, Created, Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -16,9 +16,8 @@ from flowml.store.journal.journal import Entry, Journal
 from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
-from flowml.store.sending import creation
-from flowml.store.sending.journaled import PLAIN
-from flowml.store.sending.queue import Closing, Created, Experiment, NewRun, Outgoing, Sendable, Taken
+from flowml.store.waiting.journaled import PLAIN
+from flowml.store.waiting.queue import Closing, Created, Experiment, NewRun, Outgoing, Sendable, Taken
 
 _logger = logging.getLogger(__name__)
 
@@ -128,7 +127,7 @@ class Reader:
             )
             out.journal, created = one.journal, header.get("created")
         if created:
-            creation.note_created(out, _made(created))
+            out.note_created(_made(created))
         self.all_runs[key] = out
         return out
 
@@ -164,7 +163,7 @@ class Reader:
                     out.new = with_experiment(out.new, experiment)
             case "created":
                 if not out.created.done():
-                    creation.note_created(out, _made(entry.data))
+                    out.note_created(_made(entry.data))
             case "closing":
                 one.closings[entry.run] = _closing(out, *entry.data)
             case "child":

@@ -11,7 +11,7 @@ from flowml.storable import legal_key
 from flowml.store.journal.staging import FileRecord, stage
 from flowml.store.models import log_model
 from flowml.store.models.identity import serialized_of
-from flowml.store.sending.queue import Sendable
+from flowml.store.waiting.queue import Sendable
 
 
 def enqueue(

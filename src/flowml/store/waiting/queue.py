@@ -24,7 +24,7 @@ from flowml.store.journal.journal import Journal
 from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
-from flowml.store.sending.answers import Delay
+from flowml.store.waiting.answers import Delay
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -239,6 +239,15 @@ class Outgoing:
     def delay(self) -> Delay:
         """How long MLflow may still delay the outermost run."""
         return (self.root or self).own_delay
+
+    def note_created(self, made: Created) -> None:
+        """Note as what it was created, and which tags are still to tell of it; also where a journal says so."""
+        run_id = made.info.run_id
+        if self.new and self.new.follows:
+            self.new.follows.tags["flowml.next_run_id"] = run_id
+        if self.new and not self.new.is_shared and made.info.root_run_id == run_id:
+            self.tags["flowml.root_run_id"] = run_id
+        self.created.set_result(made)
 
     def sort(self) -> None:
         """Sort what came in by what it is sent with; of one param or tag the last counts."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from flowml.store.journal.journal import Journal
-from flowml.store.sending.queue import Closing, Outgoing, alive_here
-from flowml.store.sending.readback import Reader
+from flowml.store.waiting.queue import Closing, Outgoing, alive_here
+from flowml.store.waiting.readback import Reader
 
 MOST = 2000
 """Runs that wait in memory; of more than these, those that have ended wait in the journal alone."""

@@ -22,7 +22,7 @@ from flowml.store.journal.on_disk import JournalError
 from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
-from flowml.store.sending.queue import Closing, Outgoing, Sendable, Taken
+from flowml.store.waiting.queue import Closing, Outgoing, Sendable, Taken
 
 _logger = logging.getLogger(__name__)
 
