@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flowml.store.backend.connection import Connection
 
 _PLAIN = re.compile(r"[\w.]{1,250}")  # a tag that MLflow takes for sure: one that it refuses must not cost the run
+_PREVIOUS = "flowml.previous_run_id"  # the run of the attempt before
 
 
 def create(connection: Connection, out: Outgoing, new: NewRun) -> None:
@@ -135,8 +136,8 @@ def _any_stage() -> int:
     return ViewType.ALL
 
 
-def tell_earlier(client: MlflowClient, earlier: Outgoing) -> None:
-    """Let the run of the attempt before say which one follows it, if it is in MLflow.
+def link_earlier(client: MlflowClient, out: Outgoing, earlier: Outgoing) -> None:
+    """Link a run and that of the attempt before, if that is in MLflow.
 
     Raises:
         Exception: What MLflow raises.
@@ -144,6 +145,8 @@ def tell_earlier(client: MlflowClient, earlier: Outgoing) -> None:
     if earlier.new is None and not earlier.created.done():
         with suppress(TrackingError):
             find(client, earlier)
+        if earlier.created.done():  # it was sent before this one was created, which was told of its key alone
+            out.tags[_PREVIOUS] = earlier.created.result(0).info.run_id
     if run_id := id_of(earlier):
         batches.send_batch(client, run_id, earlier, with_params=False)
 
@@ -233,7 +236,7 @@ def _leading(new: NewRun, experiment_id: str) -> dict[str, str]:
     if above and above.experiment_id == experiment_id and not new.is_root:
         tags["flowml.root_run_id"] = above.root_run_id
     if earlier := id_of(new.follows):
-        tags["flowml.previous_run_id"] = earlier
+        tags[_PREVIOUS] = earlier
     return tags
 
 

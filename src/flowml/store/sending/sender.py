@@ -120,7 +120,7 @@ class Sender:
                 out.discard()
             return True
         if (earlier := out.new.follows if out.new else None) and earlier.tags:
-            self._steps.do(out, partial(creation.tell_earlier, self._client, earlier))
+            self._steps.do(out, partial(creation.link_earlier, self._client, out, earlier))
         created, client = out.created.result(0), self._client
         info, run_id = created.info, created.info.run_id
         if out.is_restored:
