@@ -97,13 +97,20 @@ def waiting(out: Outgoing, problem: TrackingError, count: int) -> TrackingError:
     if not (problem.waits and out.journal):
         return problem
     out.is_said_to_wait = True
-    if out.new and out.new.above and out.new.above.new is None:  # another process closes the run above
-        above, tags = out.new.above, out.new.tags
-        its_name = _names(above)[-1]
-        late.note(out.journal.path, out.key, its_name, tags.get("prefect.task_name") or tags["prefect.flow_name"])
+    _note_late(out, out.journal)
     waits = f"{count} {'run waits' if count == 1 else 'runs wait'} on this disk"
     text = f"{problem} {waits}: `flowml sync` sends what waits, and so does the next flow here."
     return TrackingError(text, uri=problem.uri, waits=True)
+
+
+def _note_late(out: Outgoing, mine: Journal) -> None:
+    """Note a run for the process that closes the one above, if that is another."""
+    if out.new and out.new.above and out.new.above.new is None:
+        tags = out.new.tags
+        owner = tags.get("prefect.task_name") or tags.get("prefect.flow_name", out.new.name)
+        late.note(mine.path, out.key, _names(out.new.above)[-1], owner)
+        if out.journal is None:  # it was sent at this very moment
+            late.forget(mine.path, out.key)
 
 
 def keep_figure(root: Outgoing, task: str, figure: Path, scratch: Scratch) -> None:
@@ -147,6 +154,8 @@ def forget_late(out: Outgoing) -> None:
 def done(out: Outgoing) -> None:
     """Take all of a run away: MLflow has it."""
     mine, out.journal, out.unsent = out.journal, None, []
+    if mine and out.is_late:
+        late.forget(mine.path, out.key)
     if mine:
         _quietly(partial(mine.done, out.key))
 
