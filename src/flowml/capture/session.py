@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -42,7 +42,7 @@ class Session:
     """
 
     __slots__ = (
-        *("_asking", "_error", "_held", "_is_root", "_is_watched", "_params", "_steps", "_verdict"),
+        *("_asking", "_error", "_is_root", "_is_watched", "_params", "_steps", "_verdict"),
         *("beside", "call", "deferred", "hidden", "lineage", "metrics"),
         *("rests", "returns_nothing", "run", "said", "span"),
     )
@@ -57,7 +57,6 @@ class Session:
         self.rests = self.returns_nothing = self._is_root = False
         self.deferred: tuple[Any] | None = None
         self._verdict: tuple[Verdict, list[records.Record]] | None = None  # with what tells of it
-        self._held: list[records.Record] | None = None
         self._steps = 0
         self._asking: list[BackgroundJob] = []
         self._error: BaseException | None = None
@@ -107,14 +106,14 @@ class Session:
                 entered.enter_context(store.autologging(self.call.track.autolog if self.call.track else False))
             yield
 
-    def put(self, new_records: list[records.Record]) -> None:
-        """Log records, and say in the user's log what is lost."""
+    def put(self, new_records: list[records.Record], *, into: list[records.Record] | None = None) -> None:
+        """Log records, or leave them to whoever closes the run, and say in the user's log what is lost."""
         new_records = self._params.take(new_records)
         told = [*new_records, *self.hidden.records()]
-        if self._held is None or any(isinstance(record, _MAY_FAIL) for record in told):
+        if into is None or any(isinstance(record, _MAY_FAIL) for record in told):
             self.run.put(told)
         else:
-            self._held += told
+            into += told
         for record in new_records:
             if isinstance(record, records.Metric):
                 self.metrics[record.key] = record.value
@@ -161,33 +160,34 @@ class Session:
             self.deferred = (value,)
         return self._error is None
 
-    def log_deferred(self) -> None:
+    def log_deferred(self, into: list[records.Record] | None = None) -> None:
         """Log what was left to be logged."""
         found, self.deferred = self.deferred, None
         if found:
-            self.log_outputs(*found)
+            self.log_outputs(*found, into=into)
 
     def complete(self) -> None:
         """Log what was left to be logged, and close the run if its verdict has come."""
-        self._held = [] if self.run.own is self.run else None  # both in one piece
+        held: list[records.Record] = []  # both in one piece, where it has a run of its own
         try:
-            self.log_deferred()
+            self.log_deferred(held if self.run.own is self.run else None)
         finally:
-            self.close()
+            self.close(held)
 
-    def close(self) -> None:
+    def close(self, held: Iterable[records.Record] = ()) -> None:
         """Close the run by the verdict that came while something was left to be logged."""
-        verdict, held = self._verdict, self._held or []
-        self._verdict = self._held = None
+        verdict, self._verdict = self._verdict, None
         with self.guard("close the run", raising=False):
             if verdict:
                 self._close_run(*verdict, held)
-            else:
+            elif held:
                 self.run.put(held)
 
-    def _close_run(self, verdict: Verdict, about: list[records.Record], held: Sequence[records.Record] = ()) -> None:
-        self.span.end(verdict, about)
-        self.run.close(verdict.status, verdict.ended, [*held, *about])
+    def _close_run(self, verdict: Verdict, about: list[records.Record], held: Iterable[records.Record] = ()) -> None:
+        try:
+            self.span.end(verdict, about)
+        finally:
+            self.run.close(verdict.status, verdict.ended, [*held, *about])
         self.lineage.end(verdict.status, verdict.ended, about)
 
     def returned(self, value: Any) -> None:
@@ -200,7 +200,7 @@ class Session:
         """Note the error in what the body returned, where the orchestrator sees one."""
         self._error = self.call.orchestrator.failure(value)
 
-    def log_outputs(self, value: Any) -> None:
+    def log_outputs(self, value: Any, *, into: list[records.Record] | None = None) -> None:
         """Log what the body returned."""
         if self._error is None and self._logs_outputs:
             with self.guard("log the outputs"):
@@ -209,7 +209,7 @@ class Session:
                 found = describe.outputs(
                     value, name, hint, given, models=wanted.models, model_params=wanted.model_params, hidden=self.hidden
                 )
-                self.put(self.run.new_of([*found, *self._about(found)]))
+                self.put(self.run.new_of([*found, *self._about(found)]), into=into)
                 self.span.gave(value)
                 self.lineage.gave(value, hint)
 

@@ -8,7 +8,7 @@ from flowml import records, settings
 from flowml.store.backend.mlflow_state import ELSEWHERE
 from flowml.store.flow_end.ending import EndedRun
 from flowml.store.flow_end.losses import Losses
-from flowml.store.journal import journal, late
+from flowml.store.journal import journal, late, on_disk
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +35,9 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
         runs_around_tasks=None,
         summarized=None,
         subscribers=(),
-        awaited=late.owners(settings.home_folder(), [info.run_id, tags.get(journal.TAG, info.run_id)]),
+        awaited=late.owners(
+            on_disk.folder_of(settings.home_folder()), [info.run_id, tags.get(journal.TAG, info.run_id)]
+        ),
     )
 
 

@@ -32,17 +32,17 @@ def forget(journal: Path, key: str) -> None:
         _place(journal, key).unlink(missing_ok=True)
 
 
-def owners(home: Path, above: Collection[str]) -> frozenset[str]:
-    """Return the names of the tasks and flows of which runs wait, right below one.
+def owners(folder: Path, above: Collection[str]) -> frozenset[str]:
+    """Return the names of the tasks and flows of which runs wait, right below some.
 
     Args:
-        home: The folder of the project's own files.
-        above: The names by which others may know the run: its key, and its id in MLflow.
+        folder: Where the journals are.
+        above: The names by which others may know these: their keys, and their ids in MLflow.
     """
     found = set[str]()
     with suppress(OSError):
-        for path in on_disk.folder_of(home).glob(f"*{on_disk.LATE}"):
-            with suppress(OSError, ValueError):  # sent at this moment
+        for path in folder.glob(f"*{on_disk.LATE}"):
+            with suppress(OSError, ValueError, TypeError):  # sent at this moment
                 of, owner = json.loads(path.read_text())
                 if of in above and path.with_name(path.name.partition(".")[0] + on_disk.SUFFIX).exists():
                     found.add(owner)

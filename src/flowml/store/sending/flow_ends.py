@@ -60,7 +60,8 @@ class FlowEnds:
                 runs_around_tasks=out.runs_around_tasks,
                 summarized=closing.summarized,
                 subscribers=out.subscribers,
-                awaited=journaled.awaited(out),
+                # One that sums up calls without runs cannot tell again.
+                awaited=frozenset() if closing.summarized else journaled.awaited(out),
             ),
         )
         if out.root is None:
@@ -84,7 +85,7 @@ class FlowEnds:
         is_first, out.is_ended = not out.is_ended, True
         ending.notify(is_closed=is_closed, is_first=is_first)
         if ending.awaited - journaled.awaited(out):  # they came meanwhile, and took it for open
-            self._to_tell.setdefault(out.created.result(0).info.run_id, [])
+            self._to_tell.setdefault(out.created.result(0).info.run_id, []).append(out)
 
     def _tell_below(self, out: Outgoing, ending: Ending, ended: int, *, is_late: bool) -> None:
         """Let a flow's run tell of what is below it; where it may have told before, what is otherwise now is of now."""
@@ -102,18 +103,18 @@ class FlowEnds:
         send(news, ended)
         send(changed, formats.now())
 
-    def is_told_again(self, out: Outgoing) -> bool:
-        """Note that a flow's run is to tell again, if it was closed without this one; its journal keeps it until then.
+    def sent(self, out: Outgoing) -> bool:
+        """Note that a run is sent, and that a flow's run is to tell again, if it was closed without this one.
 
-        Args:
-            out: A run that is sent.
+        Returns:
+            Whether the journal is to keep the run until then.
         """
-        journaled.forget_late(out)
         above = out.new.above if out.new and not out.has_given_way else out
-        run_id = creation.id_of(above) if above and (above is out or above.new is None) and out.is_late else None
-        if run_id:
-            self._to_tell.setdefault(run_id, []).append(out)
-        return bool(run_id)
+        if above and (above is out or above.new is None):
+            journaled.forget_late(out)
+            if out.is_late and (run_id := creation.id_of(above)):
+                self._to_tell.setdefault(run_id, []).append(out)
+        return any(out in outs for outs in self._to_tell.values())
 
     def tell_again(self, told: Callable[[Outgoing], object]) -> None:
         """Let closed runs of flows tell of what was sent after they were closed, and those above them.

@@ -95,7 +95,7 @@ class Sender:
             out.losses.put_off(out, str(out.late))
             raise LaterError(out.late)
         out.losses.arrived(out)
-        if not (is_done and self._flow_ends.is_told_again(out)):
+        if not (is_done and self._flow_ends.sent(out)):
             self._clear(out, is_done=is_done)
         return is_done
 

@@ -16,7 +16,7 @@ from typing import Any
 from flowml import records, settings
 from flowml.errors import TrackingError
 from flowml.secrets.uris import without_credentials
-from flowml.store.journal import late
+from flowml.store.journal import late, on_disk
 from flowml.store.journal.journal import Journal, JournalClosedError, current
 from flowml.store.journal.on_disk import JournalError
 from flowml.store.journal.scratch import Scratch
@@ -94,10 +94,11 @@ def waiting(out: Outgoing, problem: TrackingError, count: int) -> TrackingError:
         problem: Why it has not.
         count: How many runs wait.
     """
-    if not (problem.waits and out.journal):
+    mine = out.journal
+    if not (problem.waits and mine):
         return problem
+    _note_late(out, mine)
     out.is_said_to_wait = True
-    _note_late(out, out.journal)
     waits = f"{count} {'run waits' if count == 1 else 'runs wait'} on this disk"
     text = f"{problem} {waits}: `flowml sync` sends what waits, and so does the next flow here."
     return TrackingError(text, uri=problem.uri, waits=True)
@@ -109,7 +110,7 @@ def _note_late(out: Outgoing, mine: Journal) -> None:
         tags = out.new.tags
         owner = tags.get("prefect.task_name") or tags.get("prefect.flow_name", out.new.name)
         late.note(mine.path, out.key, _names(out.new.above)[-1], owner)
-        if out.journal is None:  # it was sent at this very moment
+        if out.closed and out.closing is None and not out.incoming:  # it was sent at this very moment
             late.forget(mine.path, out.key)
 
 
@@ -136,7 +137,8 @@ def to_be_closed(out: Outgoing) -> None:
 
 def awaited(out: Outgoing) -> frozenset[str]:
     """Return the names of those tasks and flows right below a run that other processes have left to their journals."""
-    return late.owners(settings.home_folder(), _names(out))
+    folder = out.journal.path.parent if out.journal else on_disk.folder_of(settings.home_folder())
+    return late.owners(folder, {*_names(out), *out.runs_around_tasks})
 
 
 def _names(out: Outgoing) -> list[str]:
@@ -154,8 +156,6 @@ def forget_late(out: Outgoing) -> None:
 def done(out: Outgoing) -> None:
     """Take all of a run away: MLflow has it."""
     mine, out.journal, out.unsent = out.journal, None, []
-    if mine and out.is_late:
-        late.forget(mine.path, out.key)
     if mine:
         _quietly(partial(mine.done, out.key))
 
