@@ -183,28 +183,3 @@ def test_attempts_that_were_killed(attempts: Attempts, late: Sequence[int], home
     parts = runs_of(attempts.client, "part")
     mine = [each for each in parts if parent_of(each) == run.info.run_id]
     assert sorted(each.data.metrics["attempt"] for each in mine) == [1, 2, 3]
-
-
-def test_an_attempt_at_a_task_that_comes_when_the_first_is_there(
-    mlflow_server: str, project: Path, prefect_server: None, request: pytest.FixtureRequest
-) -> None:
-    """A sync that brings the second attempt alone links it to the first, which MLflow has had from its process."""
-    environment = {
-        **os.environ,
-        "FLOWML_EXPERIMENT": request.node.name,
-        "FLOWML_HOME": str(project / "home"),
-        "FLOWML_MAX_DELAY": "1",
-        "FLOWML_TRACKING_URI": mlflow_server,
-        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
-    }
-    for command in (["tests.everywhere.late_retry"], ["flowml", "sync"]):
-        arguments = [sys.executable, "-m", *command]
-        ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, timeout=120)
-        assert ended.returncode == 0, ended.stderr
-    client = MlflowClient(mlflow_server)
-    experiment = client.get_experiment_by_name(request.node.name).experiment_id
-    found = client.search_runs([experiment], "tags.`flowml.kind` = 'task'")
-    first, second = sorted(found, key=lambda run: run.data.tags["flowml.attempt"])
-    assert first.data.tags["flowml.next_run_id"] == second.info.run_id
-    assert second.data.tags["flowml.previous_run_id"] == first.info.run_id

@@ -125,3 +125,17 @@ def test_a_sync_that_is_killed_before_the_flow_has_told(
     assert flows["whole"].data.metrics == {f"pooling.{key}": value for key, value in BELOW.items()}
     points = {key: len(client.get_metric_history(flows["pooling"].info.run_id, key)) for key in BELOW}
     assert points == dict.fromkeys(BELOW, 1)
+
+
+def test_an_attempt_at_a_task_that_comes_when_the_first_is_there(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """A sync that brings the second attempt alone links it to the first, which MLflow has had from its process."""
+    run(environment, "tests.everywhere.late_retry")
+    run(environment, "flowml", "sync")
+    client = MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name(request.node.name).experiment_id
+    found = client.search_runs([experiment], "tags.`flowml.kind` = 'task'")
+    first, second = sorted(found, key=lambda run: run.data.tags["flowml.attempt"])
+    assert first.data.tags["flowml.next_run_id"] == second.info.run_id
+    assert second.data.tags["flowml.previous_run_id"] == first.info.run_id

@@ -84,6 +84,9 @@ class FlowEnds:
         """
         is_first, out.is_ended = not out.is_ended, True
         ending.notify(is_closed=is_closed, is_first=is_first)
+
+    def look_again(self, out: Outgoing, ending: Ending) -> None:
+        """Let a closed run of a flow tell again, if something came between its telling and its end."""
         if ending.awaited - journaled.awaited(out):  # they came meanwhile, and took it for open
             self._to_tell.setdefault(out.created.result(0).info.run_id, []).append(out)
 
@@ -114,7 +117,7 @@ class FlowEnds:
             journaled.forget_late(out)
             if out.is_late and (run_id := creation.id_of(above)):
                 self._to_tell.setdefault(run_id, []).append(out)
-        return any(out in outs for outs in self._to_tell.values())
+        return any(out in outs for outs in list(self._to_tell.values()))  # other threads send, too
 
     def tell_again(self, told: Callable[[Outgoing], object]) -> None:
         """Let closed runs of flows tell of what was sent after they were closed, and those above them.

@@ -171,6 +171,8 @@ class Sender:
             self._flow_ends.closed(out, ending, is_closed=is_closed)
         if behind != "nothing":
             return False  # it is summed up again when all is there
+        if ending:
+            self._flow_ends.look_again(out, ending)
         out.closing, out.is_ending = None, False
         return True
 
