@@ -15,7 +15,7 @@ from tests.runs import flow_run, run_of
 
 import flowml
 from flowml import Artifact, faults, flow, records, task
-from flowml.capture import session
+from flowml.capture import session, tracing
 
 
 class Refusing(LinearRegression):
@@ -143,3 +143,25 @@ def test_a_fault_of_flowmls_is_named_as_that(
     )
     (text, *_) = json.loads(flow_run(client).data.tags["flowml.tracking_error"])
     assert text.startswith("could not log the outputs: a fault of flowml's own")
+
+
+def test_a_span_that_cannot_be_ended_takes_nothing_along(
+    client: MlflowClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the task returned is logged, and its run closed, where its span in the trace fails."""
+
+    def mistaken(*_: Any, **__: Any) -> None:
+        raise TypeError("unsupported operand")
+
+    @flow
+    def adding() -> int:
+        return read([1, 2])
+
+    monkeypatch.setattr(faults, "strict", False)
+    monkeypatch.setattr(tracing.CallSpan, "end", mistaken)
+    assert adding() == 2
+    ended = run_of(client, "read")
+    assert (ended.info.status, ended.data.tags["prefect.state"]) == ("FINISHED", "Completed")
+    assert ended.data.metrics == {"read": 2.0}
+    assert flow_run(client).data.metrics["adding"] == 2.0
+    assert all("could not close the run: a fault of flowml's own" in line for line in said(caplog))
