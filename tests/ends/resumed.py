@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import runtime, serve
 from prefect.flow_runs import suspend_flow_run
 
-from flowml import flow, task
+from flowml import Track, flow, task
 
 
 @task(persist_result=True)
@@ -35,5 +35,11 @@ def fails_first(folder: Path, attempts: int) -> None:
         raise ValueError(f"failed at attempt {count}")
 
 
+@flow(track=Track(children="failed"))
+def summed_up(folder: Path, attempts: int) -> None:
+    """Do the same with parts that have no runs."""
+    fails_first.fn(folder, attempts)
+
+
 if __name__ == "__main__":
-    serve(suspends.to_deployment("ends"), fails_first.to_deployment("ends"))
+    serve(*(each.to_deployment("ends") for each in (suspends, fails_first, summed_up)))

@@ -15,7 +15,7 @@ from flowml import flow
 from tests.ends.compare import differences
 from tests.ends.processes import child, flow_of, open_runs, start, state_of, until
 from tests.ends.test_ends import latest
-from tests.runs import parent_of, runs_of
+from tests.runs import all_runs, parent_of, runs_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -30,6 +30,11 @@ def files_of(client: MlflowClient, run_id: str, path: str | None = None) -> set[
     found = [each for each in client.list_artifacts(run_id, path) if each.path != "reproduce"]
     below = [files_of(client, run_id, each.path) for each in found if each.is_dir]
     return {each.path for each in found if not each.is_dir}.union(*below)
+
+
+def has_ended(client: MlflowClient, status: str) -> bool:
+    """Tell whether MLflow has a flow's run that ended so."""
+    return any(run.info.status == status and run.data.tags["flowml.kind"] == "flow" for run in all_runs(client))
 
 
 def errors_in(tags: Mapping[str, str]) -> dict[str, str]:
@@ -63,7 +68,8 @@ def check_two_failures(client: MlflowClient, folder: Path) -> None:
         "flowml.attempt_2.error_type": "ValueError",
     }
     run_id = run.info.run_id
-    assert files_of(client, run_id) == {"attempt_1/traceback.txt", "attempt_2/traceback.txt"}
+    drawn = {"flow/graph.md", "flow/graph.svg"}  # where it called something
+    assert files_of(client, run_id) - drawn == {"attempt_1/traceback.txt", "attempt_2/traceback.txt"}
     assert "ValueError: failed at attempt 1" in text_of(client, run_id, "attempt_1/traceback.txt", folder)
     assert "ValueError: failed at attempt 2" in text_of(client, run_id, "attempt_2/traceback.txt", folder)
 
@@ -97,6 +103,24 @@ def served(project: Path, environment: Mapping[str, str]) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("served")
+def test_a_flow_that_is_run_again_sums_up_the_calls_of_each_attempt(client: MlflowClient, project: Path) -> None:
+    """Of calls without runs its run tells of those that another process made before, too."""
+    flow_run = start("summed-up/ends", folder=str(project), attempts=2)
+    until((project / "attempt-1").exists, "the first attempt works", 90)
+    until(lambda: state_of(flow_run.id).name == "Failed", "Prefect says so")
+    until(lambda: has_ended(client, "FAILED"), "MLflow says so")
+    assert flow_of(client).data.metrics["part.count"] == 1.0
+    with get_client(sync_client=True) as prefect:
+        prefect.set_flow_run_state(flow_run.id, AwaitingRetry(), force=True)
+    until(lambda: state_of(flow_run.id).name == "Completed", "Prefect says it", 90)
+    until(lambda: has_ended(client, "FINISHED") and not open_runs(client), "MLflow says it", 20)
+    run = flow_of(client)
+    assert run.data.metrics["part.count"] == 2.0
+    assert {key for key in run.data.metrics if key.endswith(".min")} > {"part.attempt_1.min", "part.attempt_2.min"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("served")
 def test_a_flow_that_is_run_again_goes_on_in_its_run(client: MlflowClient, project: Path) -> None:
     """A failed flow run that is set back, twice, is the same run, with the errors of both failed attempts."""
     flow_run = start("fails-first/ends", folder=str(project), attempts=3)
@@ -104,11 +128,11 @@ def test_a_flow_that_is_run_again_goes_on_in_its_run(client: MlflowClient, proje
     for number, state in enumerate(again, start=1):
         until((project / f"attempt-{number}").exists, f"attempt {number} works", 90)
         until(lambda: state_of(flow_run.id).name == "Failed", "Prefect says so")
-        until(lambda: flow_of(client).info.status == "FAILED", "MLflow says so")
+        until(lambda: has_ended(client, "FAILED"), "MLflow says so")
         with get_client(sync_client=True) as prefect:
             prefect.set_flow_run_state(flow_run.id, state, force=True)
     until(lambda: state_of(flow_run.id).name == "Completed", "Prefect says it", 90)
-    until(lambda: not open_runs(client), "no run is open", 20)
+    until(lambda: has_ended(client, "FINISHED") and not open_runs(client), "MLflow says it", 20)
     assert differences(client, flow_run.id) == []
     check_two_failures(client, project)
     assert {parent_of(each) for each in runs_of(client, "part")} == {flow_of(client).info.run_id}

@@ -1,7 +1,8 @@
 """A flow whose tasks work in a process that cannot reach MLflow; `python -m tests.everywhere.late_worker`.
 
 With the argument `fails` the run of the one that there is then is created before, and the flow fails. With `half` the
-first of two reaches MLflow.
+first of two reaches MLflow, with `reached` both, and the flow ends
+when its input does. With `summed` they have no runs of their own.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import requests
 from prefect.task_runners import ProcessPoolTaskRunner
 
 import flowml
-from flowml import flow, task
+from flowml import Track, flow, task
 
-FAILS, HALF = "fails" in sys.argv, "half" in sys.argv
+FAILS, HALF, REACHED = "fails" in sys.argv, "half" in sys.argv, "reached" in sys.argv
+CHILDREN = Track(children="failed" if "summed" in sys.argv else "all")
 
 
 @task(task_run_name="cube-{number}")
@@ -24,7 +26,7 @@ def cube(number: int) -> dict[str, int]:
     """Work where there is no network, but for Prefect."""
     if FAILS:
         flowml.flush()
-    if number != 2 or not HALF:
+    if (number != 2 or not HALF) and not REACHED:
         refuse_here()
     return {"cube": number**3}
 
@@ -45,11 +47,15 @@ def refuse_here() -> None:
     requests.Session.send = refuse  # type: ignore[method-assign]
 
 
-@flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=1), track=CHILDREN)
 def pooling() -> None:
     """Have tasks in two processes."""
     here(3)
     cube.map([2] if FAILS else [2, 5]).wait()
+    if REACHED:
+        sys.stdout.write("all have ended\n")
+        sys.stdout.flush()
+        sys.stdin.read()
     if FAILS:
         raise ValueError
 

@@ -87,6 +87,31 @@ def test_a_metric_that_would_get_another_name(
     assert list(Path(environment["FLOWML_HOME"]).rglob("*.late")) == []
 
 
+@pytest.mark.parametrize("half", [[], ["half"]], ids=["all", "half"])
+def test_calls_without_runs_that_came_late(
+    half: list[str], mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """A flow that sums up its calls does so again when a sync brings more, and the one above, too; each counts once."""
+    client = MlflowClient(mlflow_server)
+    run(environment, "tests.everywhere.late_worker", "summed", *half)
+    before = flows_of(client, request.node.name)
+    assert before["pooling"].data.metrics.get("cube.count") == (1.0 if half else None)
+    assert before["pooling"].data.metrics["here.count"] == 1.0
+    run(environment, "flowml", "sync")
+    after = flows_of(client, request.node.name)
+    pooling, whole = after["pooling"], after["whole"]
+    expected = {"count": 2.0, "failed": 0.0, "min": 8.0, "mean": 66.5, "max": 125.0}
+    for key, value in expected.items():
+        assert pooling.data.metrics[f"cube.{key}"] == whole.data.metrics[f"pooling.cube.{key}"] == value
+    assert pooling.data.metrics["here.count"] == 1.0
+    assert [key for key in pooling.data.tags if key.startswith("flowml.children.")] == []
+    table = Path(client.download_artifacts(pooling.info.run_id, "children/cube.csv")).read_text()
+    assert [row.split(",")[0] for row in table.splitlines()] == ["run", "cube-2", "cube-5"]
+    assert "cube" in pooling.data.tags["mlflow.note.content"]
+    assert run(environment, "flowml", "sync").startswith("No journal waits.")
+    assert flows_of(client, request.node.name)["pooling"].data.metrics == pooling.data.metrics
+
+
 @pytest.mark.slow
 def test_a_task_that_was_taken_for_lost(
     mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
@@ -125,6 +150,37 @@ def test_a_sync_that_is_killed_before_the_flow_has_told(
     assert flows["whole"].data.metrics == {f"pooling.{key}": value for key, value in BELOW.items()}
     points = {key: len(client.get_metric_history(flows["pooling"].info.run_id, key)) for key in BELOW}
     assert points == dict.fromkeys(BELOW, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_flow_that_is_killed_while_it_sums_up(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """Wherever it is killed once all its calls have ended, the next sync sums up those of its pool, too."""
+    client = MlflowClient(mlflow_server)
+    command = [sys.executable, "-m", "tests.everywhere.late_worker", "summed", "reached"]
+    wrong: dict[int, object] = {}
+    for count in [*range(10), *range(10, 60, 5)]:
+        experiment = f"{request.node.name}-{count}"
+        with Proxy(mlflow_server) as proxy:
+            mine = {**environment, "FLOWML_TRACKING_URI": proxy.address, "FLOWML_EXPERIMENT": experiment}
+            pipe = subprocess.PIPE
+            with subprocess.Popen(command, env=mine, stdin=pipe, stdout=pipe, text=True) as running:
+                assert running.stdout
+                assert running.stdin
+                while "all have ended" not in running.stdout.readline():
+                    pass
+                proxy.do_at(len(proxy.requests) + 1 + count, running.kill)
+                running.stdin.close()
+            run({**environment, "FLOWML_EXPERIMENT": experiment}, "flowml", "sync", "--to", mlflow_server)
+        found = flows_of(client, experiment)["pooling"].data.metrics
+        if found.get("cube.count") != 2.0:
+            wrong[count] = found
+        if running.returncode == 0:
+            break
+    assert running.returncode == 0
+    assert wrong == {}
 
 
 def test_an_attempt_at_a_task_that_comes_when_the_first_is_there(

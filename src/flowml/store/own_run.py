@@ -210,10 +210,10 @@ class JoinedRun:
         if used:
             self.put([records.Tag(f"{usage.TAG}.{uuid4().hex[:12]}", used.as_text())])
 
-    def sum_up(self, child: SummarizedCall) -> None:
-        """Note a child without a run for the process that will close this one."""
+    def sum_up(self, child: SummarizedCall) -> Outgoing:
+        """Note a child without a run for the process that will close this one; return what that is sent with."""
         self._leave_to_parent()
-        notes_below(self.connection.uri, self.out, os.getpid()).add(child, writer_of(self.connection).put)
+        return notes_below(self.connection.uri, self.out, os.getpid()).add(child, writer_of(self.connection).put)
 
     def is_open(self) -> bool:
         """Ask MLflow whether it was closed meanwhile."""
@@ -308,13 +308,13 @@ class OwnRun(JoinedRun):
             above, children=self.children, tag=self._tag if above.run else None, key=self.out.key
         )
 
-    def sum_up(self, child: SummarizedCall) -> None:
+    def sum_up(self, child: SummarizedCall) -> Outgoing:
         """Count a child without a run; a forked process notes it for the one that has the run."""
         if self.call_summary is None or is_elsewhere(self):
-            super().sum_up(child)
-        else:
-            journaled.note(self.out, "child", dataclasses.asdict(child))
-            self.call_summary.add(child)
+            return super().sum_up(child)
+        journaled.note(self.out, "child", dataclasses.asdict(child))
+        self.call_summary.add(child)
+        return self.out
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:
         """Close the run; those that the user's code left open are ended with the outermost."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 from flowml import formats, records
+from flowml.errors import TrackingError
 from flowml.locks import RLock
 from flowml.storable import clean
 from flowml.store.by_hand import fluent
@@ -16,6 +17,7 @@ from flowml.store.flow_end.child_runs import INPUTS
 from flowml.store.flow_end.summary import SummarizedCall
 from flowml.store.own_run import JoinedRun, OwnRun, is_elsewhere
 from flowml.store.sending.writer import writer_of
+from flowml.store.waiting import journaled
 
 _INPUTS = 5  # so many are noted, for thousands of children have few kinds of them
 
@@ -34,6 +36,7 @@ class SummarizedRun:
         self._found: list[records.Record] = []
         self._run: OwnRun | None = None
         self._summed_up: tuple[records.Status, int, Iterable[records.Record]] | None = None  # how it ended
+        self._noted = under.out  # what it is summed up with
         self.on_opened: Callable[[OwnRun], None] | None = None  # told when it gets a run
         self._lock = RLock()  # carried threads may ask at the same time
         self.stack = Stack()
@@ -107,7 +110,7 @@ class SummarizedRun:
         if self._run is None and (status in {"FINISHED", None} or self.under.children == "none"):
             self.under.use(self.logged.spent.usage())
             if status:
-                self.under.sum_up(self._child(status, ended))
+                self._noted = self.under.sum_up(self._child(status, ended))
                 self._summed_up = status, ended, about
             return
         self._close_own(status, ended, about)
@@ -129,7 +132,7 @@ class SummarizedRun:
         identity = self._identity
         inputs = identity.tags.get(INPUTS, "").split(",")[:_INPUTS]
         owner, name = clean(identity.owner), clean(identity.name)
-        return SummarizedCall(owner, name, status, seconds, params, metrics, identity.tag[1], inputs)
+        return SummarizedCall(owner, name, status, seconds, params, metrics, identity.tag[1], inputs, identity.attempt)
 
     def tell(self, new_records: Iterable[records.Record]) -> None:
         """Log what became known of this very call, if it got a run."""
@@ -139,7 +142,11 @@ class SummarizedRun:
     def settle(self) -> None:
         """Leave the waiting to the run above; where that is another process's, get a run if its end was earlier."""
         if self.is_outermost:
-            writer_of(self.under.connection).flush(delay=self.under.out.delay)
+            writer = writer_of(self.under.connection)
+            try:
+                writer.flush(delay=self.under.out.delay)
+            except TrackingError as problem:
+                raise journaled.waiting(self._noted, problem, writer.count_waiting()) from None
             late, self._summed_up = self._summed_up, None
             if late and not self.under.is_open():
                 self._close_own(*late)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import records, settings
 from flowml.store.backend.mlflow_state import ELSEWHERE
 from flowml.store.flow_end.ending import EndedRun
 from flowml.store.flow_end.losses import Losses
+from flowml.store.flow_end.summary import CALLS, CallSummary, SummarizedCall, from_json, noted_in
 from flowml.store.journal import journal, late, on_disk
 
 if TYPE_CHECKING:
@@ -16,13 +20,11 @@ if TYPE_CHECKING:
 
 
 def ended(client: MlflowClient, run: Run) -> EndedRun | None:
-    """Return what is known by now of the end of a flow's run; None of one that is open, or of another run.
-
-    One that sums up calls without runs tells what it told: nobody has their numbers any more.
-    """
+    """Return what is known by now of the end of a flow's run; None of one that is open, or of another run."""
     info, tags = run.info, run.data.tags
-    if tags.get("flowml.kind") != "flow" or info.status == "RUNNING" or client.list_artifacts(info.run_id, "children"):
+    if tags.get("flowml.kind") != "flow" or info.status == "RUNNING":
         return None
+    summarized = CallSummary(calls) if (calls := summarized_on(client, run)) else None
     root = tags.get("flowml.root_run_id", info.run_id)
     return EndedRun(
         info=records.CurrentRun(info.run_id, info.experiment_id, root, None),
@@ -33,12 +35,26 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
         losses=Losses(is_elsewhere=True),
         own_metrics=(),  # nobody knows them by now
         runs_around_tasks=None,
-        summarized=None,
+        summarized=summarized,
+        told_again=tuple(summarized.records()) if summarized else (),
         subscribers=(),
         awaited=late.owners(
             on_disk.folder_of(settings.home_folder()), [info.run_id, tags.get(journal.TAG, info.run_id)]
         ),
     )
+
+
+def summarized_on(client: MlflowClient, run: Run) -> list[SummarizedCall]:
+    """Return the calls that a run has summed up, and those that other processes noted on it."""
+    noted = [call for calls in noted_in(run.data.tags).values() for call in calls]
+    folder = CALLS.rpartition("/")[0]
+    if CALLS not in {file.path for file in client.list_artifacts(run.info.run_id, folder)}:
+        return noted
+    with tempfile.TemporaryDirectory() as scratch:
+        text = Path(client.download_artifacts(run.info.run_id, CALLS, scratch)).read_text("utf-8")
+    with suppress(ValueError):  # a file of the user's own
+        return [*from_json(text), *noted]
+    return noted
 
 
 def above(run: Run) -> str | None:

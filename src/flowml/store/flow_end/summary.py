@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from flowml import records
 from flowml.locks import RLock
 from flowml.storable import file_name, legal_key
+
+CALLS = "children/calls.json"
+"""The file of a flow's run with all calls that it sums up, from which it is summed up again when more come."""
+
+NOTED = "flowml.children."
+"""Begins the tags of a run in which other processes note calls for it to sum up."""
 
 _MANY = 100  # values of which percentiles say more than the others
 
@@ -29,30 +36,43 @@ class SummarizedCall:
     metrics: dict[str, float]
     id: str = ""
     inputs: Sequence[str] = ()
+    attempt: int = 1
 
 
 class CallSummary:
-    """The children of one run that are summed up on it."""
+    """The children of one run that are summed up on it.
 
-    def __init__(self) -> None:
-        self._children: defaultdict[str, list[SummarizedCall]] = defaultdict(list)
-        self.noted: set[str] = set()  # where other processes noted those that are counted
+    Args:
+        calls: Those that are known already.
+    """
+
+    def __init__(self, calls: Iterable[SummarizedCall] = ()) -> None:
+        self._calls: dict[object, SummarizedCall] = {}
         self._lock = RLock()
+        for call in calls:
+            self.add(call)
 
     def add(self, child: SummarizedCall) -> None:
-        """Count a child."""
+        """Count a child, once: the same may be told by its process, by a tag and by a journal."""
         with self._lock:
-            self._children[child.owner].append(child)
+            self._calls[_key(child) if child.id else len(self._calls)] = child
+
+    def has(self, child: SummarizedCall) -> bool:
+        """Tell whether a child is counted."""
+        return _key(child) in self._calls or (not child.id and child in self.children())
 
     def children(self) -> list[SummarizedCall]:
         """Return all children."""
         with self._lock:
-            return [child for children in self._children.values() for child in children]
+            return list(self._calls.values())
 
     def records(self) -> Iterator[records.Record]:
-        """Sum up: how many, how long, their metrics, and a table with a row for each."""
-        with self._lock:
-            kept = {owner: list(children) for owner, children in self._children.items()}
+        """Sum up: how many, how long, their metrics, a table with a row for each, and all as JSON."""
+        kept: defaultdict[str, list[SummarizedCall]] = defaultdict(list)
+        for child in self.children():
+            kept[child.owner].append(child)
+        if kept:
+            yield records.Text(CALLS, as_json(self.children()))
         for called, children in kept.items():
             owner = legal_key(called)
             yield records.Metric(f"{owner}.count", float(len(children)))
@@ -65,6 +85,36 @@ class CallSummary:
             for name, values in found.items():
                 yield from summary(name, values)
             yield records.Text(f"children/{file_name(called)}.csv", _table(children))
+
+
+def _key(child: SummarizedCall) -> tuple[str, int]:
+    return child.id, child.attempt
+
+
+def as_json(calls: Iterable[SummarizedCall]) -> str:
+    """Write calls, one on a line."""
+    return "[\n" + ",\n".join(json.dumps(asdict(call)) for call in calls) + "\n]\n"
+
+
+def from_json(text: str) -> list[SummarizedCall]:
+    """Read what `as_json` has written.
+
+    Raises:
+        ValueError: If that is not what it is.
+    """
+    try:
+        return [SummarizedCall(**fields) for fields in json.loads(text)]
+    except TypeError as error:
+        raise ValueError(text[:100]) from error
+
+
+def noted_in(tags: Mapping[str, str]) -> dict[str, list[SummarizedCall]]:
+    """Return what other processes noted in the tags of a run, by tag."""
+    return {
+        key: [SummarizedCall(**json.loads(row)) for row in text.splitlines()]
+        for key, text in tags.items()
+        if key.startswith(NOTED)
+    }
 
 
 def name_above(owner: str, key: str, keys: Container[str]) -> str:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from flowml import mlflow_limits, records
 from flowml.locks import RLock
 from flowml.secrets.uris import without_credentials
-from flowml.store.flow_end.summary import CallSummary, SummarizedCall
+from flowml.store.flow_end import again
+from flowml.store.flow_end.summary import NOTED, CallSummary, SummarizedCall, noted_in
 from flowml.store.waiting.queue import Created, Outgoing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-_NOTED = "flowml.children."  # begins the tags in which other processes note children
 
 
 class ChildNotes:
@@ -35,15 +34,16 @@ class ChildNotes:
         self._lock = RLock()
         self._key, self._text = "", ""
 
-    def add(self, child: SummarizedCall, put: Callable[[Outgoing, Iterable[records.Record]], None]) -> None:
-        """Note a child."""
+    def add(self, child: SummarizedCall, put: Callable[[Outgoing, Iterable[records.Record]], None]) -> Outgoing:
+        """Note a child; return what that is sent with."""
         row = _row(child)
         with self._lock:
             if not self._key or len(self._text) + len(row) >= mlflow_limits.TAG:
-                self._key, self._text = f"{_NOTED}{uuid.uuid4().hex}", row
+                self._key, self._text = f"{NOTED}{uuid.uuid4().hex}", row
             else:
                 self._text += f"\n{row}"
             put(self._out, [records.Tag(self._key, self._text)])
+        return self._out
 
 
 def notes_below(uri: str, out: Outgoing, pid: int) -> ChildNotes:
@@ -62,15 +62,26 @@ def _notes_below(uri: str, run: records.CurrentRun | str, pid: int) -> ChildNote
     return ChildNotes(out)
 
 
-def add_noted(client: MlflowClient, run_id: str, call_summary: CallSummary) -> None:
-    """Count the children that other processes noted, and take their notes away."""
-    notes = {key: text for key, text in client.get_run(run_id).data.tags.items() if key.startswith(_NOTED)}
-    for key in notes.keys() - call_summary.noted:  # counted first: the answer to taking one away may be lost
-        for row in notes[key].splitlines():
-            call_summary.add(SummarizedCall(**json.loads(row)))
-        call_summary.noted.add(key)
-    for key in notes:
-        client.delete_tag(run_id, key)
+def count(client: MlflowClient, out: Outgoing, call_summary: CallSummary) -> None:
+    """Count the children that other processes noted on a run, or summed up where it was theirs before."""
+    for call in again.summarized_on(client, client.get_run(out.created.result(0).info.run_id)):
+        if not call_summary.has(call):
+            call_summary.add(call)
+
+
+def take_away(client: MlflowClient, run_id: str, call_summary: CallSummary) -> bool:
+    """Take the notes away of what is counted, once MLflow has the summary.
+
+    Returns:
+        Whether that is all of them.
+    """
+    is_all = True
+    for key, calls in noted_in(client.get_run(run_id).data.tags).items():
+        if all(call_summary.has(call) for call in calls):
+            client.delete_tag(run_id, key)
+        else:
+            is_all = False
+    return is_all
 
 
 def _row(child: SummarizedCall) -> str:

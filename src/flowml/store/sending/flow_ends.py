@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flowml import formats
 from flowml.store.flow_end import again, orphans
 from flowml.store.flow_end.ending import EndedRun, Ending
-from flowml.store.sending import batches, creation
+from flowml.store.sending import batches, child_notes, creation
 from flowml.store.sending.steps import LaterError, Steps, StoreGoneError
 from flowml.store.waiting import journaled
 from flowml.store.waiting.queue import Closing, Created, Outgoing, open_here
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from flowml.store.backend.connection import Connection
+    from flowml.store.flow_end.summary import CallSummary
 
 
 class FlowEnds:
@@ -60,8 +61,7 @@ class FlowEnds:
                 runs_around_tasks=out.runs_around_tasks,
                 summarized=closing.summarized,
                 subscribers=out.subscribers,
-                # One that sums up calls without runs cannot tell again.
-                awaited=frozenset() if closing.summarized else journaled.awaited(out),
+                awaited=journaled.awaited(out),
             ),
         )
         if out.root is None:
@@ -89,6 +89,16 @@ class FlowEnds:
         """Let a closed run of a flow tell again, if something came between its telling and its end."""
         if ending.awaited - journaled.awaited(out):  # they came meanwhile, and took it for open
             self._to_tell.setdefault(out.created.result(0).info.run_id, []).append(out)
+
+    def take_notes_away(self, out: Outgoing, call_summary: CallSummary) -> None:
+        """Take away what others noted on a closed run; it tells again where more came after it was summed up."""
+        run_id = out.created.result(0).info.run_id
+
+        def work() -> None:
+            if not child_notes.take_away(self._client, run_id, call_summary):
+                self._to_tell.setdefault(run_id, []).append(out)
+
+        self._steps.do(out, work)
 
     def _tell_below(self, out: Outgoing, ending: Ending, ended: int, *, is_late: bool) -> None:
         """Let a flow's run tell of what is below it; where it may have told before, what is otherwise now is of now."""
@@ -151,6 +161,8 @@ class FlowEnds:
         if ended := again.ended(self._client, run):
             out.created.set_result(Created(run, ended.info))
             self._tell_below(out, Ending(self._client, ended), ended.ended, is_late=True)
+            if ended.summarized and not out.late:
+                self.take_notes_away(out, ended.summarized)
         if out.late:
             raise LaterError(out.late)
         if above := again.above(run):

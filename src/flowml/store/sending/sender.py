@@ -126,7 +126,7 @@ class Sender:
         if out.is_restored:
             self._steps.do(out, partial(self._give_way, out), is_vital=True)
         if out.closing and out.closing.call_summary:
-            self._steps.do(out, partial(child_notes.add_noted, client, run_id, out.closing.call_summary), is_vital=True)
+            self._steps.do(out, partial(child_notes.count, client, out, out.closing.call_summary), is_vital=True)
             self._enqueue(out, out.closing.call_summary.records(), at=out.closing.ended)
             out.closing = dataclasses.replace(out.closing, call_summary=None, summarized=out.closing.call_summary)
         closing = out.closing
@@ -167,6 +167,8 @@ class Sender:
                 out, partial(dag_run.tell_end, self._client, out.created.result(0).info.run_id, out.new.tags)
             )
         out.closed = True
+        if closing.summarized:
+            self._flow_ends.take_notes_away(out, closing.summarized)
         if ending:
             self._flow_ends.closed(out, ending, is_closed=is_closed)
         if behind != "nothing":
