@@ -1,4 +1,7 @@
-"""One attempt at a flow run, by `python -m tests.everywhere.attempted ID`; `KILLED` names those that are killed."""
+"""One attempt at a flow run, by `python -m tests.everywhere.attempted ID`; `KILLED` names those that are killed.
+
+`CHILDREN` says which of the calls below it have runs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.flow_runs import suspend_flow_run
 
-from flowml import flow, task
+from flowml import Track, flow, task
+
+TRACK = Track(children=os.environ.get("CHILDREN", "all"))  # type: ignore[arg-type]
 
 
 @task(persist_result=True)
@@ -22,7 +27,7 @@ def part(attempt: int) -> dict[str, int]:
     return {"attempt": attempt}
 
 
-@flow
+@flow(track=TRACK)
 def third_time(numbers: int) -> dict[str, int]:
     """Fail until the third attempt."""
     attempt = runtime.flow_run.run_count
@@ -34,7 +39,7 @@ def third_time(numbers: int) -> dict[str, int]:
     return {"last": attempt}
 
 
-@flow(persist_result=True)
+@flow(persist_result=True, track=TRACK)
 def suspends() -> dict[str, int]:
     """Go on in another process."""
     part(1)

@@ -251,7 +251,7 @@ def _expect_callers(store: Store, runs: list[Run], tree: Tree) -> None:
 
 def _of_callers(run: Run) -> dict[str, float]:
     """Return a caller's metrics; what tells probes apart may be the argument, or what they log of it by hand."""
-    return {re.sub(r"^probe\.inside ", "probe.number ", key): value for key, value in _metrics(run).items()}
+    return {re.sub(r"\bprobe\.(by_hand|inside) ", "probe.number ", key): value for key, value in _metrics(run).items()}
 
 
 def _is_below(run: Run, above: Run) -> bool:

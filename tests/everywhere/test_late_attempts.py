@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import AwaitingRetry, Pending
 
+from flowml.options import Children
 from tests.conformance.proxy import Fault, Proxy
 from tests.ends.compare import differences
 from tests.ends.test_reruns import errors_in, files_of
@@ -59,16 +60,16 @@ class Attempts:
     experiment: str
     client: MlflowClient
 
-    def start(self, *late: int, killed: Sequence[int] = (), home: str = "home-{}") -> None:
+    def start(self, *late: int, killed: Sequence[int] = (), home: str = "home-{}", children: Children = "all") -> None:
         """Run the three; MLflow is gone during some of them, and some are killed."""
-        killing = "".join(map(str, killed))
+        told = {"KILLED": "".join(map(str, killed)), "CHILDREN": children}
         with get_client(sync_client=True) as prefect:
             made = prefect.create_flow_run(third_time, parameters={"numbers": 3}, state=Pending())
             for attempt in (1, 2, 3):
                 if attempt in late:
                     self.proxy.fail_from(1, Fault("refuse"))
                 command = ["tests.everywhere.attempted", str(made.id)]
-                ended = self.run(home.format(attempt), *command, KILLED=killing)
+                ended = self.run(home.format(attempt), *command, **told)
                 assert ended.returncode == (-signal.SIGKILL if attempt in killed else 0), ended.stderr
                 self.proxy.heal()
                 if attempt < 3:
@@ -132,8 +133,11 @@ def test_attempts_that_are_late(attempts: Attempts, late: Sequence[int]) -> None
     assert [metrics[key] for key in ("last", "part.attempt.mean", "part.attempt.max")] == [3, 2, 3]
 
 
+@pytest.mark.parametrize("children", ["all", pytest.param("failed", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("late", [[1], slow([2]), slow([1, 2]), slow([2, 1])], ids=str)
-def test_a_process_of_a_suspended_flow_that_is_late(attempts: Attempts, late: Sequence[int]) -> None:
+def test_a_process_of_a_suspended_flow_that_is_late(
+    attempts: Attempts, late: Sequence[int], children: Children
+) -> None:
     """A flow that was suspended, and went on in another process, ends as that one did, whichever is sent first."""
     with get_client(sync_client=True) as prefect:
         deployment = prefect.create_deployment(prefect.create_flow(suspends), name="late")  # others cannot be suspended
@@ -141,7 +145,7 @@ def test_a_process_of_a_suspended_flow_that_is_late(attempts: Attempts, late: Se
         for number in (1, 2):
             if number in late:
                 attempts.proxy.fail_from(1, Fault("refuse"))
-            ended = attempts.run(f"home-{number}", "tests.everywhere.attempted", str(made.id))
+            ended = attempts.run(f"home-{number}", "tests.everywhere.attempted", str(made.id), CHILDREN=children)
             assert ended.returncode == 0, ended.stderr
             attempts.proxy.heal()
             if number == 1:
@@ -153,6 +157,27 @@ def test_a_process_of_a_suspended_flow_that_is_late(attempts: Attempts, late: Se
     assert [key for key in run.data.tags if key.startswith("flowml.closed")] == []
     metrics = run.data.metrics
     assert [metrics[key] for key in ("last", "part.attempt.max")] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "late, killed",
+    [
+        ([1], []),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ([[2], []], [[3, 1, 2], []], [[], [1]], [[1], [2]])),
+    ],
+    ids=str,
+)
+def test_attempts_whose_calls_are_summed_up(attempts: Attempts, late: Sequence[int], killed: Sequence[int]) -> None:
+    """The run sums up the calls of each attempt, which have no runs, once, in whatever order they are sent."""
+    attempts.start(*late, killed=killed, children="failed")
+    attempts.sync(*(f"home-{number}" for number in dict.fromkeys([*late, *killed])))
+    run = attempts.flow()
+    assert (run.info.status, run.data.metrics["last"]) == ("FINISHED", 3)
+    assert [run.data.metrics[f"part.{key}"] for key in ("count", "attempt.min", "attempt.mean", "attempt.max")] == [
+        *(3, 1, 2, 3)
+    ]
+    table = attempts.client.download_artifacts(run.info.run_id, "children/part.csv", str(attempts.folder))
+    assert sorted(line.split(",")[3] for line in Path(table).read_text().splitlines()[1:]) == ["1", "2", "3"]
 
 
 @pytest.mark.slow

@@ -117,6 +117,7 @@ class SummarizedRun:
 
     def _close_own(self, status: records.Status | None, ended: int, about: Iterable[records.Record]) -> None:
         run = self._open()
+        self._noted = run.out
         run.use(self.logged.spent.usage())
         by_hand = [records.ByHand(self.logged.params, self.logged.own_params)] if self.logged else []
         run.put([*self._found, *by_hand])

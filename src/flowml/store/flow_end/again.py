@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import records, settings
 from flowml.store.backend.mlflow_state import ELSEWHERE
+from flowml.store.flow_end import child_runs
 from flowml.store.flow_end.ending import EndedRun
 from flowml.store.flow_end.losses import Losses
-from flowml.store.flow_end.summary import CALLS, CallSummary, SummarizedCall, from_json, noted_in
+from flowml.store.flow_end.summary import (
+    FOLDER,
+    CallSummary,
+    SummarizedCall,
+    file_of,
+    from_file,
+    is_file_of_calls,
+    noted_in,
+)
 from flowml.store.journal import journal, late, on_disk
 
 if TYPE_CHECKING:
@@ -24,7 +34,7 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
     info, tags = run.info, run.data.tags
     if tags.get("flowml.kind") != "flow" or info.status == "RUNNING":
         return None
-    summarized = CallSummary(calls) if (calls := summarized_on(client, run)) else None
+    summarized, summary_again = _summarized(client, run)
     root = tags.get("flowml.root_run_id", info.run_id)
     return EndedRun(
         info=records.CurrentRun(info.run_id, info.experiment_id, root, None),
@@ -33,10 +43,10 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
         status=info.status,
         ended=info.end_time,
         losses=Losses(is_elsewhere=True),
-        own_metrics=(),  # nobody knows them by now
+        own_metrics={each.key for each in summary_again if isinstance(each, records.Metric)},  # of more nobody knows
         runs_around_tasks=None,
         summarized=summarized,
-        told_again=tuple(summarized.records()) if summarized else (),
+        summary_again=summary_again,
         subscribers=(),
         awaited=late.owners(
             on_disk.folder_of(settings.home_folder()), [info.run_id, tags.get(journal.TAG, info.run_id)]
@@ -44,17 +54,37 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
     )
 
 
-def summarized_on(client: MlflowClient, run: Run) -> list[SummarizedCall]:
-    """Return the calls that a run has summed up, and those that other processes noted on it."""
-    noted = [call for calls in noted_in(run.data.tags).values() for call in calls]
-    folder = CALLS.rpartition("/")[0]
-    if CALLS not in {file.path for file in client.list_artifacts(run.info.run_id, folder)}:
-        return noted
-    with tempfile.TemporaryDirectory() as scratch:
-        text = Path(client.download_artifacts(run.info.run_id, CALLS, scratch)).read_text("utf-8")
-    with suppress(ValueError):  # a file of the user's own
-        return [*from_json(text), *noted]
-    return noted
+def _summarized(client: MlflowClient, run: Run) -> tuple[CallSummary | None, Sequence[records.Record]]:
+    """Return the calls without runs, and their summary, if it is another than the run has."""
+    told = calls_in_files(client, run.info.run_id)
+    if told is None:
+        return None, ()
+    summarized = CallSummary(told)
+    new = [call for calls in noted_in(run.data.tags).values() for call in calls if not summarized.has(call)]
+    for call in new:
+        summarized.add(call)
+    if not summarized.children():
+        return None, ()
+    # One that ended after its flow has got a run of its own.
+    has_run = {(each.id, each.attempt) for each in child_runs.read(client, run.info.run_id, run.info.experiment_id)}
+    without = CallSummary(call for call in summarized.children() if call.key not in has_run)
+    found, had = list(without.records()), run.data.metrics
+    is_other = any(isinstance(each, records.Metric) and had.get(each.key) != each.value for each in found)
+    if new:
+        key = hashlib.sha256(repr(new).encode()).hexdigest()[:32]  # the same, where it is written again
+        found = [file_of(new, key), *found]
+    return summarized, found if is_other or new else ()
+
+
+def calls_in_files(client: MlflowClient, run_id: str) -> list[SummarizedCall] | None:
+    """Return the calls that a run has summed up, from its files; None where it has a summary without such a file."""
+    there = [file.path for file in client.list_artifacts(run_id, FOLDER)]
+    files = [path for path in there if is_file_of_calls(path)]
+    if there and not files:
+        return None
+    with tempfile.TemporaryDirectory(prefix="flowml-") as scratch:
+        texts = [Path(client.download_artifacts(run_id, path, scratch)).read_text("utf-8", "replace") for path in files]
+    return [call for text in texts for call in from_file(text)]
 
 
 def above(run: Run) -> str | None:

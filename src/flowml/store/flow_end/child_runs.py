@@ -194,6 +194,7 @@ def summed_up(call_summary: CallSummary | None) -> list[ChildRun]:
             seconds=child.seconds,
             metrics=child.metrics,
             inputs=tuple(child.inputs),
+            attempt=child.attempt,
         )
         for child in children
     ]

@@ -48,7 +48,7 @@ class EndedRun:
         summarized: The calls below it that have no run.
         subscribers: Who is notified of its end, beside those who want to know of all.
         awaited: The names of tasks and flows below it of which runs are to come: their metrics wait for all of them.
-        told_again: The summary of its calls without runs, where more of them came later.
+        summary_again: The summary of its calls without runs, where it is another than the run has.
     """
 
     info: records.CurrentRun
@@ -62,7 +62,7 @@ class EndedRun:
     summarized: CallSummary | None
     subscribers: Sequence[Subscriber]
     awaited: frozenset[str] = frozenset()
-    told_again: Sequence[records.Record] = ()
+    summary_again: Sequence[records.Record] = ()
 
 
 class Ending:
@@ -179,7 +179,7 @@ class Ending:
         ]
         if self._used and not self.awaited:
             found += self._used.records(without=self._ended.own_metrics)
-        return [*found, *(records.Tag(key, value) for key, value in tags.items()), *self._ended.told_again]
+        return [*found, *(records.Tag(key, value) for key, value in tags.items()), *self._ended.summary_again]
 
     def changed(self) -> tuple[list[records.Record], list[records.Record]]:
         """Return of the results what the run has not got yet, and what it has otherwise: it told of them before."""

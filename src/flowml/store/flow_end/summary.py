@@ -15,8 +15,8 @@ from flowml import records
 from flowml.locks import RLock
 from flowml.storable import file_name, legal_key
 
-CALLS = "children/calls.json"
-"""The file of a flow's run with all calls that it sums up, from which it is summed up again when more come."""
+FOLDER = "children"
+"""The folder of a flow's run with what it tells of the calls that it sums up."""
 
 NOTED = "flowml.children."
 """Begins the tags of a run in which other processes note calls for it to sum up."""
@@ -38,6 +38,11 @@ class SummarizedCall:
     inputs: Sequence[str] = ()
     attempt: int = 1
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """What no other call has."""
+        return self.id, self.attempt
+
 
 class CallSummary:
     """The children of one run that are summed up on it.
@@ -47,19 +52,19 @@ class CallSummary:
     """
 
     def __init__(self, calls: Iterable[SummarizedCall] = ()) -> None:
-        self._calls: dict[object, SummarizedCall] = {}
+        self._calls: dict[tuple[str, int], SummarizedCall] = {}
         self._lock = RLock()
         for call in calls:
             self.add(call)
 
     def add(self, child: SummarizedCall) -> None:
-        """Count a child, once: the same may be told by its process, by a tag and by a journal."""
+        """Count a child; where it is told again, by its process, a tag or a journal, the last word counts."""
         with self._lock:
-            self._calls[_key(child) if child.id else len(self._calls)] = child
+            self._calls[child.key] = child
 
     def has(self, child: SummarizedCall) -> bool:
         """Tell whether a child is counted."""
-        return _key(child) in self._calls or (not child.id and child in self.children())
+        return child.key in self._calls
 
     def children(self) -> list[SummarizedCall]:
         """Return all children."""
@@ -67,12 +72,10 @@ class CallSummary:
             return list(self._calls.values())
 
     def records(self) -> Iterator[records.Record]:
-        """Sum up: how many, how long, their metrics, a table with a row for each, and all as JSON."""
+        """Sum up: how many, how long, their metrics, and a table with a row for each."""
         kept: defaultdict[str, list[SummarizedCall]] = defaultdict(list)
         for child in self.children():
             kept[child.owner].append(child)
-        if kept:
-            yield records.Text(CALLS, as_json(self.children()))
         for called, children in kept.items():
             owner = legal_key(called)
             yield records.Metric(f"{owner}.count", float(len(children)))
@@ -84,34 +87,37 @@ class CallSummary:
                     found[name_above(owner, key, child.metrics)].append(value)
             for name, values in found.items():
                 yield from summary(name, values)
-            yield records.Text(f"children/{file_name(called)}.csv", _table(children))
+            yield records.Text(f"{FOLDER}/{file_name(called)}.csv", _table(children))
 
 
-def _key(child: SummarizedCall) -> tuple[str, int]:
-    return child.id, child.attempt
+def file_of(calls: Sequence[SummarizedCall], key: str) -> records.Text:
+    """Return a file with calls, one on a line, from which they are summed up again when more of them come.
 
-
-def as_json(calls: Iterable[SummarizedCall]) -> str:
-    """Write calls, one on a line."""
-    return "[\n" + ",\n".join(json.dumps(asdict(call)) for call in calls) + "\n]\n"
-
-
-def from_json(text: str) -> list[SummarizedCall]:
-    """Read what `as_json` has written.
-
-    Raises:
-        ValueError: If that is not what it is.
+    Args:
+        calls: The calls.
+        key: Names whoever writes it: processes that do not know of each other replace nothing of the other's.
     """
+    text = "[\n" + ",\n".join(json.dumps(asdict(call)) for call in calls) + "\n]\n"
+    return records.Text(f"{FOLDER}/calls.{key}.json", text)
+
+
+def is_file_of_calls(path: str) -> bool:
+    """Tell whether a file of a run is one that `file_of` has made."""
+    return path.startswith(f"{FOLDER}/calls.") and path.endswith(".json")
+
+
+def from_file(text: str) -> list[SummarizedCall]:
+    """Return the calls that a file holds; none of one that is something else."""
     try:
         return [SummarizedCall(**fields) for fields in json.loads(text)]
-    except TypeError as error:
-        raise ValueError(text[:100]) from error
+    except (TypeError, ValueError):
+        return []
 
 
 def noted_in(tags: Mapping[str, str]) -> dict[str, list[SummarizedCall]]:
-    """Return what other processes noted in the tags of a run, by tag."""
+    """Return what other processes noted in the tags of a run, by tag; what cannot be read is left out."""
     return {
-        key: [SummarizedCall(**json.loads(row)) for row in text.splitlines()]
+        key: [call for row in text.splitlines() for call in from_file(f"[{row}]")]
         for key, text in tags.items()
         if key.startswith(NOTED)
     }

@@ -62,26 +62,38 @@ def _notes_below(uri: str, run: records.CurrentRun | str, pid: int) -> ChildNote
     return ChildNotes(out)
 
 
-def count(client: MlflowClient, out: Outgoing, call_summary: CallSummary) -> None:
-    """Count the children that other processes noted on a run, or summed up where it was theirs before."""
-    for call in again.summarized_on(client, client.get_run(out.created.result(0).info.run_id)):
-        if not call_summary.has(call):
+def count(client: MlflowClient, run_id: str, call_summary: CallSummary) -> None:
+    """Count the children that other processes noted."""
+    for calls in noted_in(client.get_run(run_id).data.tags).values():
+        for call in calls:
             call_summary.add(call)
 
 
-def take_away(client: MlflowClient, run_id: str, call_summary: CallSummary) -> bool:
-    """Take the notes away of what is counted, once MLflow has the summary.
+def take_away(client: MlflowClient, run_id: str, call_summary: CallSummary, *, is_shared: bool) -> bool:
+    """Take the notes away that the run's files hold, too.
+
+    Args:
+        client: MLflow's client.
+        run_id: The run.
+        call_summary: What was summed up of it.
+        is_shared: Whether another process may have summed up calls of it, too.
 
     Returns:
-        Whether that is all of them.
+        Whether the run tells of more than was summed up.
     """
-    is_all = True
-    for key, calls in noted_in(client.get_run(run_id).data.tags).items():
-        if all(call_summary.has(call) for call in calls):
-            client.delete_tag(run_id, key)
-        else:
-            is_all = False
-    return is_all
+    from mlflow.exceptions import MlflowException
+
+    noted = noted_in(client.get_run(run_id).data.tags)
+    told = again.calls_in_files(client, run_id) or [] if noted or is_shared else []
+    in_files = {call.key for call in told}
+    for tag, calls in noted.items():
+        if in_files.issuperset(call.key for call in calls):
+            try:
+                client.delete_tag(run_id, tag)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # another was quicker
+                    raise
+    return any(not call_summary.has(call) for calls in (told, *noted.values()) for call in calls)
 
 
 def _row(child: SummarizedCall) -> str:

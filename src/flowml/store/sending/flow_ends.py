@@ -59,7 +59,7 @@ class FlowEnds:
                 losses=out.losses,
                 own_metrics=out.own_metrics,
                 runs_around_tasks=out.runs_around_tasks,
-                summarized=closing.summarized,
+                summarized=out.summed_up,
                 subscribers=out.subscribers,
                 awaited=journaled.awaited(out),
             ),
@@ -91,12 +91,20 @@ class FlowEnds:
             self._to_tell.setdefault(out.created.result(0).info.run_id, []).append(out)
 
     def take_notes_away(self, out: Outgoing, call_summary: CallSummary) -> None:
-        """Take away what others noted on a closed run; it tells again where more came after it was summed up."""
+        """Take away what others noted on a run that is summed up; it tells again where that is not all there is.
+
+        Raises:
+            LaterError: If it may be done later.
+            StoreGoneError: If nothing can be sent now.
+        """
         run_id = out.created.result(0).info.run_id
+        is_shared = out.is_restored or not out.new or bool(out.new.reopens)
 
         def work() -> None:
-            if not child_notes.take_away(self._client, run_id, call_summary):
+            is_more = child_notes.take_away(self._client, run_id, call_summary, is_shared=is_shared)
+            if is_more or out.is_restored:  # what was sent before, and is sent again, may have the same time
                 self._to_tell.setdefault(run_id, []).append(out)
+            out.summed_up = None
 
         self._steps.do(out, work)
 
@@ -146,13 +154,15 @@ class FlowEnds:
             try:
                 self._steps.do(flow, job, is_vital=True, is_of_files=True)
             except LaterError as error:
-                left[run_id], problem = outs, error
+                left.setdefault(run_id, []).extend(outs)
+                problem = error
                 continue
             for other in above:
                 self._to_tell.setdefault(other, []).extend(outs)
             for out in outs if not above else ():
                 told(out)
-        self._to_tell |= left
+        for run_id, outs in left.items():
+            self._to_tell.setdefault(run_id, []).extend(outs)
         if problem:
             raise problem
 

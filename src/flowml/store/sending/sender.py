@@ -16,6 +16,7 @@ from flowml.store.backend import sql_tables
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
 from flowml.store.flow_end import cached
+from flowml.store.flow_end.summary import file_of
 from flowml.store.sending import batches, child_notes, creation
 from flowml.store.sending.flow_ends import FlowEnds
 from flowml.store.sending.steps import LaterError, Steps, StoreGoneError
@@ -83,6 +84,8 @@ class Sender:
         out.late = None
         try:
             is_done = self._send(out)
+            if is_done and out.summed_up:
+                self._flow_ends.take_notes_away(out, out.summed_up)
         except StoreGoneError:
             raise
         except LaterError as later:
@@ -125,10 +128,7 @@ class Sender:
         info, run_id = created.info, created.info.run_id
         if out.is_restored:
             self._steps.do(out, partial(self._give_way, out), is_vital=True)
-        if out.closing and out.closing.call_summary:
-            self._steps.do(out, partial(child_notes.count, client, out, out.closing.call_summary), is_vital=True)
-            self._enqueue(out, out.closing.call_summary.records(), at=out.closing.ended)
-            out.closing = dataclasses.replace(out.closing, call_summary=None, summarized=out.closing.call_summary)
+        self._sum_up(out)
         closing = out.closing
         is_over = closing is not None or out.closed or out.is_restored
         self._steps.do(out, partial(batches.send_batch, client, run_id, out, with_params=is_over))
@@ -143,6 +143,20 @@ class Sender:
             out.since = time.monotonic()
             return out.closed or not (out.params or out.spans)
         return self._close(out, closing)
+
+    def _sum_up(self, out: Outgoing) -> None:
+        """Sum up the calls that have no run, once; also those of a run whose process was killed, or left it."""
+        calls = out.closing.call_summary if out.closing else out.children if out.is_restored else None
+        if calls is None or out.new is None:
+            return
+        count = partial(child_notes.count, self._client, out.created.result(0).info.run_id, calls)
+        self._steps.do(out, count, is_vital=True)
+        at = out.closing.ended if out.closing else out.new.started
+        if found := calls.children():
+            self._enqueue(out, [file_of(found, out.key), *calls.records()], at=at)
+        out.children, out.summed_up = None, calls
+        if out.closing:
+            out.closing = dataclasses.replace(out.closing, call_summary=None)
 
     def _send_links(self, out: Outgoing, info: records.CurrentRun, *, is_over: bool) -> None:
         """Send what leads from a run to what else there is of it, and the other way."""
@@ -167,8 +181,6 @@ class Sender:
                 out, partial(dag_run.tell_end, self._client, out.created.result(0).info.run_id, out.new.tags)
             )
         out.closed = True
-        if closing.summarized:
-            self._flow_ends.take_notes_away(out, closing.summarized)
         if ending:
             self._flow_ends.closed(out, ending, is_closed=is_closed)
         if behind != "nothing":
@@ -186,9 +198,9 @@ class Sender:
             out.note(problem)
 
     def _give_way(self, out: Outgoing) -> None:
-        closing = out.closing
-        if creation.give_way(self._client, out) and closing and closing.call_summary:
-            self._enqueue(out, closing.call_summary.records(), at=closing.ended)
+        if creation.give_way(self._client, out) and out.children:
+            calls, out.children = out.children.children(), None
+            self._enqueue(out, [file_of(calls, out.key)], at=0)  # the run tells of them with the later one's
 
     def _tell_losses(self, out: Outgoing) -> None:
         """Tag the run with what was lost of it and below it, if that is not what its tag says."""

@@ -113,14 +113,12 @@ class Closing:
         ended: When, in milliseconds since 1970.
         rolls_up: Whether it carries its children's metrics.
         call_summary: The children that have no runs, until their summary is among what is to be sent.
-        summarized: The same afterwards.
     """
 
     status: records.Status
     ended: int
     rolls_up: bool
     call_summary: CallSummary | None = None
-    summarized: CallSummary | None = None
 
 
 @dataclass(eq=False)
@@ -212,7 +210,10 @@ class Outgoing:
     was_tried: bool = False  # whether its creation was tried, and nobody knows whether it came to be
     has_given_way: bool = False  # whether it is of an attempt at a flow run that another has followed
     is_said_to_wait: bool = False  # whether the user was told that something of an outermost run waits
-    children: CallSummary | None = None  # those without runs, of one that was read from a journal
+    children: CallSummary | None = (
+        None  # those without runs, of one that was read from a journal; until it is summed up
+    )
+    summed_up: CallSummary | None = None  # those without runs, whose summary is sent
     own_delay: Delay = field(default_factory=Delay)  # of an outermost run
     _losses: Losses = field(init=False, repr=False)
 
