@@ -184,7 +184,6 @@ def test_a_prefect_that_lets_nobody_in_says_so(
     assert remedy in line
 
 
-@pytest.mark.slow
 def test_runs_are_read_with_a_login(servers: Servers, tmp_path: Path) -> None:
     """`flowml runs` lists them, and says what to do where it is not let in."""
     said(program("listed"), tmp_path, environment(servers, tmp_path, **BASIC))

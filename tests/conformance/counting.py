@@ -39,7 +39,7 @@ def count(number: int) -> None:
         note(**me, what="metric", key="count", step=step, value=number + step / 10)
     flowml.log_params(twice=number * 2)
     note(**me, what="param", key="twice", value=str(number * 2))
-    path = Path(runtime.task_run.name + ".txt")
+    path = Path(f"{runtime.task_run.name}-{os.environ['FAULTS_CASE']}.txt")  # others may work in the same folder
     path.write_text(f"{number} " * 50)
     flowml.log(number_file=path)
     note(**me, what="file", path=path.name, size=path.stat().st_size)

@@ -101,11 +101,10 @@ def test_down_ends_the_foreground_too(place: Project) -> None:
     assert nothing_is_left(place, said)
 
 
-def test_a_server_that_does_not_start_is_named(place: Project) -> None:
-    """It ends with 1, shows the end of the log, and stops the other."""
+def test_a_database_that_does_not_answer_is_named(place: Project) -> None:
+    """It ends with 2, says so without the password, and starts nothing."""
     refused = place.flowml("up", "--prefect-db", "postgresql://nobody:hunter2@127.0.0.1:1/none")
-    assert refused.returncode == 1
-    assert "The prefect server" in refused.stderr
-    assert "has died. The end of" in refused.stderr
+    assert refused.returncode == 2
+    assert "Prefect's database at 127.0.0.1:1 does not answer" in refused.stderr
     assert "hunter2" not in refused.stderr
     assert place.processes() == []

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from configparser import ConfigParser
 from functools import cached_property
+from http import HTTPStatus
 from importlib.metadata import entry_points
 from itertools import islice
 from pathlib import Path
@@ -133,7 +134,8 @@ class Server:
             return dict(answer)
         said = (answer.get("message") if is_mlflows else None) or " ".join(response.text.split())[:200]
         msg = f"it answered with status {response.status_code}: {said}"
-        raise RequestRefusedError(msg, answer.get("error_code") if is_mlflows else None)
+        of_login = "UNAUTHENTICATED" if response.status_code == HTTPStatus.UNAUTHORIZED else None
+        raise RequestRefusedError(msg, (answer.get("error_code") if is_mlflows else None) or of_login)
 
     @cached_property
     def _session(self) -> requests.Session:
