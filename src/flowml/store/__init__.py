@@ -9,6 +9,7 @@ from flowml.store.backend.in_force import stay_offline
 from flowml.store.by_hand.autolog import autologging
 from flowml.store.flow_end.child_runs import RANKS_LOST
 from flowml.store.flow_end.orphans import STOPPING, End
+from flowml.store.journal.background import send_what_was_left
 from flowml.store.models.identity import note_reused
 from flowml.store.models.registry import ABOUT
 from flowml.store.opening import close_left_open, join, open_run
@@ -54,6 +55,7 @@ __all__ = [
     "rank_ended",
     "reaching",
     "sampled",
+    "send_what_was_left",
     "stay_offline",
     "told_to_children",
     "unsent",
