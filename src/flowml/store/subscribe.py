@@ -11,7 +11,7 @@ from functools import partial
 from flowml import records
 from flowml.secrets.uris import without_credentials
 from flowml.store.backend import embedded, urls
-from flowml.store.backend.connection import ui_of
+from flowml.store.backend.connection import Connection, ui_of
 from flowml.store.backend.notifications import Notification
 from flowml.store.own_run import OwnRun
 from flowml.store.runs import Run
@@ -39,16 +39,11 @@ def watch_run(run: Run, opened: Opened | None, ended: Ended | None = None) -> No
 
 def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
     store = run.store  # not the run: it would hold what waits for it, and that the run, in a cycle
-
-    def with_page(info: records.CurrentRun) -> records.CurrentRun:
-        connection = store.reached
-        return dataclasses.replace(info, url=connection.page_of(info.experiment_id, info.run_id))
-
     if opened:
 
         def tell_opened(created: Future[Created]) -> None:
             if not created.exception(0):
-                opened(with_page(created.result(0).info))
+                opened(_with_page(store.reached, created.result(0).info))
 
         run.out.created.add_done_callback(tell_opened)
     if ended:
@@ -56,9 +51,13 @@ def _watch(run: OwnRun, opened: Opened | None, ended: Ended | None) -> None:
         def tell_ended(notification: Notification) -> None:
             summary = notification.summary
             if summary and summary.run:
-                ended(dataclasses.replace(summary, run=with_page(summary.run)))
+                ended(dataclasses.replace(summary, run=_with_page(store.reached, summary.run)))
 
         run.out.subscribers.append(tell_ended)
+
+
+def _with_page(connection: Connection, info: records.CurrentRun) -> records.CurrentRun:
+    return dataclasses.replace(info, url=connection.page_of(info.experiment_id, info.run_id))
 
 
 def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
@@ -71,7 +70,7 @@ def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
 
     def tell_created(created: Future[Created]) -> None:
         if not created.exception(0):
-            tell(store.reached.caller(created.result(0).info, children))
+            tell(store.reached.caller(_with_page(store.reached, created.result(0).info), children))
 
     target.out.created.add_done_callback(tell_created)
 
