@@ -134,8 +134,11 @@ class Server:
             return dict(answer)
         said = (answer.get("message") if is_mlflows else None) or " ".join(response.text.split())[:200]
         msg = f"it answered with status {response.status_code}: {said}"
-        of_login = "UNAUTHENTICATED" if response.status_code == HTTPStatus.UNAUTHORIZED else None
-        raise RequestRefusedError(msg, (answer.get("error_code") if is_mlflows else None) or of_login)
+        code = answer.get("error_code") if is_mlflows else None
+        asks_for_login = is_mlflows or "WWW-Authenticate" in response.headers  # else it is some page
+        if response.status_code == HTTPStatus.UNAUTHORIZED and asks_for_login:
+            code = code or "UNAUTHENTICATED"
+        raise RequestRefusedError(msg, code)
 
     @cached_property
     def _session(self) -> requests.Session:
