@@ -11,11 +11,12 @@ import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Crashed
 
+from flowml.capture.engine.hooks import close_tracked_runs
 from tests.ends.compare import differences
 from tests.ends.processes import ROOT, child, flow_of, open_runs, start, state_of, until
-from tests.ends.served import NAME
+from tests.ends.served import NAME, works_until_stopped
 from tests.ends.test_ends import latest
 from tests.runs import all_runs
 
@@ -93,6 +94,27 @@ def test_cancelling_kills_the_runs(
     until(lambda: state_of(flow_run.id).name == "Cancelled", "Prefect says so", 60)
     assert flow_of(client).info.status == "KILLED"
     assert flow_of(client).data.tags["prefect.state"] == "Cancelled"
+
+
+def test_a_runner_with_an_unusable_setting_closes_the_runs(
+    client: MlflowClient,
+    project: Path,
+    environment: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What only the sending of the rest needs keeps no run open; the log names the setting."""
+    dying = "import os, flowml\n@flowml.flow\ndef dying():\n    flowml.flush()\n    os._exit(9)\ndying()"
+    with child("-c", dying, log=project / "log", environment=environment) as process:
+        process.wait(60)
+    with get_client(sync_client=True) as prefect:
+        prefect.set_flow_run_state(latest("dying"), Crashed(), force=True)
+        flow_run = prefect.read_flow_run(latest("dying"))
+    monkeypatch.setenv("FLOWML_JOURNAL_LIMIT", "much")
+    close_tracked_runs(works_until_stopped, flow_run, flow_run.state)
+    assert flow_of(client).info.status == "FAILED"
+    assert "could not send what the flow run left" in caplog.text
+    assert "journal_limit" in caplog.text.lower()
 
 
 @pytest.mark.parametrize("how", ["served", "worked"])

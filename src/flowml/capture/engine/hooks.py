@@ -1,6 +1,6 @@
 """What Prefect's runner does for a flow run whose process it ended, or found dead.
 
-It closes the runs that are open, and has sent what that process left on this disk.
+It closes the runs that are open, and sends what that process left on this disk.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _KINDS = ("on_cancellation_hooks", "on_crashed_hooks")
 def close_tracked_runs(flow: prefect.Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Close the flow's run and those below it that their process left open; a Prefect hook."""
     log = flow_run_logger(flow_run, flow)
-    settings.reload()
     with Guard("close what the flow run left open", log, raising=False):
         _close(flow, flow_run, state)
     with Guard("send what the flow run left", log, raising=False):
+        settings.reload()
         store.send_what_was_left()
 
 
@@ -39,6 +39,7 @@ def _close(flow: prefect.Flow[..., Any], flow_run: FlowRun, state: State[Any]) -
     ended = round(state.timestamp.timestamp() * 1000)
     store.close_left_open(caller, store.End(status, name, ended, "by Prefect's runner, which ended its process"))
     if caller.lineage:
+        settings.reload()
         lineage.ended_elsewhere(caller.lineage, flow.name, status, ended, f"{name}: {state.message or status}")
 
 
