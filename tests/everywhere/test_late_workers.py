@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -189,6 +190,43 @@ def test_a_flow_that_is_killed_while_it_sums_up(
             break
     assert running.returncode == 0
     assert wrong == {}
+
+
+@pytest.mark.slow
+def test_a_sync_that_is_killed_keeps_all_calls_without_runs(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """However often it is killed, the flow's run keeps the calls of its pool, to be summed up with what comes later."""
+    client = MlflowClient(mlflow_server)
+    with Proxy(mlflow_server) as proxy:
+        mine = {**environment, "FLOWML_TRACKING_URI": proxy.address}
+        command = [sys.executable, "-m", "tests.everywhere.late_worker", "summed", "reached"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=mine, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as running:
+            assert running.stdout
+            assert running.stdin
+            while "all have ended" not in running.stdout.readline():
+                pass
+            proxy.do_at(len(proxy.requests) + 1, partial(os.killpg, running.pid, signal.SIGKILL))
+            running.stdin.close()
+        for count in range(2, 150, 4):
+            command = [sys.executable, "-m", "flowml", "sync"]
+            with subprocess.Popen(command, env=mine, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as syncing:
+                proxy.do_at(len(proxy.requests) + count, syncing.kill)
+            if syncing.returncode == 0:
+                break
+        assert syncing.returncode == 0
+    pooling = flows_of(client, request.node.name)["pooling"]
+    files = [each.path for each in client.list_artifacts(pooling.info.run_id, "children")]
+    kept = [
+        call["name"]
+        for path in files
+        if path.endswith(".json")
+        for call in json.loads(Path(client.download_artifacts(pooling.info.run_id, path)).read_text())
+    ]
+    assert {"cube-2", "cube-5"} <= set(kept)
+    assert (pooling.data.metrics["here.count"], pooling.data.metrics["cube.count"]) == (1.0, 2.0)
+    assert [key for key in pooling.data.tags if key.startswith("flowml.children.")] == []
 
 
 def test_an_attempt_at_a_task_that_comes_when_the_first_is_there(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,8 +70,7 @@ def _summarized(client: MlflowClient, run: Run) -> tuple[CallSummary | None, Seq
     found, had = list(without.records()), run.data.metrics
     is_other = any(isinstance(each, records.Metric) and had.get(each.key) != each.value for each in found)
     if new:
-        key = hashlib.sha256(repr(new).encode()).hexdigest()[:32]  # the same, where it is written again
-        found = [file_of(new, key), *found]
+        found.append(file_of(new))
     return summarized, found if is_other or new else ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -90,15 +91,14 @@ class CallSummary:
             yield records.Text(f"{FOLDER}/{file_name(called)}.csv", _table(children))
 
 
-def file_of(calls: Sequence[SummarizedCall], key: str) -> records.Text:
+def file_of(calls: Sequence[SummarizedCall]) -> records.Text:
     """Return a file with calls, one on a line, from which they are summed up again when more of them come.
 
-    Args:
-        calls: The calls.
-        key: Names whoever writes it: processes that do not know of each other replace nothing of the other's.
+    It is named by what it holds, so that it replaces none that holds something else: several processes may write
+    such files of one run, and one may know less when it writes again after an interruption.
     """
     text = "[\n" + ",\n".join(json.dumps(asdict(call)) for call in calls) + "\n]\n"
-    return records.Text(f"{FOLDER}/calls.{key}.json", text)
+    return records.Text(f"{FOLDER}/calls.{hashlib.sha256(text.encode()).hexdigest()[:32]}.json", text)
 
 
 def is_file_of_calls(path: str) -> bool:

@@ -83,9 +83,11 @@ def take_away(client: MlflowClient, run_id: str, call_summary: CallSummary, *, i
     """
     from mlflow.exceptions import MlflowException
 
-    noted = noted_in(client.get_run(run_id).data.tags)
-    told = again.calls_in_files(client, run_id) or [] if noted or is_shared else []
+    if not (is_shared or noted_in(client.get_run(run_id).data.tags)):
+        return False
+    told = again.calls_in_files(client, run_id) or []
     in_files = {call.key for call in told}
+    noted = noted_in(client.get_run(run_id).data.tags)  # read late: a process that is at work may add to one
     for tag, calls in noted.items():
         if in_files.issuperset(call.key for call in calls):
             try:

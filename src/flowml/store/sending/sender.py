@@ -153,7 +153,7 @@ class Sender:
         self._steps.do(out, count, is_vital=True)
         at = out.closing.ended if out.closing else out.new.started
         if found := calls.children():
-            self._enqueue(out, [file_of(found, out.key), *calls.records()], at=at)
+            self._enqueue(out, [file_of(found), *calls.records()], at=at)
         out.children, out.summed_up = None, calls
         if out.closing:
             out.closing = dataclasses.replace(out.closing, call_summary=None)
@@ -199,8 +199,8 @@ class Sender:
 
     def _give_way(self, out: Outgoing) -> None:
         if creation.give_way(self._client, out) and out.children:
-            calls, out.children = out.children.children(), None
-            self._enqueue(out, [file_of(calls, out.key)], at=0)  # the run tells of them with the later one's
+            self._enqueue(out, [file_of(out.children.children())], at=0)  # the run tells of them with the later one's
+            out.children = None
 
     def _tell_losses(self, out: Outgoing) -> None:
         """Tag the run with what was lost of it and below it, if that is not what its tag says."""

@@ -210,9 +210,7 @@ class Outgoing:
     was_tried: bool = False  # whether its creation was tried, and nobody knows whether it came to be
     has_given_way: bool = False  # whether it is of an attempt at a flow run that another has followed
     is_said_to_wait: bool = False  # whether the user was told that something of an outermost run waits
-    children: CallSummary | None = (
-        None  # those without runs, of one that was read from a journal; until it is summed up
-    )
+    children: CallSummary | None = None  # those without runs, of one that was read from a journal, until summed up
     summed_up: CallSummary | None = None  # those without runs, whose summary is sent
     own_delay: Delay = field(default_factory=Delay)  # of an outermost run
     _losses: Losses = field(init=False, repr=False)
