@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 from tests.runs import flow_run, run_of
 
 import flowml
-from flowml import Artifact, faults, flow, records, task
+from flowml import Artifact, faults, flow, task
 from flowml.capture import session, tracing
 
 
@@ -122,13 +122,15 @@ def test_the_next_flow_run_tells_anew(client: MlflowClient, caplog: pytest.LogCa
     assert ["is gone" in line for line in said(caplog)] == [True, True]
 
 
+def mistaken(*_: Any, **__: Any) -> Any:
+    """Stand for a mistake of flowml's."""
+    raise TypeError("unsupported operand")
+
+
 def test_a_fault_of_flowmls_is_named_as_that(
     client: MlflowClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mistake of flowml's in the task's thread is a line that says so, and stands on the flow's run."""
-
-    def mistaken(*_: Any, **__: Any) -> list[records.Record]:
-        raise TypeError("unsupported operand")
 
     @flow
     def adding() -> int:
@@ -149,9 +151,6 @@ def test_a_span_that_cannot_be_ended_takes_nothing_along(
     client: MlflowClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the task returned is logged, and its run closed, where its span in the trace fails."""
-
-    def mistaken(*_: Any, **__: Any) -> None:
-        raise TypeError("unsupported operand")
 
     @flow
     def adding() -> int:

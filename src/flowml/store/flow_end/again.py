@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowml import records, settings
 from flowml.store.backend.mlflow_state import ELSEWHERE
@@ -33,7 +33,7 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
     info, tags = run.info, run.data.tags
     if tags.get("flowml.kind") != "flow" or info.status == "RUNNING":
         return None
-    summarized, summary_again = _summarized(client, run)
+    summarized = _summarized(client, run)
     root = tags.get("flowml.root_run_id", info.run_id)
     return EndedRun(
         info=records.CurrentRun(info.run_id, info.experiment_id, root, None),
@@ -42,10 +42,12 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
         status=info.status,
         ended=info.end_time,
         losses=Losses(is_elsewhere=True),
-        own_metrics={each.key for each in summary_again if isinstance(each, records.Metric)},  # of more nobody knows
+        own_metrics={
+            each.key for each in summarized.summary if isinstance(each, records.Metric)
+        },  # of more nobody knows
         runs_around_tasks=None,
-        summarized=summarized,
-        summary_again=summary_again,
+        summarized=summarized.calls,
+        summary_again=summarized.summary if summarized.is_news else (),
         subscribers=(),
         awaited=late.owners(
             on_disk.folder_of(settings.home_folder()), [info.run_id, tags.get(journal.TAG, info.run_id)]
@@ -53,25 +55,39 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
     )
 
 
-def _summarized(client: MlflowClient, run: Run) -> tuple[CallSummary | None, Sequence[records.Record]]:
-    """Return the calls without runs, and their summary, if it is another than the run has."""
+class _Summarized(NamedTuple):
+    """The calls without runs of a flow's run, and their summary.
+
+    Attributes:
+        calls: The calls; None where there are none, or nobody knows them.
+        summary: What sums them up, and a file with those that no file has.
+        is_news: Whether the run has another one.
+    """
+
+    calls: CallSummary | None = None
+    summary: Sequence[records.Record] = ()
+    is_news: bool = False
+
+
+def _summarized(client: MlflowClient, run: Run) -> _Summarized:
     told = calls_in_files(client, run.info.run_id)
     if told is None:
-        return None, ()
+        return _Summarized()
     summarized = CallSummary(told)
     new = [call for calls in noted_in(run.data.tags).values() for call in calls if not summarized.has(call)]
     for call in new:
         summarized.add(call)
     if not summarized.children():
-        return None, ()
-    # One that ended after its flow has got a run of its own.
-    has_run = {(each.id, each.attempt) for each in child_runs.read(client, run.info.run_id, run.info.experiment_id)}
+        return _Summarized()
+    below = child_runs.read(client, run.info.run_id, run.info.experiment_id)
+    below += child_runs.read_apart(client, run.data.tags)
+    has_run = {(each.id, each.attempt) for each in below}  # such as one that ended after its flow
     without = CallSummary(call for call in summarized.children() if call.key not in has_run)
     found, had = list(without.records()), run.data.metrics
     is_other = any(isinstance(each, records.Metric) and had.get(each.key) != each.value for each in found)
     if new:
         found.append(file_of(new))
-    return summarized, found if is_other or new else ()
+    return _Summarized(summarized, found, is_other or bool(new))
 
 
 def calls_in_files(client: MlflowClient, run_id: str) -> list[SummarizedCall] | None:

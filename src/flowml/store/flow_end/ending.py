@@ -102,7 +102,9 @@ class Ending:
         for child in self._all:
             for text in child.losses:
                 self._ended.losses.add(f"{child.name}: {text}")
+        has_run = {(child.id, child.attempt) for child in (*self._all, *apart)}
         summed_up = child_runs.summed_up(self._ended.summarized)
+        summed_up = [child for child in summed_up if (child.id, child.attempt) not in has_run]
         children = child_runs.last_attempts([*self._all, *apart, *summed_up])
         self._labels = rollup.labels([*self._all, *apart])
         used = [child.used for child in (*self._all, *apart)]  # of each attempt: it was paid for
