@@ -364,6 +364,30 @@ def test_a_forked_child_leaves_its_parents_journal_alone(project: Path) -> None:
     assert runs()["root"].data.metrics == {"own": 5.0, "after": 6.0}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_what_forked_children_log_arrives_though_nobody_has_their_run(project: Path) -> None:
+    """Children that are forked before MLflow has the run leave journals of their own, in whichever way they end."""
+    program = (
+        "writer_of(connect()).rest()\nroot = open_run(owner('root', 'flow'), track=Track(), parent=None)\n"
+        "ends = {'exited': lambda: sys.exit(0), 'left': lambda: os._exit(0), 'killed': die}\n"
+        "for name, end in ends.items():\n"
+        "    if not os.fork():\n"
+        "        root.put([records.Metric(name, 1.0), records.Text(f'{name}.txt', name)])\n"
+        "        end()\n"
+        "    os.wait()\n"
+        "die()"
+    )
+    killed(program, project, FLOWML_TIMEOUT="0.5")
+    assert recover(journals(project)).problems == []
+    run = runs()["root"]
+    assert run.data.metrics == {"exited": 1.0, "left": 1.0, "killed": 1.0}
+    assert {file.path for file in connect().client.list_artifacts(run.info.run_id)} == {
+        "exited.txt",
+        "left.txt",
+        "killed.txt",
+    }
+
+
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("has_gaps", [False, True])
 def test_many_runs_wait_on_the_disk_alone(monkeypatch: pytest.MonkeyPatch, has_gaps: bool) -> None:  # noqa: FBT001
