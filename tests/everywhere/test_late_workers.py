@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from mlflow import MlflowClient
@@ -36,6 +38,34 @@ def flows_of(client: MlflowClient, experiment: str) -> dict[str, Run]:
     """Return the runs of flows by their flow's name."""
     found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], "tags.`flowml.kind` = 'flow'")
     return {each.data.tags["prefect.flow_name"]: each for each in found}
+
+
+class AtItsEnd(NamedTuple):
+    """A program whose calls have all ended, and whose flow has not.
+
+    Attributes:
+        running: Its process.
+        go_on: Lets the flow end.
+        kill: Kills it, and the processes of its pool.
+    """
+
+    running: subprocess.Popen[str]
+    go_on: Callable[[], object]
+    kill: Callable[[], object]
+
+
+@contextmanager
+def at_its_end(environment: Mapping[str, str], *arguments: str) -> Iterator[AtItsEnd]:
+    """Run the program until all its calls have ended; wait for its end."""
+    command, pipe = [sys.executable, "-m", "tests.everywhere.late_worker", "reached", *arguments], subprocess.PIPE
+    with subprocess.Popen(
+        command, env=environment, stdin=pipe, stdout=pipe, text=True, start_new_session=True
+    ) as running:
+        assert running.stdout
+        assert running.stdin
+        while "all have ended" not in running.stdout.readline():
+            pass
+        yield AtItsEnd(running, running.stdin.close, partial(os.killpg, running.pid, signal.SIGKILL))
 
 
 @pytest.fixture
@@ -88,6 +118,26 @@ def test_a_metric_that_would_get_another_name(
     assert after["pooling"].data.metrics == BELOW
     assert after["whole"].data.metrics == {f"pooling.{key}": value for key, value in BELOW.items()}
     assert list(Path(environment["FLOWML_HOME"]).rglob("*.late")) == []
+
+
+def test_a_flow_that_was_killed(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """A sync closes it, and has it tell of what is below it as a flow does that fails."""
+    client = MlflowClient(mlflow_server)
+    with at_its_end(environment) as (_, _, kill):
+        kill()
+    run(environment, "flowml", "sync")
+    after = flows_of(client, request.node.name)
+    assert {each.info.status for each in after.values()} == {"FAILED"}
+    assert after["pooling"].data.metrics == BELOW
+    assert after["whole"].data.metrics == {}  # as of any subflow that failed
+    notes = {name: each.data.tags["mlflow.note.content"] for name, each in after.items()}
+    assert notes["pooling"].startswith("**Failed** after ")
+    assert "* its process " in notes["pooling"]
+    assert "cube" in notes["pooling"]
+    assert str(after["pooling"].info.run_name) in notes["whole"]
+    assert run(environment, "flowml", "sync").startswith("No journal waits.")
 
 
 @pytest.mark.parametrize("half", [[], ["half"]], ids=["all", "half"])
@@ -162,24 +212,15 @@ def test_a_flow_that_is_killed_while_it_sums_up(
 ) -> None:
     """Wherever it is killed once all its calls have ended, in its body too, the next sync sums them up."""
     client = MlflowClient(mlflow_server)
-    command = [sys.executable, "-m", "tests.everywhere.late_worker", "summed", "reached"]
     wrong: dict[int, object] = {}
     for count in [*range(10), *range(10, 60, 5)]:
         experiment = f"{request.node.name}-{count}"
         with Proxy(mlflow_server) as proxy:
             mine = {**environment, "FLOWML_TRACKING_URI": proxy.address, "FLOWML_EXPERIMENT": experiment}
-            pipe = subprocess.PIPE
-            with subprocess.Popen(
-                command, env=mine, stdin=pipe, stdout=pipe, text=True, start_new_session=True
-            ) as running:
-                kill = partial(os.killpg, running.pid, signal.SIGKILL)  # the pool's processes, too
-                assert running.stdout
-                assert running.stdin
-                while "all have ended" not in running.stdout.readline():
-                    pass
+            with at_its_end(mine, "summed") as (running, go_on, kill):
                 if count:
                     proxy.do_at(len(proxy.requests) + count, kill)
-                    running.stdin.close()
+                    go_on()
                 else:
                     kill()
             run({**environment, "FLOWML_EXPERIMENT": experiment}, "flowml", "sync", "--to", mlflow_server)
@@ -200,15 +241,9 @@ def test_a_sync_that_is_killed_keeps_all_calls_without_runs(
     client = MlflowClient(mlflow_server)
     with Proxy(mlflow_server) as proxy:
         mine = {**environment, "FLOWML_TRACKING_URI": proxy.address}
-        command = [sys.executable, "-m", "tests.everywhere.late_worker", "summed", "reached"]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, env=mine, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as running:
-            assert running.stdout
-            assert running.stdin
-            while "all have ended" not in running.stdout.readline():
-                pass
-            proxy.do_at(len(proxy.requests) + 1, partial(os.killpg, running.pid, signal.SIGKILL))
-            running.stdin.close()
+        with at_its_end(mine, "summed") as (_, go_on, kill):
+            proxy.do_at(len(proxy.requests) + 1, kill)
+            go_on()
         for count in range(2, 150, 4):
             command = [sys.executable, "-m", "flowml", "sync"]
             with subprocess.Popen(command, env=mine, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as syncing:

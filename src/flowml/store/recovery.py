@@ -146,10 +146,17 @@ def _send(
 def _close(
     connection: Connection, runs: list[tuple[readback.ReadBack, Outgoing]], found: Recovery, close: Close | None
 ) -> None:
-    """Close the runs that are in MLflow now and did not end; their journal keeps them until that is done."""
+    """Close the runs that are in MLflow now and did not end, and let flows tell of what is below them.
+
+    Their journal keeps them until that is done.
+    """
     open_ = [out for _, out in runs if out.journal and out.new and not out.closed]
     left = {run_id: out for out in open_ if (run_id := creation.id_of(out)) in found.sent}
     if close and left:
         found.closed += close(connection, left.keys())
         for out in left.values():
-            journaled.done(out)
+            out.closed = True
+            if out.new and out.new.tags.get("flowml.kind") == "flow":
+                writer_of(connection).tell_again(out)
+            else:
+                journaled.done(out)

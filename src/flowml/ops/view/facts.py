@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flowml import formats
 from flowml.formats import short_duration
 from flowml.ops.prefect_states import FLOW_RUN, TASK_RUN
+from flowml.store.flow_end.child_runs import NO_END
 from flowml.store.usage import sums as usage
 from flowml.store.usage.sums import Usage
 
@@ -63,12 +64,14 @@ def owner_of(run: Run) -> str:
 
 
 def state_of(run: Run) -> str:
-    """Return the state as Prefect names it, or for a run of the user's own as MLflow's status says."""
+    """Return the state as Prefect names it; as MLflow's status says, for a run of the user's own or a killed one."""
     if run.info.status == "RUNNING":
         paused = run.data.tags.get("prefect.state")
         return paused if paused in {"Paused", "Suspended"} else "Running"
     prefect_state = run.data.tags.get("prefect.state") if "flowml.kind" in run.data.tags else None
-    return str(prefect_state or _STATES.get(run.info.status, run.info.status))
+    if prefect_state and prefect_state not in NO_END:
+        return str(prefect_state)
+    return _STATES.get(run.info.status, str(run.info.status))
 
 
 def seconds_of(run: Run) -> float:

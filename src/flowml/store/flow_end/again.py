@@ -34,6 +34,7 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
     if tags.get("flowml.kind") != "flow" or info.status == "RUNNING":
         return None
     summarized = _summarized(client, run)
+    metrics = {each.key for each in summarized.summary if isinstance(each, records.Metric)}
     root = tags.get("flowml.root_run_id", info.run_id)
     return EndedRun(
         info=records.CurrentRun(info.run_id, info.experiment_id, root, None),
@@ -42,9 +43,7 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
         status=info.status,
         ended=info.end_time,
         losses=Losses(is_elsewhere=True),
-        own_metrics={
-            each.key for each in summarized.summary if isinstance(each, records.Metric)
-        },  # of more nobody knows
+        own_metrics=metrics,  # of more nobody knows
         runs_around_tasks=None,
         summarized=summarized.calls,
         summary_again=summarized.summary if summarized.is_news else (),

@@ -33,6 +33,9 @@ INPUTS = "prefect.task_inputs"
 RANKS_LOST = "flowml.ranks_lost"
 """The tag that names the processes of a training that did not end as they should."""
 
+NO_END = {"Running", "Pending", "Cancelling"}
+"""The states that Prefect still has for a run whose process was killed."""
+
 EACH = 20
 """So many calls of one task or flow are each shown by themselves; of more there is a summary."""
 
@@ -159,9 +162,9 @@ def _of(run: sql_tables.RunRow) -> ChildRun:
         is_flow=kind == "flow",
         by_hand=kind is None,
         losses=tuple(losses.in_tags(tags)),
-        error=(tags.get("flowml.error_type", ""), tags.get("flowml.error", "")),
+        error=error_of(tags),
         status=run.status,
-        state=tags.get("prefect.state") or run.status.title(),
+        state=state_of(tags, run.status),
         started=run.started,
         seconds=(run.ended - run.started) / 1000 if run.ended else None,
         attempt=int(tags.get("flowml.attempt", "1")),
@@ -177,6 +180,22 @@ def _of(run: sql_tables.RunRow) -> ChildRun:
         used=usage.in_tags(tags),
         ranks_lost=tags.get(RANKS_LOST, ""),
     )
+
+
+def state_of(tags: Mapping[str, str], status: str) -> str:
+    """Return the orchestrator's word for how a run ended; MLflow's for one whose end the orchestrator never heard of.
+
+    Args:
+        tags: The run's.
+        status: MLflow's word.
+    """
+    state = tags.get("prefect.state")
+    return status.title() if state is None or state in NO_END else state
+
+
+def error_of(tags: Mapping[str, str]) -> tuple[str, str]:
+    """Return the type of a run's error, and what it says; of a run that others closed no type, and why they did."""
+    return tags.get("flowml.error_type", ""), tags.get("flowml.error") or tags.get("flowml.closed", "")
 
 
 def summed_up(call_summary: CallSummary | None) -> list[ChildRun]:

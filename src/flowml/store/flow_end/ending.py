@@ -249,8 +249,7 @@ class Ending:
         return urls.of_run(self._client.get_run(above).info.experiment_id, above) if above else None
 
     def _state(self) -> str:
-        prefect_state = self._run.data.tags.get("prefect.state") if self._run else None
-        return prefect_state or self._ended.status.title()
+        return child_runs.state_of(self._run.data.tags if self._run else {}, self._ended.status)
 
     def _seconds(self) -> float:
         began = self._run.info.start_time if self._run else self._ended.ended

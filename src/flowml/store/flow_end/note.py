@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from flowml import formats, mlflow_limits
 from flowml.formats import duration, number
 from flowml.store.backend import urls
-from flowml.store.flow_end.child_runs import ChildRun
+from flowml.store.flow_end.child_runs import ChildRun, error_of
 from flowml.store.flow_end.rollup import PEAK, SYSTEM
 from flowml.store.usage.sums import Usage
 
@@ -101,14 +101,14 @@ def _about(head: Head, failed: Sequence[ChildRun]) -> Iterator[str]:
     parts += [link(name, page) for name, page in pages.items() if page]
     yield " · ".join(parts)
     yield from _used(head.used)
-    own = (tags.get("flowml.error_type", ""), tags.get("flowml.error", ""))
-    if failed or own[0]:
+    own = error_of(tags)
+    if failed or any(own):
         yield ""
     for child in failed[:_TOLD]:
         yield f"* {_link(head.experiment_id, child)} failed: {_error(child.error)}"
     if len(failed) > _TOLD:
         yield f"* … and {len(failed) - _TOLD:,} more failed."
-    if own[0] and own not in {child.error for child in failed[:_TOLD]}:
+    if any(own) and own not in {child.error for child in failed[:_TOLD]}:
         yield f"* {_error(own)}"
 
 
@@ -149,7 +149,8 @@ def _machine(children: Iterable[ChildRun]) -> Iterator[str]:
 
 def _error(error: tuple[str, str]) -> str:
     kind, text = error
-    return f"{formats.text(kind)}: {formats.text(text, most=300)}" if kind else "it does not say why"
+    said = formats.text(text, most=300)
+    return f"{formats.text(kind)}: {said}" if kind else said or "it does not say why"
 
 
 def _rows(experiment_id: str, children: Sequence[ChildRun]) -> Iterator[tuple[list[str], int]]:

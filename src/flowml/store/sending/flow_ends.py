@@ -90,6 +90,11 @@ class FlowEnds:
         if ending.awaited - journaled.awaited(out):  # they came meanwhile, and took it for open
             self._to_tell.setdefault(out.created.result(0).info.run_id, []).append(out)
 
+    def note_closed(self, out: Outgoing) -> None:
+        """Let the run of a flow tell again that was not closed by its process."""
+        if run_id := creation.id_of(out):
+            self._to_tell.setdefault(run_id, []).append(out)
+
     def take_notes_away(self, out: Outgoing, call_summary: CallSummary) -> None:
         """Take away what others noted on a run that is summed up; it tells again where that is not all there is.
 

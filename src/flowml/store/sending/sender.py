@@ -230,12 +230,17 @@ class Sender:
             self._steps.do(out, partial(creation.close_run, self._client, out, closing))
         return True
 
-    def tell_again(self) -> None:
+    def tell_again(self, out: Outgoing | None = None) -> None:
         """Let closed runs of flows tell of what was sent after they were closed.
+
+        Args:
+            out: One that another process closed, which is to tell, too.
 
         Raises:
             LaterError: If that failed for one of them and may succeed later.
         """
+        if out:
+            self._flow_ends.note_closed(out)
         self._flow_ends.tell_again(partial(self._clear, is_done=True))
 
     def create(self, out: Outgoing) -> None:

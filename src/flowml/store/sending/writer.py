@@ -206,6 +206,14 @@ class Writer:
     def _latest(self, longest: float, began: float, patience: float) -> float:
         return max(longest, max(began, self._sent_last) + patience)
 
+    def tell_again(self, out: Outgoing) -> None:
+        """Let a flow whose run is closed tell of what is below it, and those above it; then its journal lets go of it.
+
+        Raises:
+            TrackingError: If MLflow fails or does not answer in time; the journal keeps it.
+        """
+        self.ask(partial(self._sender.tell_again, out))
+
     def created(self, out: Outgoing) -> Created:
         """Return a run as MLflow knows it; it is created before all that waits, when the run that is being sent is.
 
