@@ -82,7 +82,7 @@ def recover(
                 connection = apart(uri, registry) if offline.is_on() or uri == offline.uri() else connect(uri, registry)
                 reader.know(connection.uri)
                 _send(connection, runs, found, patience)
-                _close(connection, runs, found, close)
+                _close(connection, runs, found, patience, close)
             except FlowmlError as error:
                 found.waiting += sum(out.journal is not None for _, out in runs)
                 found.problems += [str(each) for each in (error, *getattr(error, "others", ()))]
@@ -144,7 +144,11 @@ def _send(
 
 
 def _close(
-    connection: Connection, runs: list[tuple[readback.ReadBack, Outgoing]], found: Recovery, close: Close | None
+    connection: Connection,
+    runs: list[tuple[readback.ReadBack, Outgoing]],
+    found: Recovery,
+    patience: float,
+    close: Close | None,
 ) -> None:
     """Close the runs that are in MLflow now and did not end, and let flows tell of what is below them.
 
@@ -157,6 +161,6 @@ def _close(
         for out in left.values():
             out.closed = True
             if out.new and out.new.tags.get("flowml.kind") == "flow":
-                writer_of(connection).tell_again(out)
+                writer_of(connection).tell_again(out, patience)
             else:
                 journaled.done(out)

@@ -148,12 +148,13 @@ class Writer:
         self._hand_over(_Close(out, closing))
         self._send_at_once(out)
 
-    def ask(self, job: Callable[[], T], delay: answers.Delay | None = None) -> T:
-        """Let the sender do something in its turn, and wait for it, at most the setting ``timeout``.
+    def ask(self, job: Callable[[], T], delay: answers.Delay | None = None, patience: float | None = None) -> T:
+        """Let the sender do something in its turn, and wait for it.
 
         Args:
             job: What it does.
             delay: What the flow that waits may still be delayed.
+            patience: Seconds to wait; for an MLflow that fails no longer than the default, the setting ``timeout``.
 
         Raises:
             TrackingError: If MLflow fails or does not answer in time.
@@ -165,7 +166,8 @@ class Writer:
 
         result: Future[T] = Future()
         self._hand_over((work, result))
-        return self.wait(result, delay=delay)
+        end = time.monotonic() + patience if patience else None
+        return self.wait(result, (lambda: end) if end else None, delay=delay)
 
     def flush(
         self, patience: float | None = None, *, of: Outgoing | None = None, delay: answers.Delay | None = None
@@ -206,13 +208,17 @@ class Writer:
     def _latest(self, longest: float, began: float, patience: float) -> float:
         return max(longest, max(began, self._sent_last) + patience)
 
-    def tell_again(self, out: Outgoing) -> None:
+    def tell_again(self, out: Outgoing, patience: float) -> None:
         """Let a flow whose run is closed tell of what is below it, and those above it; then its journal lets go of it.
+
+        Args:
+            out: Its run.
+            patience: Seconds to wait.
 
         Raises:
             TrackingError: If MLflow fails or does not answer in time; the journal keeps it.
         """
-        self.ask(partial(self._sender.tell_again, out))
+        self.ask(partial(self._sender.tell_again, out), patience=patience)
 
     def created(self, out: Outgoing) -> Created:
         """Return a run as MLflow knows it; it is created before all that waits, when the run that is being sent is.
