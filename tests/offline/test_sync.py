@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +210,41 @@ def test_a_deleted_experiment_is_named(
     team.restore_experiment(number)
     assert flowml("sync", "--to", team.tracking_uri).code == 0
     assert counted(team) == counted(source)
+
+
+def test_a_project_that_was_moved_brings_its_files(
+    project: Path, team: MlflowClient, offline_project: Path, flowml: Callable[..., Said]
+) -> None:
+    """Files and models of a project folder that lies elsewhere now are copied, also where they were missed before."""
+    client, folder = MlflowClient(offline.uri()), offline.artifact_root()
+    experiment = client.create_experiment("moved", artifact_location=f"{folder}/moved")
+    run_id = client.create_run(experiment, 1_000).info.run_id
+    client.log_text(run_id, "kept", "kept.txt")
+    model = client.create_logged_model(experiment, "clf", run_id)
+    (project / "MLmodel").write_text("model_id: 1\n")
+    client.log_model_artifact(model.model_id, str(project / "MLmodel"))
+    client.finalize_logged_model(model.model_id, "READY")
+    client.set_terminated(run_id)
+    moved = project / ".flowml" / "offline-artifacts"
+    with closing(sqlite3.connect(project / ".flowml" / "offline.db")) as database:  # as if all had been elsewhere
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+        ):
+            database.execute(
+                f"UPDATE {table} SET {column} = replace({column}, '{folder}', 'file:///was/offline-artifacts')"
+            )
+        database.commit()
+    moved.rename(project / "left behind")
+    assert flowml("sync", "--to", team.tracking_uri).code == 0
+    (project / "left behind").rename(moved)
+    assert flowml("sync", "--to", team.tracking_uri).code == 0
+    there = team.get_experiment_by_name("moved").experiment_id
+    (copy,) = team.search_runs([there])
+    assert [file.path for file in team.list_artifacts(copy.info.run_id)] == ["kept.txt"]
+    (made,) = team.search_logged_models([there])
+    assert [file.path for file in team.list_logged_model_artifacts(made.model_id)] == ["MLmodel"]
 
 
 def test_a_server_that_is_away_loses_nothing(small: Path, source: MlflowClient, flowml: Callable[..., Said]) -> None:

@@ -143,6 +143,50 @@ def test_a_journal_can_be_moved(project: Path, tmp_path_factory: pytest.TempPath
     assert len(connect().client.search_logged_models([runs()["task"].info.experiment_id])) == 1
 
 
+def test_an_experiment_that_is_deleted_meanwhile_can_be_restored(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits of runs that MLflow has stays on the disk until their experiment is back."""
+    monkeypatch.setenv("FLOWML_TIMEOUT", "1")
+    settings.reload()
+    killed(
+        f"{LOGGED}task.info\nwriter_of(connect()).flush()\nhold()\n"
+        "root.put([records.Metric('late', 2.0), records.Param('said', 'late')])\n"
+        "task.put([records.Text('late.txt', 'x')])\nroot.close('FINISHED', 3000)\ndie()",
+        project,
+    )
+    client = connect().client
+    (experiment,) = {each.info.experiment_id for each in runs().values()}
+    client.delete_experiment(experiment)
+    for _ in range(2):
+        found = recover(journals(project))
+        assert found.waiting
+        assert any(f"mlflow experiments restore --experiment-id {experiment}" in each for each in found.problems)
+    client.restore_experiment(experiment)
+    assert recover(journals(project)).problems == []
+    found_runs = runs()
+    assert found_runs["root"].data.metrics == {"own": 5.0, "late": 2.0}
+    assert found_runs["root"].data.params == {"by": "hand", "said": "late"}
+    assert found_runs["root"].info.status == "FINISHED"
+    assert "late.txt" in {file.path for file in client.list_artifacts(found_runs["task"].info.run_id)}
+
+
+def test_a_project_can_be_moved(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in a project that lies elsewhere now goes to its own store there; nothing is made where it was."""
+    killed(f"{LOGGED}hold()\ndie()", project)
+    here = tmp_path_factory.mktemp("here") / "project"
+    shutil.move(project, here)
+    monkeypatch.chdir(here)
+    settings.reload()
+    found = recover(journals(here))
+    assert (found.problems, len(found.sent)) == ([], 2)
+    assert runs().keys() == {"root", "task"}
+    assert connect().uri == f"sqlite:///{here}/.flowml/mlflow.db"
+    assert not project.exists()
+
+
 @pytest.mark.slow
 def test_a_run_goes_under_one_of_another_journal(project: Path) -> None:
     """What two processes left is put together, whichever journal is read first."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from flowml.errors import FlowmlError, TrackingError
-from flowml.store.backend import offline
+from flowml.store.backend import embedded, offline
 from flowml.store.backend.connection import Connection, apart, connect
 from flowml.store.journal.journal import Journal
 from flowml.store.journal.on_disk import JournalError, JournalInUseError
@@ -72,7 +72,7 @@ def recover(
                 found.problems.append(f"{one.journal.path.name}: {text}")
             for key, out in one.runs.items():
                 store = stores.get((out.root or out).key) or stores[key]
-                uri, registry = str(store.get("uri", "")), store.get("registry")
+                uri, registry = _moved_along(str(store.get("uri", ""))), store.get("registry")
                 if to and uri != offline.uri():  # what was tracked offline is copied from there
                     _redirect(out, is_other=uri != to)
                     uri, registry = to, None
@@ -103,6 +103,16 @@ def _adopted(paths: Iterable[Path], found: Recovery) -> list[Journal]:
         except JournalError as error:
             found.problems.append(str(error))
     return journals
+
+
+def _moved_along(uri: str) -> str:
+    """Return a store's address; of a project's own the one here, if there is none any more where it was."""
+    if not uri.startswith("sqlite:///"):
+        return uri
+    own = {Path(each.removeprefix("sqlite:///")): each for each in (embedded.default_uri(), offline.uri())}
+    was = Path(uri.removeprefix("sqlite:///"))
+    here = next((file for file in own if file.parts[-2:] == was.parts[-2:]), was)
+    return uri if was.exists() or here == was else own[here]
 
 
 def _redirect(out: Outgoing, *, is_other: bool) -> None:

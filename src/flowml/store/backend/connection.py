@@ -34,6 +34,14 @@ _AWAY = 30.0  # seconds, before a flow that begins asks again for one that did n
 _TAGS = {"mlflow.experimentKind": "custom_model_development"}  # of new experiments: MLflow's UI is not to guess
 
 
+_DELETED = "the MLflow experiment {!r} was deleted."
+_CHOOSE = "or choose another: Track(experiment=...) or FLOWML_EXPERIMENT."
+
+
+def _restore(experiment_id: str) -> str:
+    return f"Restore it with `mlflow experiments restore --experiment-id {experiment_id}`"
+
+
 class Connection:
     """One MLflow store, as one client sees it.
 
@@ -138,17 +146,24 @@ class Connection:
                     raise
                 found = self.client.get_experiment_by_name(name)  # another process was faster
         if found is None or found.lifecycle_stage == "deleted":
-            msg = f"the MLflow experiment {name!r} was deleted."
-            number = found.experiment_id if found else "?"
-            remedy = (
-                f"Restore it with `mlflow experiments restore --experiment-id {number}`, "
-                "or choose another: Track(experiment=...) or FLOWML_EXPERIMENT."
-            )
-            raise TrackingError(msg, uri=mask(self.uri), remedy=remedy)
+            remedy = f"{_restore(found.experiment_id if found else '?')}, {_CHOOSE}"
+            raise TrackingError(_DELETED.format(name), uri=mask(self.uri), remedy=remedy)
         for tag, value in self._meant().items():
             if found.tags.get(tag) != value:
                 self.client.set_experiment_tag(found.experiment_id, tag, value)
         return str(found.experiment_id)
+
+    def deleted_experiment(self, experiment_id: str) -> TrackingError | None:
+        """Return what is said of an experiment that was deleted, and may be restored; None of another.
+
+        Raises:
+            Exception: What MLflow raises.
+        """
+        found = self.client.get_experiment(experiment_id)
+        if found.lifecycle_stage != "deleted":
+            return None
+        remedy = f"{_restore(experiment_id)}: what waits is sent then."
+        return TrackingError(_DELETED.format(found.name), uri=mask(self.uri), remedy=remedy, waits=True)
 
     def _meant(self) -> Mapping[str, str]:
         """Return the tags that say where the runs of an experiment are meant to be, if they stay offline first."""

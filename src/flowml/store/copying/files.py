@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from flowml.store.backend import offline
+
 if TYPE_CHECKING:
     from mlflow.entities import FileInfo
 
@@ -93,11 +95,19 @@ def sizes(listed: Listing) -> dict[str, int]:
 
 
 def local_folder(place: str) -> Path | None:
-    """Return the folder that artifacts are in, if it is one of this machine."""
+    """Return the folder that artifacts are in, if it is one of this machine; also where the project was moved."""
     parts = urlsplit(place)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    return Path(place) if not parts.scheme else None
+    if parts.scheme:
+        return _moved_along(Path(unquote(parts.path))) if parts.scheme == "file" else None
+    return Path(place)
+
+
+def _moved_along(folder: Path) -> Path:
+    """Return where a folder of the offline store is now: MLflow keeps where it was when its experiment was made."""
+    root = Path(unquote(urlsplit(offline.artifact_root()).path))
+    if folder.is_dir() or root.name not in folder.parts:
+        return folder
+    return root.joinpath(*folder.parts[folder.parts.index(root.name) + 1 :])
 
 
 def _moved(one: FileInfo, folder: str | None) -> FileInfo:

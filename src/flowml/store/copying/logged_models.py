@@ -119,8 +119,8 @@ def _fill(ends: Ends, one: ModelToCopy, copy: LoggedModel, links: Links, done: C
     missing = {key: value for key, value in one.model.params.items() if key not in copy.params}
     if missing:
         ends.target.log_model_params(one.new_id, missing)
+    done.files += _send_files(ends, one, links)
     if copy.status == LoggedModelStatus.PENDING:
-        done.files += _send_files(ends, one, links)
         ends.target.finalize_logged_model(one.new_id, LoggedModelStatus(one.model.status))
     yield one
 

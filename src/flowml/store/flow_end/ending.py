@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -187,7 +188,7 @@ class Ending:
         """Return of the results what the run has not got yet, and what it has otherwise: it told of them before."""
         results, had = self.results(), self._run.data.metrics if self._run else {}
         metrics = [each for each in results if isinstance(each, records.Metric)]
-        changed = [each for each in metrics if each.key in had and had[each.key] != each.value]
+        changed = [each for each in metrics if each.key in had and not _same(had[each.key], each.value)]
         rest = [each for each in results if not isinstance(each, records.Metric) or each.key not in had]
         return rest, list(changed)
 
@@ -254,6 +255,10 @@ class Ending:
     def _seconds(self) -> float:
         began = self._run.info.start_time if self._run else self._ended.ended
         return max(0.0, (self._ended.ended - began) / 1000)
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
 
 
 def _by_hand(children: Iterable[child_runs.ChildRun]) -> list[str]:

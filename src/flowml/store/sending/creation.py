@@ -201,7 +201,9 @@ def close_run(client: MlflowClient, out: Outgoing, closing: Closing) -> None:
     try:
         terminate()
     except MlflowException:
-        if client.get_run(run_id).info.lifecycle_stage == "deleted":
+        info = client.get_run(run_id).info
+        is_deleted = info.lifecycle_stage == "deleted"
+        if is_deleted and client.get_experiment(info.experiment_id).lifecycle_stage != "deleted":
             client.restore_run(run_id)
             try:
                 terminate()

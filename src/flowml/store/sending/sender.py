@@ -49,7 +49,7 @@ class Sender:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._uri = connection.uri
-        self._steps = Steps(connection.uri)
+        self._steps = Steps(connection)
         self._flow_ends = FlowEnds(connection, self._steps)
         self.watch = self._steps.watch
         self._is_behind: Callable[[Outgoing], Behind] = lambda _: "nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flowml.errors import TrackingError
 from flowml.store.backend.failures import explain
@@ -10,6 +11,9 @@ from flowml.store.backend.retrying import is_unreachable
 from flowml.store.ledger import pending
 from flowml.store.sending import timing
 from flowml.store.waiting.queue import Outgoing
+
+if TYPE_CHECKING:
+    from flowml.store.backend.connection import Connection
 
 
 class LaterError(Exception):
@@ -28,15 +32,15 @@ class Steps:
     """Does the steps of all runs that go to one store.
 
     Args:
-        uri: The store's tracking URI.
+        connection: The connection to the store.
 
     Attributes:
         is_last: Tells of which runs the rest is sent where a part fails, the end too: the part is late then.
         watch: Tells whether the store answers.
     """
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._pass = 0
         self.is_last: Callable[[Outgoing], bool] = lambda _: False
         self.watch = timing.Watch()
@@ -75,7 +79,7 @@ class Steps:
         except (StoreGoneError, LaterError):
             raise  # of the run above, which has to be created first
         except Exception as error:  # noqa: BLE001 - of MLflow, its database, the network
-            problem = explain(self._uri, error)
+            problem = self._explain(out, error)
             if not problem.waits:
                 out.note(problem)
                 if not out.created.done():
@@ -89,3 +93,15 @@ class Steps:
             out.late = out.late or problem
             return False
         return True
+
+    def _explain(self, out: Outgoing, error: Exception) -> TrackingError:
+        """Return what failed; a run whose experiment was deleted is refused, until somebody restores that."""
+        uri = self._connection.uri
+        problem = explain(uri, error)
+        if problem.waits or not out.created.done() or out.created.exception(0):
+            return problem
+        try:
+            return self._connection.deleted_experiment(out.created.result(0).info.experiment_id) or problem
+        except Exception as other:  # noqa: BLE001 - of MLflow, its database, the network
+            asked = explain(uri, other)
+            return asked if asked.waits else problem
