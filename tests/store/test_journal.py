@@ -11,6 +11,7 @@ import random
 import shutil
 import sqlite3
 import stat
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -325,6 +326,23 @@ def test_a_journal_that_cannot_be_read_stays_and_is_named(project: Path, kind: s
     assert set(runs()) == {"root", "task"}
 
 
+def test_a_journal_without_its_files_waits_for_them(project: Path) -> None:
+    """Where only the journal was copied, or somebody made room, it says so; an empty folder has the rest sent."""
+    killed(f"hold()\n{LOGGED}{A_MODEL}die()", project)
+    (journal,) = journals(project)
+    files = journal.with_suffix(".files")
+    files.rename(project / "elsewhere")
+    found = recover(journals(project))
+    assert len(found.problems) == 1
+    assert f"Bring {files.name} back" in found.problems[0]
+    assert (found.sent, journals(project)) == ([], [journal])
+    shutil.copytree(project / "elsewhere", files)
+    shutil.rmtree(next(files.glob("*/model")).parent)
+    assert ["the model's files are gone" in each for each in recover(journals(project)).problems] == [True]
+    sent = runs()
+    assert "notes" in {file.path for file in connect().client.list_artifacts(sent["task"].info.run_id)}
+
+
 def test_a_torn_entry_is_left_out_and_reported(project: Path) -> None:
     """An entry that cannot be read costs itself alone."""
     killed(f"hold()\n{LOGGED}die()", project)
@@ -490,6 +508,19 @@ def test_a_journal_beyond_its_limit_takes_no_more(
     assert caplog.text.count("journal_limit") == 1
     assert {f"t{number}" for number in range(600)} <= runs()["a run"].data.tags.keys()
     assert journals(project) == []  # nothing of it waits
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of a process there")
+def test_a_disk_that_is_full_keeps_nothing_half_made(project: Path) -> None:
+    """Where no journal can begin nothing stays of what was tried, however often something is logged."""
+    program = (
+        "import resource\nhold()\nroot = open_run(owner('root', 'flow'), track=Track(), parent=None)\n"
+        "from flowml.store.journal import journal\njournal.close_all()\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
+        "for number in range(20):\n    root.put([records.Metric('m', number, number)])\ndie()"
+    )
+    killed(program, project)
+    assert len([*(project / ".flowml" / "journal").iterdir()]) == len(["journal", "its lock"])
 
 
 def test_a_journal_that_has_room_again_takes_what_comes(project: Path) -> None:

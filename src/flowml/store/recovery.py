@@ -146,9 +146,9 @@ def _send(
     left = set(writer.waiting())
     for out in outs.values():
         run_id = creation.id_of(out)
+        found.problems += [str(each) for each in out.problems]  # of what is left out, too
         if out in left or run_id is None:
             found.waiting += 1
-            found.problems += [str(each) for each in out.problems]
         else:
             found.sent.append(run_id)
 

@@ -102,14 +102,21 @@ class Journal:
 
         Raises:
             JournalInUseError: If that process, or another that sends it, is at work; or it went this moment.
-            JournalError: If it is none, or one of a newer flowml.
+            JournalError: If it is none, one of a newer flowml, or without its files.
         """
         if path in _open_here:
             msg = f"{path} is this process's own."
             raise JournalInUseError(msg)
         with on_disk.explained(path):
             journal = cls(path, *on_disk.opened(path), is_own=False)
-        journal._alive = {entry.run for entry in journal.entries()}
+        entries = journal.entries()
+        journal._alive = {entry.run for entry in entries}
+        name = journal.files.name
+        if not journal.files.is_dir() and any(f"{name}/" in _as_json(entry.data) for entry in entries):
+            journal.close()
+            bring = f"Bring {name} back beside it, or make an empty folder of that name to have the rest sent without."
+            msg = f"the files of {path} are gone, and it waits for them. {bring}"
+            raise JournalError(msg)
         return journal
 
     @property

@@ -72,9 +72,13 @@ def made(path: Path) -> tuple[sqlite3.Connection, int]:
         Exception: Of SQLite, or the disk.
     """
     with _held(path) as lock:  # first: nobody takes the file before it is whole
-        _make_file(path)
-        connection = _connect(path)
-        _make_tables(connection)
+        try:
+            _make_file(path)
+            connection = _connect(path)
+            _make_tables(connection)
+        except BaseException:  # on a full disk it is tried again at each call: leave nothing of it
+            delete(path, with_files=False)
+            raise
     return connection, lock
 
 

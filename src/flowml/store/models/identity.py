@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowml.errors import pass_on
+from flowml.errors import TrackingError, pass_on
 from flowml.locks import RLock
 from flowml.patches.mlflow import AUTOLOGGED_MODELS, AUTOLOGGED_RUN
 from flowml.store.journal.journal import TAG
@@ -64,8 +64,8 @@ class Serialized:
     def folder(self) -> Path:
         """Where the files are while somebody holds them."""
         if self.scratch is None:
-            msg = "nobody holds the model's files"
-            raise RuntimeError(msg)
+            msg = "the model's files are gone: they waited on the disk, and somebody has removed them."
+            raise TrackingError(msg)
         return self.scratch.path / "model"
 
     def hold(self, uri: str, write: Callable[[Path], None]) -> None:
