@@ -212,6 +212,19 @@ def test_a_deleted_experiment_is_named(
     assert counted(team) == counted(source)
 
 
+def test_prompts_are_named_that_stay(
+    small: Path, source: MlflowClient, team: MlflowClient, flowml: Callable[..., Said]
+) -> None:
+    """No run links to a prompt of the same name there, which is somebody else's."""
+    source.register_prompt("greeting", "Hello {{name}}")
+    (root,) = (run.info.run_id for run in source.search_runs(["1"]) if run.info.run_name == "root")
+    source.set_tag(root, "mlflow.linkedPrompts", '[{"name": "greeting", "version": "1"}]')
+    said = flowml("sync", "--to", team.tracking_uri)
+    assert said.code == 0
+    assert "Not taken there: the prompt 'greeting'. flowml copies no prompts: register it there." in said.out
+    assert not any("mlflow.linkedPrompts" in run.data.tags for run in team.search_runs(["1"]))
+
+
 def test_a_project_that_was_moved_brings_its_files(
     project: Path, team: MlflowClient, offline_project: Path, flowml: Callable[..., Said]
 ) -> None:

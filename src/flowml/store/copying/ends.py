@@ -51,7 +51,7 @@ class Copied:
         unfinished_models: How many logged models are still being written.
         deleted: The ids of runs whose copy somebody deleted.
         before: How many runs were copied already.
-        refused: The versions that the registry did not take, and why; they are tried again.
+        refused: The versions that the registry did not take, and prompts; they are told of again.
     """
 
     runs: int = 0

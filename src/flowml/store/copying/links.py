@@ -17,6 +17,7 @@ _ID = re.compile(r"(?<![0-9A-Za-z])(?:m-)?[0-9a-f]{32}(?![0-9A-Za-z])")
 _EXPERIMENT = re.compile(r"(?<=#/experiments/)\d+")
 _VERSION = re.compile(r"(#/models/)([^/\s]+)(/versions/)(\d+)")
 _VERSIONS_OF_A_MODEL = "mlflow.modelVersions"
+_PROMPTS = "mlflow.linkedPrompts"
 
 
 @dataclass(slots=True)
@@ -51,8 +52,9 @@ class Links:
         return f"{found[1]}{quote(name, safe='')}{found[3]}{self.versions.get((name, number), number)}"
 
     def of_tags(self, tags: Mapping[str, str]) -> dict[str, str]:
-        """Return a run's or model's tags with the new ids, in the names of tags too."""
-        return {self.rewritten(key): self._value(key, value)[: mlflow_limits.TAG] for key, value in tags.items()}
+        """Return a run's or model's tags with the new ids, in the names of tags too; but for links to prompts."""
+        told = {key: value for key, value in tags.items() if key != _PROMPTS}  # there they would be somebody else's
+        return {self.rewritten(key): self._value(key, value)[: mlflow_limits.TAG] for key, value in told.items()}
 
     def _value(self, key: str, value: str) -> str:
         with suppress(ValueError, TypeError, KeyError):  # it is somebody else's, or was cut

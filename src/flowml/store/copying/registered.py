@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+_PROMPTS = "tags.`mlflow.prompt.is_prompt` = 'true'"
+
 
 def copy(ends: Ends, links: Links, done: Copied) -> None:
     """Copy the registered models of which a version was made by a run, or from a logged model, that was copied.
@@ -36,6 +38,8 @@ def copy(ends: Ends, links: Links, done: Copied) -> None:
     Raises:
         Exception: What MLflow raises.
     """
+    prompts = paged(partial(ends.source.search_registered_models, _PROMPTS))
+    done.refused += [f"the prompt {one.name!r}. flowml copies no prompts: register it there." for one in prompts]
     for model in all_of(ends.source):
         wanted = []
         for version in versions_of(ends.source, model.name):
