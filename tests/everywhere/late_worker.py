@@ -2,7 +2,7 @@
 
 With the argument `fails` the run of the one that there is then is created before, and the flow fails. With `half` the
 first of two reaches MLflow, with `reached` both, and the flow ends
-when its input does. With `summed` they have no runs of their own.
+when its input does. With `summed` they have no runs of their own. With `own` the flow logs what a task does, too.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ def refuse_here() -> None:
 def pooling() -> None:
     """Have tasks in two processes."""
     here(3)
+    if "own" in sys.argv:
+        flowml.log_metrics({"here.square": 1.5})
+        flowml.flush()
     cube.map([2] if FAILS else [2, 5]).wait()
     if REACHED:
         sys.stdout.write("all have ended\n")

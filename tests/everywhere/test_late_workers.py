@@ -120,6 +120,23 @@ def test_a_metric_that_would_get_another_name(
     assert list(Path(environment["FLOWML_HOME"]).rglob("*.late")) == []
 
 
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "late"])
+def test_a_flow_keeps_a_metric_of_its_own(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest, *, is_killed: bool
+) -> None:
+    """What it has logged itself under the name that a task's metric would get is not replaced by a sync."""
+    client = MlflowClient(mlflow_server)
+    if is_killed:
+        with at_its_end(environment, "own") as (_, _, kill):
+            kill()
+    else:
+        run(environment, "tests.everywhere.late_worker", "half", "own")
+    run(environment, "flowml", "sync")
+    pooling = flows_of(client, request.node.name)["pooling"]
+    assert pooling.data.metrics == {**BELOW, "here.square": 1.5}
+    assert [each.value for each in client.get_metric_history(pooling.info.run_id, "here.square")] == [1.5]
+
+
 def test_a_flow_that_was_killed(
     mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
 ) -> None:

@@ -84,7 +84,8 @@ def recover(
                 _send(connection, runs, found, patience)
                 _close(connection, runs, found, patience, close)
             except FlowmlError as error:
-                found.waiting += sum(out.journal is not None for _, out in runs)
+                left = [out for _, out in runs if out.journal and creation.id_of(out) not in found.sent]
+                found.waiting += len(left)
                 found.problems += [str(each) for each in (error, *getattr(error, "others", ()))]
         found.problems = list(dict.fromkeys(found.problems))
     finally:

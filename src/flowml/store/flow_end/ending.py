@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
 
 _SEAL = re.compile(r"\n\n<!-- flowml ([0-9a-f]{16}) -->\Z")  # tells a note of flowml's from one that was changed
+_OWN = "flowml.own_metrics"  # names that tasks' metrics would have had, too
 _ELSEWHERE = "flowml.note"  # the note, where somebody's own stands in its place
 _FOLDER = "flow"
 _MOST_NAMES = 50  # runs that get another name at a flow's end: each is a request
@@ -173,16 +175,26 @@ class Ending:
         if self._run is None:
             return []
         told = [child for child in self._all if child.owner not in self.awaited]
-        self._metrics = rollup.rolled_up(told, self._labels, self._ended.own_metrics)
+        everything, own = rollup.rolled_up(told, self._labels), self._own(self._run)
+        self._metrics = [metric for metric in everything if metric.key not in own]
         tags = self._note(self._run.data.tags)
+        if kept := sorted(metric.key for metric in everything if metric.key in own):
+            tags[_OWN] = json.dumps(kept)
         if models := self._models():
             tags[registry.TAG] = registry.as_tag(models)
         found: list[records.Record] = [
             records.Metric(metric.key[: mlflow_limits.KEY], metric.value) for metric in self._metrics
         ]
         if self._used and not self.awaited:
-            found += self._used.records(without=self._ended.own_metrics)
+            found += self._used.records(without=own)
         return [*found, *(records.Tag(key, value) for key, value in tags.items()), *self._ended.summary_again]
+
+    def _own(self, run: Run) -> Collection[str]:
+        """Return the names of those metrics that are the flow's own, which stay; of a run that tells again the tag."""
+        tags = run.data.tags
+        has_told = _ELSEWHERE in tags or _is_ours(tags.get(NOTE, "").strip())
+        before = json.loads(tags.get(_OWN, "[]")) if has_told else run.data.metrics
+        return {*self._ended.own_metrics, *before}
 
     def changed(self) -> tuple[list[records.Record], list[records.Record]]:
         """Return of the results what the run has not got yet, and what it has otherwise: it told of them before."""

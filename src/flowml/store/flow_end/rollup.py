@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from flowml import records
@@ -45,14 +45,13 @@ def renamed(child: ChildRun, label: str | None) -> str:
     return f"{child.owner} {label}" if label and is_by_chance else child.name
 
 
-def rolled_up(children: Iterable[ChildRun], labels: Mapping[str, str], own: Collection[str]) -> list[records.Metric]:
+def rolled_up(children: Iterable[ChildRun], labels: Mapping[str, str]) -> list[records.Metric]:
     """Return the last metrics of the children that finished, as ``<task>.<metric>``.
 
     Of several calls of one task each has its own, as ``<task>.<label>.<metric>``, if there are at most twenty and they
     can be told apart by more than a number that counts them; else there is their `summary`. Results that came from a
     cache are counted, as ``<task>.cached``.
     Of what was sampled of the machine the flow has the highest peak, under the same name.
-    What the parent logged itself under such a name, one of ``own``, stays.
     """
     found: defaultdict[str, list[tuple[ChildRun, float]]] = defaultdict(list)
     cached: Counter[str] = Counter()
@@ -70,8 +69,7 @@ def rolled_up(children: Iterable[ChildRun], labels: Mapping[str, str], own: Coll
             found[name_above(child.owner, key, child.metrics)].append((child, value))
     metrics = [metric for name, values in found.items() for metric in _metrics(name, values, labels)]
     metrics += [records.Metric(name, float(count)) for name, count in cached.items()]
-    metrics += [records.Metric(name, value) for name, value in peaks.items()]
-    return [metric for metric in metrics if metric.key not in own]
+    return metrics + [records.Metric(name, value) for name, value in peaks.items()]
 
 
 def _metrics(name: str, values: Sequence[tuple[ChildRun, float]], labels: Mapping[str, str]) -> list[records.Metric]:
