@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.settings import PREFECT_API_URL
 
-from tests.conformance.proxy import Proxy
+from tests.conformance.proxy import Fault, Proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -155,6 +155,21 @@ def test_a_flow_that_was_killed(
     assert "cube" in notes["pooling"]
     assert str(after["pooling"].info.run_name) in notes["whole"]
     assert run(environment, "flowml", "sync").startswith("No journal waits.")
+
+
+@pytest.mark.slow
+def test_a_flow_that_was_killed_and_a_server_that_is_slow(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """One sync is enough, though what there is to tell takes longer than any call may."""
+    client = MlflowClient(mlflow_server)
+    with Proxy(mlflow_server) as proxy:
+        slow = {**environment, "FLOWML_TRACKING_URI": proxy.address, "FLOWML_TIMEOUT": "4"}
+        with at_its_end(slow) as (_, _, kill):
+            kill()
+        proxy.fail_from(1, Fault("slow", 0.7))
+        run(slow, "flowml", "sync")
+    assert flows_of(client, request.node.name)["pooling"].data.metrics == BELOW
 
 
 @pytest.mark.parametrize("half", [[], ["half"]], ids=["all", "half"])

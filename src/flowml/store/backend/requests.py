@@ -1,4 +1,4 @@
-"""What each call to a server need not do in flowml's threads: look for modules, and try again for minutes."""
+"""Each call to a server by flowml's threads: it looks for no modules, is not tried for minutes, and is heard of."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -15,6 +18,24 @@ from flowml.patches.wrapped import wrap
 _RETRIES = 0  # of one call: when a run was made and the answer lost, a second try would make another
 _TALKERS = ("urllib3.connectionpool", "mlflow.store.db.utils")  # a line for each try, or a page of traceback
 _OF_DATABRICKS = "mlflow.tracking.request_header.databricks_request_header_provider"
+
+
+_hears: ContextVar[Callable[[], None]] = ContextVar("flowml_hears_of_answers", default=lambda: None)
+
+
+@contextmanager
+def heard(tell: Callable[[], None]) -> Iterator[None]:
+    """Tell it, again and again, that MLflow answers while code in this block asks it for much, or waits for others."""
+    token = _hears.set(tell)
+    try:
+        yield
+    finally:
+        _hears.reset(token)
+
+
+def hear() -> None:
+    """Tell whoever wants to hear of it that MLflow answers."""
+    _hears.get()()
 
 
 @cache
@@ -36,6 +57,7 @@ def install() -> None:
         # itself, looks first what is there already, and meanwhile has other runs to send.
         if threading.current_thread().name.startswith("flowml-"):
             max_retries = _RETRIES
+            hear()  # the call before it was answered
         return plain(max_retries, *args, **kwargs)
 
     REQUEST_SESSION.replace(limited)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 
+from flowml.store.backend import requests
 from flowml.store.ledger.entries import Entry
 
 _logger = logging.getLogger("prefect.flowml")
@@ -15,18 +13,6 @@ _logger = logging.getLogger("prefect.flowml")
 _PATIENCE = 10.0  # seconds in which whoever decided it moves the alias
 _QUIET = 2.0  # seconds after which a wait is told
 _POLL = 0.02
-
-_hears: ContextVar[Callable[[], None]] = ContextVar("flowml_hears_of_waits", default=lambda: None)
-
-
-@contextmanager
-def heard(tell: Callable[[], None]) -> Iterator[None]:
-    """Tell it, again and again, while code in this block waits for somebody's move: MLflow answers all the time."""
-    token = _hears.set(tell)
-    try:
-        yield
-    finally:
-        _hears.reset(token)
 
 
 class Wait:
@@ -43,7 +29,7 @@ class Wait:
 
     def goes_on(self, entry: Entry) -> bool:
         """Wait a little; tell whether there is time left, and say in the log what takes so long."""
-        _hears.get()()
+        requests.hear()
         waited = time.monotonic() - self._began.setdefault(entry.number, time.monotonic())
         if waited >= _PATIENCE:
             return False

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flowml.errors import TrackingError
+from flowml.store.backend import requests
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
-from flowml.store.ledger import pending
 from flowml.store.sending import timing
 from flowml.store.waiting.queue import Outgoing
 
@@ -74,7 +74,7 @@ class Steps:
         """
         try:
             longest = timing.longest_upload(out.kept_files()) if is_of_files else timing.STUCK
-            with self.watch.working(longest), pending.heard(self.watch.progress):
+            with self.watch.working(longest), requests.heard(self.watch.progress):
                 job()
         except (StoreGoneError, LaterError):
             raise  # of the run above, which has to be created first
