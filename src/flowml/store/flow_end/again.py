@@ -43,7 +43,7 @@ def ended(client: MlflowClient, run: Run) -> EndedRun | None:
         status=info.status,
         ended=info.end_time,
         losses=Losses(is_elsewhere=True),
-        own_metrics=metrics,  # of more nobody knows
+        own_metrics=metrics,  # its run tells of those that it logged itself
         runs_around_tasks=None,
         summarized=summarized.calls,
         summary_again=summarized.summary if summarized.is_news else (),
