@@ -338,7 +338,7 @@ def test_a_journal_without_its_files_waits_for_them(project: Path) -> None:
     assert (found.sent, journals(project)) == ([], [journal])
     shutil.copytree(project / "elsewhere", files)
     shutil.rmtree(next(files.glob("*/model")).parent)
-    assert ["the model's files are gone" in each for each in recover(journals(project)).problems] == [True]
+    assert ["the model's files are gone" in each for each in recover(journals(project)).left_out] == [True]
     sent = runs()
     assert "notes" in {file.path for file in connect().client.list_artifacts(sent["task"].info.run_id)}
 

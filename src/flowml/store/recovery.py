@@ -29,6 +29,7 @@ class Recovery:
         waiting: How many runs still wait.
         in_use: The journals of processes that are at work.
         problems: What went wrong, a line each.
+        left_out: What MLflow will never take of the runs that were sent, a line each.
     """
 
     sent: list[str] = field(default_factory=list)
@@ -36,6 +37,7 @@ class Recovery:
     waiting: int = 0
     in_use: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 Close: TypeAlias = "Callable[[Connection, Collection[str]], int]"
@@ -84,8 +86,7 @@ def recover(
                 _send(connection, runs, found, patience)
                 _close(connection, runs, found, patience, close)
             except FlowmlError as error:
-                left = [out for _, out in runs if out.journal and creation.id_of(out) not in found.sent]
-                found.waiting += len(left)
+                found.waiting += sum(out.journal is not None for _, out in runs)
                 found.problems += [str(each) for each in (error, *getattr(error, "others", ()))]
         found.problems = list(dict.fromkeys(found.problems))
     finally:
@@ -147,11 +148,13 @@ def _send(
     left = set(writer.waiting())
     for out in outs.values():
         run_id = creation.id_of(out)
-        found.problems += [str(each) for each in out.problems]  # of what is left out, too
+        told = [str(each) for each in out.problems]
         if out in left or run_id is None:
             found.waiting += 1
+            found.problems += told
         else:
             found.sent.append(run_id)
+            found.left_out += told
 
 
 def _close(

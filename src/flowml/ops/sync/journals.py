@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flowml.ops.reaping.news import News
     from flowml.store.backend.connection import Connection
 
+_TOLD = 10  # lines of what is left out
 _GRACE = 10.0  # seconds without news, after which Prefect has heard all of a killed process
 
 
@@ -30,6 +31,7 @@ class Report:
         in_use: How many journals belong to processes that are at work.
         journals: Those that are there now.
         problems: What went wrong, a line each.
+        left_out: What MLflow will never take of what was sent, a line each.
         is_dry: Whether nothing was sent in truth.
     """
 
@@ -39,6 +41,7 @@ class Report:
     in_use: int
     journals: Sequence[Waiting]
     problems: Sequence[str]
+    left_out: Sequence[str] = ()
     is_dry: bool = False
 
     def __bool__(self) -> bool:
@@ -57,7 +60,8 @@ class Report:
 
     def lines(self) -> list[str]:
         """Say it for people."""
-        lines = [*self.problems]
+        lines = [*self.problems, *(f"Left out: {each}" for each in self.left_out[:_TOLD])]
+        lines += [f"Left out: {len(self.left_out) - _TOLD} more."] if len(self.left_out) > _TOLD else []
         lines += [f"{each.path.name}: {size(each.size)}, since {_when(each.since)}" for each in self.journals]
         if self.is_dry or not self:
             return [*lines, f"{len(self.journals)} journals wait." if self.journals else "No journal waits."]
@@ -86,7 +90,8 @@ def sync(*, to: str | None = None, dry_run: bool = False) -> Report:
 
     close = partial(_close, News(at_once=True))  # whose journals are read here is gone
     found = recover([each.path for each in there], to=to, close=close)
-    return Report(len(found.sent), found.closed, found.waiting, len(found.in_use), waiting(), found.problems)
+    counts = (len(found.sent), found.closed, found.waiting, len(found.in_use))
+    return Report(*counts, waiting(), found.problems, found.left_out)
 
 
 def _close(news: News, connection: Connection, run_ids: Collection[str]) -> int:
