@@ -68,6 +68,19 @@ def at_its_end(environment: Mapping[str, str], *arguments: str) -> Iterator[AtIt
         yield AtItsEnd(running, running.stdin.close, partial(os.killpg, running.pid, signal.SIGKILL))
 
 
+def sync_by_pieces(environment: Mapping[str, str], proxy: Proxy, most: int) -> None:
+    """Sync again and again, each time killed at a later request, until one comes to its end before so many."""
+    command = [sys.executable, "-m", "flowml", "sync"]
+    for count in range(2, most, 4):
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as syncing:
+            proxy.do_at(len(proxy.requests) + count, syncing.kill)
+        if syncing.returncode == 0:
+            return
+    pytest.fail(f"no sync came to its end within {most} requests")
+
+
 @pytest.fixture
 def environment(
     mlflow_server: str, project: Path, prefect_server: None, request: pytest.FixtureRequest
@@ -223,13 +236,7 @@ def test_a_sync_that_is_killed_before_the_flow_has_told(
     with Proxy(mlflow_server) as proxy:
         mine = {**environment, "FLOWML_TRACKING_URI": proxy.address}
         run(mine, "tests.everywhere.late_worker")
-        for count in range(2, 60, 4):
-            command = [sys.executable, "-m", "flowml", "sync"]
-            with subprocess.Popen(command, env=mine, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as syncing:
-                proxy.do_at(len(proxy.requests) + count, syncing.kill)
-            if syncing.returncode == 0:
-                break
-        assert syncing.returncode == 0
+        sync_by_pieces(mine, proxy, 60)
     flows = flows_of(client, request.node.name)
     assert flows["pooling"].data.metrics == BELOW
     assert flows["whole"].data.metrics == {f"pooling.{key}": value for key, value in BELOW.items()}
@@ -276,13 +283,7 @@ def test_a_sync_that_is_killed_keeps_all_calls_without_runs(
         with at_its_end(mine, "summed") as (_, go_on, kill):
             proxy.do_at(len(proxy.requests) + 1, kill)
             go_on()
-        for count in range(2, 150, 4):
-            command = [sys.executable, "-m", "flowml", "sync"]
-            with subprocess.Popen(command, env=mine, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as syncing:
-                proxy.do_at(len(proxy.requests) + count, syncing.kill)
-            if syncing.returncode == 0:
-                break
-        assert syncing.returncode == 0
+        sync_by_pieces(mine, proxy, 150)
     pooling = flows_of(client, request.node.name)["pooling"]
     files = [each.path for each in client.list_artifacts(pooling.info.run_id, "children")]
     kept = [

@@ -32,10 +32,7 @@ _KNOCK = 3.0  # seconds that a server or database may take to accept a connectio
 _WITH_LIMIT = {"psycopg2", "psycopg", "pymysql", "mysqldb"}  # drivers that take it in the URI
 _AWAY = 30.0  # seconds, before a flow that begins asks again for one that did not
 _TAGS = {"mlflow.experimentKind": "custom_model_development"}  # of new experiments: MLflow's UI is not to guess
-
-
 _DELETED = "the MLflow experiment {!r} was deleted."
-_CHOOSE = "or choose another: Track(experiment=...) or FLOWML_EXPERIMENT."
 
 
 def _restore(experiment_id: str) -> str:
@@ -146,7 +143,8 @@ class Connection:
                     raise
                 found = self.client.get_experiment_by_name(name)  # another process was faster
         if found is None or found.lifecycle_stage == "deleted":
-            remedy = f"{_restore(found.experiment_id if found else '?')}, {_CHOOSE}"
+            restore = _restore(found.experiment_id if found else "?")
+            remedy = f"{restore}, or choose another: Track(experiment=...) or FLOWML_EXPERIMENT."
             raise TrackingError(_DELETED.format(name), uri=mask(self.uri), remedy=remedy)
         for tag, value in self._meant().items():
             if found.tags.get(tag) != value:

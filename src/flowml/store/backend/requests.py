@@ -19,7 +19,6 @@ _RETRIES = 0  # of one call: when a run was made and the answer lost, a second t
 _TALKERS = ("urllib3.connectionpool", "mlflow.store.db.utils")  # a line for each try, or a page of traceback
 _OF_DATABRICKS = "mlflow.tracking.request_header.databricks_request_header_provider"
 
-
 _hears: ContextVar[Callable[[], None]] = ContextVar("flowml_hears_of_answers", default=lambda: None)
 
 

@@ -88,12 +88,11 @@ class FlowEnds:
     def look_again(self, out: Outgoing, ending: Ending) -> None:
         """Let a closed run of a flow tell again, if something came between its telling and its end."""
         if ending.awaited - journaled.awaited(out):  # they came meanwhile, and took it for open
-            self._to_tell.setdefault(out.created.result(0).info.run_id, []).append(out)
+            self.tell_later(out)
 
-    def note_closed(self, out: Outgoing) -> None:
-        """Let the run of a flow tell again that was not closed by its process."""
-        if run_id := creation.id_of(out):
-            self._to_tell.setdefault(run_id, []).append(out)
+    def tell_later(self, out: Outgoing) -> None:
+        """Note that the closed run of a flow is to tell again."""
+        self._to_tell.setdefault(out.created.result(0).info.run_id, []).append(out)
 
     def take_notes_away(self, out: Outgoing, call_summary: CallSummary) -> None:
         """Take away what others noted on a run that is summed up; it tells again where that is not all there is.
@@ -108,7 +107,7 @@ class FlowEnds:
         def work() -> None:
             is_more = child_notes.take_away(self._client, run_id, call_summary, is_shared=is_shared)
             if is_more or out.is_restored:  # what was sent before, and is sent again, may have the same time
-                self._to_tell.setdefault(run_id, []).append(out)
+                self.tell_later(out)
             out.summed_up = None
 
         self._steps.do(out, work)

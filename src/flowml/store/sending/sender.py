@@ -240,7 +240,7 @@ class Sender:
             LaterError: If that failed for one of them and may succeed later.
         """
         if out:
-            self._flow_ends.note_closed(out)
+            self._flow_ends.tell_later(out)
         self._flow_ends.tell_again(partial(self._clear, is_done=True))
 
     def create(self, out: Outgoing) -> None:
