@@ -1,12 +1,13 @@
 """A flow whose tasks work in a process that cannot reach MLflow; `python -m tests.everywhere.late_worker`.
 
 With the argument `fails` the run of the one that there is then is created before, and the flow fails. With `half` the
-first of two reaches MLflow, with `reached` both, and the flow ends
-when its input does. With `summed` they have no runs of their own. With `own` the flow logs what a task does, too.
+first of two reaches MLflow, with `reached` both, and the flow ends when its input does. With `summed` they have no runs
+of their own. With `own` the flow logs a metric that a task logs, too, and that task logs a NaN.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,7 @@ import flowml
 from flowml import Track, flow, task
 
 FAILS, HALF, REACHED = "fails" in sys.argv, "half" in sys.argv, "reached" in sys.argv
+OWN = "own" in sys.argv
 CHILDREN = Track(children="failed" if "summed" in sys.argv else "all")
 
 
@@ -32,9 +34,9 @@ def cube(number: int) -> dict[str, int]:
 
 
 @task
-def here(number: int) -> dict[str, int]:
+def here(number: int) -> dict[str, float]:
     """Work in the flow's process."""
-    return {"square": number**2}
+    return {"square": number**2, **({"nothing": math.nan} if OWN else {})}
 
 
 def refuse_here() -> None:
@@ -51,7 +53,7 @@ def refuse_here() -> None:
 def pooling() -> None:
     """Have tasks in two processes."""
     here(3)
-    if "own" in sys.argv:
+    if OWN:
         flowml.log_metrics({"here.square": 1.5})
         flowml.flush()
     cube.map([2] if FAILS else [2, 5]).wait()
