@@ -144,6 +144,23 @@ def test_a_journal_can_be_moved(project: Path, tmp_path_factory: pytest.TempPath
     assert len(connect().client.search_logged_models([runs()["task"].info.experiment_id])) == 1
 
 
+def test_what_one_store_has_already_is_told_when_the_rest_goes_to_another(project: Path) -> None:
+    """A sync to another store says of which runs the first has a part, and sends there what was still waiting."""
+    a_part = "task.info\nwriter_of(connect()).flush()\nhold()\n"
+    killed(f"{LOGGED}{a_part}task.put([records.Metric('late', 1.0)])\ndie()", project)
+    before, other = runs(), MlflowClient(f"sqlite:///{project / 'other.db'}")
+    found = send_journals(journals(project), to=other.tracking_uri)
+    assert (found.problems, found.waiting, len(found.sent)) == ([], 0, 2)
+    told = sorted(found.left_out)
+    for name, line in zip(["root", "task"], told, strict=True):
+        assert line.startswith(f"{name}: what {connect().uri} has of it already")
+        assert before[name].info.run_id in line
+    there = other.search_runs([each.experiment_id for each in other.search_experiments()])
+    (task,) = [each for each in there if each.info.run_name == "task"]
+    assert set(task.data.metrics) == {"late"}
+    assert set(runs()["task"].data.metrics) == {"loss"}
+
+
 def test_an_experiment_that_is_deleted_meanwhile_can_be_restored(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import nullcontext
@@ -107,6 +108,7 @@ def _synced(to: str | None, *, dry_run: bool, prune: bool, json: bool, quiet: bo
     from flowml.ops.sync.offline_store import sync_offline
     from flowml.store.journal.alone import alone
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files are small, or many
     agreed = _agreed if sys.stdin.isatty() and not json else None
     with nullcontext() if dry_run else alone(note):
         sent = journals.sync(to=to, dry_run=dry_run)

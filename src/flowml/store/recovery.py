@@ -76,7 +76,7 @@ def recover(
                 store = stores.get((out.root or out).key) or stores[key]
                 uri, registry = _moved_along(str(store.get("uri", ""))), store.get("registry")
                 if to and uri != offline.uri():  # what was tracked offline is copied from there
-                    _redirect(out, is_other=uri != to)
+                    found.left_out += _redirected(out, uri) if uri != to else []
                     uri, registry = to, None
                 by_store[uri, registry].append((one, out))
         for (uri, registry), runs in by_store.items():
@@ -117,15 +117,21 @@ def _moved_along(uri: str) -> str:
     return uri if was.exists() or here == was else own[here]
 
 
-def _redirect(out: Outgoing, *, is_other: bool) -> None:
-    """Let a run be made anew in another store, in an experiment that is named as the one it was in, or as its flow."""
-    if not is_other or out.new is None:
-        return
+def _redirected(out: Outgoing, uri: str) -> list[str]:
+    """Let a run be made anew in another store, in an experiment that is named as the one it was in, or as its flow.
+
+    Returns:
+        What the other store does not get, for the one that it was meant for has it.
+    """
+    if out.new is None:
+        return []
+    info = out.created.result(0).info if out.created.done() else None
     out.created = type(out.created)()
     named = out.new.experiment() if out.new.experiment else None
     if named and named.name is None:
         name = out.new.tags.get("prefect.flow_name", out.new.name)
         out.new = readback.with_experiment(out.new, Experiment(None, name))
+    return [f"{out.new.name}: what {uri} has of it already, as the run {info.run_id}, stays there."] if info else []
 
 
 def _send(
