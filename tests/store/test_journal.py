@@ -189,6 +189,39 @@ def test_an_experiment_that_is_deleted_meanwhile_can_be_restored(
     assert "late.txt" in {file.path for file in client.list_artifacts(found_runs["task"].info.run_id)}
 
 
+def test_all_that_waits_of_a_deleted_experiment_arrives_when_it_is_restored(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of runs that never ended nothing is taken away while MLflow refuses it: metrics, datasets, models."""
+    monkeypatch.setenv("FLOWML_TIMEOUT", "1")
+    settings.reload()
+    late = (
+        "task.put([records.Metric('late', 2.0), records.Param('said', 'late'), records.Tag('who', 'me')])\n"
+        "task.put([records.Dataset('more', 'input', 'abc124', 'pandas.DataFrame', {'mlflow_colspec': []}, {})])\n"
+    )
+    a_model = A_MODEL.partition("given =")[0]
+    killed(f"{LOGGED}task.info\nwriter_of(connect()).flush()\nhold()\n{late}{a_model}die()", project)
+    client = connect().client
+    experiment = runs()["task"].info.experiment_id
+    client.delete_experiment(experiment)
+    for _ in range(2):
+        found = recover(journals(project))
+        assert (found.sent, found.closed, found.left_out) == ([], 0, [])
+        assert any(f"mlflow experiments restore --experiment-id {experiment}" in each for each in found.problems)
+    client.restore_experiment(experiment)
+    found = recover(journals(project))
+    assert (found.problems, found.waiting, len(found.sent)) == ([], 0, 2)
+    task = runs()["task"]
+    assert task.data.metrics["late"] == 2.0
+    assert task.data.params == {"c": "0.1", "said": "late"}
+    assert task.data.tags["who"] == "me"
+    assert {each.dataset.name for each in task.inputs.dataset_inputs} == {"table", "more"}
+    (version,) = client.search_model_versions("name = 'lines'")
+    assert version.run_id == task.info.run_id
+    (model,) = client.search_logged_models([experiment])
+    assert client.list_logged_model_artifacts(model.model_id)
+
+
 def test_a_project_can_be_moved(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,18 +151,6 @@ class Connection:
                 self.client.set_experiment_tag(found.experiment_id, tag, value)
         return str(found.experiment_id)
 
-    def deleted_experiment(self, experiment_id: str) -> TrackingError | None:
-        """Return what is said of an experiment that was deleted, and may be restored; None of another.
-
-        Raises:
-            Exception: What MLflow raises.
-        """
-        found = self.client.get_experiment(experiment_id)
-        if found.lifecycle_stage != "deleted":
-            return None
-        remedy = f"{_restore(experiment_id)}: what waits is sent then."
-        return TrackingError(_DELETED.format(found.name), uri=mask(self.uri), remedy=remedy, waits=True)
-
     def _meant(self) -> Mapping[str, str]:
         """Return the tags that say where the runs of an experiment are meant to be, if they stay offline first."""
         return offline.meant() if self.uri == offline.uri() else {}
@@ -170,6 +158,19 @@ class Connection:
     def page_of(self, experiment_id: str, run_id: str) -> str | None:
         """Return the address of a run's page in MLflow's UI, or None when no server is known."""
         return page_of(self.uri, experiment_id, run_id)
+
+
+def deleted_experiment(client: MlflowClient, experiment_id: str) -> TrackingError | None:
+    """Return what is said of an experiment that was deleted, and may be restored; None of another.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
+    found = client.get_experiment(experiment_id)
+    if found.lifecycle_stage != "deleted":
+        return None
+    remedy = f"{_restore(experiment_id)}: what waits is sent then."
+    return TrackingError(_DELETED.format(found.name), uri=mask(client.tracking_uri), remedy=remedy, waits=True)
 
 
 Reached: TypeAlias = "Connection | TrackingError"

@@ -18,6 +18,7 @@ from flowml.errors import TrackingError
 from flowml.storable import clean
 from flowml.store import tracing
 from flowml.store.backend import dataset_sources
+from flowml.store.backend.connection import deleted_experiment
 from flowml.store.backend.retrying import may_pass
 from flowml.store.flow_end import cached
 from flowml.store.models import identity, log_model
@@ -110,7 +111,7 @@ def send_batch(client: MlflowClient, run_id: str, out: Outgoing, *, with_params:
         except Exception as error:
             if may_pass(error):
                 raise
-            refused = refused or _send_one_by_one(client, run_id, batch)
+            refused = _send_one_by_one(client, out, run_id, batch) or refused
         take_away(out, batch)
     if refused:
         raise refused
@@ -124,7 +125,7 @@ def send_to_model(client: MlflowClient, run_id: str, out: Outgoing) -> None:
         client.log_batch(run_id, metrics=metrics[start : start + mlflow_limits.BATCH])
 
 
-def _send_one_by_one(client: MlflowClient, run_id: str, batch: Batch) -> Exception | None:
+def _send_one_by_one(client: MlflowClient, out: Outgoing, run_id: str, batch: Batch) -> Exception | None:
     """Send what is not refused; a parameter that the user logged keeps the user's value, and is no error."""
     refused: Exception | None = None
     there = client.get_run(run_id).data.params
@@ -136,10 +137,29 @@ def _send_one_by_one(client: MlflowClient, run_id: str, batch: Batch) -> Excepti
             try:
                 client.log_batch(run_id, **alone)
             except Exception as error:
-                if may_pass(error):
+                if _stays(client, out, error):
                     raise
                 refused = refused or error
     return refused
+
+
+def _stays(client: MlflowClient, out: Outgoing, error: Exception) -> bool:
+    """Tell whether what failed is to be sent later, before anything of it is taken away.
+
+    Args:
+        client: MLflow's client.
+        out: The run that it is of.
+        error: What was raised.
+
+    Raises:
+        TrackingError: If the run's experiment was deleted: MLflow refuses all of it until that is restored.
+        Exception: What MLflow raises where it does not answer now.
+    """
+    if may_pass(error):
+        return True
+    if out.created.done() and (deleted := deleted_experiment(client, out.created.result(0).info.experiment_id)):
+        raise deleted from error
+    return False
 
 
 def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
@@ -153,7 +173,7 @@ def send_inputs(client: MlflowClient, run_id: str, out: Outgoing) -> None:
             identity.find(client, model, out.created.result(0).info.experiment_id)
     ids = {model.ids.get(client.tracking_uri) for model in given}
     linked: list[LoggedModelInput] = [LoggedModelInput(model_id) for model_id in sorted(filter(None, ids))]
-    with _taking_away(out.inputs):
+    with _taking_away(client, out, out.inputs):
         if datasets or linked:
             client.log_inputs(run_id, datasets=datasets, models=linked or None)
 
@@ -166,7 +186,7 @@ def send_prompts(client: MlflowClient, run_id: str, out: Outgoing) -> None:
             prompt = client.get_prompt_version(out.prompts[0].name, int(out.prompts[0].version))
             client.link_prompt_version_to_run(run_id, prompt)
         except Exception as error:
-            if may_pass(error):
+            if _stays(client, out, error):
                 raise
             refused = refused or error
         del out.prompts[0]
@@ -196,7 +216,7 @@ def send_files(client: MlflowClient, run: Created, out: Outgoing) -> None:
         try:
             _upload(client, run, str(out.files[0].path))
         except Exception as error:
-            if may_pass(error):
+            if _stays(client, out, error):
                 raise
             refused = refused or error
         if out.root and out.new:
@@ -236,7 +256,7 @@ def send_models(client: MlflowClient, run_id: str, out: Outgoing, experiment_id:
             for prompt in out.given_prompts:
                 client.link_prompt_version_to_model(prompt.name, prompt.version, model_id)
         except Exception as error:
-            if may_pass(error):
+            if _stays(client, out, error):
                 raise
             refused = refused or error
             out.models[0].discard()
@@ -302,7 +322,7 @@ def send_spans(connection: Connection, out: Outgoing, *, may_wait: bool) -> None
     try:
         tracing.send_spans(connection.client, info.experiment_id, out.spans, about, may_wait=may_wait)
     except Exception as error:
-        if may_pass(error):
+        if _stays(connection.client, out, error):
             raise
         refused = error
         out.spans.clear()
@@ -310,7 +330,7 @@ def send_spans(connection: Connection, out: Outgoing, *, may_wait: bool) -> None
             out.traces.clear()
     for key in before - {span.of for span in out.spans}:
         out.traced.pop(key, None)
-    with _taking_away(out.traces):
+    with _taking_away(connection.client, out, out.traces):
         for trace in out.traces:
             tracing.send_trace(connection.client, info, trace, out.new.tags if out.new else {})
     if refused:
@@ -318,12 +338,13 @@ def send_spans(connection: Connection, out: Outgoing, *, may_wait: bool) -> None
 
 
 @contextmanager
-def _taking_away(sent: list[Any]) -> Iterator[None]:
+def _taking_away(client: MlflowClient, out: Outgoing, sent: list[Any]) -> Iterator[None]:
     """Take away what was sent, or refused for good; leave it where the same may succeed later."""
     try:
         yield
     except Exception as error:
-        if not may_pass(error):
-            sent.clear()
+        if _stays(client, out, error):
+            raise
+        sent.clear()
         raise
     sent.clear()

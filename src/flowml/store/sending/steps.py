@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowml.errors import TrackingError
 from flowml.store.backend import requests
+from flowml.store.backend.connection import deleted_experiment
 from flowml.store.backend.failures import explain
 from flowml.store.backend.retrying import is_unreachable
 from flowml.store.sending import timing
@@ -101,7 +102,7 @@ class Steps:
         if problem.waits or not out.created.done() or out.created.exception(0):
             return problem
         try:
-            return self._connection.deleted_experiment(out.created.result(0).info.experiment_id) or problem
+            return deleted_experiment(self._connection.client, out.created.result(0).info.experiment_id) or problem
         except Exception as other:  # noqa: BLE001 - of MLflow, its database, the network
             asked = explain(uri, other)
             return asked if asked.waits else problem
