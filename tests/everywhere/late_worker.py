@@ -2,7 +2,7 @@
 
 With the argument `fails` the run of the one that there is then is created before, and the flow fails. With `half` the
 first of two reaches MLflow, with `reached` both, and the flow ends when its input does. With `summed` they have no runs
-of their own. With `own` the flow logs a metric that a task logs, too, and that task logs a NaN.
+of their own. With `own` the flow logs metrics that tasks log, too, and one of those logs a NaN.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def pooling() -> None:
     """Have tasks in two processes."""
     here(3)
     if OWN:
-        flowml.log_metrics({"here.square": 1.5})
+        flowml.log_metrics({"here.square": 1.5, "cube.number 5": 2.5})
         flowml.flush()
     cube.map([2] if FAILS else [2, 5]).wait()
     if REACHED:

@@ -148,9 +148,10 @@ def test_a_flow_keeps_a_metric_of_its_own(
     run(environment, "flowml", "sync")
     pooling = flows_of(client, request.node.name)["pooling"]
     assert math.isnan(pooling.data.metrics.pop("here.nothing"))
-    assert pooling.data.metrics == {**BELOW, "here.square": 1.5}
+    assert pooling.data.metrics == {**BELOW, "here.square": 1.5, "cube.number 5": 2.5}
     points = partial(client.get_metric_history, pooling.info.run_id)
     assert [each.value for each in points("here.square")] == [1.5]
+    assert [each.value for each in points("cube.number 5")] == [2.5]
     assert len(points("here.nothing")) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from flowml.errors import FlowmlError, TrackingError
+from flowml.secrets.uris import without_credentials
 from flowml.store.backend import embedded, offline
 from flowml.store.backend.connection import Connection, apart, connect
 from flowml.store.journal.journal import Journal
@@ -76,7 +78,7 @@ def recover(
                 store = stores.get((out.root or out).key) or stores[key]
                 uri, registry = _moved_along(str(store.get("uri", ""))), store.get("registry")
                 if to and uri != offline.uri():  # what was tracked offline is copied from there
-                    found.left_out += _redirected(out, uri) if uri != to else []
+                    found.left_out += _redirected(out, uri) if _bare(uri) != _bare(to) else []
                     uri, registry = to, None
                 by_store[uri, registry].append((one, out))
         for (uri, registry), runs in by_store.items():
@@ -114,7 +116,13 @@ def _moved_along(uri: str) -> str:
     own = {Path(each.removeprefix("sqlite:///")): each for each in (embedded.default_uri(), offline.uri())}
     was = Path(uri.removeprefix("sqlite:///"))
     here = next((file for file in own if file.parts[-2:] == was.parts[-2:]), was)
-    return uri if was.exists() or here == was else own[here]
+    is_there = os.path.exists(was)  # noqa: PTH110 - a `Path` raises where somebody else's folder is above it
+    return uri if is_there or here == was else own[here]
+
+
+def _bare(uri: str) -> str:
+    """Return a store's address as journals hold it, to compare it."""
+    return without_credentials(uri).rstrip("/")
 
 
 def _redirected(out: Outgoing, uri: str) -> list[str]:

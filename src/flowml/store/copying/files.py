@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -105,9 +106,11 @@ def local_folder(place: str) -> Path | None:
 def _moved_along(folder: Path) -> Path:
     """Return where a folder of the offline store is now: MLflow keeps where it was when its experiment was made."""
     root = Path(unquote(urlsplit(offline.artifact_root()).path))
-    if folder.is_dir() or root.name not in folder.parts:
+    is_there = os.path.isdir(folder)  # noqa: PTH112 - a `Path` raises where somebody else's folder is above it
+    if is_there or root.name not in folder.parts:
         return folder
-    return root.joinpath(*folder.parts[folder.parts.index(root.name) + 1 :])
+    below = folder.parts[::-1].index(root.name)
+    return root.joinpath(*folder.parts[len(folder.parts) - below :])
 
 
 def _moved(one: FileInfo, folder: str | None) -> FileInfo:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
 
 _SEAL = re.compile(r"\n\n<!-- flowml ([0-9a-f]{16}) -->\Z")  # tells a note of flowml's from one that was changed
-_OWN = "flowml.own_metrics"  # names that tasks' metrics would have had, too
+_OWN = "flowml.own_metrics"  # the names of the run's metrics before it told of its tasks': those stay
 _ELSEWHERE = "flowml.note"  # the note, where somebody's own stands in its place
 _FOLDER = "flow"
 _MOST_NAMES = 50  # runs that get another name at a flow's end: each is a request
@@ -178,8 +178,8 @@ class Ending:
         everything, own = rollup.rolled_up(told, self._labels), self._own(self._run)
         self._metrics = [metric for metric in everything if metric.key not in own]
         tags = self._note(self._run.data.tags)
-        if kept := sorted(metric.key for metric in everything if metric.key in own):
-            tags[_OWN] = json.dumps(kept)
+        if self._children or self._used or _OWN in self._run.data.tags:
+            tags[_OWN] = _as_tag(own, first=[metric.key for metric in everything if metric.key in own])
         if models := self._models():
             tags[registry.TAG] = registry.as_tag(models)
         found: list[records.Record] = [
@@ -191,10 +191,8 @@ class Ending:
 
     def _own(self, run: Run) -> Collection[str]:
         """Return the names of those metrics that are the flow's own, which stay; of a run that tells again the tag."""
-        tags = run.data.tags
-        has_told = _ELSEWHERE in tags or _is_ours(tags.get(NOTE, "").strip())
-        before = json.loads(tags.get(_OWN, "[]")) if has_told else run.data.metrics
-        return {*self._ended.own_metrics, *before}
+        told = run.data.tags.get(_OWN)
+        return {*self._ended.own_metrics, *(run.data.metrics if told is None else json.loads(told))}
 
     def changed(self) -> tuple[list[records.Record], list[records.Record]]:
         """Return of the results what the run has not got yet, and what it has otherwise: it told of them before."""
@@ -267,6 +265,17 @@ class Ending:
     def _seconds(self) -> float:
         began = self._run.info.start_time if self._run else self._ended.ended
         return max(0.0, (self._ended.ended - began) / 1000)
+
+
+def _as_tag(names: Collection[str], first: Iterable[str]) -> str:
+    """Return names as a tag holds them; of very many those that matter first."""
+    kept, room = list[str](), mlflow_limits.TAG - len("[]")
+    for name in dict.fromkeys([*sorted(first), *sorted(names)]):
+        room -= len(json.dumps(name)) + len(", ")
+        if room < 0:
+            break
+        kept.append(name)
+    return json.dumps(kept)
 
 
 def _same(one: float, other: float) -> bool:
