@@ -135,6 +135,20 @@ def test_what_mlflow_refuses_is_told_and_the_rest_is_logged(opened: Run, stored:
     assert [item.path for item in stored.list_artifacts(opened.info.run_id)] == ["notes.txt"]
 
 
+def test_a_refusal_in_each_of_several_requests_costs_no_other_record(opened: Run, stored: MlflowClient) -> None:
+    """Where two requests hold a tag that MLflow can never take, all other tags and metrics arrive."""
+    for part in range(2):
+        opened.put([records.Tag(f"in/../valid{part}", "x")])
+        opened.put([records.Tag(f"t{part}-{number}", "x") for number in range(99)])
+        opened.put([records.Metric(f"m{part}", float(step), step) for step in range(10)])
+    opened.close("FINISHED", 1)
+    with pytest.raises(TrackingError, match=r"in/\.\./valid0"):
+        opened.settle()
+    data = data_of(stored, opened)
+    assert {f"t{part}-{number}" for part in range(2) for number in range(99)} <= set(data.tags)
+    assert data.metrics == {"m0": 9.0, "m1": 9.0}
+
+
 def test_a_failed_upload_sends_nothing_twice(opened: Run, stored: MlflowClient, project: Path) -> None:
     """When files cannot be uploaded, metrics are in MLflow once, and stay so."""
     (project / ".flowml" / "artifacts").write_text("a file where the folder should be")

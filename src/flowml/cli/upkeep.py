@@ -108,7 +108,7 @@ def _synced(to: str | None, *, dry_run: bool, prune: bool, json: bool, quiet: bo
     from flowml.ops.sync.offline_store import sync_offline
     from flowml.store.journal.alone import alone
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files are small, or many
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it would stand among what is said here
     agreed = _agreed if sys.stdin.isatty() and not json else None
     with nullcontext() if dry_run else alone(note):
         sent = journals.sync(to=to, dry_run=dry_run)

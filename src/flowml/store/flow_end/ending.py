@@ -178,7 +178,7 @@ class Ending:
         everything, own = rollup.rolled_up(told, self._labels), self._own(self._run)
         self._metrics = [metric for metric in everything if metric.key not in own]
         tags = self._note(self._run.data.tags)
-        if self._children or self._used or _OWN in self._run.data.tags:
+        if self._children or self._used:
             tags[_OWN] = _as_tag(own, first=[metric.key for metric in everything if metric.key in own])
         if models := self._models():
             tags[registry.TAG] = registry.as_tag(models)

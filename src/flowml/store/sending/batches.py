@@ -111,7 +111,8 @@ def send_batch(client: MlflowClient, run_id: str, out: Outgoing, *, with_params:
         except Exception as error:
             if may_pass(error):
                 raise
-            refused = _send_one_by_one(client, out, run_id, batch) or refused
+            found = _send_one_by_one(client, out, run_id, batch)
+            refused = refused or found
         take_away(out, batch)
     if refused:
         raise refused
@@ -137,7 +138,7 @@ def _send_one_by_one(client: MlflowClient, out: Outgoing, run_id: str, batch: Ba
             try:
                 client.log_batch(run_id, **alone)
             except Exception as error:
-                if _stays(client, out, error):
+                if may_pass(error) or (refused is None and _stays(client, out, error)):
                     raise
                 refused = refused or error
     return refused
