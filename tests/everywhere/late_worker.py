@@ -2,13 +2,17 @@
 
 With the argument `fails` the run of the one that there is then is created before, and the flow fails. With `half` the
 first of two reaches MLflow, with `reached` both, and the flow ends when its input does. With `summed` they have no runs
-of their own. With `own` the flow logs metrics that tasks log, too, and one of those logs a NaN.
+of their own. With `own` the flow logs metrics that tasks log, too, and one of those logs a NaN. With `dies` the process
+of the pool is killed, and the flow goes on.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +23,7 @@ import flowml
 from flowml import Track, flow, task
 
 FAILS, HALF, REACHED = "fails" in sys.argv, "half" in sys.argv, "reached" in sys.argv
-OWN = "own" in sys.argv
+OWN, DIES = "own" in sys.argv, "dies" in sys.argv
 CHILDREN = Track(children="failed" if "summed" in sys.argv else "all")
 
 
@@ -30,6 +34,8 @@ def cube(number: int) -> dict[str, int]:
         flowml.flush()
     if (number != 2 or not HALF) and not REACHED:
         refuse_here()
+    if DIES:
+        os.kill(os.getpid(), signal.SIGKILL)
     return {"cube": number**3}
 
 
@@ -56,7 +62,8 @@ def pooling() -> None:
     if OWN:
         flowml.log_metrics({"here.square": 1.5, "cube.number 5": 2.5})
         flowml.flush()
-    cube.map([2] if FAILS else [2, 5]).wait()
+    with suppress(*([BrokenProcessPool] if DIES else [])):
+        cube.map([2] if FAILS or DIES else [2, 5]).wait()
     if REACHED:
         sys.stdout.write("all have ended\n")
         sys.stdout.flush()

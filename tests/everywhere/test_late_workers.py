@@ -175,6 +175,24 @@ def test_a_flow_that_was_killed(
     assert run(environment, "flowml", "sync").startswith("No journal waits.")
 
 
+def test_a_task_whose_process_was_killed(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """A sync closes its run, and the flow that ended without it no longer says that it is running."""
+    client = MlflowClient(mlflow_server)
+    run(environment, "tests.everywhere.late_worker", "dies")
+    run(environment, "flowml", "sync")
+    experiment = client.get_experiment_by_name(request.node.name).experiment_id
+    (killed,) = client.search_runs([experiment], "tags.`prefect.task_name` = 'cube'")
+    assert killed.info.status in {"KILLED", "FAILED"}
+    pooling = flows_of(client, request.node.name)["pooling"]
+    assert pooling.info.status == "FINISHED"
+    note = pooling.data.tags["mlflow.note.content"]
+    assert "cube" in note
+    assert "Running&emsp;" not in note
+    assert run(environment, "flowml", "sync").startswith("No journal waits.")
+
+
 @pytest.mark.slow
 def test_a_flow_that_was_killed_and_a_server_that_is_slow(
     mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest

@@ -36,6 +36,7 @@ def fill(uri: str, folder: Path) -> None:
         client.log_text(run_id, f"of {run_id == first}", "folder/deep/text.txt")
         client.log_text(run_id, "at the top", "top.txt")
     _add_model(client, experiment, second, folder)
+    _add_prompt(client, root)
     _add_trace(uri, experiment, first)
     for place, (run_id, status) in enumerate({first: "FAILED", second: "FINISHED", root: "FINISHED"}.items()):
         client.set_terminated(run_id, status, 5_000 + place)
@@ -64,6 +65,13 @@ def _add_model(client: MlflowClient, experiment: str, run_id: str, folder: Path)
     )
     client.set_registered_model_alias("churn", "champion", "1")
     client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": '[{"name": "churn", "version": 1}]'})
+
+
+def _add_prompt(client: MlflowClient, run_id: str) -> None:
+    client.register_prompt("hello", "Hello {{name}}", "The first.", {"tone": "warm"})
+    client.register_prompt("hello", [{"role": "user", "content": "{{question}}"}])
+    client.set_prompt_alias("hello", "best", 1)
+    client.set_tag(run_id, "mlflow.linkedPrompts", '[{"name": "hello", "version": "1"}]')
 
 
 def _add_trace(uri: str, experiment: str, run_id: str) -> None:

@@ -56,6 +56,7 @@ class _Reader:
             "runs": {self.back.get(run.info.run_id, run.info.run_id): self.run(run.info.run_id) for run in self.runs},
             "models": {self.back.get(one.model_id, one.model_id): self.model(one) for one in self.models},
             "registered": self.registered(),
+            "prompts": {one.name: self.prompt(one) for one in self.client.search_prompts()},
             "traces": {trace.info.trace_id: self.trace(trace) for trace in traces},
         }
 
@@ -138,6 +139,13 @@ class _Reader:
             tags = {key: value for key, value in model.tags.items() if key != "flowml.ledger"}  # each store has its own
             found[model.name] = [model.description or None, tags, versions]
         return found
+
+    def prompt(self, prompt: Any) -> list[Any]:
+        numbers = sorted(int(one.version) for one in self.client.search_prompt_versions(prompt.name))
+        versions = [self.client.get_prompt_version(prompt.name, number) for number in numbers]
+        found = [(one.template, one.commit_message, self.tags(one.tags), one.aliases) for one in versions]
+        tags = {key: value for key, value in prompt.tags.items() if key != "flowml.ledger"}  # each store has its own
+        return [prompt.description, tags.pop("_mlflow_experiment_ids", "").count(","), tags, found]
 
     def place(self, version: Any) -> str:
         if not version.source.startswith("models:/"):

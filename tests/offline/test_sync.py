@@ -212,17 +212,56 @@ def test_a_deleted_experiment_is_named(
     assert counted(team) == counted(source)
 
 
-def test_prompts_are_named_that_stay(
+@pytest.fixture(params=["a database", "a server"])
+def to(team: MlflowClient, request: pytest.FixtureRequest) -> MlflowClient:
+    """A client of a store that is copied to."""
+    return team if request.param == "a database" else MlflowClient(request.getfixturevalue("served_store")())
+
+
+def test_prompts_get_numbers_of_their_own(
+    small: Path, source: MlflowClient, to: MlflowClient, flowml: Callable[..., Said]
+) -> None:
+    """Versions follow those that are there, once; runs and aliases lead to the copies, and the texts are whole."""
+    to.register_prompt("greeting", "Welcome")
+    text = "Hello {{name}} " + "x" * 9000
+    source.register_prompt("greeting", text, commit_message="first", tags={"by": "me"})
+    source.register_prompt("greeting", [{"role": "user", "content": "{{q}}"}], model_config={"temperature": 0.5})
+    source.set_prompt_alias("greeting", "best", 1)
+    (root,) = (run.info.run_id for run in source.search_runs(["1"]) if run.info.run_name == "root")
+    links = [{"name": "greeting", "version": "1"}, {"name": "somebody's", "version": "7"}]
+    source.set_tag(root, "mlflow.linkedPrompts", json.dumps(links))
+    said = flowml("sync", "--to", to.tracking_uri)
+    assert (said.code, "4 versions of prompts" in said.out) == (0, True)
+    first, second = (to.get_prompt_version("greeting", number) for number in (2, 3))
+    assert (first.template, first.commit_message, first.tags["by"]) == (text, "first", "me")
+    assert second.template == [{"role": "user", "content": "{{q}}"}]
+    assert second.model_config == {"temperature": 0.5}
+    assert to.get_prompt_version_by_alias("greeting", "best").version == 2
+    found = to.search_runs([one.experiment_id for one in to.search_experiments()])
+    (copied,) = [run for run in found if run.info.run_name == "root"]
+    assert json.loads(copied.data.tags["mlflow.linkedPrompts"]) == [{"name": "greeting", "version": "2"}]
+    assert "of prompts" not in flowml("sync", "--to", to.tracking_uri).out
+    assert len(to.search_prompt_versions("greeting")) == 3
+    source.set_prompt_alias("greeting", "best", 2)
+    assert "2 versions of prompts" in flowml("sync", "--to", to.tracking_uri).out
+    assert to.get_prompt_version_by_alias("greeting", "best").version == 3
+    assert len(to.search_prompt_versions("greeting")) == 3
+
+
+def test_a_prompt_stays_where_a_model_has_its_name(
     small: Path, source: MlflowClient, team: MlflowClient, flowml: Callable[..., Said]
 ) -> None:
-    """No run links to a prompt of the same name there, which is somebody else's."""
+    """It is named each time, no run links to it, and the model there is as it was."""
     source.register_prompt("greeting", "Hello {{name}}")
+    team.create_registered_model("greeting")
     (root,) = (run.info.run_id for run in source.search_runs(["1"]) if run.info.run_name == "root")
     source.set_tag(root, "mlflow.linkedPrompts", '[{"name": "greeting", "version": "1"}]')
-    said = flowml("sync", "--to", team.tracking_uri)
-    assert said.code == 0
-    assert "Not taken there: the prompt 'greeting'. flowml copies no prompts: register it there." in said.out
+    for _ in range(2):
+        said = flowml("sync", "--to", team.tracking_uri)
+        assert said.code == 0
+        assert "Not taken there: the prompt 'greeting': a registered model has that name there." in said.out
     assert not any("mlflow.linkedPrompts" in run.data.tags for run in team.search_runs(["1"]))
+    assert team.search_model_versions("name = 'greeting'") == []
 
 
 def test_a_project_that_was_moved_brings_its_files(

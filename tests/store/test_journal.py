@@ -238,6 +238,28 @@ def test_a_project_can_be_moved(
     assert not project.exists()
 
 
+def test_what_is_meant_for_a_file_that_is_not_there_waits_for_it(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Another project's store, on a disk that is missing now, is neither made anew nor taken for this project's own."""
+    disk = tmp_path_factory.mktemp("disk")
+    for place in (disk / "mlflow.db", disk / ".flowml" / "mlflow.db"):
+        uri = f"sqlite:///{place}"
+        killed(f"{LOGGED}root.info\nhold()\ndie()", project, MLFLOW_TRACKING_URI=uri)
+        away = disk.rename(disk.with_name("unmounted"))
+        found = recover(journals(project))
+        assert (found.sent, found.waiting) == ([], 2)
+        assert [f"{place} is not there" in each for each in found.problems] == [True]
+        assert not disk.exists()
+        away.rename(disk)
+        found = recover(journals(project))
+        assert (found.problems, found.waiting, len(found.sent)) == ([], 0, 2)
+        client = MlflowClient(uri)
+        there = client.search_runs([each.experiment_id for each in client.search_experiments()])
+        assert {each.info.run_name for each in there} == {"root", "task"}
+    assert runs() == {}
+
+
 @pytest.mark.slow
 def test_a_run_goes_under_one_of_another_journal(project: Path) -> None:
     """What two processes left is put together, whichever journal is read first."""
@@ -343,10 +365,20 @@ def test_a_journal_of_a_process_at_work_is_left_alone(project: Path) -> None:
     assert set(runs()) == {"a run"}
 
 
+def _damage(path: Path) -> None:
+    """Overwrite what is in the middle of a journal of many pages, as a failing disk does."""
+    many = "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 500)"
+    _execute(path, f"{many} INSERT INTO entries (run, kind, data) SELECT 'a', 'loss', hex(zeroblob(1000)) FROM many")
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 4)
+        file.write(b"\xff" * (path.stat().st_size // 2))
+
+
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "of a newer flowml": (lambda path: _execute(path, f"UPDATE about SET value = '{FORM + 1}'"), "Upgrade flowml"),
     "another database": (lambda path: _execute(path, "DROP TABLE about"), "no journal of flowml's"),
     "no database": (lambda path: path.write_bytes(b"no database at all" * 100), "not a database"),
+    "damaged": (_damage, "malformed"),
 }
 
 
@@ -359,7 +391,7 @@ def _execute(path: Path, statement: str) -> None:
 
 @pytest.mark.parametrize("kind", SPOILED)
 def test_a_journal_that_cannot_be_read_stays_and_is_named(project: Path, kind: str) -> None:
-    """One that is of a newer flowml, or none at all, is reported and left where it is; others are sent."""
+    """One that is of a newer flowml, or none at all, is reported each time and left where it is; others are sent."""
     killed(f"hold()\n{LOGGED}die()", project)
     (journal,) = journals(project)
     spoil, said = SPOILED[kind]
@@ -372,6 +404,7 @@ def test_a_journal_that_cannot_be_read_stays_and_is_named(project: Path, kind: s
     assert len(found.problems) == 1
     assert said in found.problems[0]
     assert str(journal) in found.problems[0]
+    assert recover([journal]).problems == found.problems
     assert journals(project) == [journal]
     assert set(runs()) == {"root", "task"}
 
@@ -596,7 +629,7 @@ def test_a_killed_run_is_closed_though_the_first_sync_could_not(project: Path) -
         raise TrackingError("nobody can say how they ended")
 
     first = send_journals(journals(project), close=away)
-    assert len(first.sent) == first.waiting == 2
+    assert (first.sent, first.waiting) == ([], 2)
     assert set(runs()) == {"root", "task"}
     again = recover(journals(project))
     assert (again.problems, again.closed, journals(project)) == ([], 2, [])

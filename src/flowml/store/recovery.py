@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from flowml.errors import FlowmlError, TrackingError
 from flowml.secrets.uris import without_credentials
@@ -17,7 +17,7 @@ from flowml.store.journal.journal import Journal
 from flowml.store.journal.on_disk import JournalError, JournalInUseError
 from flowml.store.sending import creation
 from flowml.store.sending.writer import writer_of
-from flowml.store.waiting import journaled, readback
+from flowml.store.waiting import readback
 from flowml.store.waiting.queue import Experiment, Outgoing
 
 
@@ -76,20 +76,25 @@ def recover(
                 found.problems.append(f"{one.journal.path.name}: {text}")
             for key, out in one.runs.items():
                 store = stores.get((out.root or out).key) or stores[key]
-                uri, registry = _moved_along(str(store.get("uri", ""))), store.get("registry")
+                uri, registry = _moved_along(store), store.get("registry")
                 if to and uri != offline.uri():  # what was tracked offline is copied from there
                     found.left_out += _redirected(out, uri) if _bare(uri) != _bare(to) else []
                     uri, registry = to, None
                 by_store[uri, registry].append((one, out))
         for (uri, registry), runs in by_store.items():
             try:
+                if uri != to:
+                    _require_its_file(uri)
                 connection = apart(uri, registry) if offline.is_on() or uri == offline.uri() else connect(uri, registry)
                 reader.know(connection.uri)
-                _send(connection, runs, found, patience)
-                _close(connection, runs, found, patience, close)
+                arrived = _send(connection, runs, found, patience)
             except FlowmlError as error:
                 found.waiting += sum(out.journal is not None for _, out in runs)
-                found.problems += [str(each) for each in (error, *getattr(error, "others", ()))]
+                found.problems += _lines(error)
+                continue
+            if close:
+                _close(connection, arrived, found, patience, close)
+            _count((out for _, out in runs), arrived, found)
         found.problems = list(dict.fromkeys(found.problems))
     finally:
         for journal in journals:
@@ -109,15 +114,29 @@ def _adopted(paths: Iterable[Path], found: Recovery) -> list[Journal]:
     return journals
 
 
-def _moved_along(uri: str) -> str:
-    """Return a store's address; of a project's own the one here, if there is none any more where it was."""
-    if not uri.startswith("sqlite:///"):
+def _moved_along(store: Mapping[str, Any]) -> str:
+    """Return a store's address; of its project's own the one here, if there is none any more where it was."""
+    uri = str(store.get("uri", ""))
+    if not store.get("is_own"):
         return uri
     own = {Path(each.removeprefix("sqlite:///")): each for each in (embedded.default_uri(), offline.uri())}
     was = Path(uri.removeprefix("sqlite:///"))
     here = next((file for file in own if file.parts[-2:] == was.parts[-2:]), was)
     is_there = os.path.exists(was)  # noqa: PTH110 - a `Path` raises where somebody else's folder is above it
     return uri if is_there or here == was else own[here]
+
+
+def _require_its_file(uri: str) -> None:
+    """Make sure that a database in a file is there: MLflow would make an empty one, where a disk is missing.
+
+    Raises:
+        TrackingError: If it is not.
+    """
+    file = uri.removeprefix("sqlite:///").partition("?")[0]
+    if not uri.startswith("sqlite:///") or embedded.is_embedded(uri) or os.path.exists(file):  # noqa: PTH110 - as above
+        return
+    text = f"{file} is not there, for which runs wait. Bring it back, or send them elsewhere with `flowml sync --to`."
+    raise TrackingError(text, uri=uri, waits=True)
 
 
 def _bare(uri: str) -> str:
@@ -142,9 +161,18 @@ def _redirected(out: Outgoing, uri: str) -> list[str]:
     return [f"{out.new.name}: what {uri} has of it already, as the run {info.run_id}, stays there."] if info else []
 
 
+def _lines(error: FlowmlError) -> list[str]:
+    return [str(each) for each in (error, *getattr(error, "others", ()))]
+
+
 def _send(
     connection: Connection, runs: list[tuple[readback.ReadBack, Outgoing]], found: Recovery, patience: float
-) -> None:
+) -> dict[Outgoing, str]:
+    """Send runs.
+
+    Returns:
+        Those of which all is in MLflow, with their ids there.
+    """
     writer = writer_of(connection)
     closings = {key: closing for one, _ in runs for key, closing in one.closings.items()}  # in the order they came
     outs = {out.key: out for _, out in runs}
@@ -158,37 +186,39 @@ def _send(
     try:
         writer.flush(patience)
     except TrackingError as error:
-        found.problems += [str(each) for each in (error, *error.others)]
+        found.problems += _lines(error)
     left = set(writer.waiting())
-    for out in outs.values():
-        run_id = creation.id_of(out)
-        told = [str(each) for each in out.problems]
-        if out in left or run_id is None:
-            found.waiting += 1
-            found.problems += told
-        else:
-            found.sent.append(run_id)
-            found.left_out += told
+    return {out: run_id for out in outs.values() if out not in left and (run_id := creation.id_of(out)) is not None}
 
 
 def _close(
-    connection: Connection,
-    runs: list[tuple[readback.ReadBack, Outgoing]],
-    found: Recovery,
-    patience: float,
-    close: Close | None,
+    connection: Connection, arrived: dict[Outgoing, str], found: Recovery, patience: float, close: Close
 ) -> None:
-    """Close the runs that are in MLflow now and did not end, and let flows tell of what is below them.
+    """Close the runs that are in MLflow now and did not end, and let the flows above them tell of that.
 
-    Their journal keeps them until that is done.
+    Their journal keeps them until it is done; those of which it is not are taken out of `arrived`.
     """
-    open_ = [out for _, out in runs if out.journal and out.new and not out.closed]
-    left = {run_id: out for out in open_ if (run_id := creation.id_of(out)) in found.sent}
-    if close and left:
+    left = {run_id: out for out, run_id in arrived.items() if out.journal and out.new and not out.closed}
+    if not left:
+        return
+    try:
         found.closed += close(connection, left.keys())
         for out in left.values():
             out.closed = True
-            if out.new and out.new.tags.get("flowml.kind") == "flow":
-                writer_of(connection).tell_again(out, patience)
-            else:
-                journaled.done(out)
+        writer_of(connection).tell_again(left.values(), patience)
+    except FlowmlError as error:
+        found.problems += _lines(error)
+    for out in left.values():
+        if out.journal:
+            del arrived[out]
+
+
+def _count(outs: Iterable[Outgoing], arrived: Mapping[Outgoing, str], found: Recovery) -> None:
+    for out in outs:
+        told = [str(each) for each in out.problems]
+        if out in arrived:
+            found.sent.append(arrived[out])
+            found.left_out += told
+        else:
+            found.waiting += 1
+            found.problems += told

@@ -56,7 +56,8 @@ class Synced:
             return [f"{self.waiting} runs would be copied to {self.to}; {self.copied.before} are there already."]
         done = self.copied
         counts = {"runs": done.runs, "metric points": done.points, "artifacts": done.files}
-        counts |= {"logged models": done.models, "registered versions": done.versions, "traces": done.traces}
+        counts |= {"logged models": done.models, "registered versions": done.versions}
+        counts |= {"versions of prompts": done.prompts, "traces": done.traces}
         said = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "Nothing new"
         lines = [f"{said} copied to {self.to}." if said != "Nothing new" else f"Nothing new for {self.to}."]
         if done.running:

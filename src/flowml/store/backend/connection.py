@@ -113,9 +113,9 @@ class Connection:
 
     @cached_property
     def place(self) -> Mapping[str, Any]:
-        """Which store it is, without credentials, for a journal."""
+        """Which store it is, without credentials, for a journal; and whether it goes where the project goes."""
         registry = without_credentials(self.registry_uri) if self.registry_uri else None
-        return {"uri": without_credentials(self.uri), "registry": registry}
+        return {"uri": without_credentials(self.uri), "registry": registry, "is_own": embedded.is_embedded(self.uri)}
 
     def experiment_id(self, name: str) -> str:
         """Return the experiment of this name, creating it when there is none.

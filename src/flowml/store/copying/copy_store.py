@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from flowml.store.copying import logged_models, registered, run_data, runs, traces
+from flowml.store.copying import logged_models, prompts, registered, run_data, runs, traces
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.experiments import find_or_make
 from flowml.store.copying.links import Links
@@ -25,7 +25,7 @@ def copy(
     known: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Copied:
-    """Copy experiments with all that is in them, and the versions of registered models that were made from that.
+    """Copy experiments with all in them, the versions of registered models that were made from that, and prompts.
 
     It can be interrupted anywhere, and done again: what was copied is found, and what is missing is added. What goes on
     meanwhile is copied as far as it is, and completed by the next copy.
@@ -51,6 +51,7 @@ def copy(
     by_model: ModelMetrics = {}
     models = [one for here in links.experiments for one in logged_models.make(ends, here, links, by_model, done)]
     registered.copy(ends, links, done)
+    prompts.copy(ends, links, done)
     for model in models:
         logged_models.complete(ends, model, links, done)
     for place, run in enumerate(pending):

@@ -46,12 +46,13 @@ class Copied:
         files: How many artifacts.
         models: How many logged models.
         versions: How many versions of registered models.
+        prompts: How many versions of prompts.
         traces: How many traces.
         running: How many runs are not over, and were copied as far as they are.
         unfinished_models: How many logged models are still being written.
         deleted: The ids of runs whose copy somebody deleted.
         before: How many runs were copied already.
-        refused: The versions that the registry did not take, and prompts; they are told of again.
+        refused: The versions that the registry did not take, and prompts; they are told of again each time.
     """
 
     runs: int = 0
@@ -59,6 +60,7 @@ class Copied:
     files: int = 0
     models: int = 0
     versions: int = 0
+    prompts: int = 0
     traces: int = 0
     running: int = 0
     unfinished_models: int = 0

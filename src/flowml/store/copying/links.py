@@ -27,7 +27,7 @@ class Links:
     Attributes:
         ids: Of runs and logged models.
         experiments: Of experiments.
-        versions: Of registered models' versions, by name and number.
+        versions: Of the versions of registered models and prompts, by name and number.
         places: Where artifacts are, as MLflow writes it.
     """
 
@@ -52,15 +52,18 @@ class Links:
         return f"{found[1]}{quote(name, safe='')}{found[3]}{self.versions.get((name, number), number)}"
 
     def of_tags(self, tags: Mapping[str, str]) -> dict[str, str]:
-        """Return a run's or model's tags with the new ids, in the names of tags too; but for links to prompts."""
-        told = {key: value for key, value in tags.items() if key != _PROMPTS}  # there they would be somebody else's
-        return {self.rewritten(key): self._value(key, value)[: mlflow_limits.TAG] for key, value in told.items()}
+        """Return a run's or model's tags with the new ids, in the names of tags too."""
+        told = {self.rewritten(key): self._value(key, value)[: mlflow_limits.TAG] for key, value in tags.items()}
+        return {key: value for key, value in told.items() if (key, value) != (_PROMPTS, "[]")}
 
     def _value(self, key: str, value: str) -> str:
         with suppress(ValueError, TypeError, KeyError):  # it is somebody else's, or was cut
             if key == REGISTERED:
                 rows = [[name, self._number(name, number), *rest] for name, number, *rest in json.loads(value)]
                 return json.dumps(rows)
+            if key == _PROMPTS:  # of those that are not copied the name may be somebody else's there
+                prompts = [one for one in json.loads(value) if (one["name"], str(one["version"])) in self.versions]
+                return json.dumps([{**one, "version": self._number(one["name"], one["version"])} for one in prompts])
             if key == _VERSIONS_OF_A_MODEL:
                 made = [{**one, "version": self._number(one["name"], one["version"])} for one in json.loads(value)]
                 return json.dumps(made)

@@ -17,14 +17,13 @@ from flowml.store.ledger import Decision, Ledger, policy, this_user
 from flowml.store.ledger.ledger import TAG as LEDGER
 from flowml.store.ledger.moving import COPIED, HOW, Aliases
 from flowml.store.ledger.order import ASKED, last_move
+from flowml.store.ledger.prompts import client_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 _logger = logging.getLogger(__name__)
-
-_PROMPTS = "tags.`mlflow.prompt.is_prompt` = 'true'"
 
 
 def copy(ends: Ends, links: Links, done: Copied) -> None:
@@ -38,8 +37,6 @@ def copy(ends: Ends, links: Links, done: Copied) -> None:
     Raises:
         Exception: What MLflow raises.
     """
-    prompts = paged(partial(ends.source.search_registered_models, _PROMPTS))
-    done.refused += [f"the prompt {one.name!r}. flowml copies no prompts: register it there." for one in prompts]
     for model in all_of(ends.source):
         wanted = []
         for version in versions_of(ends.source, model.name):
@@ -109,16 +106,17 @@ def _copy_version(
             if there.tags.get(key) != value:
                 ends.target.set_model_version_tag(name, new, key, value)
         for alias in version.aliases:
-            _give(ends, version, new, alias)
+            give(ends, version, new, alias)
         ends.target.set_model_version_tag(name, new, marks.COPIED, digest)
         done.versions += 1
     note = marks.Note(ends.to, new, digest)
     ends.source.set_model_version_tag(name, str(version.version), marks.SYNCED, note.as_tag())
 
 
-def _give(ends: Ends, version: ModelVersion, new: str, alias: str) -> None:
+def give(ends: Ends, version: ModelVersion, new: str, alias: str) -> None:
     """Give a copied version an alias that it had; a protected one stays where it is, and one that was moved since."""
-    aliases, made = Aliases(ends.target, version.name), ends.target.get_model_version(version.name, new)
+    aliases = Aliases(ends.target, version.name)
+    made = client_of(ends.target, version.name).get_model_version(version.name, new)
     try:
         policy.check(made, alias, aliases.ledger.entries)
     except RegistryError as error:

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -191,8 +192,10 @@ class Ending:
 
     def _own(self, run: Run) -> Collection[str]:
         """Return the names of those metrics that are the flow's own, which stay; of a run that tells again the tag."""
-        told = run.data.tags.get(_OWN)
-        return {*self._ended.own_metrics, *(run.data.metrics if told is None else json.loads(told))}
+        told: Collection[str] = run.data.metrics  # all, where it has not told, or somebody changed the tag
+        with suppress(KeyError, TypeError, ValueError):
+            told = set(json.loads(run.data.tags[_OWN]))
+        return {*self._ended.own_metrics, *told}
 
     def changed(self) -> tuple[list[records.Record], list[records.Record]]:
         """Return of the results what the run has not got yet, and what it has otherwise: it told of them before."""

@@ -109,15 +109,21 @@ class Journal:
             raise JournalInUseError(msg)
         with on_disk.explained(path):
             journal = cls(path, *on_disk.opened(path), is_own=False)
-        entries = journal.entries()
-        journal._alive = {entry.run for entry in entries}
-        name = journal.files.name
-        if not journal.files.is_dir() and any(f"{name}/" in _as_json(entry.data) for entry in entries):
-            journal.close()
-            bring = f"Bring {name} back beside it, or make an empty folder of that name to have the rest sent without."
-            msg = f"the files of {path} are gone, and it waits for them. {bring}"
-            raise JournalError(msg)
+        try:
+            journal._require_its_files()
+        except BaseException:
+            journal._release(is_over=False)
+            raise
         return journal
+
+    def _require_its_files(self) -> None:
+        entries = self.entries()
+        self._alive = {entry.run for entry in entries}
+        name = self.files.name
+        if not self.files.is_dir() and any(f"{name}/" in _as_json(entry.data) for entry in entries):
+            bring = f"Bring {name} back beside it, or make an empty folder of that name to have the rest sent without."
+            msg = f"the files of {self.path} are gone, and it waits for them. {bring}"
+            raise JournalError(msg)
 
     @property
     def files(self) -> Path:
@@ -234,12 +240,15 @@ class Journal:
 
     def close(self) -> None:
         """Let go of it; the file stays where something waits in it."""
+        self._release(is_over=not self._alive)
+
+    def _release(self, *, is_over: bool) -> None:
         with self._lock:
             connection, self._connection = self._connection, None
             _open_here.discard(self.path)
             if connection:
                 connection.close()
-                if not self._alive:
+                if is_over:
                     on_disk.delete(self.path, with_files=not self._is_own)
                 os.close(self._held)
 

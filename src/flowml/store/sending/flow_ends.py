@@ -91,7 +91,7 @@ class FlowEnds:
             self.tell_later(out)
 
     def tell_later(self, out: Outgoing) -> None:
-        """Note that the closed run of a flow is to tell again."""
+        """Note that a closed run is to tell again, if it is a flow's, and the flows above it."""
         self._to_tell.setdefault(out.created.result(0).info.run_id, []).append(out)
 
     def take_notes_away(self, out: Outgoing, call_summary: CallSummary) -> None:
@@ -141,11 +141,12 @@ class FlowEnds:
                 self._to_tell.setdefault(run_id, []).append(out)
         return any(out in outs for outs in list(self._to_tell.values()))  # other threads send, too
 
-    def tell_again(self, told: Callable[[Outgoing], object]) -> None:
+    def tell_again(self, clear: Callable[[Outgoing], object], has_told: Callable[[], object]) -> None:
         """Let closed runs of flows tell of what was sent after they were closed, and those above them.
 
         Args:
-            told: Called with each run of which all above it have told.
+            clear: Called with each run of which all above it have told.
+            has_told: Called when one has told.
 
         Raises:
             LaterError: If that failed for one of them and may succeed later.
@@ -161,10 +162,13 @@ class FlowEnds:
                 left.setdefault(run_id, []).extend(outs)
                 problem = error
                 continue
+            has_told()
+            for refused in flow.problems:
+                outs[0].note(refused)
             for other in above:
                 self._to_tell.setdefault(other, []).extend(outs)
             for out in outs if not above else ():
-                told(out)
+                clear(out)
         for run_id, outs in left.items():
             self._to_tell.setdefault(run_id, []).extend(outs)
         if problem:

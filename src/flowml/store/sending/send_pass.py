@@ -87,7 +87,7 @@ class SendPass:
     def _tell_again(self) -> None:
         try:
             with self.at_work():
-                self.sender.tell_again()
+                self.sender.tell_again(self.was_sent)
         except StoreGoneError:
             raise
         except LaterError as later:

@@ -230,18 +230,21 @@ class Sender:
             self._steps.do(out, partial(creation.close_run, self._client, out, closing))
         return True
 
-    def tell_again(self, out: Outgoing | None = None) -> None:
+    def tell_later(self, outs: list[Outgoing]) -> None:
+        """Note runs that others closed: the flows above them are to tell again, the innermost first."""
+        for out in reversed(outs):
+            self._flow_ends.tell_later(out)
+
+    def tell_again(self, has_told: Callable[[], object]) -> None:
         """Let closed runs of flows tell of what was sent after they were closed.
 
         Args:
-            out: One that another process closed, which is to tell, too.
+            has_told: Called when one has.
 
         Raises:
             LaterError: If that failed for one of them and may succeed later.
         """
-        if out:
-            self._flow_ends.tell_later(out)
-        self._flow_ends.tell_again(partial(self._clear, is_done=True))
+        self._flow_ends.tell_again(partial(self._clear, is_done=True), has_told)
 
     def create(self, out: Outgoing) -> None:
         """Create a run that somebody waits for, before its turn.

@@ -208,17 +208,18 @@ class Writer:
     def _latest(self, longest: float, began: float, patience: float) -> float:
         return max(longest, max(began, self._sent_last) + patience)
 
-    def tell_again(self, out: Outgoing, patience: float) -> None:
-        """Let a flow whose run is closed tell of what is below it, and those above it; then its journal lets go of it.
+    def tell_again(self, outs: Iterable[Outgoing], patience: float) -> None:
+        """Let the flows above runs that were closed elsewhere tell of them; then the journal lets go of the runs.
 
         Args:
-            out: Its run.
-            patience: Seconds to wait.
+            outs: The runs, each after the one above it; those of flows tell of what is below them, too.
+            patience: Seconds to wait while none has told.
 
         Raises:
-            TrackingError: If MLflow fails or does not answer in time; the journal keeps it.
+            TrackingError: If MLflow fails or does not answer in time; the journal keeps those above which not all told.
         """
-        self.ask(partial(self._sender.tell_again, out), patience=patience)
+        self.ask(partial(self._sender.tell_later, list(outs)))
+        self.flush(patience)
 
     def created(self, out: Outgoing) -> Created:
         """Return a run as MLflow knows it; it is created before all that waits, when the run that is being sent is.
