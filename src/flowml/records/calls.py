@@ -104,6 +104,7 @@ class Caller:
         span: The trace that the call was made in, and the span, by their ids; None if it is not traced.
         foreign_tasks: Whether plain Prefect tasks that are called in it are tracked.
         lineage: The call as a catalogue of lineage knows it; None if there is none.
+        delay_key: The key of the outermost run, by which its processes tell each other how long they waited for MLflow.
     """
 
     run: CurrentRun | None
@@ -115,6 +116,7 @@ class Caller:
     span: SpanIds | None = None
     foreign_tasks: bool = False
     lineage: LineageIds | None = None
+    delay_key: str | None = None
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Caller:
@@ -134,6 +136,7 @@ class Caller:
             SpanIds(*span) if span else None,
             bool(told.get("foreign_tasks")),
             LineageIds(*lineage) if lineage else None,
+            told.get("delay_key"),
         )
 
     def write(self) -> dict[str, Any]:

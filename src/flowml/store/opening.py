@@ -26,7 +26,7 @@ from flowml.store.parent_run import process_tags, run_of
 from flowml.store.runs import NO_RUN, ParentsRun, Run
 from flowml.store.sending.writer import writer_of
 from flowml.store.summarized_run import SummarizedRun
-from flowml.store.waiting.answers import Delay, delay_below
+from flowml.store.waiting.delay import Delay, delay_below
 from flowml.store.waiting.queue import Experiment, NewRun, Outgoing
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ def join(caller: records.Caller) -> Run:
     connection = connect(caller.tracking_uri, caller.registry_uri, may_be_away=True)
     store = LazyStore.at(connection)
     if caller.run and caller.tag is None:
-        return joined(store, caller.run, caller.children)
+        return joined(store, caller.run, caller.children, caller.delay_key)
     if caller.run and (its_run := _started_by(connection, caller)):
-        return joined(store, its_run, caller.children)
+        return joined(store, its_run, caller.children, caller.delay_key)
     if caller.key is None:
         return joined(store, caller.run) if caller.run else NO_RUN
-    delay = delay_below(caller.run.run_id if caller.run else caller.key)
+    delay = delay_below(caller.run.run_id if caller.run else caller.key, caller.delay_key)
     out = Outgoing(None, None, found_by=caller.key, store=store.place, own_delay=delay)
     return JoinedRun(store, out, caller.children)
 
@@ -162,7 +162,7 @@ def _started_by(connection: Connection, caller: records.Caller) -> records.Curre
         return list(connection.client.search_runs([experiment_id], mine, order_by=order, max_results=1))
 
     until = time.monotonic() + settings.current().timeout
-    writer, delay = writer_of(connection), delay_below(caller.run.run_id)
+    writer, delay = writer_of(connection), delay_below(caller.run.run_id, caller.delay_key)
     try:
         while not (its_run := writer.ask(search, delay)) and time.monotonic() < until:
             time.sleep(0.05)

@@ -26,7 +26,7 @@ from flowml.store.usage import sums as usage
 from flowml.store.usage.spent import Spent
 from flowml.store.usage.sums import Usage
 from flowml.store.waiting import journaled
-from flowml.store.waiting.answers import delay_below
+from flowml.store.waiting.delay import delay_below
 from flowml.store.waiting.intake import enqueue
 from flowml.store.waiting.queue import Closing, Created, Outgoing, Sendable
 
@@ -193,11 +193,12 @@ class JoinedRun:
         try:
             # The same for each call below: looking for its page reads files, and each read hands Python's lock over.
             if self._told is None:
-                self._told = self.connection.caller(self.info, self.children)
+                self._told = self.connection.caller(self.info, self.children, self.out.delay.key)
         except TrackingError as problem:
             if not (problem.waits and self.out.journal):
                 raise
-            return dataclasses.replace(self.connection.caller(None, self.children), key=self.out.public_key)
+            told = self.connection.caller(None, self.children, self.out.delay.key)
+            return dataclasses.replace(told, key=self.out.public_key)
         return self._told
 
     def close(self, status: records.Status | None, ended: int, about: Iterable[records.Record] = ()) -> None:  # noqa: ARG002 - the one who opened it says when
@@ -238,6 +239,7 @@ class JoinedRun:
             raise journaled.waiting(self.out, problem, count) from None
         finally:
             mlflow_state.flush_traces(patience)
+            self.out.delay.forget()
         if self.out.problems:
             raise TrackingError.of(self.out.problems)
 
@@ -389,8 +391,10 @@ def is_elsewhere(run: JoinedRun) -> bool:
     return run.own is None or run.own.pid != os.getpid()
 
 
-def joined(store: LazyStore, info: records.CurrentRun, children: Children = "all") -> JoinedRun:
+def joined(
+    store: LazyStore, info: records.CurrentRun, children: Children = "all", delay_key: str | None = None
+) -> JoinedRun:
     """Return a run that exists already, to hang others under."""
-    out = Outgoing(None, None, store=store.place, own_delay=delay_below(info.run_id))
+    out = Outgoing(None, None, store=store.place, own_delay=delay_below(info.run_id, delay_key))
     out.created.set_result(Created(None, info))
     return JoinedRun(store, out, children)

@@ -17,7 +17,7 @@ from flowml.store.by_hand import active
 from flowml.store.journal import journal
 from flowml.store.sending import timing
 from flowml.store.sending.writer import all_writers, writer_of
-from flowml.store.waiting.answers import Delay
+from flowml.store.waiting.delay import Delay
 
 if TYPE_CHECKING:
     from flowml.store.runs import Run
@@ -53,10 +53,12 @@ def flush_all(patience: float | None = None) -> None:
 def _flush_at_exit() -> None:
     """Send what nobody waited for, such as a generator task that was left early; give up after the usual time."""
     left = Delay.newest.left() if Delay.newest else settings.current().max_delay
-    patience = min(settings.current().timeout, max(left, _LEAST))
+    patience, began = min(settings.current().timeout, max(left, _LEAST)), time.monotonic()
     try:
         flush_all(patience)
     except TrackingError as problem:
+        if Delay.newest and Delay.newest.is_elsewhere:  # a pool waits for its processes to end
+            Delay.newest.spend(time.monotonic() - began)
         waiting = [out for writer in all_writers() for out in writer.waiting()]
         why = str(problem).removesuffix(problem.remedy).strip()
         if lost := sum(not out.journal for out in waiting):

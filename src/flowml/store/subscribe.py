@@ -66,11 +66,11 @@ def when_known(run: Run, tell: Callable[[records.Caller], None]) -> None:
     if target is None or run.is_known:
         tell(run.as_caller())
         return
-    store, children = target.store, target.children  # not the run, as above
+    store, children, key = target.store, target.children, target.out.delay.key  # not the run, as above
 
     def tell_created(created: Future[Created]) -> None:
         if not created.exception(0):
-            tell(store.reached.caller(_with_page(store.reached, created.result(0).info), children))
+            tell(store.reached.caller(_with_page(store.reached, created.result(0).info), children, key))
 
     target.out.created.add_done_callback(tell_created)
 

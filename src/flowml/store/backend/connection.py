@@ -75,15 +75,18 @@ class Connection:
                 self._client = client
             return self._client
 
-    def caller(self, info: records.CurrentRun | None, children: records.Children) -> records.Caller:
+    def caller(
+        self, info: records.CurrentRun | None, children: records.Children, delay_key: str | None = None
+    ) -> records.Caller:
         """Return what calls in other processes need to hang under a run.
 
         Args:
             info: The run; None if it is not known yet.
             children: Which of the calls in it get runs.
+            delay_key: The key of the outermost run above it.
         """
         registry_uri = without_credentials(self.registry_uri) if self.registry_uri else None
-        return records.Caller(info, without_credentials(self.uri), registry_uri, children=children)
+        return records.Caller(info, without_credentials(self.uri), registry_uri, children=children, delay_key=delay_key)
 
     def begin_anew(self) -> None:
         """Let a forked child open connections of its own: SQLite's must not be carried across a fork."""

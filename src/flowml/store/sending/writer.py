@@ -27,6 +27,7 @@ from flowml.store.sending.sender import Sender
 from flowml.store.sending.steps import LaterError
 from flowml.store.waiting import answers, journaled
 from flowml.store.waiting.backlog import MOST, Backlog
+from flowml.store.waiting.delay import Delay
 from flowml.store.waiting.intake import enqueue
 from flowml.store.waiting.queue import Closing, Created, Outgoing
 
@@ -148,7 +149,7 @@ class Writer:
         self._hand_over(_Close(out, closing))
         self._send_at_once(out)
 
-    def ask(self, job: Callable[[], T], delay: answers.Delay | None = None, patience: float | None = None) -> T:
+    def ask(self, job: Callable[[], T], delay: Delay | None = None, patience: float | None = None) -> T:
         """Let the sender do something in its turn, and wait for it.
 
         Args:
@@ -169,9 +170,7 @@ class Writer:
         end = time.monotonic() + patience if patience else None
         return self.wait(result, (lambda: end) if end else None, delay=delay)
 
-    def flush(
-        self, patience: float | None = None, *, of: Outgoing | None = None, delay: answers.Delay | None = None
-    ) -> None:
+    def flush(self, patience: float | None = None, *, of: Outgoing | None = None, delay: Delay | None = None) -> None:
         """Send all that was handed over until now, and wait for it; what fails in a way that may pass is tried again.
 
         Args:
@@ -237,9 +236,7 @@ class Writer:
             with self._at_work(), suppress(LaterError):
                 self._sender.create(self._wanted.popleft())
 
-    def wait(
-        self, result: Future[T], until: Callable[[], float] | None = None, *, delay: answers.Delay | None = None
-    ) -> T:
+    def wait(self, result: Future[T], until: Callable[[], float] | None = None, *, delay: Delay | None = None) -> T:
         """Wait for a result of the sender, until a time that may move, or for the setting ``timeout``.
 
         Raises:
@@ -248,14 +245,17 @@ class Writer:
         if threading.current_thread() is self._thread and not result.done():
             msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
             raise TrackingError(msg)
-        return answers.wait_for(result, self._uri, until, self._who_fails, delay=delay)
+        who_fails = partial(self._who_fails, delay, time.monotonic())
+        return answers.wait_for(result, self._uri, until, who_fails, delay=delay)
 
     def is_away(self) -> bool:
         """Tell whether MLflow fails, or does not answer."""
         return bool(self._who_fails())
 
-    def _who_fails(self) -> str:
-        return "MLflow" if self._failures else self._sender.watch.stuck_at()
+    def _who_fails(self, delay: Delay | None = None, began: float = 0.0) -> str:
+        if found := "MLflow" if self._failures else self._sender.watch.stuck_at():
+            return found
+        return "MLflow" if delay and not self._sent_last and delay.is_vain(time.monotonic() - began) else ""
 
     def _send_at_once(self, out: Outgoing) -> None:
         if settings.current().write == "sync" and threading.current_thread() is not self._thread:

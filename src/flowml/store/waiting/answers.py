@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet  # a class of its own before Python 3.11
@@ -11,49 +10,12 @@ from typing import TypeVar
 
 from flowml import settings
 from flowml.errors import TrackingError
-from flowml.locks import RLock
 from flowml.secrets import mask
+from flowml.store.waiting.delay import Delay
 
 T = TypeVar("T")
 
 _SLICE = 0.1  # seconds, after which it is looked at again what is waited for
-
-
-class Delay:
-    """How long a flow may still wait here for an MLflow that fails or does not answer: the setting ``max_delay``."""
-
-    newest: Delay | None = None  # the one that was spent of last
-
-    def __init__(self) -> None:
-        self._spent = 0.0
-        self._lock = RLock()
-
-    def spend(self, seconds: float) -> None:
-        """Note that somebody waited."""
-        with self._lock:
-            self._spent += seconds
-            Delay.newest = self
-
-    def left(self) -> float:
-        """Return the seconds that may still be waited."""
-        return max(0.0, settings.current().max_delay - self._spent)
-
-
-_below: OrderedDict[str, Delay] = OrderedDict()
-_MOST = 200  # runs of other processes of which it is remembered how long calls below them waited here
-
-
-def delay_below(run: str) -> Delay:
-    """Return the one delay of all calls that work in this process below a run of another.
-
-    Args:
-        run: Its id, or the key that finds it later.
-    """
-    found = _below.setdefault(run, Delay())
-    _below.move_to_end(run)
-    while len(_below) > _MOST:
-        _below.popitem(last=False)
-    return found
 
 
 def wait_for(
@@ -96,6 +58,7 @@ def wait_for(
             is_late = who and (failing >= budget or (delay and not delay.left()))
             if is_late or time.monotonic() >= until():
                 shown, seconds = mask(uri), time.monotonic() - began
-                message = f"{who or 'MLflow'} at {shown} did not answer within {seconds:.0f} s."
+                within = f" within {seconds:.0f} s" if seconds >= 1 else ""
+                message = f"{who or 'MLflow'} at {shown} did not answer{within}."
                 remedy = "What waits is sent when it does. Check the server."
                 raise TrackingError(message, uri=shown, remedy=remedy, waits=True) from None

@@ -24,7 +24,7 @@ from flowml.store.journal.journal import Journal
 from flowml.store.journal.scratch import Scratch
 from flowml.store.models.identity import Serialized
 from flowml.store.models.log_model import SavedModel
-from flowml.store.waiting.answers import Delay
+from flowml.store.waiting.delay import Delay
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -217,6 +217,8 @@ class Outgoing:
 
     def __post_init__(self) -> None:
         self._losses = Losses(is_elsewhere=self.new is None)
+        if self.root is None and not self.own_delay.is_elsewhere:
+            self.own_delay.key = self.own_delay.key or self.key
         _all.add(self)
 
     @property
