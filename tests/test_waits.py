@@ -80,7 +80,7 @@ HELD = {
     "store/journal/journal.py _lock": "a few rows of a file of this process's own are written or read",
     "store/journal/journal.py _making": "such a file is made",
     "ops/launch/outcome.py _lock": "a small file of this process's own is written",
-    "store/waiting/answers.py _lock": "in memory",
+    "store/waiting/delay.py _lock": "a line is read from a small file, or added",
     "store/backend/connection.py _making": "a server is knocked at: three seconds; a database, by its own limits",
     "store/sending/writer.py _starting": "a thread is started",
     "store/sending/writer.py _working": "one run is sent: by MLflow's own limits for requests",
