@@ -69,3 +69,30 @@ def ends(tracked: Path, tmp_path: Path, flowml_empty_store: Path) -> Callable[[]
         return Ends(source, target, TracingClient(target.tracking_uri))
 
     return fresh
+
+
+@pytest.fixture
+def small(project: Path, flowml_empty_store: Path) -> Path:
+    """A project in which a little was tracked offline."""
+    shutil.copy(flowml_empty_store, project / ".flowml" / "offline.db")
+    shutil.copy(flowml_empty_store, project / "team.db")
+    fill(offline.uri(), project / ".flowml")
+    return project
+
+
+@pytest.fixture
+def source(small: Path) -> MlflowClient:
+    """A client of its offline store."""
+    return MlflowClient(offline.uri())
+
+
+@pytest.fixture
+def team(small: Path) -> MlflowClient:
+    """A client of the store that it is meant for."""
+    return MlflowClient(f"sqlite:///{small}/team.db")
+
+
+@pytest.fixture(params=["a database", "a server"])
+def to(team: MlflowClient, request: pytest.FixtureRequest) -> MlflowClient:
+    """A client of a store that is copied to."""
+    return team if request.param == "a database" else MlflowClient(request.getfixturevalue("served_store")())

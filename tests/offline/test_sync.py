@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from tests.conftest import forget_what_was_said_to_mlflow
 from tests.offline import reference
-from tests.offline.small import EXPERIMENT, fill
+from tests.offline.small import EXPERIMENT
 from tests.offline.snapshot import snapshot
 from tests.offline.test_copying import counted
 from tests.ops.conftest import Said
@@ -61,27 +61,6 @@ def project_that_ran(ran: Path, monkeypatch: pytest.MonkeyPatch, project: Path) 
     """A project with what was tracked offline there; nothing of it is copied yet."""
     shutil.copytree(ran / ".flowml", project / ".flowml", dirs_exist_ok=True)
     return project
-
-
-@pytest.fixture
-def small(project: Path, flowml_empty_store: Path) -> Path:
-    """A project in which a little was tracked offline."""
-    shutil.copy(flowml_empty_store, project / ".flowml" / "offline.db")
-    shutil.copy(flowml_empty_store, project / "team.db")
-    fill(offline.uri(), project / ".flowml")
-    return project
-
-
-@pytest.fixture
-def source(small: Path) -> MlflowClient:
-    """A client of its offline store."""
-    return MlflowClient(offline.uri())
-
-
-@pytest.fixture
-def team(small: Path) -> MlflowClient:
-    """A client of the store that it is meant for."""
-    return MlflowClient(f"sqlite:///{small}/team.db")
 
 
 def test_a_flow_is_copied_to_a_database(
@@ -210,12 +189,6 @@ def test_a_deleted_experiment_is_named(
     team.restore_experiment(number)
     assert flowml("sync", "--to", team.tracking_uri).code == 0
     assert counted(team) == counted(source)
-
-
-@pytest.fixture(params=["a database", "a server"])
-def to(team: MlflowClient, request: pytest.FixtureRequest) -> MlflowClient:
-    """A client of a store that is copied to."""
-    return team if request.param == "a database" else MlflowClient(request.getfixturevalue("served_store")())
 
 
 def test_prompts_get_numbers_of_their_own(

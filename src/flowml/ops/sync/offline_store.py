@@ -108,7 +108,7 @@ def sync_offline(
             report.waiting, report.copied.before = _counted(source, experiments, without_credentials(uri))
             return report
         with embedded.without_chatter("mlflow.store.db.utils"):
-            target = apart(uri, registry).client
+            target = apart(uri, registry or uri).client  # else MLflow looks for one in the environment
         with explained(uri), embedded.without_chatter("mlflow.store.model_registry.abstract_store"):
             ends = Ends(source, target, _tracing_client(uri), registry_apart=registry is not None)
             report.copied = copy(ends, experiments, pruned.Memory.read().ids.get(ends.to), say)
@@ -124,7 +124,7 @@ def _with_runs(source: MlflowClient, experiments: list[Experiment]) -> list[Expe
 
 def _counted(source: MlflowClient, experiments: list[Experiment], to: str) -> tuple[int, int]:
     """Count the runs that are to be copied, and those that are there already; the store itself is not asked."""
-    copied = [is_copied(run, to) for one in experiments for run in all_of(source, one.experiment_id)]
+    copied = [is_copied(source, run, to) for one in experiments for run in all_of(source, one.experiment_id)]
     return len(copied) - sum(copied), sum(copied)
 
 

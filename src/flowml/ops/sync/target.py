@@ -34,7 +34,7 @@ def choose_target(experiments: Sequence[Experiment], to: str | None, agreed: Cal
     meant = {one.tags[offline.MEANT]: one.tags.get(offline.MEANT_REGISTRY) for one in experiments if _says(one)}
     named, named_registry = named_now()
     if to is not None:
-        return _checked(absolute(to)), meant.get(without_credentials(absolute(to)))
+        return _checked(absolute(to)), meant.get(without_credentials(absolute(to))) or named_registry
     if len(meant) > 1:
         msg = f"these runs are meant for several stores: {', '.join(sorted(meant))}."
         raise TrackingError(msg, remedy="Say where all of them are to go: flowml sync --to URI.")

@@ -50,7 +50,9 @@ def meant() -> tuple[str | None, str | None]:
     """Return where runs would go if they did not stay offline, and the registry's; None if nobody named a store."""
     uri, registry = _named()
     named = uri if uri != embedded.default_uri() or state.up() else None
-    return named, registry or os.environ.get("MLFLOW_REGISTRY_URI")
+    registry = registry or os.environ.get("MLFLOW_REGISTRY_URI")
+    # A process that works offline says the offline store to those that it starts.
+    return named if named != offline.uri() else None, registry if registry != offline.uri() else None
 
 
 def _named() -> tuple[str, str | None]:

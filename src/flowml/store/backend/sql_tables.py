@@ -160,6 +160,20 @@ def _add_links(connection: Connection, of_them: Select[Any], found: Mapping[str,
             found[its_id].models.append(model_id)
 
 
+def count_points(client: MlflowClient, run_id: str) -> int:
+    """Count the points of all metrics of a run.
+
+    Raises:
+        Exception: What the database raises.
+    """
+    from mlflow.store.tracking.dbmodels import models
+    from sqlalchemy import func, select
+
+    metric: Any = models.SqlMetric.__table__.c
+    with engine_of(client).connect() as connection:
+        return connection.execute(select(func.count()).where(metric.run_uuid == run_id)).scalar_one()
+
+
 def params_of(client: MlflowClient, run_ids: Collection[str]) -> Mapping[str, Mapping[str, str]]:
     """Read the parameters of runs, by the run's id.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowml.errors import TrackingError
 from flowml.store.backend import embedded, offline
+from flowml.store.backend.urls import NOTE
 from flowml.store.copying.ends import Ends
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def find_or_make(ends: Ends, experiment: Experiment) -> str:
             "or copy to another store: flowml sync --to URI."
         )
         raise TrackingError(msg, uri=ends.to, remedy=remedy)
+    for key, value in experiment.tags.items():
+        if key not in (*_OF_OFFLINE, *found.tags) and (key == NOTE or not key.startswith("mlflow.")):
+            ends.target.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
 

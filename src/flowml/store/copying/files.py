@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from flowml.store.backend import offline
+from flowml.store.copying.sent_files import SentFiles
 
 if TYPE_CHECKING:
     from mlflow.entities import FileInfo
 
-_SMALL = 1_000_000  # bytes, up to which a file is sent again where its size alone says that it is there
+_SMALL = 1_000_000  # bytes, up to which a file is sent again where it may be there
 
 Listing = Callable[[str | None], "list[FileInfo]"]
 
@@ -62,23 +63,27 @@ class Files:
             yield Path(download_artifacts(f"{self.place.rstrip('/')}/{path}", dst_path=scratch))
 
 
-def send(files: Files, there: Mapping[str, int], put: Callable[[str, str | None], Any]) -> int:
+def send(files: Files, to: str, there: Mapping[str, int], put: Callable[[str, str | None], Any]) -> int:
     """Send what is not there yet.
 
     Args:
         files: What is sent.
+        to: The store.
         there: The sizes of the files that are there, by path.
         put: Sends a file of this machine into a folder, if it is in one.
 
     Returns:
         How many files were sent.
     """
-    count = 0
-    for path, (size, _) in files.listing().items():
-        if size > _SMALL and there.get(path) == size:
+    count, sent = 0, SentFiles(to)
+    for path, (size, changed) in files.listing().items():
+        name, is_large = f"{files.place}/{path}", size > _SMALL
+        if is_large and there.get(path) == size and sent.has(name, size, changed):
             continue
         with files.fetched(path) as file:
             put(str(file), posixpath.dirname(path) or None)
+        if is_large:
+            sent.note(name, size, changed)
         count += 1
     return count
 

@@ -136,7 +136,7 @@ def _send_files(ends: Ends, one: ModelToCopy, links: Links) -> int:
             ends.target.log_model_artifact(one.new_id, str(rewritten), folder)
 
     there = files.sizes(partial(ends.target.list_logged_model_artifacts, one.new_id))
-    return files.send(files.Files(one.model.artifact_location), there, put)
+    return files.send(files.Files(one.model.artifact_location), ends.to, there, put)
 
 
 def _add_metrics(model: LoggedModel, links: Links, by_model: ModelMetrics) -> None:

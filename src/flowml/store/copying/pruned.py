@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowml import settings
+from flowml.errors import TrackingError
 from flowml.store.copying import logged_models, marks, registered, runs, traces
 from flowml.store.copying.ends import Ends
 from flowml.store.copying.files import local_folder
@@ -46,7 +47,12 @@ class Memory:
     def read(cls) -> Memory:
         """Read it."""
         file = _file()
-        return cls(**json.loads(file.read_text())) if file.exists() else cls()
+        try:
+            return cls(**json.loads(file.read_text())) if file.exists() else cls()
+        except (ValueError, TypeError) as error:
+            text = f"{file}, which has the copies of what was removed here, cannot be read: {error}."
+            remedy = "Bring it back from a backup, or move it away: links to what was removed stay as they are then."
+            raise TrackingError(text, remedy=remedy) from None
 
     def write(self) -> None:
         """Write it, in one step."""
@@ -114,7 +120,7 @@ def _prunable(ends: Ends, experiment_id: str) -> Iterator[Run]:
             outermost = parents[outermost]
         families[run.data.tags.get("flowml.root_run_id", outermost)].append(run)
     for family in families.values():
-        if all(runs.is_copied(run, ends.to) and run.info.run_id not in kept for run in family):
+        if all(runs.is_copied(ends.source, run, ends.to) and run.info.run_id not in kept for run in family):
             yield from family
 
 

@@ -70,7 +70,8 @@ def is_copied(version: ModelVersion, to: str | None = None) -> bool:
 
 def _search(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
     quote = '"' if "'" in name else "'"
-    yield from paged(partial(client.search_model_versions, f"name={quote}{name}{quote}"))
+    mine = f"name={quote}{name}{quote}" if quote not in name else None  # MLflow has no way to write such a name
+    yield from (one for one in paged(partial(client.search_model_versions, mine)) if one.name == name)
 
 
 def _make_model(ends: Ends, model: RegisteredModel, links: Links) -> None:
@@ -101,6 +102,8 @@ def _copy_version(
             return
     new = str(there.version)
     links.versions[name, str(version.version)] = new
+    if version.description and there.description != (told := links.rewritten(version.description)):
+        ends.target.update_model_version(name, new, told)
     if there.tags.get(marks.COPIED) != digest:
         for key, value in tags.items():
             if there.tags.get(key) != value:

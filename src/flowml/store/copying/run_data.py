@@ -134,7 +134,7 @@ def _send_files(ends: Ends, one: RunToCopy) -> int:
     if not place.listing():
         return 0
     there = files.sizes(lambda path: ends.target.list_artifacts(one.new_id, path)) if one.before else {}
-    return files.send(place, there, lambda file, folder: ends.target.log_artifact(one.new_id, file, folder))
+    return files.send(place, ends.to, there, lambda file, folder: ends.target.log_artifact(one.new_id, file, folder))
 
 
 def in_parts(items: Iterable[T], most: int) -> Iterator[list[T]]:

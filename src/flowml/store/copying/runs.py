@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowml import mlflow_limits
+from flowml.store.backend import sql_tables
 from flowml.store.backend.paging import paged
 from flowml.store.copying import marks
 from flowml.store.copying.ends import Copied, Ends
@@ -67,7 +68,7 @@ def make(ends: Ends, experiment_id: str, links: Links, done: Copied) -> list[Run
     """
     pending, there = [], links.experiments[experiment_id]
     for run in all_of(ends.source, experiment_id):
-        digest, note = _digest(run), marks.Note.in_tags(run.data.tags)
+        digest, note = _digest(ends.source, run), marks.Note.in_tags(run.data.tags)
         if note and note.to == ends.to and note.digest == digest:
             links.ids[run.info.run_id] = note.id
             done.before += 1
@@ -96,12 +97,12 @@ def note_copied(ends: Ends, one: RunToCopy) -> None:
     ends.source.set_tag(one.run.info.run_id, marks.SYNCED, note.as_tag())
 
 
-def is_copied(run: Run, to: str | None = None) -> bool:
+def is_copied(source: MlflowClient, run: Run, to: str | None = None) -> bool:
     """Tell whether all that a run holds now was copied, to a store or to any."""
     note = marks.Note.in_tags(run.data.tags)
     if note is None or run.info.status in _OPEN or to not in {None, note.to}:
         return False
-    return note.digest == _digest(run)
+    return note.digest == _digest(source, run)
 
 
 def datasets_of(run: Run) -> list[DatasetInput]:
@@ -156,8 +157,9 @@ def _parents_first(pending: Iterable[tuple[Run, str]]) -> Iterator[tuple[Run, st
     yield from left.values()  # each is said to be below another
 
 
-def _digest(run: Run) -> str:
+def _digest(source: MlflowClient, run: Run) -> str:
     info, data = run.info, run.data
+    points = sql_tables.count_points(source, info.run_id) if sql_tables.serves(source) else 0  # also of earlier steps
     datasets = [[one.dataset.name, one.dataset.digest, len(one.tags)] for one in datasets_of(run)]
     models = [each.model_id for each in models_read(run)] + [each.model_id for each in models_made(run)]
     return marks.digest(
@@ -165,6 +167,7 @@ def _digest(run: Run) -> str:
         marks.without_marks(data.tags),
         data.params,
         {key: repr(value) for key, value in data.metrics.items()},
+        points,
         sorted(datasets),
         sorted(models),
         Files(info.artifact_uri).listing(),

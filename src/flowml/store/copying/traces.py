@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from flowml.store.backend.paging import paged
 from flowml.store.copying import marks
 from flowml.store.copying.ends import Copied, Ends
+from flowml.store.copying.files import local_folder
 from flowml.store.copying.links import Links
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Span, TraceInfo
 
-_OF_THE_STORE = ("mlflow.artifactLocation", "mlflow.trace.spansLocation")
+_PLACE, _ATTACHMENTS = "mlflow.artifactLocation", "attachments"
+_OF_THE_STORE = (_PLACE, "mlflow.trace.spansLocation")
 
 
 def copy(ends: Ends, experiment_id: str, links: Links, done: Copied) -> None:
@@ -73,7 +75,18 @@ def _copy_one(ends: Ends, info: TraceInfo, experiment_id: str, links: Links) -> 
     )
     if spans:
         ends.traces.log_spans(experiment_id, spans)
-    ends.traces.start_trace(new)
+    made = ends.traces.start_trace(new)
+    _send_attachments(ends, info.tags.get(_PLACE), made.tags.get(_PLACE))
+
+
+def _send_attachments(ends: Ends, place: str | None, there: str | None) -> None:
+    """Send what spans have as files beside them."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    folder = local_folder(place or "none:")
+    if folder and there and there != place and (attachments := folder / _ATTACHMENTS).is_dir():
+        target = get_artifact_repository(there, ends.target.tracking_uri)
+        target.log_artifacts(str(attachments), _ATTACHMENTS)
 
 
 def _led(span: Span, links: Links) -> Span:
