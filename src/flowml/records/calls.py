@@ -136,7 +136,7 @@ class Caller:
             SpanIds(*span) if span else None,
             bool(told.get("foreign_tasks")),
             LineageIds(*lineage) if lineage else None,
-            told.get("delay_key"),
+            str(told["delay_key"]) if told.get("delay_key") else None,
         )
 
     def write(self) -> dict[str, Any]:

@@ -69,6 +69,8 @@ def _maker(client: MlflowClient, key: str, experiment_id: str) -> Run | None:
     from mlflow.entities import ViewType
 
     quote = '"' if "'" in key else "'"
+    if quote in key:  # MLflow has no way to write such a name
+        return None
     made = f"tags.`flowml.result_key` = {quote}{key}{quote}"
     newest = ["attributes.start_time DESC"]
     found = client.search_runs([experiment_id], made, ViewType.ALL, max_results=1, order_by=newest)
