@@ -9,7 +9,7 @@ from typing import Any
 from flowml import settings
 from flowml.errors import TrackingError
 from flowml.secrets.uris import without_credentials
-from flowml.store.backend import imports, mlflow_state
+from flowml.store.backend import embedded, imports, mlflow_state
 from flowml.store.backend.connection import Connection, Reached, connect
 from flowml.store.backend.in_force import uses_mlflows_own
 from flowml.store.waiting.queue import Experiment
@@ -69,7 +69,7 @@ class Destination:
         uri = mlflow_state.absolute(mlflow_state.tracking_uri())
         if self._first and uri == self._uri:
             return self._first.place
-        return {"uri": without_credentials(uri)}
+        return {"uri": without_credentials(uri), "is_own": embedded.is_embedded(uri)}
 
     def is_loaded(self) -> bool:
         """Tell whether the store that is named by now can be connected to without an import."""

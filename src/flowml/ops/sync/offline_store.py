@@ -108,7 +108,8 @@ def sync_offline(
             report.waiting, report.copied.before = _counted(source, experiments, without_credentials(uri))
             return report
         with embedded.without_chatter("mlflow.store.db.utils"):
-            target = apart(uri, registry or uri).client  # else MLflow looks for one in the environment
+            # Else MLflow looks for one in the environment; it knows better of Databricks.
+            target = apart(uri, registry or (None if uri.startswith("databricks") else uri)).client
         with explained(uri), embedded.without_chatter("mlflow.store.model_registry.abstract_store"):
             ends = Ends(source, target, _tracing_client(uri), registry_apart=registry is not None)
             report.copied = copy(ends, experiments, pruned.Memory.read().ids.get(ends.to), say)

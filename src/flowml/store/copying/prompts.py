@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowml.secrets import mask
 from flowml.store.backend.paging import paged
+from flowml.store.backend.retrying import may_pass
 from flowml.store.copying import marks, registered
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.links import Links
@@ -30,24 +32,35 @@ def copy(ends: Ends, links: Links, done: Copied) -> None:
     Raises:
         Exception: What MLflow raises.
     """
+    from mlflow.exceptions import MlflowException
+
     for prompt in paged(ends.source.search_prompts):
-        wanted = []
-        for version in _versions(ends.source, prompt.name):
-            digest, note = _digest(version), marks.Note.in_tags(version.tags)
-            if note and note.to == ends.to and note.digest == digest:
-                links.versions[prompt.name, str(version.version)] = note.id
-            else:
-                wanted.append((version, digest))
-        if not wanted:
-            continue
-        if not _make(ends, prompt, links):
-            done.refused.append(f"the prompt {prompt.name!r}: a registered model has that name there.")
-            continue
-        there = {one.tags.get(marks.COPIED_FROM): one for one in _versions(ends.target, prompt.name)}
-        for version, digest in wanted:
-            new = _copy_version(ends, version, there.get(_id(version)), digest)
-            links.versions[prompt.name, str(version.version)] = new
-            done.prompts += 1
+        try:
+            _copy_one(ends, prompt, links, done)
+        except MlflowException as error:  # of a registry that has no prompts, or lets nobody register one
+            if may_pass(error):
+                raise
+            done.refused.append(f"the prompt {prompt.name!r}: {mask(str(error))[:300]}")
+
+
+def _copy_one(ends: Ends, prompt: Prompt, links: Links, done: Copied) -> None:
+    wanted = []
+    for version in _versions(ends.source, prompt.name):
+        digest, note = _digest(version), marks.Note.in_tags(version.tags)
+        if note and note.to == ends.to and note.digest == digest:
+            links.versions[prompt.name, str(version.version)] = note.id
+        else:
+            wanted.append((version, digest))
+    if not wanted:
+        return
+    if not _make(ends, prompt, links):
+        done.refused.append(f"the prompt {prompt.name!r}: a registered model has that name there.")
+        return
+    there = {one.tags.get(marks.COPIED_FROM): one for one in _versions(ends.target, prompt.name)}
+    for version, digest in wanted:
+        new = _copy_version(ends, version, there.get(_id(version)), digest)
+        links.versions[prompt.name, str(version.version)] = new
+        done.prompts += 1
 
 
 def _versions(client: MlflowClient, name: str) -> list[PromptVersion]:

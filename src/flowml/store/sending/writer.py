@@ -245,17 +245,14 @@ class Writer:
         if threading.current_thread() is self._thread and not result.done():
             msg = "the writer cannot wait for itself"  # the garbage collector ends generator tasks in any thread
             raise TrackingError(msg)
-        who_fails = partial(self._who_fails, delay, time.monotonic())
-        return answers.wait_for(result, self._uri, until, who_fails, delay=delay)
+        return answers.wait_for(result, self._uri, until, self._who_fails, delay=delay)
 
     def is_away(self) -> bool:
         """Tell whether MLflow fails, or does not answer."""
         return bool(self._who_fails())
 
-    def _who_fails(self, delay: Delay | None = None, began: float = 0.0) -> str:
-        if found := "MLflow" if self._failures else self._sender.watch.stuck_at():
-            return found
-        return "MLflow" if delay and not self._sent_last and delay.is_vain(time.monotonic() - began) else ""
+    def _who_fails(self) -> str:
+        return "MLflow" if self._failures else self._sender.watch.stuck_at()
 
     def _send_at_once(self, out: Outgoing) -> None:
         if settings.current().write == "sync" and threading.current_thread() is not self._thread:

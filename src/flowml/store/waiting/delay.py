@@ -12,7 +12,7 @@ from pathlib import Path
 from flowml import settings
 from flowml.locks import RLock
 
-_MOMENT = 0.5  # seconds
+_LEAST = 0.001  # seconds that are worth telling others
 _MOST = 200  # runs of other processes of which it is remembered how long calls below them waited here
 
 
@@ -32,7 +32,7 @@ class Delay:
     def __init__(self, key: str | None = None, *, is_elsewhere: bool = False) -> None:
         self.key = key
         self.is_elsewhere = is_elsewhere
-        self._was_vain = False
+        self._made_in = os.getpid()
         self._spent = 0.0
         self._others, self._until, self._read = 0.0, 0.0, 0  # of other processes: seconds, to when, the bytes of that
         self._lock = RLock()
@@ -43,32 +43,20 @@ class Delay:
             self._spent += seconds
             Delay.newest = self
             now = time.time()
-            if self.key:
+            if self.key and seconds >= _LEAST:
                 self._tell(f"{os.getpid()} {now - seconds:.3f} {now:.3f}\n".encode())
 
     def left(self) -> float:
         """Return the seconds that may still be waited."""
-        return max(0.0, settings.current().max_delay - self._spent - self._spent_by_others())
-
-    def is_vain(self, waited: float) -> bool:
-        """Tell whether a process that works for another's flow need not wait for an MLflow which it has not heard yet.
-
-        It waits for a moment, once, though the others have waited for as long as they may.
-
-        Args:
-            waited: For how many seconds it has.
-        """
-        if self.is_elsewhere and not self.left() and self._others:
-            self._was_vain = self._was_vain or waited >= _MOMENT
-            return self._was_vain
-        return False
+        own = settings.current().max_delay - self._spent
+        return max(0.0, own - self._spent_by_others()) if own > 0 else 0.0
 
     def forget(self) -> None:
         """Remove what the processes told each other: the flow is over."""
-        if self.key and not self.is_elsewhere:
+        if self.key and not self.is_elsewhere and self._made_in == os.getpid():  # not in a forked child
             with suppress(OSError):
                 self._file().unlink()
-            self.key = None
+            self._read = 0
 
     def _file(self) -> Path:
         name = "".join(letter if letter.isalnum() else "_" for letter in self.key or "")  # another process told it
@@ -108,10 +96,11 @@ def delay_below(run: str, key: str | None = None) -> Delay:
         run: Its id, or the key that finds it later.
         key: The key of the outermost run above it, if that is known.
     """
-    found = _below.get(run)
+    name = key or run
+    found = _below.get(name)
     if found is None:
-        found = _below[run] = Delay(key, is_elsewhere=True)
-    _below.move_to_end(run)
+        found = _below[name] = Delay(key, is_elsewhere=True)
+    _below.move_to_end(name)
     while len(_below) > _MOST:
         _below.popitem(last=False)
     return found
