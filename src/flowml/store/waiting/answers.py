@@ -58,7 +58,7 @@ def wait_for(
             is_late = who and (failing >= budget or (delay and not delay.left()))
             if is_late or time.monotonic() >= until():
                 shown, seconds = mask(uri), time.monotonic() - began
-                within = f" within {seconds:.0f} s" if seconds >= 1 else ""
-                message = f"{who or 'MLflow'} at {shown} did not answer{within}."
+                within = f"within {seconds:.0f} s" if seconds >= 1 else "in time"
+                message = f"{who or 'MLflow'} at {shown} did not answer {within}."
                 remedy = "What waits is sent when it does. Check the server."
                 raise TrackingError(message, uri=shown, remedy=remedy, waits=True) from None
