@@ -1,9 +1,10 @@
 """A flow whose tasks work in a process that cannot reach MLflow; `python -m tests.everywhere.late_worker`.
 
 With the argument `fails` the run of the one that there is then is created before, and the flow fails. With `half` the
-first of two reaches MLflow, with `reached` both, and the flow ends when its input does. With `summed` they have no runs
-of their own. With `own` the flow logs metrics that tasks log, too, and one of those logs a NaN. With `dies` the process
-of the pool is killed, and the flow goes on.
+first of two reaches MLflow, with `reached` both, and the flow ends when its input does. With `summed` they have no
+runs of their own. With `own` the flow logs metrics that tasks log, too, and one of those logs a NaN. With `dies` the
+process of the pool is killed, and the flow goes on. With `away` the first of two has its run created, and MLflow is
+gone then for the flow's process, too.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ import flowml
 from flowml import Track, flow, task
 
 FAILS, HALF, REACHED = "fails" in sys.argv, "half" in sys.argv, "reached" in sys.argv
-OWN, DIES = "own" in sys.argv, "dies" in sys.argv
+OWN, DIES, AWAY = "own" in sys.argv, "dies" in sys.argv, "away" in sys.argv
 CHILDREN = Track(children="failed" if "summed" in sys.argv else "all")
 
 
 @task(task_run_name="cube-{number}")
 def cube(number: int) -> dict[str, int]:
     """Work where there is no network, but for Prefect."""
-    if FAILS:
+    if FAILS or (AWAY and number == 2):
         flowml.flush()
     if (number != 2 or not HALF) and not REACHED:
         refuse_here()
@@ -64,6 +65,8 @@ def pooling() -> None:
         flowml.flush()
     with suppress(*([BrokenProcessPool] if DIES else [])):
         cube.map([2] if FAILS or DIES else [2, 5]).wait()
+    if AWAY:
+        refuse_here()
     if REACHED:
         sys.stdout.write("all have ended\n")
         sys.stdout.flush()

@@ -119,6 +119,22 @@ def test_a_flow_tells_of_tasks_that_came_late(
     assert run(environment, "flowml", "sync").startswith("No journal waits.")
 
 
+def test_a_flow_that_comes_late_with_its_tasks(
+    mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
+) -> None:
+    """A sync that brings a subflow's end, and its tasks from another process, leaves none of them out."""
+    client = MlflowClient(mlflow_server)
+    run(environment, "tests.everywhere.late_worker", "away")
+    before = flows_of(client, request.node.name)
+    assert {each.info.status for each in before.values()} == {"RUNNING"}
+    run(environment, "flowml", "sync")
+    after = flows_of(client, request.node.name)
+    assert after["pooling"].data.metrics == BELOW
+    assert after["whole"].data.metrics == {f"pooling.{key}": value for key, value in BELOW.items()}
+    assert {each.info.status for each in after.values()} == {"FINISHED"}
+    assert run(environment, "flowml", "sync").startswith("No journal waits.")
+
+
 def test_a_metric_that_would_get_another_name(
     mlflow_server: str, environment: Mapping[str, str], request: pytest.FixtureRequest
 ) -> None:
