@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowml.ops.sync.target import choose_target
+from flowml.ops.sync.target import choose_target, settle
 from flowml.ops.sync.waiting import is_there
 from flowml.secrets.uris import without_credentials
 from flowml.store.backend import embedded, offline
@@ -113,6 +113,7 @@ def sync_offline(
         with explained(uri), embedded.without_chatter("mlflow.store.model_registry.abstract_store"):
             ends = Ends(source, target, _tracing_client(uri), registry_apart=registry is not None)
             report.copied = copy(ends, experiments, pruned.Memory.read().ids.get(ends.to), say)
+            settle(source, experiments, ends.to)
             report.waiting = report.copied.runs + report.copied.running
             if prune:
                 report.pruned = pruned.prune(ends, [one.experiment_id for one in experiments])

@@ -13,6 +13,7 @@ from flowml.store.backend.in_force import meant as named_now
 from flowml.store.backend.mlflow_state import absolute
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
 Target = tuple[str, str | None]
@@ -31,7 +32,10 @@ def choose_target(experiments: Sequence[Experiment], to: str | None, agreed: Cal
         TrackingError: If no store is known, if there are several, or if another one than the runs were meant for is
             in force and nobody agrees to it.
     """
-    meant = {one.tags[offline.MEANT]: one.tags.get(offline.MEANT_REGISTRY) for one in experiments if _says(one)}
+    meant = dict[str, str | None]()
+    for one in experiments:
+        for store in offline.stores_in(one.tags):
+            meant[store] = one.tags.get(offline.MEANT_REGISTRY)  # of the newest, where there are several
     named, named_registry = named_now()
     if to is not None:
         return _checked(absolute(to)), meant.get(without_credentials(absolute(to))) or named_registry
@@ -54,8 +58,17 @@ def choose_target(experiments: Sequence[Experiment], to: str | None, agreed: Cal
     raise TrackingError(msg, remedy=remedy)
 
 
-def _says(experiment: Experiment) -> bool:
-    return offline.MEANT in experiment.tags
+def settle(source: MlflowClient, experiments: Sequence[Experiment], to: str) -> None:
+    """Note where experiments whose runs were meant for several stores were copied to: it is not asked again.
+
+    Args:
+        source: The client of the offline store.
+        experiments: What was copied.
+        to: The store, without credentials.
+    """
+    for one in experiments:
+        if len(offline.stores_in(one.tags)) > 1:
+            source.set_experiment_tag(one.experiment_id, offline.MEANT, to)
 
 
 def _checked(uri: str) -> str:

@@ -149,7 +149,7 @@ class Connection:
             restore = _restore(found.experiment_id if found else "?")
             remedy = f"{restore}, or choose another: Track(experiment=...) or FLOWML_EXPERIMENT."
             raise TrackingError(_DELETED.format(name), uri=mask(self.uri), remedy=remedy)
-        for tag, value in self._meant().items():
+        for tag, value in offline.with_earlier(self._meant(), found.tags).items():
             if found.tags.get(tag) != value:
                 self.client.set_experiment_tag(found.experiment_id, tag, value)
         return str(found.experiment_id)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MEANT = "flowml.offline.tracking_uri"
-"""The tag of an experiment of the offline store that says which store its runs are meant for; without credentials."""
+"""The tag of an experiment of the offline store that says which store its runs are meant for, without credentials.
+
+Where some are meant for another one than others, it has a line for each; the newest is the last.
+"""
 
 MEANT_REGISTRY = "flowml.offline.registry_uri"
 """The same for its registered models, where they have a store of their own."""
@@ -73,6 +76,25 @@ def forget() -> None:
 def meant() -> Mapping[str, str]:
     """Return the tags that say where this process's runs are meant to be."""
     return dict(_meant)
+
+
+def with_earlier(meant: Mapping[str, str], tags: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the tags of an experiment whose new runs are meant for a store, and its earlier ones maybe for another.
+
+    Args:
+        meant: The tags that say where the new ones are meant to be.
+        tags: Those that the experiment has.
+    """
+    named = meant.get(MEANT)
+    if named is None:
+        return meant
+    others = [each for each in stores_in(tags) if each.rstrip("/") != named.rstrip("/")]
+    return {**meant, MEANT: "\n".join([*others, named])}
+
+
+def stores_in(tags: Mapping[str, str]) -> list[str]:
+    """Return the stores that the runs of an experiment are meant for, by its tags; the newest is the last."""
+    return tags.get(MEANT, "").splitlines()
 
 
 def hold() -> None:

@@ -7,17 +7,19 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowml import formats
 from flowml.errors import RegistryError, TrackingError
 from flowml.secrets import mask
 from flowml.store.backend.paging import paged
+from flowml.store.backend.retrying import may_pass
 from flowml.store.copying import marks
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.links import Links
-from flowml.store.ledger import Decision, Ledger, policy, this_user
+from flowml.store.ledger import Decision, Entry, Ledger, policy, this_user
 from flowml.store.ledger.ledger import TAG as LEDGER
 from flowml.store.ledger.moving import COPIED, HOW, Aliases
 from flowml.store.ledger.order import ASKED, last_move
-from flowml.store.ledger.prompts import client_of
+from flowml.store.ledger.prompts import bare, client_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,19 +39,33 @@ def copy(ends: Ends, links: Links, done: Copied) -> None:
     Raises:
         Exception: What MLflow raises.
     """
+    from mlflow.exceptions import MlflowException
+
     for model in all_of(ends.source):
-        wanted = []
-        for version in versions_of(ends.source, model.name):
-            digest, note = _digest(version), marks.Note.in_tags(version.tags)
-            if note and note.to == ends.to and note.digest == digest:
-                links.versions[model.name, str(version.version)] = note.id
-            elif made_from(version) & links.ids.keys():
-                wanted.append((version, digest))
-        if wanted:
-            _make_model(ends, model, links)
-            there = {one.tags.get(marks.COPIED_FROM): one for one in _search(ends.target, model.name)}
-            for version, digest in wanted:
-                _copy_version(ends, (version, digest), there.get(_id(version)), links, done)
+        try:
+            _copy_one(ends, model, links, done)
+        except MlflowException as error:  # such as of a registry that lets nobody here register one
+            if may_pass(error):
+                raise
+            done.refused.append(f"the registered model {model.name!r}: {mask(str(error))[:300]}")
+
+
+def _copy_one(ends: Ends, model: RegisteredModel, links: Links, done: Copied) -> None:
+    wanted = []
+    for version in versions_of(ends.source, model.name):
+        digest, note = _digest(version), marks.Note.in_tags(version.tags)
+        if note and note.to == ends.to and note.digest == digest:
+            links.versions[model.name, str(version.version)] = note.id
+        elif made_from(version) & links.ids.keys():
+            wanted.append((version, digest))
+    if not wanted:
+        return
+    if not _make_model(ends, model, links):
+        done.refused.append(f"the registered model {model.name!r}: a prompt has that name there.")
+        return
+    there = {one.tags.get(marks.COPIED_FROM): one for one in _search(ends.target, model.name)}
+    for version, digest in wanted:
+        _copy_version(ends, (version, digest), there.get(_id(version)), links, done)
 
 
 def all_of(source: MlflowClient) -> Iterator[RegisteredModel]:
@@ -74,7 +90,8 @@ def _search(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
     yield from (one for one in paged(partial(client.search_model_versions, mine)) if one.name == name)
 
 
-def _make_model(ends: Ends, model: RegisteredModel, links: Links) -> None:
+def _make_model(ends: Ends, model: RegisteredModel, links: Links) -> bool:
+    """Make the registered model, if there is none; return whether there is one then."""
     from mlflow.exceptions import MlflowException
 
     tags = {key: value for key, value in model.tags.items() if key != LEDGER}  # each store has its own
@@ -83,12 +100,18 @@ def _make_model(ends: Ends, model: RegisteredModel, links: Links) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        there = ends.target.get_registered_model(model.name)
+        try:
+            there = ends.target.get_registered_model(model.name)
+        except MlflowException as missing:
+            if missing.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
         for key, value in tags.items():
             if key not in there.tags:
                 ends.target.set_registered_model_tag(model.name, key, links.rewritten(value))
         if model.description and not there.description:
             ends.target.update_registered_model(model.name, model.description)
+    return True
 
 
 def _copy_version(
@@ -125,27 +148,54 @@ def give(ends: Ends, version: ModelVersion, new: str, alias: str) -> None:
     except RegistryError as error:
         _logger.warning("flowml: %s", error)
         return
+    asked = _given_at(ends, version, alias, last_move(aliases.settled(alias), alias))
     decision = Decision(
         kind="move",
         version=new,
         alias=alias,
         who=this_user(),
         why="copied from a store of runs that were tracked offline",
-        facts={HOW: COPIED, ASKED: _given_at(ends, version, alias), **policy.facts_of(made)},
+        facts={HOW: COPIED, ASKED: asked, **policy.facts_of(made)},
     )
     aliases.move(decision)
 
 
-def _given_at(ends: Ends, version: ModelVersion, alias: str) -> int | None:
-    """Return when a version got an alias offline; when it was made, where nobody knows."""
+def _given_at(ends: Ends, version: ModelVersion, alias: str, there: Entry | None) -> int | None:
+    """Return when a version got an alias offline, as far as it is known.
+
+    Args:
+        ends: The two stores.
+        version: The version.
+        alias: The alias.
+        there: The last move of the alias in the other store.
+    """
     try:
         last = last_move(Ledger(ends.source, version.name).entries(), alias)
     except TrackingError:  # somebody has deleted it
         last = None
     if last and last.decision.version == str(version.version):
         return last.decision.at
+    if there and there.decision.facts.get(HOW) == COPIED and _is_from(ends, version.name, there.decision.version):
+        return formats.now()  # nobody moved it there since it was copied from here, so it was moved here
     made = version.creation_timestamp
     return None if made is None else int(made)
+
+
+def _is_from(ends: Ends, name: str, number: str | None) -> bool:
+    """Tell whether a version in the other store is a copy of one in this store."""
+    from mlflow.exceptions import MlflowException
+
+    if number is None:
+        return False
+    try:
+        origin = client_of(ends.target, name).get_model_version(name, number).tags.get(marks.COPIED_FROM, "")
+        offline = origin.rpartition("@")[0].rpartition("/")[2]
+        here = client_of(ends.source, name).get_model_version(name, offline) if offline else None
+    except MlflowException as error:  # somebody has deleted one of them
+        if may_pass(error):
+            raise
+        return False
+    return here is not None and origin == _id(here)
 
 
 def _create(
@@ -190,7 +240,7 @@ def _source(ends: Ends, version: ModelVersion, model_id: str | None, links: Link
 
 def _id(version: ModelVersion) -> str:
     """Return what tells a version from those of the same number in other offline stores."""
-    return f"{version.name}/{version.version}@{version.creation_timestamp}"
+    return f"{bare(version.name)}/{version.version}@{version.creation_timestamp}"
 
 
 def made_from(version: ModelVersion) -> set[str]:
