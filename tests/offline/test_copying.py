@@ -132,7 +132,7 @@ def test_a_second_copy_asks_for_nothing_that_is_complete(ends: Callable[[], Ends
     """What is copied completely is known without the other store: it is asked for the experiment alone."""
     made = ends()
     everything(made)
-    assert interrupted(made, 0) == ["get_experiment_by_name"]
+    assert interrupted(made, 0) == ["get_experiment"]
     assert_equal(made, tmp_path)
 
 

@@ -14,9 +14,10 @@ from flowml.store.backend import embedded, offline
 from flowml.store.backend.connection import apart
 from flowml.store.backend.failures import explained
 from flowml.store.backend.paging import paged
-from flowml.store.copying import pruned
 from flowml.store.copying.copy_store import copy, has_content
 from flowml.store.copying.ends import Copied, Ends
+from flowml.store.copying.pruning.memory import Memory
+from flowml.store.copying.pruning.prune import prune_copied
 from flowml.store.copying.runs import all_of, is_copied
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Synced:
         waiting: How many runs were to be copied.
         copied: What was copied.
         pruned: How many runs were removed from the offline store.
+        missing: What was not removed there, because its copy is not there any more.
     """
 
     to: str | None = None
@@ -42,6 +44,7 @@ class Synced:
     waiting: int = 0
     copied: Copied = field(default_factory=Copied)
     pruned: int = 0
+    missing: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return the whole report as plain values."""
@@ -69,6 +72,9 @@ class Synced:
         lines += [f"Not taken there: {each}" for each in done.refused]
         if self.pruned:
             lines.append(f"{self.pruned} runs that are copied were removed here.")
+        if self.missing:
+            told = f"{len(self.missing)} copies are not there any more, and what they were made from stays here"
+            lines.append(f"{told}: {', '.join(self.missing[:3])}")
         return lines
 
 
@@ -112,11 +118,11 @@ def sync_offline(
             target = apart(uri, registry or (None if uri.startswith("databricks") else uri)).client
         with explained(uri), embedded.without_chatter("mlflow.store.model_registry.abstract_store"):
             ends = Ends(source, target, _tracing_client(uri), registry_apart=registry is not None)
-            report.copied = copy(ends, experiments, pruned.Memory.read().ids.get(ends.to), say)
+            report.copied = copy(ends, experiments, Memory.read().ids.get(ends.to), say, looks=prune)
             settle(source, experiments, ends.to)
             report.waiting = report.copied.runs + report.copied.running
             if prune:
-                report.pruned = pruned.prune(ends, [one.experiment_id for one in experiments])
+                report.pruned, report.missing = prune_copied(ends, [one.experiment_id for one in experiments])
     return report
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from flowml.store.copying import logged_models, prompts, registered, run_data, runs, traces
+from flowml.store.copying import experiments as places
+from flowml.store.copying import logged_models, lost, marks, prompts, registered, run_data, runs, traces
 from flowml.store.copying.ends import Copied, Ends
-from flowml.store.copying.experiments import find_or_make
 from flowml.store.copying.links import Links
 from flowml.store.copying.logged_models import ModelMetrics
 
@@ -24,6 +24,8 @@ def copy(
     experiments: Iterable[Experiment],
     known: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    *,
+    looks: bool = False,
 ) -> Copied:
     """Copy experiments with all in them, the versions of registered models that were made from that, and prompts.
 
@@ -35,6 +37,7 @@ def copy(
         experiments: The experiments, of the store that is read.
         known: The new ids of runs and logged models that were copied, and are not in that store any more.
         say: Tells how far it is.
+        looks: Whether the copies of runs that are noted are looked up; one that is not there is made again.
 
     Returns:
         What was copied.
@@ -46,7 +49,7 @@ def copy(
     done, links = Copied(), Links(ids=dict(known or {}))
     filled = [one for one in experiments if has_content(ends.source, one.experiment_id)]
     for experiment in filled:
-        links.experiments[experiment.experiment_id] = find_or_make(ends, experiment)
+        links.experiments[experiment.experiment_id] = _find_or_make(ends, experiment, looks=looks)
     pending = [one for here in links.experiments for one in runs.make(ends, here, links, done)]
     by_model: ModelMetrics = {}
     models = [one for here in links.experiments for one in logged_models.make(ends, here, links, by_model, done)]
@@ -61,6 +64,19 @@ def copy(
     for here in links.experiments:
         traces.copy(ends, here, links, done)
     return done
+
+
+def _find_or_make(ends: Ends, experiment: Experiment, *, looks: bool) -> str:
+    """Return the id of the experiment that is copied to; it is noted when nothing is noted of one that is lost."""
+    same = places.known(ends, experiment)
+    there = same or places.named(ends, experiment)
+    places.check(ends, experiment, there)
+    places.describe(ends, experiment, there)
+    if looks or same is None:
+        was_there = same is None and marks.noted(experiment.tags, ends.to) is not None
+        lost.forget(ends, experiment.experiment_id, str(there.experiment_id), with_all=was_there)
+    places.note_copied(ends, experiment, there)
+    return str(there.experiment_id)
 
 
 def has_content(source: MlflowClient, experiment_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""Experiments: found in the other store by their names, or made there."""
+"""Experiments: found in the other store where an earlier copy went, else by their names, or made there."""
 
 from __future__ import annotations
 
@@ -7,43 +7,83 @@ from typing import TYPE_CHECKING
 from flowml.errors import TrackingError
 from flowml.store.backend import embedded, offline
 from flowml.store.backend.urls import NOTE
+from flowml.store.copying import marks
 from flowml.store.copying.ends import Ends
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 
-def find_or_make(ends: Ends, experiment: Experiment) -> str:
-    """Return the id of the experiment of the same name in the other store.
+def known(ends: Ends, experiment: Experiment) -> Experiment | None:
+    """Return the experiment that an earlier copy went to, whatever the two are called now; None if it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    note = marks.noted(experiment.tags, ends.to)
+    if note is None:
+        return None
+    try:
+        found = ends.target.get_experiment(note.id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return found if _identity(found) == note.digest else None
+
+
+def named(ends: Ends, experiment: Experiment) -> Experiment:
+    """Return the experiment of the same name in the other store, and make it if there is none.
 
     Raises:
-        TrackingError: If it was deleted there.
         Exception: What MLflow raises.
     """
     from mlflow.exceptions import MlflowException
 
     found = ends.target.get_experiment_by_name(experiment.name)
-    if found is None:
-        tags = {key: value for key, value in experiment.tags.items() if key not in _OF_OFFLINE}
-        place = embedded.artifacts(ends.target.tracking_uri, experiment.name)
-        try:
-            return ends.target.create_experiment(experiment.name, artifact_location=place, tags=tags)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            found = ends.target.get_experiment_by_name(experiment.name)  # another process was faster
-    if found is None or found.lifecycle_stage == "deleted":
-        number = found.experiment_id if found else "?"
+    if found is not None:
+        return found
+    tags = {key: value for key, value in marks.without_marks(experiment.tags).items() if key not in _OF_OFFLINE}
+    place = embedded.artifacts(ends.target.tracking_uri, experiment.name)
+    try:
+        return ends.target.get_experiment(ends.target.create_experiment(experiment.name, place, tags))
+    except MlflowException as error:
+        there = ends.target.get_experiment_by_name(experiment.name)  # another process was faster
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" or there is None:
+            raise
+        return there
+
+
+def check(ends: Ends, experiment: Experiment, there: Experiment) -> None:
+    """Make sure that an experiment of the other store takes copies.
+
+    Raises:
+        TrackingError: If it was deleted there.
+    """
+    if there.lifecycle_stage == "deleted":
         msg = f"the MLflow experiment {experiment.name!r} was deleted in {ends.to}; nothing of it was copied or lost."
         remedy = (
-            f"Restore it there with `mlflow experiments restore --experiment-id {number}` and sync again, "
+            f"Restore it there with `mlflow experiments restore --experiment-id {there.experiment_id}` and sync again, "
             "or copy to another store: flowml sync --to URI."
         )
         raise TrackingError(msg, uri=ends.to, remedy=remedy)
-    for key, value in experiment.tags.items():
-        if key not in (*_OF_OFFLINE, *found.tags) and (key == NOTE or not key.startswith("mlflow.")):
-            ends.target.set_experiment_tag(found.experiment_id, key, value)
-    return str(found.experiment_id)
+
+
+def describe(ends: Ends, experiment: Experiment, there: Experiment) -> None:
+    """Give an experiment of the other store the tags that it lacks."""
+    for key, value in marks.without_marks(experiment.tags).items():
+        if key not in (*_OF_OFFLINE, *there.tags) and (key == NOTE or not key.startswith("mlflow.")):
+            ends.target.set_experiment_tag(there.experiment_id, key, value)
+
+
+def note_copied(ends: Ends, experiment: Experiment, there: Experiment) -> None:
+    """Note on an experiment where its runs go."""
+    note = marks.Note(ends.to, str(there.experiment_id), _identity(there)).as_tag()
+    if experiment.tags.get(marks.SYNCED) != note:
+        ends.source.set_experiment_tag(experiment.experiment_id, marks.SYNCED, note)
+
+
+def _identity(experiment: Experiment) -> str:
+    """Return what tells an experiment from that of the same number in another store; people may rename it."""
+    return marks.digest(experiment.creation_time)
 
 
 _OF_OFFLINE = (offline.MEANT, offline.MEANT_REGISTRY)

@@ -94,6 +94,12 @@ def is_copied(model: LoggedModel, to: str | None = None) -> bool:
     return marks.is_copied(model.tags, _digest(model), to)
 
 
+def ids_there(ends: Ends, experiment_id: str) -> set[str]:
+    """Return of which logged models there are copies in an experiment of the other store."""
+    search = partial(ends.target.search_logged_models, [experiment_id], f"tags.`{marks.COPIED_FROM}` LIKE '%'")
+    return {model.tags[marks.COPIED_FROM] for model in paged(search)}
+
+
 def _find(ends: Ends, experiment_id: str, model: LoggedModel) -> LoggedModel | None:
     mine = f"tags.`{marks.COPIED_FROM}` = '{model.model_id}'"
     return next(iter(ends.target.search_logged_models([experiment_id], mine)), None)

@@ -52,6 +52,12 @@ class Note:
         return json.dumps({"to": self.to, "id": self.id, "digest": self.digest})
 
 
+def noted(tags: Mapping[str, str], to: str) -> Note | None:
+    """Return what is noted of a copy in this store, if one is noted; what was noted of another one tells nothing."""
+    note = Note.in_tags(tags)
+    return note if note and note.to == to else None
+
+
 def is_copied(tags: Mapping[str, str], digest: str, to: str | None = None) -> bool:
     """Tell whether something was copied as it is now, to a store or to any; `digest` is of what it holds now."""
     note = Note.in_tags(tags)

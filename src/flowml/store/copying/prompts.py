@@ -63,6 +63,14 @@ def _copy_one(ends: Ends, prompt: Prompt, links: Links, done: Copied) -> None:
         done.prompts += 1
 
 
+def forget(ends: Ends) -> None:
+    """Forget the copies that are noted: the store that they are noted of is another one now."""
+    for prompt in list(paged(ends.source.search_prompts)):
+        for version in _versions(ends.source, prompt.name):
+            if marks.noted(version.tags, ends.to):
+                ends.source.delete_prompt_version_tag(prompt.name, str(version.version), marks.SYNCED)
+
+
 def _versions(client: MlflowClient, name: str) -> list[PromptVersion]:
     """Return the versions of a prompt with their aliases, the first one first."""
     numbers = sorted(int(one.version) for one in paged(partial(client.search_prompt_versions, name)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,13 @@ def versions_of(source: MlflowClient, name: str) -> list[ModelVersion]:
 def is_copied(version: ModelVersion, to: str | None = None) -> bool:
     """Tell whether all that a version holds now was copied, to a store or to any."""
     return marks.is_copied(version.tags, _digest(version), to)
+
+
+def copied_there(ends: Ends, versions: Sequence[ModelVersion]) -> list[ModelVersion]:
+    """Return of which versions of a registered model there are copies in the other store."""
+    names = {version.name for version in versions}
+    there = {one.tags.get(marks.COPIED_FROM) for name in names for one in _search(ends.target, name)}
+    return [version for version in versions if _id(version) in there]
 
 
 def _search(client: MlflowClient, name: str) -> Iterator[ModelVersion]:

@@ -68,17 +68,17 @@ def make(ends: Ends, experiment_id: str, links: Links, done: Copied) -> list[Run
     """
     pending, there = [], links.experiments[experiment_id]
     for run in all_of(ends.source, experiment_id):
-        digest, note = _digest(ends.source, run), marks.Note.in_tags(run.data.tags)
-        if note and note.to == ends.to and note.digest == digest:
+        digest, note = _digest(ends.source, run), marks.noted(run.data.tags, ends.to)
+        if note and note.digest == digest:
             links.ids[run.info.run_id] = note.id
             done.before += 1
         else:
             pending.append((run, digest))
-    copies = _copies(ends, there, [run for run, _ in pending])
+    found = copies(ends, there, [run for run, _ in pending])
     made = []
     for run, digest in _parents_first(pending):
         run_id = run.info.run_id
-        copy = copies.get(run_id)
+        copy = found.get(run_id)
         if copy and copy.info.lifecycle_stage == "deleted":
             done.deleted.append(run_id)
             continue
@@ -127,8 +127,21 @@ def _create(ends: Ends, experiment_id: str, run: Run, links: Links) -> str:
     return str(made.info.run_id)
 
 
-def _copies(ends: Ends, experiment_id: str, runs: list[Run]) -> dict[str, Run]:
-    """Find the copies that were made of some runs; they begin at the same moments."""
+def copies(ends: Ends, experiment_id: str, runs: list[Run]) -> dict[str, Run]:
+    """Find the copies that were made of some runs, also deleted ones.
+
+    Args:
+        ends: The two stores.
+        experiment_id: The experiment that is copied to. Copies begin when the runs did, and are found there all at
+            once; one that is noted and is not among them is asked for by its id, wherever it is.
+        runs: The runs.
+
+    Returns:
+        The copies, by the ids of the runs.
+
+    Raises:
+        Exception: What MLflow raises.
+    """
     from mlflow.entities import ViewType
 
     if not runs:
@@ -139,8 +152,25 @@ def _copies(ends: Ends, experiment_id: str, runs: list[Run]) -> dict[str, Run]:
     )
     wanted = {run.info.run_id for run in runs}
     search = partial(ends.target.search_runs, [experiment_id], mine, ViewType.ALL, max_results=mlflow_limits.PAGE)
-    found = ((run.data.tags[marks.COPIED_FROM], run) for run in paged(search))
-    return {old: run for old, run in found if old in wanted}
+    made = ((run.data.tags[marks.COPIED_FROM], run) for run in paged(search))
+    found = {old: run for old, run in made if old in wanted}
+    for run in runs:
+        old, note = run.info.run_id, marks.noted(run.data.tags, ends.to)
+        is_elsewhere = note and (old not in found or found[old].info.run_id != note.id)
+        if note and is_elsewhere and (copy := _get(ends, note.id)) and copy.data.tags.get(marks.COPIED_FROM) == old:
+            found[old] = copy
+    return found
+
+
+def _get(ends: Ends, run_id: str) -> Run | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ends.target.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def _parents_first(pending: Iterable[tuple[Run, str]]) -> Iterator[tuple[Run, str]]:

@@ -7,7 +7,7 @@ MLflow itself exports, takes a trace that is over, with its times, tags, spans a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,21 @@ def all_of(source: MlflowClient, experiment_id: str) -> Iterator[TraceInfo]:
 def is_copied(info: TraceInfo, to: str | None = None) -> bool:
     """Tell whether a trace was copied as it is now, to a store or to any."""
     return marks.is_copied(info.tags, _digest(info), to)
+
+
+def ids_there(ends: Ends, experiment_id: str, infos: Sequence[TraceInfo]) -> set[str]:
+    """Return which of some traces are in an experiment of the other store; they begin there when they did here."""
+    if not infos:
+        return set()
+    first, last = (pick(info.request_time for info in infos) for pick in (min, max))
+    mine = f"tags.`{marks.COPIED_FROM}` LIKE '%' AND timestamp_ms >= {first} AND timestamp_ms <= {last}"
+    search = partial(ends.target.search_traces, locations=[experiment_id], filter_string=mine, include_spans=False)
+    return {trace.info.trace_id for trace in paged(search)} & {info.trace_id for info in infos}
+
+
+def run_of(info: TraceInfo) -> str:
+    """Return the id of the run that made a trace; "" if none did."""
+    return info.trace_metadata.get("mlflow.sourceRun", "")
 
 
 def _is_over(info: TraceInfo) -> bool:
