@@ -131,3 +131,31 @@ def test_an_experiment_that_was_renamed_and_deleted_there_is_named(
     said = flowml("sync", "--to", team.tracking_uri)
     assert said.code == 2
     assert f"mlflow experiments restore --experiment-id {number}" in said.err
+
+
+@pytest.mark.parametrize("of", ["run", "logged model"])
+def test_files_whose_names_a_url_takes_apart(of: str, source: MlflowClient, to: MlflowClient, flowml: Flowml) -> None:
+    """A server, which cannot have them, gets none of them for another's; they are named, and all stays here."""
+    odd, plain = ["part#1", "part#2", "folder?/%41"], "part"
+    run = named(source, "second")
+    (model,) = source.search_logged_models([run.info.experiment_id])
+    place = run.info.artifact_uri if of == "run" else model.artifact_location
+    for name in (*odd, plain):
+        file = Path(place.removeprefix("file://"), name)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(name)
+    said = synced(flowml, to, "--prune")
+    copy = named(to, "second")
+    (made,) = to.search_logged_models([copy.info.experiment_id])
+    listed = to.list_artifacts(copy.info.run_id) if of == "run" else to.list_logged_model_artifacts(made.model_id)
+    there = {one.path: one.file_size for one in listed}
+    assert there["part"] == len("part")
+    assert copy.info.status == "FINISHED"
+    if to.tracking_uri.startswith("http"):
+        assert "Not taken there: " in said
+        assert all(repr(name) in said for name in odd)
+        assert there.keys().isdisjoint(odd)
+        assert counted(source) == ALL
+    else:
+        assert {"part#1", "part#2", "folder?"} < there.keys()
+        assert counted(source) == NOTHING

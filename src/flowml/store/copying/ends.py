@@ -52,7 +52,7 @@ class Copied:
         unfinished_models: How many logged models are still being written.
         deleted: The ids of runs whose copy somebody deleted.
         before: How many runs were copied already.
-        refused: The versions that the registry did not take, and prompts; they are told of again each time.
+        refused: The versions that the registry did not take, prompts, and files; they are told of again each time.
     """
 
     runs: int = 0
@@ -67,6 +67,14 @@ class Copied:
     deleted: list[str] = field(default_factory=list)
     before: int = 0
     refused: list[str] = field(default_factory=list)
+
+    def refuse_files(self, of: str, names: list[str]) -> None:
+        """Note files that cannot be there under their names."""
+        if names:
+            told = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if names[3:] else "")
+            self.refused.append(
+                f"{told} of {of}: a server's addresses cannot have such names. Name them without #, ? and %."
+            )
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""

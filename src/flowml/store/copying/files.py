@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from flowml.store.backend import offline
+from flowml.store.copying.ends import Ends
 from flowml.store.copying.sent_files import SentFiles
 
 if TYPE_CHECKING:
@@ -63,21 +64,49 @@ class Files:
             yield Path(download_artifacts(f"{self.place.rstrip('/')}/{path}", dst_path=scratch))
 
 
-def send(files: Files, to: str, there: Mapping[str, int], put: Callable[[str, str | None], Any]) -> int:
+def unsendable(files: Files, ends: Ends, place: Callable[[], str]) -> list[str]:
+    """Return the files that would not be there under their names.
+
+    MLflow puts the names of files that a server takes into URLs as they are: what is after "#" or "?" is cut off, and
+    "%41" becomes "A". They would replace one another, and files that have the shorter name.
+
+    Args:
+        files: What is to be sent.
+        ends: The two stores.
+        place: Returns where it would be; asked only where there are such names.
+    """
+    names = [path for path in files.listing() if "#" in path or "?" in path or unquote(path) != path]
+    if not names:
+        return []
+    scheme = urlsplit(place()).scheme
+    is_of_server = scheme == "mlflow-artifacts" and ends.target.tracking_uri.startswith("http")
+    return names if is_of_server or scheme in {"http", "https"} else []
+
+
+def send(
+    files: Files,
+    ends: Ends,
+    there: Mapping[str, int],
+    put: Callable[[str, str | None], Any],
+    left: Collection[str] = (),
+) -> int:
     """Send what is not there yet.
 
     Args:
         files: What is sent.
-        to: The store.
+        ends: The two stores.
         there: The sizes of the files that are there, by path.
         put: Sends a file of this machine into a folder, if it is in one.
+        left: The files that are left out.
 
     Returns:
         How many files were sent.
     """
-    count, sent = 0, SentFiles(to)
+    count, sent = 0, SentFiles(ends.to)
     for path, (size, changed) in files.listing().items():
         name, is_large = f"{files.place}/{path}", size > _SMALL
+        if path in left:
+            continue
         if is_large and there.get(path) == size and sent.has(name, size, changed):
             continue
         with files.fetched(path) as file:

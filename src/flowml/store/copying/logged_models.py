@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,11 +33,13 @@ class ModelToCopy:
         model: The model, as it was before anything of it was copied.
         digest: Of what it held then.
         new_id: The copy's id.
+        lacks_files: Whether some of its files could not be sent.
     """
 
     model: LoggedModel
     digest: str
     new_id: str
+    lacks_files: bool = False
 
 
 def all_of(source: MlflowClient, experiment_id: str) -> Iterator[LoggedModel]:
@@ -78,6 +81,9 @@ def make(ends: Ends, experiment_id: str, links: Links, by_model: ModelMetrics, d
 def complete(ends: Ends, one: ModelToCopy, links: Links, done: Copied) -> None:
     """Give a copy its tags, and say that it is complete."""
     tags = links.of_tags(marks.without_marks(one.model.tags))
+    if one.lacks_files:
+        ends.target.set_logged_model_tags(one.new_id, tags)
+        return
     ends.target.set_logged_model_tags(one.new_id, {**tags, marks.COPIED: one.digest})
     note_copied(ends, one)
     done.models += 1
@@ -125,13 +131,15 @@ def _fill(ends: Ends, one: ModelToCopy, copy: LoggedModel, links: Links, done: C
     missing = {key: value for key, value in one.model.params.items() if key not in copy.params}
     if missing:
         ends.target.log_model_params(one.new_id, missing)
-    done.files += _send_files(ends, one, links)
+    left = files.unsendable(files.Files(one.model.artifact_location), ends, lambda: str(copy.artifact_location))
+    done.refuse_files(f"logged model {one.model.model_id}", left)
+    done.files += _send_files(ends, one, links, left)
     if copy.status == LoggedModelStatus.PENDING:
         ends.target.finalize_logged_model(one.new_id, LoggedModelStatus(one.model.status))
-    yield one
+    yield dataclasses.replace(one, lacks_files=bool(left))
 
 
-def _send_files(ends: Ends, one: ModelToCopy, links: Links) -> int:
+def _send_files(ends: Ends, one: ModelToCopy, links: Links, left: Collection[str]) -> int:
     def put(file: str, folder: str | None) -> None:
         if Path(file).name != _ABOUT or folder:
             ends.target.log_model_artifact(one.new_id, file, folder)
@@ -142,7 +150,7 @@ def _send_files(ends: Ends, one: ModelToCopy, links: Links) -> int:
             ends.target.log_model_artifact(one.new_id, str(rewritten), folder)
 
     there = files.sizes(partial(ends.target.list_logged_model_artifacts, one.new_id))
-    return files.send(files.Files(one.model.artifact_location), ends.to, there, put)
+    return files.send(files.Files(one.model.artifact_location), ends, there, put, left)
 
 
 def _add_metrics(model: LoggedModel, links: Links, by_model: ModelMetrics) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,7 +39,7 @@ def fill(ends: Ends, one: RunToCopy, links: Links, by_model: ModelMetrics, done:
     _fill_in(ends, new_id, params=run.data.params)
     done.points += _send_metrics(ends, one, by_model, is_new=there is None)
     _link(ends, ends.source.get_run(run.info.run_id), new_id, there, links)  # a search leaves out what models it read
-    done.files += _send_files(ends, one)
+    unsendable = _send_files(ends, one, done)
     _send_tags(ends, one, there, links)
     if one.is_open:
         done.running += 1
@@ -46,6 +47,8 @@ def fill(ends: Ends, one: RunToCopy, links: Links, by_model: ModelMetrics, done:
             ends.target.update_run(new_id, status=run.info.status)
         return
     ends.target.set_terminated(new_id, run.info.status, run.info.end_time)
+    if unsendable:  # so it is not complete
+        return
     ends.target.set_tag(new_id, marks.COPIED, one.digest)
     note_copied(ends, one)
     done.runs += 1
@@ -129,12 +132,17 @@ def _dataset(one: Any, links: Links) -> Any:
     return DatasetInput(Dataset(of.name, of.digest, of.source_type, source, of.schema, of.profile), tags)
 
 
-def _send_files(ends: Ends, one: RunToCopy) -> int:
+def _send_files(ends: Ends, one: RunToCopy, done: Copied) -> list[str]:
+    """Send the files of a run; return those that could not be sent."""
     place = files.Files(one.run.info.artifact_uri)
     if not place.listing():
-        return 0
+        return []
+    left = files.unsendable(place, ends, lambda: str(ends.target.get_run(one.new_id).info.artifact_uri))
+    done.refuse_files(f"run {one.run.info.run_id}", left)
     there = files.sizes(lambda path: ends.target.list_artifacts(one.new_id, path)) if one.before else {}
-    return files.send(place, ends.to, there, lambda file, folder: ends.target.log_artifact(one.new_id, file, folder))
+    send = partial(ends.target.log_artifact, one.new_id)
+    done.files += files.send(place, ends, there, send, left)
+    return left
 
 
 def in_parts(items: Iterable[T], most: int) -> Iterator[list[T]]:
