@@ -161,7 +161,7 @@ def _add_links(connection: Connection, of_them: Select[Any], found: Mapping[str,
 
 
 def count_points(client: MlflowClient, run_id: str) -> int:
-    """Count the points of all metrics of a run.
+    """Count the points of all metrics of a run, and once more for each logged model that they tell of.
 
     Raises:
         Exception: What the database raises.
@@ -169,9 +169,9 @@ def count_points(client: MlflowClient, run_id: str) -> int:
     from mlflow.store.tracking.dbmodels import models
     from sqlalchemy import func, select
 
-    metric: Any = models.SqlMetric.__table__.c
+    run_ids: list[Any] = [models.SqlMetric.__table__.c.run_uuid, models.SqlLoggedModelMetric.__table__.c.run_id]
     with engine_of(client).connect() as connection:
-        return connection.execute(select(func.count()).where(metric.run_uuid == run_id)).scalar_one()
+        return sum(connection.execute(select(func.count()).where(each == run_id)).scalar_one() for each in run_ids)
 
 
 def params_of(client: MlflowClient, run_ids: Collection[str]) -> Mapping[str, Mapping[str, str]]:

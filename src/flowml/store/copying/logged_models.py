@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +18,13 @@ from flowml.store.copying.links import Links
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
+    from mlflow.entities import LoggedModel, Metric
 
-ModelMetrics: TypeAlias = "dict[str, dict[tuple[str, int, int], list[Mapping[str, Any]]]]"
-"""By run, and by the key, time and step of a point: the models that it tells of, with new ids, and the dataset."""
+Point: TypeAlias = tuple[str, int, int, float]
+"""Key, time, step and value of a point, as MLflow's tables have it where it tells of a model."""
+
+ModelMetrics: TypeAlias = "dict[str, dict[Point, list[Mapping[str, Any]]]]"
+"""By run and point: the models that it tells of, with new ids, and the dataset."""
 
 _ABOUT = "MLmodel"
 
@@ -106,6 +110,44 @@ def ids_there(ends: Ends, experiment_id: str) -> set[str]:
     return {model.tags[marks.COPIED_FROM] for model in paged(search)}
 
 
+def point_of(metric: Metric) -> Point:
+    """Return what tells a point from others; MLflow has 0 in the place of a NaN that tells of a model."""
+    return metric.key, metric.timestamp, metric.step, 0.0 if math.isnan(metric.value) else metric.value
+
+
+def untold(
+    ends: Ends, new_run_id: str, told: Mapping[Point, list[Mapping[str, Any]]]
+) -> dict[Point, list[Mapping[str, Any]]]:
+    """Return what points of a run's copy are still to tell of models: not what they tell already.
+
+    Args:
+        ends: The two stores.
+        new_run_id: The copy's id.
+        told: Which points of the run tell of which models.
+    """
+    ids = {each["model_id"] for models in told.values() for each in models}
+    there = {model_id: _moments(ends, model_id, new_run_id) for model_id in ids}
+    left = {}
+    for point, models in told.items():
+        # A model has one value of a key at a moment and step: MLflow refuses another.
+        moments = [(each, there[each["model_id"]]) for each in models]
+        left[point] = [each for each, known in moments if known is not None and point[:3] not in known]
+    return left
+
+
+def _moments(ends: Ends, model_id: str, run_id: str) -> set[tuple[str, int, int]] | None:
+    """Return what a model is told of by a run; None if somebody deleted it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = ends.target.get_logged_model(model_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return {point_of(each)[:3] for each in model.metrics or [] if each.run_id == run_id}
+
+
 def _find(ends: Ends, experiment_id: str, model: LoggedModel) -> LoggedModel | None:
     mine = f"tags.`{marks.COPIED_FROM}` = '{model.model_id}'"
     return next(iter(ends.target.search_logged_models([experiment_id], mine)), None)
@@ -158,7 +200,7 @@ def _add_metrics(model: LoggedModel, links: Links, by_model: ModelMetrics) -> No
         of_run = by_model.setdefault(str(metric.run_id), {})
         told: dict[str, Any] = {"model_id": links.ids[model.model_id]}
         told |= {"dataset_name": metric.dataset_name, "dataset_digest": metric.dataset_digest}
-        of_run.setdefault((metric.key, metric.timestamp, metric.step), []).append(told)
+        of_run.setdefault(point_of(metric), []).append(told)
 
 
 def _digest(model: LoggedModel) -> str:

@@ -9,10 +9,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowml import mlflow_limits
-from flowml.store.copying import files, marks
+from flowml.store.copying import files, logged_models, marks
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.links import Links
-from flowml.store.copying.logged_models import ModelMetrics
+from flowml.store.copying.logged_models import ModelMetrics, Point, point_of
 from flowml.store.copying.runs import RunToCopy, datasets_of, models_made, models_read, note_copied
 
 if TYPE_CHECKING:
@@ -75,25 +75,25 @@ def _send_tags(ends: Ends, one: RunToCopy, there: Run | None, links: Links) -> N
 
 
 def _send_metrics(ends: Ends, one: RunToCopy, by_model: ModelMetrics, *, is_new: bool) -> int:
-    count = 0
+    count, told = 0, by_model.get(one.run.info.run_id, {})
+    told = dict(told) if is_new else logged_models.untold(ends, one.new_id, told)
     for key in one.run.data.metrics:
         history = ends.source.get_metric_history(one.run.info.run_id, key)
         known = set() if is_new else {_point(each) for each in ends.target.get_metric_history(one.new_id, key)}
-        told = by_model.get(one.run.info.run_id, {})
-        points = (point for each in history if _point(each) not in known for point in _told_of_models(each, told))
+        points = (point for each in history for point in _to_send(each, told, is_known=_point(each) in known))
         for some in in_parts(points, mlflow_limits.BATCH):
             ends.target.log_batch(one.new_id, metrics=some)
             count += len(some)
     return count
 
 
-def _told_of_models(
-    point: Metric, told: Mapping[tuple[str, int, int], Iterable[Mapping[str, Any]]]
-) -> Iterator[Metric]:
-    """Give a point, once for each logged model that it tells of."""
+def _to_send(point: Metric, told: dict[Point, list[Mapping[str, Any]]], *, is_known: bool) -> Iterator[Metric]:
+    """Give a point once for each logged model that is still to be told of it, or once if it is not known there."""
     from mlflow.entities import Metric
 
-    for model in told.get((point.key, point.timestamp, point.step), ()) or [{}]:
+    # Taken out: a NaN and a 0 at one moment are the same to the model, which takes one of them.
+    models = told.pop(point_of(point), [])
+    for model in models or ([] if is_known else [{}]):
         yield Metric(point.key, point.value, point.timestamp, point.step, **model)
 
 
