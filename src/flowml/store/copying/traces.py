@@ -7,9 +7,10 @@ MLflow itself exports, takes a trace that is over, with its times, tags, spans a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy as shallow
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowml.store.backend.paging import paged
 from flowml.store.copying import marks
@@ -19,10 +20,11 @@ from flowml.store.copying.links import Links
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Span, TraceInfo
+    from mlflow.entities import Assessment, Span, TraceInfo
 
 _PLACE, _ATTACHMENTS = "mlflow.artifactLocation", "attachments"
 _OF_THE_STORE = (_PLACE, "mlflow.trace.spansLocation")
+_OF_THE_STORE_IN_ASSESSMENTS = ("valid", "last_update_time")
 
 
 def copy(ends: Ends, experiment_id: str, links: Links, done: Copied) -> None:
@@ -82,16 +84,85 @@ def _copy_one(ends: Ends, info: TraceInfo, experiment_id: str, links: Links) -> 
 
     spans = [_led(span, links) for span in ends.source.get_trace(info.trace_id, display=False).data.spans]
     tags = {key: value for key, value in marks.without_marks(info.tags).items() if key not in _OF_THE_STORE}
+    said, there = _said(info, links), {one.assessment_id: one for one in _said_there(ends, info)}
     new = dataclasses.replace(
         info,
+        assessments=[one for one in said.values() if _goes_with_its_trace(one, said, there)],
         trace_location=TraceLocation.from_experiment_id(experiment_id),
         tags={**links.of_tags(tags), marks.COPIED_FROM: info.trace_id},
         trace_metadata=links.of_tags(info.trace_metadata),
     )
     if spans:
         ends.traces.log_spans(experiment_id, spans)
+    _take_back(ends, info.trace_id, said, there.values())
     made = ends.traces.start_trace(new)
+    _send_rest(ends, info.trace_id, said, there)
     _send_attachments(ends, info.tags.get(_PLACE), made.tags.get(_PLACE))
+
+
+def _said(info: TraceInfo, links: Links) -> dict[str | None, Assessment]:
+    """Return what is said of a trace, by ids, as it is said of the copy: with the new ids, and marked as copied."""
+    found = {}
+    for one in info.assessments:
+        found[one.assessment_id] = led = shallow(one)
+        metadata = {key: links.rewritten(str(value)) for key, value in (one.metadata or {}).items()}
+        led.metadata = {**metadata, marks.COPIED_FROM: str(one.assessment_id)}
+        led.run_id = links.ids.get(one.run_id or "", one.run_id)
+    return found
+
+
+def _said_there(ends: Ends, info: TraceInfo) -> list[Assessment]:
+    """Return what is said of the copy, if there is one: by an earlier sync, and by people there."""
+    from mlflow.exceptions import MlflowException
+
+    if not info.assessments and marks.SYNCED not in info.tags:
+        return []
+    try:
+        return list(ends.traces.get_trace_info(info.trace_id).assessments)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return []
+
+
+def _take_back(ends: Ends, trace_id: str, said: Mapping[str | None, Assessment], there: Iterable[Assessment]) -> None:
+    """Delete what was copied and is not said any more; what people said there has no mark."""
+    for one in there:
+        if one.assessment_id not in said and marks.COPIED_FROM in (one.metadata or {}):
+            ends.traces.delete_assessment(trace_id, str(one.assessment_id))
+
+
+def _goes_with_its_trace(
+    one: Assessment, said: Mapping[str | None, Assessment], there: Mapping[str | None, Assessment]
+) -> bool:
+    """Tell whether something is sent with its trace, as it is, by which MLflow also makes it valid."""
+    known = there.get(one.assessment_id)
+    return one.overrides not in said if known is None else known.valid is not False and _differs(one, known)
+
+
+def _send_rest(
+    ends: Ends, trace_id: str, said: Mapping[str | None, Assessment], there: Mapping[str | None, Assessment]
+) -> None:
+    """Send what overrides something, which makes that invalid, and what changed and was overridden."""
+
+    def depth(one: Assessment) -> int:
+        return 1 + depth(said[one.overrides]) if one.overrides in said else 0
+
+    for one in sorted(said.values(), key=depth):  # MLflow refuses what overrides something that is not there
+        known = there.get(one.assessment_id)
+        if known is None and one.overrides in said:
+            ends.traces.log_assessment(trace_id, one)
+        elif known is not None and known.valid is False and _differs(one, known):
+            ends.traces.update_assessment(trace_id, str(one.assessment_id), one)
+
+
+def _differs(one: Assessment, known: Assessment) -> bool:
+    """Tell whether a copy says something else; what overrides it says whether it is valid."""
+
+    def content(of: Assessment) -> dict[str, Any]:
+        return {key: value for key, value in of.to_dictionary().items() if key not in _OF_THE_STORE_IN_ASSESSMENTS}
+
+    return content(one) != content(known)
 
 
 def _send_attachments(ends: Ends, place: str | None, there: str | None) -> None:
