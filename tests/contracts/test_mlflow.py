@@ -120,6 +120,24 @@ def test_a_clients_store(store: MlflowClient) -> None:
     assert sql_tables.serves(store)
 
 
+def test_what_is_removed_for_good(store: MlflowClient) -> None:
+    """`_hard_delete_run` and `_hard_delete_logged_model` remove what they are given, nothing else that is deleted."""
+    runs = [store.create_run("0").info.run_id for _ in range(2)]
+    models = [store.create_logged_model("0", f"m{number}").model_id for number in range(2)]
+    for run_id, model_id in zip(runs, models, strict=True):
+        store.delete_run(run_id)
+        store.delete_logged_model(model_id)
+    of_client = store._tracking_client.store
+    of_client._hard_delete_run(runs[0])
+    of_client._hard_delete_logged_model(models[0])
+    assert store.get_run(runs[1]).info.lifecycle_stage == "deleted"
+    assert of_client.get_logged_model(models[1], allow_deleted=True).name == "m1"
+    with pytest.raises(MlflowException, match="not found"):
+        store.get_run(runs[0])
+    with pytest.raises(MlflowException, match="not found"):
+        of_client.get_logged_model(models[0], allow_deleted=True)
+
+
 def test_the_tables_of_a_run() -> None:
     """They have the columns that are written, and no other."""
     models = importlib.import_module("mlflow.store.tracking.dbmodels.models")

@@ -92,6 +92,18 @@ LISTED_PRICES = PrivateName(
     "cost is unknown where neither the settings nor the span say a price or a provider",
 )
 
+REMOVE_RUN = PrivateName(
+    "mlflow.store.tracking.sqlalchemy_store",
+    "SqlAlchemyStore._hard_delete_run",
+    "removes a run that is copied from the offline store; `mlflow gc` removes all else that is deleted there, too",
+    "`flowml sync --prune` removes no runs",
+)
+REMOVE_MODEL = PrivateName(
+    "mlflow.store.tracking.sqlalchemy_store",
+    "SqlAlchemyStore._hard_delete_logged_model",
+    "removes a logged model that is copied from the offline store",
+    "`flowml sync --prune` removes no logged models",
+)
 VALIDATE_BATCH = PrivateName(
     "mlflow.utils.validation",
     "_validate_batch_log_data",
@@ -106,6 +118,8 @@ VALIDATE_PARAM = PrivateName(
 )
 
 NAMES = (
+    REMOVE_RUN,
+    REMOVE_MODEL,
     VALIDATE_BATCH,
     VALIDATE_PARAM,
     ACTIVE_RUN_STACK,

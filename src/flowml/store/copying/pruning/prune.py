@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing, redirect_stdout, suppress
-from io import StringIO
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from flowml.patches.mlflow import CLIENTS_STORE, REMOVE_MODEL, REMOVE_RUN
 from flowml.store.copying import marks, registered, traces
 from flowml.store.copying.ends import Ends
 from flowml.store.copying.files import local_folder
@@ -53,8 +53,10 @@ def prune_copied(ends: Ends, experiments: Iterable[str]) -> tuple[int, list[str]
         ends.source.delete_logged_model(model_id)
     for run_id in gone:
         ends.source.delete_run(run_id)
-    memory.runs = _collected(ends.source.tracking_uri, "--run-ids", memory.runs)
-    memory.models = _collected(ends.source.tracking_uri, "--logged-model-ids", memory.models)
+    # Not by `mlflow gc`: it also removes what else is deleted here, which nobody has copied and somebody may restore.
+    store = getattr(CLIENTS_STORE.of(ends.source), "store", None)
+    memory.runs = _collected(store, _remove_run, memory.runs)
+    memory.models = _collected(store, _remove_model, memory.models)
     memory.write()
     _give_room_back(ends.source.tracking_uri)
     return len(gone), versions.missing + [each for one in copies.values() for each in one.missing]
@@ -80,22 +82,16 @@ def _remove_versions(ends: Ends, gone: Iterable[str]) -> None:
             ends.source.delete_registered_model(model.name)
 
 
-def _collected(uri: str, option: str, ids: list[str]) -> list[str]:
-    """Do what ``mlflow gc`` does; return what is left, which the next prune tries again."""
-    left = list[str]()
-    for some in in_parts(ids, _AT_ONCE):
-        try:
-            _collect(uri, option, some)
-        except Exception:  # noqa: BLE001 - which of them it is, is found out
-            left += [one for one in some if not _is_collected(uri, option, one)]
-    return left
+def _collected(store: Any, remove: Callable[[Any, str], None], ids: list[str]) -> list[str]:
+    """Remove what is marked for that; return what is left, which the next prune tries again."""
+    return [one for one in ids if not _is_collected(store, remove, one)]
 
 
-def _is_collected(uri: str, option: str, one: str) -> bool:
+def _is_collected(store: Any, remove: Callable[[Any, str], None], one: str) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
-        _collect(uri, option, [one])
+        remove(store, one)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return True  # an earlier prune was interrupted
@@ -108,20 +104,35 @@ def _is_collected(uri: str, option: str, one: str) -> bool:
     return False
 
 
+def _remove_run(store: Any, run_id: str) -> None:
+    run = store.get_run(run_id)
+    if run.info.lifecycle_stage == "deleted":  # else somebody has restored it since an interrupted prune
+        _remove_files(store, run.info.artifact_uri)
+        REMOVE_RUN.of(store)(run_id)
+
+
+def _remove_model(store: Any, model_id: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):
+        store.get_logged_model(model_id)
+        return  # likewise
+    _remove_files(store, store.get_logged_model(model_id, allow_deleted=True).artifact_location)
+    REMOVE_MODEL.of(store)(model_id)
+
+
+def _remove_files(store: Any, place: str) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    get_artifact_repository(place, store.db_uri).delete_artifacts()
+
+
 def _give_room_back(uri: str) -> None:
     """Make the database's file smaller, if nobody uses it now."""
     path = Path(uri.removeprefix("sqlite:///"))
     if path.is_file():
         with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path, timeout=1)) as database:
             database.execute("VACUUM")
-
-
-def _collect(uri: str, option: str, ids: list[str]) -> None:
-    from mlflow.cli import gc
-
-    words = ["--backend-store-uri", uri, "--tracking-uri", uri, option, ",".join(ids)]
-    with redirect_stdout(StringIO()):
-        gc.main(words, standalone_mode=False)
 
 
 def _new_id(tags: dict[str, str]) -> str:
