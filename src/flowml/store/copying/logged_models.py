@@ -69,8 +69,8 @@ def make(ends: Ends, experiment_id: str, links: Links, by_model: ModelMetrics, d
         digest, note = _digest(model), marks.Note.in_tags(model.tags)
         if note and note.to == ends.to and note.digest == digest:
             links.ids[model.model_id] = note.id
-        elif model.source_run_id and model.source_run_id not in links.ids:
-            continue  # somebody deleted the copy of its run
+        elif model.source_run_id in done.deleted:
+            continue  # somebody deleted the copy of its run; one whose run was deleted here is copied without that
         else:
             copy = _find(ends, links.experiments[experiment_id], model) or _create(ends, experiment_id, model, links)
             links.ids[model.model_id] = copy.model_id

@@ -58,6 +58,8 @@ def _copy_one(ends: Ends, model: RegisteredModel, links: Links, done: Copied) ->
             links.versions[model.name, str(version.version)] = note.id
         elif made_from(version) & links.ids.keys():
             wanted.append((version, digest))
+        elif made_from(version).difference(done.deleted):
+            done.refused.append(f"{_named(version)}: what it was made from is deleted here.")
     if not wanted:
         return
     if not _make_model(ends, model, links):
@@ -212,19 +214,22 @@ def _create(
     from mlflow.exceptions import MlflowException
 
     model_id = links.ids.get(policy.model_id_of(version) or "")
+    run_id = links.ids.get(version.run_id or "", version.run_id)
+    # A registry in a database asks the process's store for the run of a model that is named without one.
+    is_asked = run_id or ends.target.tracking_uri.startswith(("http", "databricks"))
     try:
         return ends.target.create_model_version(
             version.name,
             _source(ends, version, model_id, links),
-            run_id=links.ids.get(version.run_id or "", version.run_id),
+            run_id=run_id,
             tags=dict(tags),
             description=links.rewritten(version.description) if version.description else None,
-            model_id=model_id,
+            model_id=model_id if is_asked else None,
         )
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
-        done.refused.append(f"{version.name} version {version.version}: {mask(str(error))[:300]}")
+        done.refused.append(f"{_named(version)}: {mask(str(error))[:300]}")
         return None
 
 
@@ -243,6 +248,10 @@ def _source(ends: Ends, version: ModelVersion, model_id: str | None, links: Link
         here, there = ends.source.get_run(version.run_id), ends.target.get_run(links.ids[version.run_id])
         old = old.replace(here.info.artifact_uri, there.info.artifact_uri)
     return links.rewritten(old)
+
+
+def _named(version: ModelVersion) -> str:
+    return f"{version.name} version {version.version}"
 
 
 def _id(version: ModelVersion) -> str:
