@@ -22,7 +22,7 @@ from flowml.store.ledger.moving import Aliases
 
 READS = ("get_", "search_", "list_")
 ALIASES = {"set_registered_model_alias", "set_prompt_alias"}
-STEPS = 100  # more than a copy of the small store takes; `test_steps_are_enough` looks
+STEPS = 110  # more than a copy of the small store takes; `test_steps_are_enough` looks
 
 
 class Interrupted:

@@ -36,9 +36,9 @@ def test_runs_of_one_flow_for_two_stores(
     assert said.code == 2
     assert f"these runs are meant for several stores: {MEANT}, {OTHER}." in said.err
     shutil.copy(flowml_empty_store, offline_project / "team.db")
-    team = MlflowClient(f"sqlite:///{offline_project}/team.db")
-    assert synced(flowml, team).startswith("2 runs")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", team.tracking_uri)
+    team = f"sqlite:///{offline_project}/team.db"
+    assert flowml("sync", "--to", team).out.startswith("2 runs")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", team)
     assert flowml("sync").out.startswith("Nothing new")
 
 
