@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from flowml.secrets import mask
 from flowml.secrets.uris import without_credentials
+from flowml.store.backend.retrying import may_pass
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.tracing.client import TracingClient
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,34 @@ class Copied:
                 f"{told} of {of}: a server's addresses cannot have such names. Name them without #, ? and %."
             )
 
+    @contextmanager
+    def refusing(self, what: str) -> Iterator[None]:
+        """Note something that the other store refuses for good, and go on with the rest.
+
+        Raises:
+            Exception: What MLflow raises and may pass.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            if may_pass(error):
+                raise
+            self.refused.append(f"{what}: {mask(str(error))[:300]}")
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
         return dataclasses.asdict(self)
+
+
+def existing(get: Callable[[str], T], which: str) -> T | None:
+    """Ask a store for something by its id or name; None if there is no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return get(which)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None

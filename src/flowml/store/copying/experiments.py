@@ -8,7 +8,7 @@ from flowml.errors import TrackingError
 from flowml.store.backend import embedded, offline
 from flowml.store.backend.urls import NOTE
 from flowml.store.copying import marks
-from flowml.store.copying.ends import Ends
+from flowml.store.copying.ends import Ends, existing
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -16,18 +16,9 @@ if TYPE_CHECKING:
 
 def known(ends: Ends, experiment: Experiment) -> Experiment | None:
     """Return the experiment that an earlier copy went to, whatever the two are called now; None if it is not there."""
-    from mlflow.exceptions import MlflowException
-
     note = marks.noted(experiment.tags, ends.to)
-    if note is None:
-        return None
-    try:
-        found = ends.target.get_experiment(note.id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
-    return found if _identity(found) == note.digest else None
+    found = existing(ends.target.get_experiment, note.id) if note else None
+    return found if note and found and _identity(found) == note.digest else None
 
 
 def named(ends: Ends, experiment: Experiment) -> Experiment:

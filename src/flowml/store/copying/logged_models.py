@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowml.store.backend.paging import paged
 from flowml.store.copying import files, marks
-from flowml.store.copying.ends import Copied, Ends
+from flowml.store.copying.ends import Copied, Ends, existing
 from flowml.store.copying.links import Links
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def make(ends: Ends, experiment_id: str, links: Links, by_model: ModelMetrics, d
         Those that lack their tags, for these may name versions that are still to be registered.
     """
     for model in all_of(ends.source, experiment_id):
-        digest, note = _digest(model), marks.Note.in_tags(model.tags)
-        if note and note.to == ends.to and note.digest == digest:
-            links.ids[model.model_id] = note.id
+        digest = _digest(model)
+        if copied := marks.copy_of(model.tags, ends.to, digest):
+            links.ids[model.model_id] = copied
         elif model.source_run_id in done.deleted:
             continue  # somebody deleted the copy of its run; one whose run was deleted here is copied without that
         else:
@@ -137,13 +137,8 @@ def untold(
 
 def _moments(ends: Ends, model_id: str, run_id: str) -> set[tuple[str, int, int]] | None:
     """Return what a model is told of by a run; None if somebody deleted it."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        model = ends.target.get_logged_model(model_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    model = existing(ends.target.get_logged_model, model_id)
+    if model is None:
         return None
     return {point_of(each)[:3] for each in model.metrics or [] if each.run_id == run_id}
 

@@ -58,6 +58,12 @@ def noted(tags: Mapping[str, str], to: str) -> Note | None:
     return note if note and note.to == to else None
 
 
+def copy_of(tags: Mapping[str, str], to: str, digest: str) -> str | None:
+    """Return the id of the copy of something in a store, if it was copied as it is now: `digest` is of that."""
+    note = noted(tags, to)
+    return note.id if note and note.digest == digest else None
+
+
 def is_copied(tags: Mapping[str, str], digest: str, to: str | None = None) -> bool:
     """Tell whether something was copied as it is now, to a store or to any; `digest` is of what it holds now."""
     note = Note.in_tags(tags)

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flowml.secrets import mask
 from flowml.store.backend.paging import paged
-from flowml.store.backend.retrying import may_pass
 from flowml.store.copying import marks, registered
 from flowml.store.copying.ends import Copied, Ends
 from flowml.store.copying.links import Links
@@ -32,23 +30,17 @@ def copy(ends: Ends, links: Links, done: Copied) -> None:
     Raises:
         Exception: What MLflow raises.
     """
-    from mlflow.exceptions import MlflowException
-
     for prompt in paged(ends.source.search_prompts):
-        try:
+        with done.refusing(f"the prompt {prompt.name!r}"):  # as a registry does that has no prompts
             _copy_one(ends, prompt, links, done)
-        except MlflowException as error:  # of a registry that has no prompts, or lets nobody register one
-            if may_pass(error):
-                raise
-            done.refused.append(f"the prompt {prompt.name!r}: {mask(str(error))[:300]}")
 
 
 def _copy_one(ends: Ends, prompt: Prompt, links: Links, done: Copied) -> None:
     wanted = []
     for version in _versions(ends.source, prompt.name):
-        digest, note = _digest(version), marks.Note.in_tags(version.tags)
-        if note and note.to == ends.to and note.digest == digest:
-            links.versions[prompt.name, str(version.version)] = note.id
+        digest = _digest(version)
+        if copied := marks.copy_of(version.tags, ends.to, digest):
+            links.versions[prompt.name, str(version.version)] = copied
         else:
             wanted.append((version, digest))
     if not wanted:

@@ -13,7 +13,7 @@ from flowml.secrets import mask
 from flowml.store.backend.paging import paged
 from flowml.store.backend.retrying import may_pass
 from flowml.store.copying import marks
-from flowml.store.copying.ends import Copied, Ends
+from flowml.store.copying.ends import Copied, Ends, existing
 from flowml.store.copying.links import Links
 from flowml.store.ledger import Decision, Entry, Ledger, policy, this_user
 from flowml.store.ledger.ledger import TAG as LEDGER
@@ -39,23 +39,17 @@ def copy(ends: Ends, links: Links, done: Copied) -> None:
     Raises:
         Exception: What MLflow raises.
     """
-    from mlflow.exceptions import MlflowException
-
     for model in all_of(ends.source):
-        try:
+        with done.refusing(f"the registered model {model.name!r}"):  # as a registry does that lets nobody register one
             _copy_one(ends, model, links, done)
-        except MlflowException as error:  # such as of a registry that lets nobody here register one
-            if may_pass(error):
-                raise
-            done.refused.append(f"the registered model {model.name!r}: {mask(str(error))[:300]}")
 
 
 def _copy_one(ends: Ends, model: RegisteredModel, links: Links, done: Copied) -> None:
     wanted = []
     for version in versions_of(ends.source, model.name):
-        digest, note = _digest(version), marks.Note.in_tags(version.tags)
-        if note and note.to == ends.to and note.digest == digest:
-            links.versions[model.name, str(version.version)] = note.id
+        digest = _digest(version)
+        if copied := marks.copy_of(version.tags, ends.to, digest):
+            links.versions[model.name, str(version.version)] = copied
         elif made_from(version) & links.ids.keys():
             wanted.append((version, digest))
         elif made_from(version).difference(done.deleted):
@@ -109,11 +103,8 @@ def _make_model(ends: Ends, model: RegisteredModel, links: Links) -> bool:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        try:
-            there = ends.target.get_registered_model(model.name)
-        except MlflowException as missing:
-            if missing.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+        there = existing(ends.target.get_registered_model, model.name)
+        if there is None:
             return False
         for key, value in tags.items():
             if key not in there.tags:

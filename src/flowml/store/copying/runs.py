@@ -12,7 +12,7 @@ from flowml import mlflow_limits
 from flowml.store.backend import sql_tables
 from flowml.store.backend.paging import paged
 from flowml.store.copying import marks
-from flowml.store.copying.ends import Copied, Ends
+from flowml.store.copying.ends import Copied, Ends, existing
 from flowml.store.copying.files import Files
 from flowml.store.copying.links import Links
 from flowml.store.ledger.ledger import LEDGER
@@ -68,9 +68,9 @@ def make(ends: Ends, experiment_id: str, links: Links, done: Copied) -> list[Run
     """
     pending, there = [], links.experiments[experiment_id]
     for run in all_of(ends.source, experiment_id):
-        digest, note = _digest(ends.source, run), marks.noted(run.data.tags, ends.to)
-        if note and note.digest == digest:
-            links.ids[run.info.run_id] = note.id
+        digest = _digest(ends.source, run)
+        if copied := marks.copy_of(run.data.tags, ends.to, digest):
+            links.ids[run.info.run_id] = copied
             done.before += 1
         else:
             pending.append((run, digest))
@@ -157,20 +157,10 @@ def copies(ends: Ends, experiment_id: str, runs: list[Run]) -> dict[str, Run]:
     for run in runs:
         old, note = run.info.run_id, marks.noted(run.data.tags, ends.to)
         is_elsewhere = note and (old not in found or found[old].info.run_id != note.id)
-        if note and is_elsewhere and (copy := _get(ends, note.id)) and copy.data.tags.get(marks.COPIED_FROM) == old:
+        copy = existing(ends.target.get_run, note.id) if note and is_elsewhere else None
+        if copy and copy.data.tags.get(marks.COPIED_FROM) == old:
             found[old] = copy
     return found
-
-
-def _get(ends: Ends, run_id: str) -> Run | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return ends.target.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
 
 
 def _parents_first(pending: Iterable[tuple[Run, str]]) -> Iterator[tuple[Run, str]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowml.store.backend.paging import paged
 from flowml.store.copying import marks
-from flowml.store.copying.ends import Copied, Ends
+from flowml.store.copying.ends import Copied, Ends, existing
 from flowml.store.copying.files import local_folder
 from flowml.store.copying.links import Links
 
@@ -113,16 +113,10 @@ def _said(info: TraceInfo, links: Links) -> dict[str | None, Assessment]:
 
 def _said_there(ends: Ends, info: TraceInfo) -> list[Assessment]:
     """Return what is said of the copy, if there is one: by an earlier sync, and by people there."""
-    from mlflow.exceptions import MlflowException
-
     if not info.assessments and marks.SYNCED not in info.tags:
         return []
-    try:
-        return list(ends.traces.get_trace_info(info.trace_id).assessments)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return []
+    there = existing(ends.traces.get_trace_info, info.trace_id)
+    return list(there.assessments) if there else []
 
 
 def _take_back(ends: Ends, trace_id: str, said: Mapping[str | None, Assessment], there: Iterable[Assessment]) -> None:
