@@ -134,12 +134,12 @@ class FlowEnds:
         Returns:
             Whether the journal is to keep the run until then.
         """
-        journaled.forget_late(out)
         above = out.new.above if out.new and not out.has_given_way else out
         # A flow waits for what its own process had; what another process left comes before it, or after it.
-        is_apart = above and (above is out or above.new is None or (above.root or above) is not (out.root or out))
-        if above and is_apart and out.is_late and (run_id := creation.id_of(above)):
-            self._to_tell.setdefault(run_id, []).append(out)
+        if above and (above is out or above.new is None or (above.root or above) is not (out.root or out)):
+            journaled.forget_late(out)
+            if out.is_late and (run_id := creation.id_of(above)):
+                self._to_tell.setdefault(run_id, []).append(out)
         return any(out in outs for outs in list(self._to_tell.values()))  # other threads send, too
 
     def tell_again(self, clear: Callable[[Outgoing], object], has_told: Callable[[], object]) -> None:
